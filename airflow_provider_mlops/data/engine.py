@@ -1,0 +1,41 @@
+"""The engine that computes over datasets: an Ibis backend, DuckDB in bounded memory by default."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from airflow_provider_mlops.data import storage
+
+if TYPE_CHECKING:
+    import ibis
+
+    from airflow_provider_mlops.data.dataset import Dataset
+
+MEMORY_LIMIT = "512MB"
+"""What DuckDB may use for its buffers; past it, it spills to disk."""
+
+
+def connect(url: str | None = None) -> ibis.BaseBackend:
+    """Connect to a backend by its Ibis URL, or to a fresh in-memory DuckDB.
+
+    Raises whatever the backend raises when it cannot be reached.
+    """
+    import ibis
+
+    if url is not None:
+        return ibis.connect(url)
+    threads = min(4, os.cpu_count() or 1)
+    return ibis.duckdb.connect(threads=threads, memory_limit=MEMORY_LIMIT, preserve_insertion_order=False)
+
+
+def read_dataset(dataset: Dataset, connection: ibis.BaseBackend | None = None) -> ibis.Table:
+    """The dataset's rows as a table of `connection`."""
+    backend = connect() if connection is None else connection
+    files = dataset.files()
+    if all(storage.is_local(uri) for uri in files):
+        files = [storage.local_path(uri) for uri in files]
+    elif backend.name == "duckdb":
+        fs, _ = storage.locate(dataset.uri)
+        backend.register_filesystem(fs)
+    return backend.read_parquet(files)

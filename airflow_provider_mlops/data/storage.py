@@ -1,0 +1,123 @@
+"""Files under a storage URI: any fsspec scheme, a local directory by default.
+
+A write is seen whole or not at all. On object stores that is what a put does; on a local disk it
+takes a temporary name and a rename.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+
+def locate(uri: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of `uri` and the path on it."""
+    import fsspec
+
+    return cast("tuple[AbstractFileSystem, str]", fsspec.core.url_to_fs(uri))
+
+
+def join(uri: str, *parts: str) -> str:
+    """Append path parts to a URI.
+
+    >>> join("s3://bucket/mlops/", "datasets", "a")
+    's3://bucket/mlops/datasets/a'
+    """
+    return "/".join((uri.rstrip("/"), *(part.strip("/") for part in parts)))
+
+
+def is_local(uri: str) -> bool:
+    """Whether `uri` lies on this machine's disk."""
+    return "://" not in uri or uri.startswith(("file://", "local://"))
+
+
+def local_path(uri: str) -> str:
+    """The path on disk of a local `uri`."""
+    return cast("str", locate(uri)[1])
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or a directory lies at `uri`."""
+    fs, path = locate(uri)
+    fs.invalidate_cache()
+    return bool(fs.exists(path))
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole file at `uri`. Raises FileNotFoundError."""
+    fs, path = locate(uri)
+    return cast("bytes", fs.cat_file(path))
+
+
+def read_text(uri: str) -> str:
+    """The whole file at `uri` as UTF-8. Raises FileNotFoundError."""
+    return read_bytes(uri).decode()
+
+
+def write_bytes(uri: str, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    fs, path = locate(uri)
+    if not is_local(uri):
+        fs.pipe_file(path, content)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_text(uri: str, content: str) -> None:
+    """`write_bytes` for text in UTF-8."""
+    write_bytes(uri, content.encode())
+
+
+def create(uri: str, content: bytes) -> None:
+    """Write a file that must not be there yet; of several writers exactly one succeeds.
+
+    Raises FileExistsError for the others. On a local disk a hard link makes the name, so that a
+    writer that dies half-way leaves no name behind; object stores do it with a conditional put.
+    """
+    fs, path = locate(uri)
+    if not is_local(uri):
+        fs.pipe_file(path, content, mode="create")
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def names(uri: str) -> list[str]:
+    """The sorted names of the files and directories directly under `uri`; empty if it is not there."""
+    fs, path = locate(uri)
+    fs.invalidate_cache()
+    if not fs.exists(path):
+        return []
+    entries = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False))
+    return sorted(name for name in entries if not name.endswith(".tmp"))
+
+
+def delete(uri: str) -> None:
+    """Remove the file or the directory at `uri` with all that is in it; nothing happens if it is not there."""
+    fs, path = locate(uri)
+    fs.invalidate_cache()
+    if fs.exists(path):
+        fs.rm(path, recursive=True)

@@ -1,0 +1,91 @@
+"""What a step is: a Spec, a Result, and one function from the first to the second."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+
+class Spec(BaseModel):
+    """What a step is asked to do. Frozen, JSON in and out; an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @property
+    def digest(self) -> str:
+        """A hash of all fields: two specs with the same digest ask for the same work."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+class Result(BaseModel):
+    """What a step returns. Each field becomes one XCom, so it holds references and small numbers, never rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+ResultT = TypeVar("ResultT", bound=Result)
+
+
+@dataclass(frozen=True)
+class Step(Generic[SpecT, ResultT]):
+    """One step of the lifecycle under its one word."""
+
+    name: str
+    spec: type[SpecT]
+    result: type[ResultT]
+    run: Callable[[SpecT, Workspace], ResultT]
+
+    def parse(self, fields: dict[str, Any]) -> SpecT:
+        """Turn fields into the step's Spec. Raises InvalidSpecError, which names the first wrong field."""
+        try:
+            return self.spec.model_validate(fields)
+        except ValidationError as error:
+            raise _first(error) from error
+
+
+STEPS = (
+    "extract",
+    "analyze",
+    "validate_data",
+    "prepare",
+    "train",
+    "tune",
+    "evaluate",
+    "validate",
+    "deploy",
+    "rollback",
+    "monitor",
+)
+
+
+def load(name: str) -> Step[Any, Any]:
+    """The step called `name`: the `STEP` of the module of that name. Raises InvalidSpecError."""
+    if name not in STEPS:
+        raise InvalidSpecError("step", name, f"use one of {', '.join(STEPS)}")
+    module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{name}")
+    return cast("Step[Any, Any]", module.STEP)
+
+
+def _first(error: ValidationError) -> InvalidSpecError:
+    details = error.errors(include_url=False)[0]
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidSpecError):
+        return cause
+    field = ".".join(str(part) for part in details["loc"]) or "spec"
+    way_out = details["msg"]
+    if details["type"] == "extra_forbidden":
+        way_out = "there is no such field; look at the fields of the step's Spec"
+    elif details["type"] == "missing":
+        return InvalidSpecError(field, None, "this field is required")
+    return InvalidSpecError(field, details["input"], way_out[:1].lower() + way_out[1:])

@@ -1,0 +1,50 @@
+"""Where a step works and for whom: the other half of what a step is given, beside its Spec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.lineage import TaskIdentity
+
+SECRET_PREFIX = "AIRFLOW_PROVIDER_MLOPS_SECRET_"
+
+
+class Workspace(BaseModel):
+    """The backends a step may use and the task it works for.
+
+    Secrets are held here and nowhere else. They never appear in the JSON form: a runtime that
+    starts another process hands them over as environment variables.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    storage_uri: str
+    task: TaskIdentity
+    tracking_uri: str | None = None
+    registry_uri: str | None = None
+    gateway_url: str | None = None
+    secrets: dict[str, SecretStr] = Field(default_factory=dict, exclude=True, repr=False)
+
+    def uri(self, kind: str, *parts: str) -> str:
+        """Where this task keeps what it makes of a kind: `{storage_uri}/{kind}/{dag}/{run}/{task}/...`.
+
+        >>> task = TaskIdentity(dag_id="churn", run_id="r1", task_id="extract")
+        >>> Workspace(storage_uri="/data", task=task).uri("datasets", "customers")
+        '/data/datasets/churn/r1/extract/customers'
+        """
+        return storage.join(self.storage_uri, kind, self.task.path, *parts)
+
+    def secret(self, name: str) -> str | None:
+        """The secret called `name`, from this object or else from the environment."""
+        held = self.secrets.get(name)
+        if held is not None:
+            return held.get_secret_value()
+        return os.environ.get(SECRET_PREFIX + name.upper())
+
+    def environment(self) -> Mapping[str, str]:
+        """The secrets as the environment variables that `secret` reads in another process."""
+        return {SECRET_PREFIX + name.upper(): value.get_secret_value() for name, value in self.secrets.items()}

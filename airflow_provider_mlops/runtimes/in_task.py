@@ -1,0 +1,17 @@
+"""The task's own process: the default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.runtimes.runtime import Runtime
+
+
+class InTaskRuntime(Runtime):
+    """Runs the step in the process of the Airflow task."""
+
+    def run(self, step: Step[Any, Any], spec: Spec, workspace: Workspace) -> Result:
+        result: Result = step.run(spec, workspace)
+        return result
