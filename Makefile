@@ -1,0 +1,88 @@
+# One word a task. `make demo` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-lowest test-newest lint format docs constraints benchmarks clean
+
+# Where bytecode is not written, every task imports Airflow and MLflow four times as slowly.
+unexport PYTHONDONTWRITEBYTECODE
+
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+CONSTRAINTS := constraints/python-$(VERSION).txt
+UV := .venv/bin/uv
+EXTRAS := dev,docker,kubernetes
+PYTEST_ARGUMENTS ?=
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
+
+venv: .venv/.installed .venv-step/.installed ## Make the environments, from pinned constraints
+
+$(UV):
+	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version'
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check uv
+
+.venv/.installed: $(UV) pyproject.toml $(CONSTRAINTS)
+	@echo "Installing the package and what it needs into .venv"
+	@$(UV) pip install --quiet --python .venv/bin/python --constraints $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+# An interpreter without Airflow, in which PythonRuntime runs steps.
+.venv-step/.installed: $(UV) pyproject.toml $(CONSTRAINTS)
+	@echo "Installing the package without Airflow into .venv-step"
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-step
+	@$(UV) pip install --quiet --python .venv-step/bin/python --constraints $(CONSTRAINTS) --editable .
+	@touch $@
+
+demo: .venv/.installed ## Data to monitored model in a real Airflow on this machine
+	@.venv/bin/python -m demo
+
+test: venv ## The whole test suite
+	@.venv/bin/python -m pytest $(PYTEST_ARGUMENTS)
+
+test-lowest: ## The suite on the oldest supported set
+	@$(MAKE) --no-print-directory test-set SET=lowest SET_PYTHON=3.11
+
+test-newest: ## The suite on the newest set
+	@$(MAKE) --no-print-directory test-set SET=newest SET_PYTHON=3.13
+
+.PHONY: test-set
+test-set: .venv/.installed
+	@$(UV) venv --quiet --allow-existing --python $(SET_PYTHON) .venv-$(SET)
+	@$(UV) pip install --quiet --python .venv-$(SET)/bin/python --constraints constraints/$(SET).txt --editable '.[dev]'
+	@$(UV) venv --quiet --allow-existing --python $(SET_PYTHON) .venv-$(SET)-step
+	@$(UV) pip install --quiet --python .venv-$(SET)-step/bin/python --constraints constraints/$(SET).txt --editable .
+	@MLOPS_STEP_PYTHON=$(CURDIR)/.venv-$(SET)-step/bin/python .venv-$(SET)/bin/python -m pytest $(PYTEST_ARGUMENTS)
+
+lint: .venv/.installed ## ruff, mypy, import-linter
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: .venv/.installed ## Let ruff put the code into shape
+	@.venv/bin/ruff check --fix --quiet . || true
+	@.venv/bin/ruff format .
+
+docs: .venv/.installed ## Build the documentation; a warning is an error
+	@.venv/bin/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# The registry's addresses stay out of the files: names and versions only.
+COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+constraints: $(UV) ## Resolve the pinned versions anew
+	@for version in 3.11 3.12 3.13; do \
+	  $(COMPILE) --upgrade --python-version $$version --extra dev --extra docker --extra kubernetes --extra spark --extra feast \
+	    --constraints constraints/pinned.in pyproject.toml --output-file constraints/python-$$version.txt; done
+	@$(COMPILE) --upgrade --python-version 3.11 --resolution lowest-direct --extra dev \
+	    --constraints constraints/lowest.in pyproject.toml --output-file constraints/lowest.txt
+	@$(COMPILE) --upgrade --python-version 3.13 --extra dev \
+	    --constraints constraints/newest.in pyproject.toml --output-file constraints/newest.txt
+
+benchmarks: .venv/.installed ## Both benchmarks, at full size
+	@.venv/bin/python -m benchmarks.extract_analyze
+	@.venv/bin/python -m benchmarks.pipeline
+
+clean: ## Remove what the targets above have made
+	@rm -rf .venv .venv-* .demo docs/_build .mypy_cache .ruff_cache .pytest_cache
