@@ -1,0 +1,1 @@
+"""What the asset URIs `mlops://...` mean."""

@@ -1,0 +1,1 @@
+"""Connections to MLflow and to the serving gateway."""

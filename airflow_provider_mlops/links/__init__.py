@@ -1,0 +1,1 @@
+"""The buttons on a task instance in the Airflow UI."""

@@ -1,0 +1,1 @@
+"""Sensors: new data, a model version or alias, an endpoint that answers."""

@@ -1,0 +1,1 @@
+"""What the deferrable sensors wait with, in the triggerer."""
