@@ -1,0 +1,97 @@
+"""Where the prediction log lies.
+
+```
+{storage_uri}/predictions/model={model}/date={date}/v{version}-{segment}.parquet
+{storage_uri}/feedback/date={date}/{segment}.parquet
+{storage_uri}/write-ahead/{writer}/{number}.jsonl      not compacted yet; on the gateway's disk when the storage is remote
+```
+The date of a prediction is the day (UTC) on which it was answered, that of a label the day on which
+it came. A file of Parquet is named after the segment of the write-ahead log that it was made of, so
+that making it twice gives the same file, and a reader knows which of its rows it has seen already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import urllib.parse
+from dataclasses import dataclass
+
+from airflow_provider_mlops.data import storage
+
+_PREDICTIONS_FILE = re.compile(r"v(\d+)-([0-9a-f]+-\d+)\.parquet")
+_FEEDBACK_FILE = re.compile(r"([0-9a-f]+-\d+)\.parquet")
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A Parquet file of the log; `version` is None for labels."""
+
+    uri: str
+    version: int | None
+    segment: str
+
+
+def model_directory(storage_uri: str, model: str) -> str:
+    """Where the predictions of a model lie.
+
+    >>> model_directory("/data", "churn model")
+    '/data/predictions/model=churn%20model'
+    """
+    return storage.join(storage_uri, "predictions", "model=" + urllib.parse.quote(model, safe=""))
+
+
+def predictions_file(storage_uri: str, model: str, version: int, date: str, segment: str) -> str:
+    """Where the predictions go that a segment holds of one version on one day."""
+    return storage.join(model_directory(storage_uri, model), f"date={date}", f"v{version}-{segment}.parquet")
+
+
+def feedback_file(storage_uri: str, date: str, segment: str) -> str:
+    """Where the labels go that a segment holds of one day."""
+    return storage.join(storage_uri, "feedback", f"date={date}", f"{segment}.parquet")
+
+
+def predictions_files(storage_uri: str, model: str, first: str | None, last: str | None) -> list[LogFile]:
+    """The files with the model's predictions of the days from `first` to `last`, both included."""
+    found = []
+    for uri in _days(model_directory(storage_uri, model), first, last):
+        for name in storage.names(uri):
+            match = _PREDICTIONS_FILE.fullmatch(name)
+            if match:
+                found.append(LogFile(storage.join(uri, name), int(match[1]), match[2]))
+    return found
+
+
+def feedback_files(storage_uri: str, first: str | None) -> list[LogFile]:
+    """The files with the labels that came on the day `first` or later."""
+    found = []
+    for uri in _days(storage.join(storage_uri, "feedback"), first, None):
+        for name in storage.names(uri):
+            match = _FEEDBACK_FILE.fullmatch(name)
+            if match:
+                found.append(LogFile(storage.join(uri, name), None, match[1]))
+    return found
+
+
+def write_ahead_root(storage_uri: str) -> str:
+    """The local directory of the write-ahead log.
+
+    It lies under the storage URI if that is on this machine's disk, so that readers see the newest
+    rows. Next to remote storage it is kept in the user's state directory, and readers elsewhere see
+    a row once it has been compacted.
+    """
+    if storage.is_local(storage_uri):
+        return os.path.join(storage.local_path(storage_uri), "write-ahead")
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    place = hashlib.sha256(storage_uri.rstrip("/").encode()).hexdigest()[:16]
+    return os.path.join(state, "airflow-mlops", "write-ahead", place)
+
+
+def _days(directory: str, first: str | None, last: str | None) -> list[str]:
+    days = []
+    for name in storage.names(directory):
+        key, _, date = name.partition("=")
+        if key == "date" and (first is None or date >= first) and (last is None or date <= last):
+            days.append(storage.join(directory, name))
+    return days

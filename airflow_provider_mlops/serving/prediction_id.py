@@ -1,0 +1,40 @@
+"""The id under which a prediction is logged and under which its label comes back."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+PATTERN = r"[0-9a-f]{32}(-[0-9]{1,9})?"
+"""32 hexadecimal digits for the request, and `-` and the row's position for one row of several."""
+
+_FORMAT = re.compile(PATTERN)
+
+
+def new() -> str:
+    """An id for a request: 12 hexadecimal digits of milliseconds since 1970, then 20 at random.
+
+    The time comes first, as in a UUID of version 7, so that ids sort by the time of the request.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+def of_rows(request_id: str, rows: int) -> list[str]:
+    """The ids of the single predictions of a request.
+
+    >>> of_rows("0" * 32, 1) == ["0" * 32]
+    True
+    >>> [name[-3:] for name in of_rows("0" * 32, 3)]
+    ['0-0', '0-1', '0-2']
+    """
+    return [request_id] if rows == 1 else [f"{request_id}-{row}" for row in range(rows)]
+
+
+def is_valid(text: str) -> bool:
+    """Whether `text` has the form of an id. Whether such a prediction was ever made is not looked up.
+
+    >>> is_valid("0190a5d3c1f2" + "0" * 20), is_valid("order-17")
+    (True, False)
+    """
+    return _FORMAT.fullmatch(text) is not None
