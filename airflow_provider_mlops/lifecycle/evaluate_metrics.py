@@ -1,0 +1,350 @@
+"""The metrics of an evaluation: what each is called, which way is better, and how it is computed.
+
+A metric is computed from rows and from how often each row counts. With every row counting once that is
+the metric itself, and scikit-learn's number; with the counts of a bootstrap resample it is the metric of
+that resample, for a thousand resamples at once and without sorting the rows again for each.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from airflow_provider_mlops.errors import InvalidSpecError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+    Integers: TypeAlias = NDArray[np.int64]
+
+Problem: TypeAlias = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    :param name: as it appears in results, gates and MLflow.
+    :param problem: what it measures models of.
+    :param greater_is_better: which way is better. None where neither is, as for a bias around zero.
+    :param meaning: one sentence for the report.
+    :param needs_probability: whether it is only there for models that give probabilities.
+    """
+
+    name: str
+    problem: Problem
+    greater_is_better: bool | None
+    meaning: str
+    needs_probability: bool = False
+
+    def gain(self, value: float, over: float) -> float:
+        """By how much `value` is better than `over`; negative where it is worse.
+
+        >>> METRICS["rmse"].gain(2.0, over=3.0), METRICS["accuracy"].gain(0.75, over=0.5)
+        (1.0, 0.25)
+        """
+        if self.greater_is_better is None:
+            return abs(over) - abs(value)
+        return value - over if self.greater_is_better else over - value
+
+
+_CLASSIFICATION = (
+    Metric("accuracy", "classification", True, "Share of rows whose class is predicted."),
+    Metric("balanced_accuracy", "classification", True, "Mean over the classes of the share of their rows found."),
+    Metric(
+        "precision",
+        "classification",
+        True,
+        "Share of the rows predicted positive that are; mean over classes if more than two.",
+    ),
+    Metric(
+        "recall",
+        "classification",
+        True,
+        "Share of the positive rows that are found; mean over classes if more than two.",
+    ),
+    Metric("f1", "classification", True, "Harmonic mean of precision and recall; mean over classes if more than two."),
+    Metric("matthews_correlation", "classification", True, "Correlation of truth and prediction: 1 perfect, 0 chance."),
+    Metric(
+        "roc_auc",
+        "classification",
+        True,
+        "Probability that a positive row ranks above a negative one; with more classes, mean of each against the rest.",
+        True,
+    ),
+    Metric(
+        "average_precision",
+        "classification",
+        True,
+        "Area under the precision-recall steps; mean over classes if more than two.",
+        True,
+    ),
+    Metric(
+        "log_loss",
+        "classification",
+        False,
+        "Mean of minus the logarithm of the probability given to the true class.",
+        True,
+    ),
+    Metric("brier_score", "classification", False, "Mean squared error of the probabilities.", True),
+    Metric(
+        "calibration_error",
+        "classification",
+        False,
+        "Expected calibration error: mean distance of confidence and frequency, over ten bins of equal width.",
+        True,
+    ),
+)
+_REGRESSION = (
+    Metric("rmse", "regression", False, "Root of the mean squared error, in units of the target."),
+    Metric("mae", "regression", False, "Mean absolute error, in units of the target."),
+    Metric("median_absolute_error", "regression", False, "Median absolute error, in units of the target."),
+    Metric("r2", "regression", True, "Share of the target's variance that is explained."),
+    Metric("mean_error", "regression", None, "Mean of prediction minus truth, in units of the target: the bias."),
+)
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_CLASSIFICATION, *_REGRESSION)}
+"""Every metric by its name."""
+
+CALIBRATION_BINS = 10
+
+
+def metric_named(name: str, field: str = "metric") -> Metric:
+    """The metric called `name`. Raises InvalidSpecError with the nearest names for any other.
+
+    >>> metric_named("log_los")
+    Traceback (most recent call last):
+    ...
+    airflow_provider_mlops.errors.InvalidSpecError: metric='log_los': there is no such metric; did you mean 'log_loss'?
+    """
+    if name in METRICS:
+        return METRICS[name]
+    near = difflib.get_close_matches(name, METRICS, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"use one of {', '.join(METRICS)}"
+    raise InvalidSpecError(field, name, f"there is no such metric; {hint}")
+
+
+def main_metric(problem: Problem, available: object) -> Metric:
+    """What a model is compared by if nobody says otherwise.
+
+    For classification the area under the ROC curve, which no choice of threshold moves and which neither
+    class dominates, or balanced accuracy for a model without probabilities; for regression R², which has no unit.
+    """
+    order = ("roc_auc", "balanced_accuracy") if problem == "classification" else ("r2", "rmse")
+    return METRICS[next((name for name in order if name in available), order[-1])]  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one model says of the rows.
+
+    :param value: of shape (rows,): class codes as int64, or numbers as float64.
+    :param probability: of shape (rows, classes), or None for regression and for models that give none.
+    """
+
+    value: NDArray[np.int64] | NDArray[np.float64]
+    probability: Floats | None = None
+
+    def take(self, rows: Integers) -> Predictions:
+        """Those of some rows."""
+        return Predictions(self.value[rows], None if self.probability is None else self.probability[rows])
+
+
+def score(
+    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int = 0
+) -> dict[str, float]:
+    """Every metric on all rows. Metrics that these rows do not define, such as the ROC area of one class, are left out.
+
+    :param truth: of shape (rows,): class codes below `classes`, or numbers.
+    :param classes: how many classes there are; of two, code 1 is the positive one. 0 for regression.
+    """
+    import numpy as np
+
+    once = np.ones((1, len(truth)))
+    values = scorer(problem, truth, predictions, classes)(once)
+    return {name: float(value[0]) for name, value in values.items() if np.isfinite(value[0])}
+
+
+def scorer(
+    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int = 0
+) -> ClassificationScorer | RegressionScorer:
+    """What computes the metrics for any counts of the rows; arguments as for `score`."""
+    if problem == "regression":
+        return RegressionScorer(truth, predictions)
+    return ClassificationScorer(truth, predictions, classes)
+
+
+class ClassificationScorer:
+    """The classification metrics of rows, for counts of the rows of shape (resamples, rows).
+
+    Calling it returns an array of shape (resamples,) for every metric; NaN where a resample does not define it.
+    """
+
+    def __init__(self, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int) -> None:
+        import numpy as np
+
+        self._truth = truth.astype(np.int64)
+        self._cells = self._truth * classes + predictions.value.astype(np.int64)
+        self._classes = classes
+        self._probability = predictions.probability
+        if self._probability is not None:
+            self._prepare(self._probability)
+
+    def _prepare(self, probability: Floats) -> None:
+        import numpy as np
+
+        rows = np.arange(len(self._truth))
+        # Clipped as scikit-learn does, so that one certain error does not make the loss infinite.
+        smallest = np.finfo(np.float64).eps
+        self._log_loss = -np.log(np.clip(probability[rows, self._truth], smallest, 1 - smallest))
+        truth = np.eye(self._classes)[self._truth]
+        if self._classes == 2:
+            self._brier = (probability[:, 1] - truth[:, 1]) ** 2
+            self._confidence, self._hit = probability[:, 1], truth[:, 1]
+        else:
+            self._brier = ((probability - truth) ** 2).sum(axis=1)
+            best = probability.argmax(axis=1)
+            self._confidence, self._hit = probability[rows, best], (best == self._truth).astype(np.float64)
+        self._bin = np.minimum((self._confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        self._rankings = [
+            _Ranking(self._truth == code, probability[:, code])
+            for code in ([1] if self._classes == 2 else range(self._classes))
+        ]
+
+    def __call__(self, counts: Floats) -> dict[str, Floats]:
+        """The metrics for counts of the rows of shape (resamples, rows)."""
+        import numpy as np
+
+        total = counts.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = self._from_confusion(_binned(self._cells, counts, self._classes**2), total)
+            if self._probability is not None:
+                areas = [ranking(counts) for ranking in self._rankings]
+                values["roc_auc"] = _mean_of_finite(np.stack([area for area, _ in areas]))
+                values["average_precision"] = _mean_of_finite(np.stack([precision for _, precision in areas]))
+                values["log_loss"] = counts @ self._log_loss / total
+                values["brier_score"] = counts @ self._brier / total
+                distance = _binned(self._bin, counts * (self._confidence - self._hit), CALIBRATION_BINS)
+                values["calibration_error"] = np.abs(distance).sum(axis=1) / total
+        return values
+
+    def _from_confusion(self, cells: Floats, total: Floats) -> dict[str, Floats]:
+        import numpy as np
+
+        confusion = cells.reshape(-1, self._classes, self._classes)
+        hits = np.diagonal(confusion, axis1=1, axis2=2)
+        true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+        recall = np.where(true > 0, hits / true, 0.0)
+        precision = np.where(predicted > 0, hits / predicted, 0.0)
+        f1 = np.where(true + predicted > 0, 2 * hits / (true + predicted), 0.0)
+        correct = hits.sum(axis=1)
+        covariance = correct * total - (true * predicted).sum(axis=1)
+        spread = np.sqrt((total**2 - (true**2).sum(axis=1)) * (total**2 - (predicted**2).sum(axis=1)))
+
+        def summary(per_class: Floats, over: Floats) -> Floats:
+            if self._classes == 2:
+                return per_class[:, 1]
+            mean: Floats = (per_class * over).sum(axis=1) / over.sum(axis=1)
+            return mean
+
+        seen = (true + predicted > 0).astype(np.float64)
+        in_truth = (true > 0).astype(np.float64)
+        return {
+            "accuracy": correct / total,
+            "balanced_accuracy": (recall * in_truth).sum(axis=1) / in_truth.sum(axis=1),
+            "precision": summary(precision, seen),
+            "recall": summary(recall, seen),
+            "f1": summary(f1, seen),
+            "matthews_correlation": np.where(spread > 0, covariance / spread, 0.0),
+        }
+
+
+class RegressionScorer:
+    """The regression metrics of rows; called as ClassificationScorer is."""
+
+    def __init__(self, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions) -> None:
+        import numpy as np
+
+        # R² is the same for a shifted target, and the sums of squares lose fewer digits around the mean.
+        centre = float(np.mean(truth)) if len(truth) else 0.0
+        self._truth = truth.astype(np.float64) - centre
+        self._error = predictions.value.astype(np.float64) - centre - self._truth
+        absolute = np.abs(self._error)
+        self._order = np.argsort(absolute, kind="stable")
+        self._sorted = absolute[self._order]
+
+    def __call__(self, counts: Floats) -> dict[str, Floats]:
+        """The metrics for counts of the rows of shape (resamples, rows)."""
+        import numpy as np
+
+        total = counts.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            squares = counts @ self._error**2
+            variation = counts @ self._truth**2 - (counts @ self._truth) ** 2 / total
+            # What rounding leaves of a constant target's variation is not variation.
+            noise = 1e-12 * (counts @ self._truth**2)
+            return {
+                "rmse": np.sqrt(squares / total),
+                "mae": counts @ np.abs(self._error) / total,
+                "median_absolute_error": self._median(counts[:, self._order], total),
+                "r2": np.where(variation > noise, 1 - squares / variation, np.nan),
+                "mean_error": counts @ self._error / total,
+            }
+
+    def _median(self, counts: Floats, total: Floats) -> Floats:
+        import numpy as np
+
+        cumulative = counts.cumsum(axis=1)
+        lower = (cumulative <= ((total - 1) // 2)[:, None]).sum(axis=1)
+        upper = (cumulative <= (total // 2)[:, None]).sum(axis=1)
+        median: Floats = (
+            self._sorted[np.minimum(lower, len(self._sorted) - 1)]
+            + self._sorted[np.minimum(upper, len(self._sorted) - 1)]
+        ) / 2
+        return median
+
+
+class _Ranking:
+    """Rows ranked by a score, from which the ROC area and the average precision follow for any counts."""
+
+    def __init__(self, positive: NDArray[np.bool_], ranked_by: Floats) -> None:
+        import numpy as np
+
+        self._order = np.argsort(-ranked_by, kind="stable")
+        self._positive = positive[self._order].astype(np.float64)
+        ranked = ranked_by[self._order]
+        # Rows of one score are one step of both curves.
+        self._last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+
+    def __call__(self, counts: Floats) -> tuple[Floats, Floats]:
+        import numpy as np
+
+        counts = counts[:, self._order]
+        hits = (counts * self._positive).cumsum(axis=1)[:, self._last]
+        all_rows = counts.cumsum(axis=1)[:, self._last]
+        hits = np.concatenate([np.zeros((len(hits), 1)), hits], axis=1)
+        all_rows = np.concatenate([np.zeros((len(hits), 1)), all_rows], axis=1)
+        misses = all_rows - hits
+        positives, negatives = hits[:, -1], misses[:, -1]
+        steps = np.diff(hits, axis=1)
+        area = (np.diff(misses, axis=1) * (hits[:, 1:] + hits[:, :-1]) / 2).sum(axis=1) / (positives * negatives)
+        precision = np.where(steps > 0, steps * hits[:, 1:] / all_rows[:, 1:], 0.0).sum(axis=1) / positives
+        return area, np.where(negatives > 0, precision, np.nan)
+
+
+def _binned(cells: Integers, counts: Floats, size: int) -> Floats:
+    """The sums of the counts by cell, of shape (resamples, size)."""
+    import numpy as np
+
+    return np.stack([np.bincount(cells, weights=row, minlength=size) for row in counts])
+
+
+def _mean_of_finite(values: Floats) -> Floats:
+    """The mean over the first axis of what is finite; NaN where nothing is."""
+    import numpy as np
+
+    finite = np.isfinite(values)
+    mean: Floats = np.where(finite, values, 0.0).sum(axis=0) / finite.sum(axis=0)
+    return mean
