@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.lineage import TaskIdentity
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.registry.connection import Registry
 
 SECRET_PREFIX = "AIRFLOW_PROVIDER_MLOPS_SECRET_"
 
@@ -44,6 +48,19 @@ class Workspace(BaseModel):
         if held is not None:
             return held.get_secret_value()
         return os.environ.get(SECRET_PREFIX + name.upper())
+
+    def registry(self) -> Registry:
+        """MLflow, with the credentials `mlflow_username`, `mlflow_password` and `mlflow_token` from the secrets."""
+        from airflow_provider_mlops.registry.connection import Registry
+
+        return Registry(
+            self.tracking_uri,
+            self.registry_uri,
+            storage_uri=self.storage_uri,
+            username=self.secret("mlflow_username"),
+            password=self.secret("mlflow_password"),
+            token=self.secret("mlflow_token"),
+        )
 
     def environment(self) -> Mapping[str, str]:
         """The secrets as the environment variables that `secret` reads in another process."""

@@ -1,0 +1,101 @@
+"""A client of MLflow that lends its settings for each call and says in our errors what went wrong."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.registry.environment import lend
+
+_AWAY_STATUS = {429, 500, 502, 503, 504}
+
+
+class Guard:
+    """Runs calls to one MLflow server or database with its settings."""
+
+    def __init__(self, address: str, settings: dict[str, str | None]) -> None:
+        self.address = address
+        self.settings = settings
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Lend the settings. MLflow's errors leave the block as BackendAwayError or InvalidSpecError where they are one.
+
+        Raises BackendAwayError when the server or the database does not answer, InvalidSpecError
+        when it refuses the credentials, and MLflow's own exception otherwise.
+        """
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with lend(self.settings):
+                yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            translated = self._translate(error)
+            if translated is None:
+                raise
+            raise translated from error
+
+    def _translate(self, error: BaseException) -> Exception | None:
+        import requests
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import InterfaceError, OperationalError
+
+        status: int | None = None
+        if isinstance(error, MlflowException):
+            status = error.get_http_status_code()  # type: ignore[no-untyped-call,unused-ignore]
+        text = str(error)
+        if status in (401, 403) or "error code 401" in text or "error code 403" in text:
+            return InvalidSpecError(
+                "mlflow_conn_id",
+                self.address,
+                "the server refuses the credentials: correct the login and password, or the token, of the MLflow connection",
+            )
+        for cause in _causes(error):
+            if isinstance(cause, requests.exceptions.ConnectionError | requests.exceptions.Timeout):
+                return self._away("it does not answer; see that it runs and that the host of the connection is right")
+            if isinstance(cause, requests.exceptions.RequestException) and getattr(cause, "response", None) is None:
+                return self._away(
+                    f"the request failed ({type(cause).__name__}); see that the host of the connection is right"
+                )
+            if isinstance(cause, OperationalError | InterfaceError):
+                reason = str(cause.orig).strip() if cause.orig else str(cause)
+                return self._away(f"the database says: {reason}")
+        if self.address.startswith("http") and status in _AWAY_STATUS and "API request" in text:
+            return self._away(f"it answered with an error: {text[:300]}")
+        return None
+
+    def _away(self, way_out: str) -> BackendAwayError:
+        return BackendAwayError("MLflow", self.address, way_out)
+
+
+class GuardedClient:
+    """Stands for an MlflowClient; every method call is guarded."""
+
+    def __init__(self, client: Any, guard: Guard) -> None:
+        self._client = client
+        self._guard = guard
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        if not callable(attribute):
+            return attribute
+
+        @functools.wraps(attribute)
+        def guarded(*arguments: Any, **keywords: Any) -> Any:
+            with self._guard():
+                return attribute(*arguments, **keywords)
+
+        return guarded
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__

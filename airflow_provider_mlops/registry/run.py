@@ -1,0 +1,180 @@
+"""One MLflow run, which belongs to one step of one task."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mlops.registry import tags as tag
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+    from airflow_provider_mlops.data.dataset import Dataset
+    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.registry.connection import Registry
+
+log = logging.getLogger(__name__)
+
+_PARAMETER_LENGTH = 6000
+_TAG_LENGTH = 5000
+_BATCH = 100
+
+
+def identity(task: TaskIdentity, step: str, *parts: str) -> str:
+    """The hash by which a retry finds what the first try made; the same for every try of the task."""
+    return hashlib.sha256("\n".join((task.key, step, *parts)).encode()).hexdigest()[:32]
+
+
+class Run:
+    """An open MLflow run. Comes from `Registry.run` or `Run.child`.
+
+    :ivar id: the run's id in MLflow.
+    :ivar url: the run's page in the MLflow UI; None when MLflow is not reached over HTTP.
+    """
+
+    def __init__(self, registry: Registry, experiment_id: str, run_id: str, tags: Mapping[str, str], name: str) -> None:
+        self.registry = registry
+        self.experiment_id = experiment_id
+        self.id = run_id
+        self.name = name
+        self._tags = dict(tags)
+
+    @property
+    def url(self) -> str | None:
+        """The run's page in the MLflow UI; None when MLflow is not reached over HTTP."""
+        return self.registry.url(self.id, self.experiment_id)
+
+    def log_params(self, parameters: Mapping[str, Any]) -> None:
+        """Record parameters. MLflow never lets one change, so a retry with other values starts the run afresh."""
+        from mlflow.entities import Param
+
+        values = {name: str(value)[:_PARAMETER_LENGTH] for name, value in parameters.items()}
+        there = self._fetch().data.params
+        if any(there.get(name, value) != value for name, value in values.items()):
+            self._restart()
+            there = {}
+        fresh = [Param(name, value) for name, value in values.items() if name not in there]
+        for start in range(0, len(fresh), _BATCH):
+            self.registry.client.log_batch(self.id, params=fresh[start : start + _BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record numbers. Names may hold letters, digits and `_ - . / :` and spaces; other characters become `_`."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [Metric(_metric_name(name), float(value), now, step) for name, value in metrics.items()]
+        for start in range(0, len(entries), _BATCH):
+            self.registry.client.log_batch(self.id, metrics=entries[start : start + _BATCH])
+
+    def log_text(self, text: str, path: str) -> None:
+        """Write a text artifact, e.g. a report under `reports/analyze.html`."""
+        self.registry.client.log_text(self.id, text, path)
+
+    def log_file(self, local_path: str, directory: str | None = None) -> None:
+        """Copy a local file into the run's artifacts."""
+        self.registry.client.log_artifact(self.id, local_path, directory)
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags, over those that are there."""
+        from mlflow.entities import RunTag
+
+        values = {name: str(value)[:_TAG_LENGTH] for name, value in tags.items()}
+        self._tags.update(values)
+        self.registry.client.log_batch(self.id, tags=[RunTag(name, value) for name, value in values.items()])
+
+    def log_datasets(self, datasets: Sequence[tuple[Dataset, str]]) -> None:
+        """Record datasets as inputs, each with its role: `training`, `validation`, `test`. No row is read or copied."""
+        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+        inputs = [
+            DatasetInput(_dataset_entity(dataset), [InputTag(MLFLOW_DATASET_CONTEXT, role)])
+            for dataset, role in datasets
+        ]
+        self.registry.client.log_inputs(self.id, inputs)
+
+    @contextmanager
+    def child(self, key: str, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+        """Open a run that MLflow shows under this one. `key` tells the children of one run apart, for a retry too."""
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+        own = hashlib.sha256(f"{self._tags[tag.IDENTITY]}\n{key}".encode()).hexdigest()[:32]
+        all_tags = {**self._tags, **(tags or {}), tag.IDENTITY: own, MLFLOW_PARENT_RUN_ID: self.id}
+        with opened(self.registry, self.experiment_id, all_tags, name) as run:
+            yield run
+
+    def _fetch(self) -> MlflowRun:
+        return self.registry.client.get_run(self.id)
+
+    def _restart(self) -> None:
+        log.info("Run %s has other parameters than this try: deleting it and starting a new one", self.id)
+        self.registry.client.delete_run(self.id)
+        self.id = _create(self.registry, self.experiment_id, self._tags, self.name)
+
+
+@contextmanager
+def opened(registry: Registry, experiment_id: str, tags: dict[str, str], name: str) -> Iterator[Run]:
+    """The run with the same identity tag, continued, or else a new one; FINISHED after the block, FAILED after an error."""
+    found = find(registry, experiment_id, tags[tag.IDENTITY])
+    if found is None:
+        run_id = _create(registry, experiment_id, tags, name)
+    else:
+        run_id = found
+        log.info("Continuing MLflow run %s of an earlier try", run_id)
+        registry.client.update_run(run_id, status="RUNNING")
+    run = Run(registry, experiment_id, run_id, tags, name)
+    if found is not None:
+        run.set_tags(tags)
+    try:
+        yield run
+    except BaseException as error:
+        _fail(registry, run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    registry.client.set_terminated(run.id, "FINISHED")
+
+
+def find(registry: Registry, experiment_id: str, identity_tag: str) -> str | None:
+    """The id of the newest run with the identity tag, or None."""
+    runs = registry.client.search_runs(
+        [experiment_id],
+        f"tags.`{tag.IDENTITY}` = '{identity_tag}'",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return str(runs[0].info.run_id) if runs else None
+
+
+def _create(registry: Registry, experiment_id: str, tags: Mapping[str, str], name: str) -> str:
+    return str(registry.client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
+
+
+def _fail(registry: Registry, run_id: str, status: str) -> None:
+    try:
+        registry.client.set_terminated(run_id, status)
+    except Exception as error:
+        # What went wrong first is what the user has to see.
+        log.warning("MLflow run %s could not be marked as %s: %s", run_id, status, error)
+
+
+def _metric_name(name: str) -> str:
+    return "".join(character if character.isalnum() or character in "_-./: " else "_" for character in name)
+
+
+def _dataset_entity(dataset: Dataset) -> Any:
+    import json
+
+    from mlflow.entities import Dataset as DatasetEntity
+
+    scheme, separator, _ = dataset.uri.partition("://")
+    return DatasetEntity(
+        name=dataset.name[:500],
+        digest=dataset.fingerprint[:36],
+        source_type=scheme if separator and scheme not in ("file", "local") else "local",
+        source=json.dumps({"uri": dataset.uri}),
+        profile=json.dumps({"num_rows": dataset.rows}),
+    )

@@ -1,0 +1,91 @@
+"""Runs and the connection to MLflow."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.registry.connection import Registry
+
+
+def test_a_run_holds_what_is_logged(workspace: Workspace) -> None:
+    registry = workspace.registry()
+    with registry.run(workspace.task, "analyze", tags={"colour": "blue"}) as run:
+        run.log_params({"depth": 3})
+        run.log_metrics({"accuracy": 0.9})
+        run.log_text("hello", "notes/hello.txt")
+    found = registry.client.get_run(run.id)
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {"depth": "3"}
+    assert found.data.metrics == {"accuracy": 0.9}
+    assert found.data.tags["mlops.owner"] == "ada"
+    assert found.data.tags["colour"] == "blue"
+    assert registry.client.get_experiment(found.info.experiment_id).name == "churn"
+    assert [file.path for file in registry.client.list_artifacts(run.id, "notes")] == ["notes/hello.txt"]
+
+
+def test_a_retry_continues_its_run_and_another_task_does_not(workspace: Workspace) -> None:
+    registry = workspace.registry()
+    ids = []
+    for attempt in (1, 2):
+        with (
+            pytest.raises(ZeroDivisionError),
+            registry.run(workspace.task.model_copy(update={"try_number": attempt}), "train") as run,
+        ):
+            ids.append(run.id)
+            run.log_params({"depth": 3})
+            raise ZeroDivisionError
+        assert registry.client.get_run(run.id).info.status == "FAILED"
+    assert ids[0] == ids[1]
+    other = workspace.task.model_copy(update={"map_index": 1})
+    with registry.run(other, "train") as run:
+        assert run.id != ids[0]
+    with registry.run(workspace.task, "evaluate") as run:
+        assert run.id != ids[0]
+
+
+def test_a_retry_with_other_parameters_leaves_one_run(workspace: Workspace) -> None:
+    registry = workspace.registry()
+    for depth in (3, 4):
+        with registry.run(workspace.task, "train") as run:
+            run.log_params({"depth": depth})
+    found = registry.client.search_runs([run.experiment_id])
+    assert [(one.info.run_id, one.data.params["depth"]) for one in found] == [(run.id, "4")]
+    assert found[0].info.status == "FINISHED"
+
+
+def test_a_child_run_is_nested_and_continued(workspace: Workspace) -> None:
+    registry = workspace.registry()
+    ids = set()
+    for _ in range(2):
+        with registry.run(workspace.task, "tune") as parent, parent.child("trial 0", "trial 0") as child:
+            child.log_metrics({"loss": 1.0})
+            ids.add(child.id)
+    assert len(ids) == 1
+    assert registry.client.get_run(child.id).data.tags["mlflow.parentRunId"] == parent.id
+
+
+def test_a_server_that_is_not_there_is_away_within_seconds(tmp_path: object, task: TaskIdentity) -> None:
+    import time
+
+    start = time.monotonic()
+    with pytest.raises(BackendAwayError, match=r"http://127\.0\.0\.1:9 is away"):
+        Registry("http://127.0.0.1:9", storage_uri=str(tmp_path)).client.search_experiments()
+    with pytest.raises(BackendAwayError) as caught:
+        Registry("postgresql://ada:secret@127.0.0.1:9/mlflow", storage_uri=str(tmp_path)).client.search_experiments()
+    assert "secret" not in str(caught.value)
+    assert time.monotonic() - start < 10
+
+
+def test_the_embedded_default_needs_a_local_directory() -> None:
+    with pytest.raises(InvalidSpecError, match="configure a connection"):
+        Registry(None, storage_uri="s3://bucket/mlops")
+
+
+def test_a_deleted_experiment_is_named(workspace: Workspace) -> None:
+    registry = workspace.registry()
+    registry.client.delete_experiment(registry.experiment("churn"))
+    with pytest.raises(InvalidSpecError, match="experiment='churn'"):
+        registry.experiment("churn")
