@@ -1,0 +1,108 @@
+"""Run the level 1 example DAG through a real Airflow and show what came of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from demo.airflow_api import FINISHED, AirflowApi
+from demo.home import Home
+from demo.outcome import show_outcome
+from demo.service import ServiceError
+from demo.stack import Stack
+
+DAG_ID = "level_1_train_and_deploy"
+_COLOURS = {"success": "green", "failed": "red", "running": "cyan", "skipped": "magenta", "upstream_failed": "red"}
+
+
+def main() -> int:
+    """Start everything, run the DAG, show the outcome, and stop everything. Returns the exit code."""
+    stays = sys.stdout.isatty() and os.environ.get("CI", "").lower() not in ("1", "true")
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)
+    home = Home(Path(os.environ.get("MLOPS_DEMO_HOME", ".demo")).resolve())
+    stack = Stack(home)
+    console.print(f"Everything lies under {home.path}")
+    try:
+        _start(stack, console)
+        api = AirflowApi(stack.airflow_url)
+        if not _run(stack, api, console):
+            return 1
+        if stays:
+            console.print("\nRunning until Ctrl-C.")
+            signal.pause()
+        return 0
+    except KeyboardInterrupt:
+        return 0 if stays else 130
+    except (ServiceError, TimeoutError) as error:
+        console.print(f"[red]{error}[/red]", markup=True)
+        return 1
+    finally:
+        console.print("Stopping")
+        stack.stop()
+        home.release()
+
+
+def _start(stack: Stack, console: Console) -> None:
+    for service, seconds in stack.start():
+        started = time.monotonic()
+        with console.status(f"{service.name} starts"):
+            service.wait(seconds)
+        console.print(f"{service.name} is up ({time.monotonic() - started:.0f} s)")
+
+
+def _run(stack: Stack, api: AirflowApi, console: Console) -> bool:
+    with console.status("Airflow reads the DAGs"):
+        api.wait_for_dag(DAG_ID, 180)
+    run_id = api.trigger(DAG_ID)
+    console.print(f"Triggered {DAG_ID}, run {run_id}")
+    seen: dict[str, str] = {}
+    started = time.monotonic()
+    with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
+
+        def on_change(tasks: list[dict[str, Any]]) -> None:
+            live.update(_progress(tasks))
+            if not console.is_terminal:
+                for one in tasks:
+                    if one["state"] in FINISHED and seen.get(one["task_id"]) != one["state"]:
+                        console.print(f"  {one['task_id']:15} {one['state']:10} {one['duration'] or 0:6.1f} s")
+                        seen[one["task_id"]] = one["state"]
+
+        state = api.wait_for_run(DAG_ID, run_id, 900, on_change)
+    console.print(f"The run ended as {state} after {time.monotonic() - started:.0f} s")
+    if state != "success":
+        for one in api.tasks(DAG_ID, run_id):
+            if one["state"] == "failed":
+                console.print(f"\n[red]{one['task_id']} failed.[/red] Its log:")
+                console.print(api.log(DAG_ID, run_id, one), markup=False)
+        return False
+    show_outcome(stack, api, DAG_ID, run_id, console)
+    return True
+
+
+def _progress(tasks: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2))
+    for heading in ("task", "state", "seconds"):
+        table.add_column(heading)
+    for one in sorted(tasks, key=lambda one: (one["start_date"] is None, one["start_date"] or "", one["task_id"])):
+        state = one["state"] or "waiting"
+        colour = _COLOURS.get(state, "white")
+        seconds = f"{one['duration']:.1f}" if one["duration"] else ""
+        table.add_row(one["task_id"], f"[{colour}]{state}[/{colour}]", seconds)
+    return table
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

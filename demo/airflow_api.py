@@ -1,0 +1,84 @@
+"""What the demo and the system tests ask of Airflow's REST API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import httpx
+
+FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+
+
+class AirflowApi:
+    """A client of `/api/v2` of an Airflow whose every visitor is an administrator."""
+
+    def __init__(self, url: str) -> None:
+        token = httpx.get(f"{url}/auth/token", timeout=30).json()["access_token"]
+        self._http = httpx.Client(
+            base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """The JSON at a path. Raises httpx.HTTPStatusError."""
+        return cast("dict[str, Any]", self._http.get(path, params=query).raise_for_status().json())
+
+    def wait_for_dag(self, dag_id: str, seconds: float) -> None:
+        """Return when the DAG can be triggered. Raises TimeoutError, with the import errors if there are any."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            answer = self._http.get(f"/dags/{dag_id}")
+            if answer.is_success and not answer.json()["is_stale"]:
+                return
+            time.sleep(0.5)
+        errors = self.get("/importErrors")["import_errors"]
+        raise TimeoutError(f"Airflow does not know the DAG {dag_id}. Import errors: {errors}")
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run of the DAG and return its id."""
+        self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf or {}})
+        return cast("str", answer.raise_for_status().json()["dag_run_id"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The task instances of a run."""
+        return cast(
+            "list[dict[str, Any]]", self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        )
+
+    def wait_for_run(
+        self, dag_id: str, run_id: str, seconds: float, on_change: Callable[[list[dict[str, Any]]], None] | None = None
+    ) -> str:
+        """Wait for the end of a run and return its state. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            state = cast("str", self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+            if on_change is not None:
+                on_change(self.tasks(dag_id, run_id))
+            if state in ("success", "failed"):
+                return state
+            time.sleep(0.5)
+        raise TimeoutError(f"the run {run_id} of {dag_id} has not ended after {seconds:.0f} s")
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """One value that a task has pushed."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.get(path, deserialize=False, stringify=False)["value"]
+
+    def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
+        """The log of the last try of a task instance as text."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{max(task['try_number'], 1)}"
+        answer = self._http.get(
+            path, params={"map_index": task["map_index"], "full_content": True}, headers={"Accept": "application/json"}
+        )
+        if not answer.is_success:
+            return answer.text
+        lines = []
+        for entry in answer.json()["content"]:
+            if isinstance(entry, dict):
+                lines.append(f"{entry.get('level', '')!s:8} {entry.get('event', '')}")
+                lines.extend(str(detail) for detail in entry.get("error_detail") or ())
+            else:
+                lines.append(str(entry))
+        return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""The three servers of a whole installation: MLflow, the gateway and Airflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from demo.home import Home
+from demo.service import Service, free_port
+
+DAGS = Path(__file__).resolve().parent.parent / "dags"
+_BIN = Path(sys.executable).parent
+
+
+class Stack:
+    """An MLflow server, the serving gateway and `airflow standalone`, on free ports, under one directory."""
+
+    def __init__(self, home: Home, dags: Path = DAGS, settings: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        ports = [free_port() for _ in range(5)]
+        self.mlflow_url, self.gateway_url, self.airflow_url = (f"http://127.0.0.1:{port}" for port in ports[:3])
+        self.gateway_token = secrets.token_urlsafe(24)
+        self.storage = home.path / "storage"
+        logs = home.path / "logs"
+        database = f"sqlite:///{home.path / 'mlflow.db'}"
+        base = _environment()
+        gateway = base | {"AIRFLOW_MLOPS_GATEWAY_TOKEN": self.gateway_token}
+        airflow = base | self._airflow_settings(dags, *ports[2:]) | dict(settings or {})
+        self.environment = airflow
+        self.mlflow = Service(
+            "MLflow",
+            # fmt: off
+            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(ports[0]), "--workers", "1",
+             "--backend-store-uri", database, "--artifacts-destination", str(self.storage / "mlflow-artifacts")],
+            # fmt: on
+            environment=base,
+            log=logs / "mlflow.log",
+            ready_url=f"{self.mlflow_url}/health",
+        )
+        self.gateway = Service(
+            "The gateway",
+            # fmt: off
+            [str(_BIN / "airflow-mlops"), "serve", "--host", "127.0.0.1", "--port", str(ports[1]),
+             "--storage-uri", str(self.storage), "--tracking-uri", self.mlflow_url],
+            # fmt: on
+            environment=gateway,
+            log=logs / "gateway.log",
+            ready_url=f"{self.gateway_url}/v2/health/live",
+        )
+        self.airflow = Service(
+            "Airflow",
+            [str(_BIN / "airflow"), "standalone"],
+            environment=airflow,
+            log=logs / "airflow.log",
+            ready_url=f"{self.airflow_url}/api/v2/monitor/health",
+        )
+
+    def start(self) -> Iterator[tuple[Service, float]]:
+        """Start everything; yields each server, and the seconds to give it, just before it must be waited for."""
+        self.storage.mkdir(parents=True, exist_ok=True)
+        self.mlflow.start(self.home)
+        self.airflow.start(self.home)
+        yield self.mlflow, 90
+        self.gateway.start(self.home)
+        yield self.gateway, 60
+        yield self.airflow, 240
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        for service in (self.airflow, self.gateway, self.mlflow):
+            service.stop()
+
+    def _airflow_settings(self, dags: Path, api: int, worker_logs: int, trigger_logs: int) -> dict[str, str]:
+        airflow_home = self.home.path / "airflow"
+        return {
+            "AIRFLOW_HOME": str(airflow_home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": "",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(api),
+            "AIRFLOW__API__BASE_URL": self.airflow_url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__EXPOSE_CONFIG": "False",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_home / 'airflow.db'}",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            "AIRFLOW__MLOPS__STORAGE_URI": str(self.storage),
+            "AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps({"conn_type": "mlflow", "host": self.mlflow_url}),
+            "AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT": json.dumps(
+                {"conn_type": "mlops_gateway", "host": self.gateway_url, "password": self.gateway_token}
+            ),
+        }
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without what would point the servers at another installation."""
+    dropped = ("AIRFLOW", "_AIRFLOW", "MLFLOW_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    return kept | {
+        "PATH": f"{_BIN}:{os.environ.get('PATH', '')}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
