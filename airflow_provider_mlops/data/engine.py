@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_mlops.data import storage
 
 if TYPE_CHECKING:
     import ibis
+    import pyarrow
 
     from airflow_provider_mlops.data.dataset import Dataset
 
@@ -39,3 +41,15 @@ def read_dataset(dataset: Dataset, connection: ibis.BaseBackend | None = None) -
         fs, _ = storage.locate(dataset.uri)
         backend.register_filesystem(fs)
     return backend.read_parquet(files)
+
+
+def batches(table: ibis.Table, rows: int = 100_000) -> Iterator[pyarrow.RecordBatch]:
+    """The rows of an expression as Arrow batches of at most about `rows` rows, streamed in bounded memory."""
+    backend: Any = table.get_backend()
+    if backend.name != "duckdb":
+        yield from table.to_pyarrow_batches(chunk_size=rows)
+        return
+    # Ibis 12 streams by a method that DuckDB 2 no longer has; the relation has one under either of two names.
+    relation = backend._to_duckdb_relation(table)
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+    yield from cast("Iterator[pyarrow.RecordBatch]", read(rows))

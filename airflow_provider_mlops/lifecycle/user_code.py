@@ -7,12 +7,13 @@ source, so that a function written in a DAG file needs no package around it.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import inspect
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 
@@ -53,7 +54,7 @@ class UserCode(BaseModel):
         if self._callable is not None:
             return self._callable
         if self.import_path is not None:
-            return import_object(self.import_path, "user code")
+            return cast("Callable[..., Any]", import_object(self.import_path, "user code"))
         if self.source is None or self.name is None:
             raise InvalidSpecError("user code", self.name, "give an import path 'package.module:function'")
         namespace: dict[str, Any] = {"__name__": "user_code"}
@@ -76,6 +77,22 @@ class UserCode(BaseModel):
             )
         return function(**{p.name: offered[p.name] for p in parameters if p.name in offered})
 
+    def text_digest(self) -> str | None:
+        """A hash of the code's text, or None if its text cannot be had, so that nobody can tell whether it changed.
+
+        For an import path it is the text of the whole module, not of what the module imports.
+        """
+        if self.source is not None:
+            text = self.source
+        elif self.import_path is not None:
+            try:
+                text = inspect.getsource(sys.modules[self.resolve().__module__])
+            except (OSError, TypeError, KeyError, AttributeError):
+                return None
+        else:
+            return None
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
     def __str__(self) -> str:
         return self.import_path or self.name or "user code"
 
@@ -88,7 +105,9 @@ def import_object(path: str, field: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name) if module_name else None
     except ImportError as error:
-        raise InvalidSpecError(field, path, f"the module cannot be imported ({error}): install it, or correct the path") from error
+        raise InvalidSpecError(
+            field, path, f"the module cannot be imported ({error}): install it, or correct the path"
+        ) from error
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is None:
