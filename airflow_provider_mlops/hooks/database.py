@@ -1,0 +1,67 @@
+"""The SQLAlchemy URL of a database connection, for steps that read it without Airflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, mask_secret
+from airflow.sdk import BaseHook
+
+from airflow_provider_mlops.errors import InvalidSpecError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+# What SQLAlchemy calls the databases that Airflow has another word for, for when their provider is not installed.
+_DIALECTS = {"postgres": "postgresql", "redshift": "postgresql", "mssql": "mssql+pymssql", "mysql": "mysql+pymysql"}
+
+
+def sqlalchemy_url(conn_id: str) -> str:
+    """The URL with its password, which is masked in logs from now on.
+
+    The connection's own hook is asked first. Raises InvalidSpecError if there is no such connection.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise InvalidSpecError(
+            "source.connection", conn_id, "there is no such connection: create it in Airflow"
+        ) from None
+    url = _from_hook(connection) or _from_fields(connection)
+    if connection.password:
+        mask_secret(connection.password, "password")
+    return url
+
+
+def _from_hook(connection: Connection) -> str | None:
+    try:
+        hook = connection.get_hook()
+        return cast("str", hook.sqlalchemy_url.render_as_string(hide_password=False))
+    except (AirflowException, NotImplementedError, AttributeError, ImportError):
+        # No provider for this type of connection is installed, or its hook knows no URL.
+        return None
+
+
+def _from_fields(connection: Connection) -> str:
+    from sqlalchemy import URL
+
+    kind = connection.conn_type
+    if kind == "sqlite":
+        return URL.create("sqlite", database=_sqlite_path(connection)).render_as_string(hide_password=False)
+    url = URL.create(
+        connection.extra_dejson.get("sqlalchemy_scheme") or _DIALECTS.get(kind, kind),
+        username=connection.login or None,
+        password=connection.password or None,
+        host=connection.host or None,
+        port=connection.port or None,
+        database=connection.schema or None,
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def _sqlite_path(connection: Connection) -> str:
+    # As a URI, `sqlite:////data/shop.db` has the path in its schema; as fields it is the host.
+    host, schema = connection.host or "", connection.schema or ""
+    if host and schema:
+        return f"/{host}/{schema}"
+    return host or (schema if schema.startswith("/") else f"/{schema}")

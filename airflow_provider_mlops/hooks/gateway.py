@@ -1,0 +1,74 @@
+"""The connection of type `mlops_gateway`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+from pydantic import SecretStr
+
+from airflow_provider_mlops.hooks.connection import address, find, secret
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.serving.client import GatewayClient
+
+DEFAULT_URL = "http://127.0.0.1:8710"
+"""Where `airflow-mlops serve` listens unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """What a connection of type `mlops_gateway` says."""
+
+    url: str = DEFAULT_URL
+    token: str | None = field(default=None, repr=False)
+
+    def secrets(self) -> dict[str, SecretStr]:
+        """The token under the name by which a Workspace knows it."""
+        return {"gateway_token": SecretStr(self.token)} if self.token else {}
+
+
+class MlopsGatewayHook(BaseHook):
+    """The serving gateway, `airflow-mlops serve`.
+
+    Host is its URL, password the admin token. Where the connection `mlops_gateway_default` does not
+    exist, the gateway is looked for on this machine at port 8710.
+
+    :param gateway_conn_id: the connection's id.
+    """
+
+    conn_name_attr = "gateway_conn_id"
+    default_conn_name = "mlops_gateway_default"
+    conn_type = "mlops_gateway"
+    hook_name = "MLOps gateway"
+
+    def __init__(self, gateway_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.gateway_conn_id = gateway_conn_id
+
+    def settings(self) -> GatewaySettings:
+        """What the connection says. Raises InvalidSpecError if it does not exist and is not the default one."""
+        connection = find(self.gateway_conn_id, self.default_conn_name, "gateway_conn_id")
+        if connection is None:
+            return GatewaySettings()
+        return GatewaySettings(
+            url=address(connection) or DEFAULT_URL,
+            token=secret(connection.password, "password"),
+        )
+
+    def get_conn(self) -> GatewayClient:
+        """A client. Nothing is sent before it is used."""
+        from airflow_provider_mlops.serving.client import GatewayClient
+
+        settings = self.settings()
+        return GatewayClient(settings.url, settings.token)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the gateway for its models, which takes the token; for the form's test button."""
+        try:
+            url = self.settings().url
+            models = self.get_conn().models()
+        except Exception as error:
+            return False, str(error)
+        return True, f"the gateway at {url} answers; it has {len(models)} models"

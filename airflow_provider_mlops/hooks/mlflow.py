@@ -1,0 +1,111 @@
+"""The connection of type `mlflow`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+from pydantic import SecretStr
+
+from airflow_provider_mlops.hooks.connection import address, find, secret
+from airflow_provider_mlops.hooks.storage import storage_uri
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.registry.connection import Registry
+
+
+@dataclass(frozen=True)
+class MlflowSettings:
+    """What a connection of type `mlflow` says. Without a connection all of it is None."""
+
+    tracking_uri: str | None = None
+    registry_uri: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    def secrets(self) -> dict[str, SecretStr]:
+        """The credentials under the names by which a Workspace knows them."""
+        named = {"mlflow_username": self.username, "mlflow_password": self.password, "mlflow_token": self.token}
+        return {name: SecretStr(value) for name, value in named.items() if value}
+
+
+class MlflowHook(BaseHook):
+    """MLflow's tracking server and model registry.
+
+    Host is the tracking URI, login and password or the extra `token` are the credentials, and the extra
+    `registry_uri` is for a registry that lies elsewhere. Where the connection `mlflow_default` does not exist,
+    an SQLite store under `[mlops] storage_uri` is used.
+
+    :param mlflow_conn_id: the connection's id.
+    """
+
+    conn_name_attr = "mlflow_conn_id"
+    default_conn_name = "mlflow_default"
+    conn_type = "mlflow"
+    hook_name = "MLflow"
+
+    def __init__(self, mlflow_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def settings(self) -> MlflowSettings:
+        """What the connection says. Raises InvalidSpecError if it does not exist and is not the default one."""
+        connection = find(self.mlflow_conn_id, self.default_conn_name, "mlflow_conn_id")
+        if connection is None:
+            return MlflowSettings()
+        extra = connection.extra_dejson
+        return MlflowSettings(
+            tracking_uri=address(connection),
+            registry_uri=extra.get("registry_uri") or None,
+            username=connection.login or None,
+            password=secret(connection.password, "password"),
+            token=secret(extra.get("token"), "token"),
+        )
+
+    def get_conn(self) -> Registry:
+        """The registry. Nothing is sent before it is used."""
+        from airflow_provider_mlops.registry.connection import Registry
+
+        settings = self.settings()
+        return Registry(
+            settings.tracking_uri,
+            settings.registry_uri,
+            storage_uri=storage_uri(),
+            username=settings.username,
+            password=settings.password,
+            token=settings.token,
+        )
+
+    def run_url(self, run_id: str) -> str | None:
+        """The page of a run in the MLflow UI; None when MLflow is not reached over HTTP. Sends nothing."""
+        # MLflow's UI leads from this address to the run's page in its experiment, which we do not know here.
+        uri = self._page(self.settings().tracking_uri)
+        return uri and f"{uri}/#/runs/{run_id}"
+
+    def model_url(self, name: str, version: int) -> str | None:
+        """The page of a model version in the MLflow UI; None when MLflow is not reached over HTTP."""
+        from urllib.parse import quote
+
+        settings = self.settings()
+        uri = self._page(settings.registry_uri or settings.tracking_uri)
+        return uri and f"{uri}/#/models/{quote(name, safe='')}/versions/{version}"
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the tracking server and the registry for something; for the form's test button."""
+        try:
+            registry = self.get_conn()
+            experiments = registry.client.search_experiments(max_results=1000)
+            registry.client.search_registered_models(max_results=1)
+        except Exception as error:
+            return False, str(error)
+        return True, f"MLflow at {registry.tracking_uri} answers; it has {len(experiments)} experiments"
+
+    @staticmethod
+    def _page(uri: str | None) -> str | None:
+        if uri is None or not uri.startswith(("http://", "https://")):
+            return None
+        scheme, _, rest = uri.partition("://")
+        netloc, slash, path = rest.partition("/")
+        return f"{scheme}://{netloc.rpartition('@')[2]}{slash}{path}".rstrip("/")

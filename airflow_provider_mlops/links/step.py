@@ -1,0 +1,99 @@
+"""The buttons on a task instance. Each opens what the task has made: run, version, report, Data Docs.
+
+The addresses are worked out while the task runs and kept under one XCom key, because Airflow asks a
+link for its address after the task, in a place where nothing else of the task is left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseOperatorLink
+
+from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.hooks.mlflow import MlflowHook
+from airflow_provider_mlops.links.served import is_served
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk.types import TaskInstanceKey
+
+    from airflow_provider_mlops.lifecycle.workspace import Workspace
+    from airflow_provider_mlops.operators.step import StepOperator
+
+XCOM_KEY = "links"
+
+
+class _StepLink(BaseOperatorLink):
+    key: ClassVar[str]
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """The address; empty, which disables the button, where the task has made no such thing."""
+        from airflow.providers.common.compat.sdk import XCom
+
+        published = XCom.get_value(ti_key=ti_key, key=XCOM_KEY) or {}
+        return str(published.get(self.key) or "")
+
+
+class MlflowRunLink(_StepLink):
+    """Opens the MLflow run of the task. Empty while MLflow is not reached over HTTP."""
+
+    name = "MLflow run"
+    key = "mlflow_run"
+
+
+class ModelVersionLink(_StepLink):
+    """Opens the registered model version in MLflow. Empty while MLflow is not reached over HTTP."""
+
+    name = "Model version"
+    key = "model_version"
+
+
+class DataDocsLink(_StepLink):
+    """Opens the Data Docs of Great Expectations."""
+
+    name = "Data Docs"
+    key = "data_docs"
+
+
+class ReportLink(_StepLink):
+    """Opens the report that the step has written."""
+
+    name = "Report"
+    key = "report"
+
+
+def publish_links(context: Context, operator: StepOperator, workspace: Workspace, outcome: dict[str, Any]) -> None:
+    """Push the addresses of what the task has made. A report is linked even when the step rejected its input."""
+    hook = MlflowHook(operator.mlflow_conn_id)
+    report = outcome.get("report_uri")
+    if not outcome and storage.exists(expected := f"{workspace.uri('reports')}/{operator.step}.html"):
+        report = expected
+    model = outcome.get("model")
+    addresses = {
+        "mlflow_run": hook.run_url(outcome["mlflow_run_id"]) if outcome.get("mlflow_run_id") else None,
+        "model_version": hook.model_url(model["name"], model["version"]) if model else None,
+        "data_docs": served_url(workspace, outcome.get("data_docs_uri")),
+        "report": served_url(workspace, report),
+    }
+    addresses = {key: address for key, address in addresses.items() if address}
+    if addresses:
+        context["ti"].xcom_push(key=XCOM_KEY, value=addresses)
+
+
+def served_url(workspace: Workspace, uri: str | None) -> str | None:
+    """Where the Airflow API server serves a file under the storage URI; None for what it does not serve."""
+    if uri is None or uri.startswith(("http://", "https://")):
+        return uri
+    root = workspace.storage_uri.rstrip("/") + "/"
+    path = uri.removeprefix("file://")
+    if not path.startswith(root.removeprefix("file://")):
+        return None
+    path = path.removeprefix(root.removeprefix("file://"))
+    dag_id = workspace.task.dag_id
+    if not is_served(dag_id, path):
+        return None
+    base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
+    return f"{base}/mlops/files/{quote(dag_id, safe='')}/{quote(path)}"

@@ -1,0 +1,164 @@
+"""A step's fields between a DAG file and the step's Spec.
+
+In a DAG file a field may be a literal, a template, another task's output, a function or a model such
+as `Split(...)`. Airflow renders strings, lists and dicts only, and would call a function or an object
+with a `resolve` method, so `plain` turns values into what Airflow can render, and `revive` back.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.step import Spec, Step
+from airflow_provider_mlops.lifecycle.user_code import UserCode
+
+
+class Function:
+    """A function that a field holds, kept away from Airflow's templating and shown by its source in the UI."""
+
+    def __init__(self, code: Any) -> None:
+        self.code = code
+
+    def serialize(self) -> str:
+        """What the UI's rendered view shows: the import path, or else the source."""
+        code = self.code if isinstance(self.code, UserCode) else UserCode.model_validate(self.code)
+        return code.import_path or code.source or code.name or "a function"
+
+    def __repr__(self) -> str:
+        return self.serialize()
+
+
+def plain(value: Any) -> Any:
+    """`value` with models as dicts and functions as `Function`, and otherwise the very same object.
+
+    Airflow knows by their identity the values that it must not render a second time.
+
+    >>> plain({"rate": 0.1, "function": len})
+    {'rate': 0.1, 'function': builtins:len}
+    """
+    if isinstance(value, UserCode) or inspect.isroutine(value):
+        return Function(value)
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        changed = {key: plain(item) for key, item in value.items()}
+        return changed if any(changed[key] is not item for key, item in value.items()) else value
+    if type(value) in (list, tuple):
+        items = [plain(item) for item in value]
+        return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    return value
+
+
+def revive(value: Any) -> Any:
+    """`value` with every `Function` as the function itself."""
+    if isinstance(value, Function):
+        return value.code
+    if isinstance(value, Mapping):
+        return {key: revive(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(revive(item) for item in value)
+    return value
+
+
+def default(field: FieldInfo) -> Any:
+    """The field's default as `plain` has it; None for a required field."""
+    return None if field.is_required() else plain(field.get_default(call_default_factory=True))
+
+
+def typed(field: FieldInfo, value: Any) -> Any:
+    """What a template rendered, as the type that the field wants: `"None"` as None, `"[1, 2]"` as a list.
+
+    A string that the field accepts stays a string.
+
+    >>> typed(FieldInfo(annotation=int | None), "None"), typed(FieldInfo(annotation=str), "[1]")
+    (None, '[1]')
+    >>> typed(FieldInfo(annotation=dict[str, int]), '{"depth": 3}')
+    {'depth': 3}
+    """
+    if not isinstance(value, str):
+        return value
+    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+    if value in ("None", ""):
+        try:
+            adapter.validate_python(None)
+        except ValidationError:
+            pass
+        else:
+            return None
+    try:
+        adapter.validate_python(value)
+    except ValidationError:
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                return parse(value)
+            except (ValueError, SyntaxError):
+                continue
+    return value
+
+
+def is_known(value: Any) -> bool:
+    """Whether a value is all there at parse time: no template in it and no other task's output.
+
+    >>> is_known({"limit": 3}), is_known(["{{ params.target }}"])
+    (True, False)
+    """
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, Mapping):
+        return all(is_known(item) for item in value.values())
+    if isinstance(value, Function):
+        return True
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return type(value) in (list, tuple, set, frozenset) and all(is_known(item) for item in value)
+    return not hasattr(value, "resolve")
+
+
+def check_known(step: Step[Any, Any], fields: dict[str, Any]) -> None:
+    """Check at parse time the fields that hold no template. Raises InvalidSpecError for a wrong one.
+
+    With templates among the fields, what takes several fields to decide is left for run time.
+    """
+    known = {name: revive(value) for name, value in fields.items() if is_known(value)}
+    if len(known) == len(fields):
+        step.parse(known)
+        return
+    try:
+        step.spec.model_validate(known)
+    except ValidationError as error:
+        wrong = [str(details["loc"][0]) for details in error.errors() if details["loc"]]
+        for name in wrong:
+            if name in known:
+                # On its own, so that the error is about this field and not about one that is still a template.
+                _check_one(step, name, known[name])
+    except InvalidSpecError as error:
+        if error.field.split(".", 1)[0] in known:
+            raise
+
+
+def _check_one(step: Step[Any, Any], name: str, value: Any) -> None:
+    try:
+        step.spec.model_validate({name: value})
+    except ValidationError as error:
+        for details in error.errors():
+            if details["loc"] and details["loc"][0] == name:
+                field = ".".join(str(part) for part in details["loc"])
+                way_out = details["msg"]
+                raise InvalidSpecError(field, details["input"], way_out[:1].lower() + way_out[1:]) from error
+
+
+def refuse_unknown(what: str, spec: type[Spec], names: Iterable[str], value: Any = None) -> None:
+    """Raise InvalidSpecError, which tells the nearest field and all of them, if `names` is not empty."""
+    fields = list(spec.model_fields)
+    for name in names:
+        near = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InvalidSpecError(name, value, f"{what} has no such field; {hint}Its fields are {', '.join(fields)}")

@@ -1,0 +1,31 @@
+"""What Airflow loads as a plugin: pages for the reports and the Data Docs that tasks have written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowPlugin
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class FilesApp:
+    """The ASGI app, made at the first request: plugins are loaded in every process, and most serve nothing."""
+
+    def __init__(self) -> None:
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is None:
+            from airflow_provider_mlops.plugin.files import create_app
+
+            self._app = create_app()
+        await self._app(scope, receive, send)
+
+
+class MlopsPlugin(AirflowPlugin):
+    """Serves `{base_url}/mlops/files/{dag_id}/{path}` to whoever may read the DAG."""
+
+    name = "mlops"
+    fastapi_apps: ClassVar[list[Any]] = [{"name": "MLOps files", "app": FilesApp(), "url_prefix": "/mlops"}]

@@ -1,0 +1,1 @@
+"""Waits for the gateway to answer for a model."""

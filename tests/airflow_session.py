@@ -1,0 +1,132 @@
+"""A real Airflow for tests: its own database, and DAGs made inside a test run with `dag.test()`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> Iterator[None]:
+    """An Airflow database with nothing in it, and one in-process API server for the whole session."""
+    from airflow.sdk.execution_time import supervisor
+    from airflow.utils.db import initdb
+
+    initdb()
+    # dag.test() makes an API server for each task, which takes seconds; one will do.
+    once = functools.cache(supervisor.in_process_api_server)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "in_process_api_server", once)
+        yield
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The storage directory that `[mlops] storage_uri` names during the test."""
+    directory = tmp_path / "mlops"
+    directory.mkdir()
+    monkeypatch.setenv("AIRFLOW__MLOPS__STORAGE_URI", str(directory))
+    return directory
+
+
+@pytest.fixture
+def run_dag(airflow_database: None, storage: Path) -> Callable[..., Ran]:
+    """A function that runs a DAG once, to its end, and tells how it went."""
+
+    def run(dag: Any, *others: Any, **options: Any) -> Ran:
+        register(dag, *others)
+        return Ran(dag.test(**options))
+
+    return run
+
+
+def register(*dags: Any) -> None:
+    """Write DAGs to the database, as the DAG processor does with the DAGs of a file."""
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.merge(DagBundleModel(name="tests"))
+    bag = DagBag(dag_folder=os.devnull, bundle_name="tests")
+    for dag in dags:
+        bag.bag_dag(dag)
+    sync_bag_to_db(bag, "tests", None)
+
+
+class Ran:
+    """A DAG run that has ended."""
+
+    def __init__(self, dag_run: Any) -> None:
+        self.dag_id: str = dag_run.dag_id
+        self.run_id: str = dag_run.run_id
+        self.state: str = str(dag_run.state)
+
+    def task(self, task_id: str, map_index: int = -1) -> Any:
+        """The task instance."""
+        return self.tasks()[task_id, map_index]
+
+    def tasks(self) -> dict[tuple[str, int], Any]:
+        """All task instances by task id and map index."""
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            query = select(TaskInstance).where(TaskInstance.dag_id == self.dag_id, TaskInstance.run_id == self.run_id)
+            found = {(ti.task_id, ti.map_index): ti for ti in session.scalars(query)}
+            session.expunge_all()
+        return found
+
+    def states(self) -> dict[str, str]:
+        """The state of each task that is not mapped."""
+        return {task_id: str(ti.state) for (task_id, map_index), ti in self.tasks().items() if map_index < 0}
+
+    def xcoms(self, task_id: str, map_index: int = -1) -> dict[str, Any]:
+        """What the task has pushed."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            query = select(XComModel).where(
+                XComModel.dag_id == self.dag_id,
+                XComModel.run_id == self.run_id,
+                XComModel.task_id == task_id,
+                XComModel.map_index == map_index,
+            )
+            return {row.key: XComModel.deserialize_value(row) for row in session.scalars(query)}
+
+    def rendered(self, task_id: str) -> dict[str, Any]:
+        """The fields as the UI's rendered view shows them."""
+        from airflow.models.renderedtifields import RenderedTaskInstanceFields
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        fields = RenderedTaskInstanceFields
+        with create_session() as session:
+            query = select(fields).where(
+                fields.dag_id == self.dag_id, fields.run_id == self.run_id, fields.task_id == task_id
+            )
+            found: dict[str, Any] = session.scalars(query).one().rendered_fields
+            return found
+
+    def asset_events(self) -> list[tuple[str, dict[str, Any]]]:
+        """URI and extra of the asset events of this run, in their order."""
+        from airflow.models.asset import AssetEvent, AssetModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            query = (
+                select(AssetModel.uri, AssetEvent.extra)
+                .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+                .where(AssetEvent.source_dag_id == self.dag_id, AssetEvent.source_run_id == self.run_id)
+                .order_by(AssetEvent.id)
+            )
+            return [(uri, extra) for uri, extra in session.execute(query)]

@@ -1,0 +1,95 @@
+"""A step for tests: small, but with every kind of field that real steps have."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, version_made
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+from airflow_provider_mlops.lifecycle.user_code import UserCode
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.operators.step import StepOperator
+from airflow_provider_mlops.registry.model_version import ModelVersion
+
+
+class Shelf(BaseModel):
+    """Where fruit lies."""
+
+    kind: Literal["cool", "warm"] = "cool"
+    degrees: float = 4.0
+
+
+class RipenSpec(Spec):
+    """What to ripen."""
+
+    fruit: str = Field(description="What is to ripen.")
+    days: int = Field(default=3, ge=1, description="How many days it lies.")
+    shelf: Shelf = Field(default_factory=Shelf, description="Where it lies.")
+    labels: dict[str, Any] = Field(default_factory=dict, description="What is written on it.")
+    limit: int | None = Field(default=None, description="At most so many.")
+    names: tuple[str, ...] = Field(default=(), description="What they are called.")
+    turn: UserCode | None = Field(default=None, description="Called with `fruit`.")
+    dataset: Dataset | None = Field(default=None, description="Where it comes from.")
+    every: timedelta = Field(default=timedelta(hours=1), description="How often it is turned.")
+    weather: str = Field(default="fine", description="`away`, `wrong`, `rejected`, `huge` or `fine`.")
+
+
+class RipenResult(Result):
+    """What has become of it."""
+
+    fruit: str
+    spec: dict[str, Any]
+    workspace: dict[str, Any]
+    turned: str | None
+    tries: int
+    model: ModelVersion
+    bulk: str = ""
+    mlflow_run_id: str = "abc123"
+    report_uri: str = ""
+
+
+def ripen(spec: RipenSpec, workspace: Workspace) -> RipenResult:
+    """Ripen the fruit."""
+    counter = workspace.uri("tries")
+    os.makedirs(counter, exist_ok=True)
+    open(os.path.join(counter, f"{workspace.task.try_number}"), "w").close()
+    tries = len(os.listdir(counter))
+    if spec.weather == "away" and tries == 1:
+        raise BackendAwayError("orchard", "http://orchard:1", "wait for it")
+    if spec.weather == "wrong":
+        raise InvalidSpecError("weather", spec.weather, "choose better weather")
+    report = workspace.uri("reports") + "/ripen.html"
+    os.makedirs(os.path.dirname(report), exist_ok=True)
+    with open(report, "w") as file:
+        file.write("<p>ripe</p>")
+    if spec.weather == "rejected":
+        raise RejectedError("the fruit is rotten")
+    return RipenResult(
+        fruit=spec.fruit,
+        spec=spec.model_dump(mode="json"),
+        workspace=workspace.model_dump(mode="json"),
+        turned=spec.turn.call(fruit=spec.fruit) if spec.turn else None,
+        tries=tries,
+        model=ModelVersion(name=f"{spec.fruit} model", version=spec.days, run_id="abc123"),
+        bulk="x" * 17_000 if spec.weather == "huge" else "",
+        report_uri=report,
+    )
+
+
+STEP = Step("ripen", RipenSpec, RipenResult, ripen)
+
+
+class RipenOperator(StepOperator, step=STEP):
+    """Ripen fruit on a shelf."""
+
+    ui_color = "#abcdef"
+    events = MODELS
+
+    def asset_updates(self, spec: Any, result: Any) -> list[AssetUpdate]:
+        return [version_made(result.model, {"weather": spec.weather})]
