@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +29,11 @@ def connect(url: str | None = None) -> ibis.BaseBackend:
     if url is not None:
         return ibis.connect(url)
     threads = min(4, os.cpu_count() or 1)
-    return ibis.duckdb.connect(threads=threads, memory_limit=MEMORY_LIMIT, preserve_insertion_order=False)
+    backend = ibis.duckdb.connect(threads=threads, memory_limit=MEMORY_LIMIT, preserve_insertion_order=False)
+    # DuckDB's threads must have ended before the interpreter does: one that lets go of a Python object later than that
+    # aborts the process.
+    weakref.finalize(backend, backend.con.close)
+    return backend
 
 
 def read_dataset(dataset: Dataset, connection: ibis.BaseBackend | None = None) -> ibis.Table:

@@ -37,7 +37,7 @@ def is_local(uri: str) -> bool:
 
 def local_path(uri: str) -> str:
     """The path on disk of a local `uri`."""
-    return cast("str", locate(uri)[1])
+    return locate(uri)[1]
 
 
 def exists(uri: str) -> bool:

@@ -1,0 +1,403 @@
+"""Profiles of tables, computed where the rows are: on the engine, in a handful of queries for all columns.
+
+Up to `EXACT_CELLS` cells everything is exact. Beyond, what would not fit into bounded memory is estimated, and
+`Profile.approximate` names it: distinct values (HyperLogLog), quantiles (t-digest or what the engine has) and, both
+from a sample, rank correlations and which values of a column with very many are the top ones (their counts are exact).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mlops.data import expressions as ex
+from airflow_provider_mlops.data.association import Group
+from airflow_provider_mlops.data.profile import (
+    BinCounts,
+    ColumnProfile,
+    Histogram,
+    Kind,
+    Profile,
+    SliceProfile,
+    TopValue,
+    bin_labels,
+    list_names,
+)
+from airflow_provider_mlops.data.target import Cells, TargetAnalysis
+from airflow_provider_mlops.errors import InvalidSpecError
+
+if TYPE_CHECKING:
+    import ibis
+
+log = logging.getLogger(__name__)
+
+EXACT_CELLS = 5_000_000
+"""Rows times columns up to which nothing is estimated."""
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+"""The quantiles that a profile holds."""
+
+MANY_VALUES = 100_000
+"""With more distinct values than this, the top values of a large table are looked for in a sample."""
+
+SAMPLE_ROWS = 100_000
+"""How many rows a sample has, about."""
+
+SLICE_VALUES = 100
+"""How many values of a slicing column are listed."""
+
+
+def profile(
+    table: ibis.Table,
+    *,
+    target: str | None = None,
+    slices: Sequence[str] = (),
+    bins: int = 20,
+    top_values: int = 10,
+    exact_cells: int = EXACT_CELLS,
+) -> Profile:
+    """The profile of a table.
+
+    :param table: any Ibis table; the work is done by its backend.
+    :param target: the column to predict, if there is one.
+    :param slices: columns whose values rows are counted by.
+    :param bins: how many bins a histogram has.
+    :param top_values: how many of the most frequent values are kept of a column.
+    :param exact_cells: rows times columns up to which nothing is estimated.
+
+    Raises InvalidSpecError if the target or a slice is not a column, or if the table has no rows.
+    """
+    for field, name in (("target", target), *(("slices", name) for name in slices)):
+        if name is not None and name not in table.columns:
+            raise InvalidSpecError(field, name, f"name one of the columns: {list_names(list(table.columns))}")
+    started = time.monotonic()
+    rows = int(ex.run(table.aggregate(rows=table.count()))[0]["rows"])
+    if rows == 0:
+        raise InvalidSpecError("dataset", "0 rows", "a table without rows has no profile: extract some first")
+    exact = rows * len(table.columns) <= exact_cells
+    log.info(
+        "Profiling %s rows x %s columns%s",
+        f"{rows:,}",
+        len(table.columns),
+        "" if exact else ", estimating where exact figures would not fit into memory",
+    )
+    columns = _summaries(table, rows, bins, exact)
+    analysis = None
+    if target is not None:
+        analysis = TargetAnalysis(table, columns, target, sample_rows=None if exact else SAMPLE_ROWS)
+    columns, cells = _with_bins(table, columns, analysis.label if analysis else None)
+    log.info("Summaries and histograms done after %.1f s", time.monotonic() - started)
+    columns = _with_top_values(table, columns, top_values, exact)
+    estimates = [] if exact else ["distinct", "quantiles", "top_values"]
+    target_figures: dict[str, Any] = {}
+    if analysis is not None:
+        columns, target_figures = analysis.run(columns, cells)
+        if analysis.sampled:
+            estimates.append("spearman")
+        log.info("Associations with the target %r done after %.1f s", target, time.monotonic() - started)
+    result = Profile(
+        rows=rows,
+        columns=tuple(columns),
+        target=target,
+        duplicate_rows=_duplicates(table, rows, exact),
+        slices=_slices(table, slices, rows),
+        approximate=tuple(estimates),
+        **target_figures,
+    )
+    log.info("Profiled %s rows x %s columns in %.1f s", f"{rows:,}", len(columns), time.monotonic() - started)
+    return result
+
+
+def bin_like(table: ibis.Table, column: ColumnProfile) -> BinCounts:
+    """Count a table's rows in the bins of a reference column.
+
+    The labels are those of `column.bin_counts`. Values that cannot be read as the reference's type count as missing.
+    Raises InvalidSpecError if the table has no such column, or the reference has no bins.
+    """
+    return bins_like(table, [column])[column.name]
+
+
+def bins_like(table: ibis.Table, columns: Sequence[ColumnProfile]) -> dict[str, BinCounts]:
+    """`bin_like` for many columns in few queries, by column name."""
+    branches, labels = [], {}
+    for column in columns:
+        if column.name not in table.columns:
+            raise InvalidSpecError(
+                "column", column.name, f"the rows have the columns {list_names(list(table.columns))}"
+            )
+        named = bin_labels(column)
+        if named is None:
+            raise InvalidSpecError(
+                "column", column.name, f"a column of kind {column.kind} without values has no bins to count in"
+            )
+        labels[column.name] = named
+        place = _place(table[column.name], column)
+        branches.append(_counted(table, column.name, place=place))
+    counts = {name: [0] * len(named) for name, named in labels.items()}
+    for row in ex.run_together(branches):
+        counts[row["name"]][row["place"]] += row["n"]
+    return {name: BinCounts(labels=labels[name], counts=tuple(counts[name])) for name in labels}
+
+
+def _place(value: ibis.Value, column: ColumnProfile) -> ibis.Value:
+    """The index of a value's bin among the labels of `column`."""
+    import ibis
+
+    if column.bins is None:
+        known = [
+            ex.text(ibis.literal(top.value)) if isinstance(top.value, bool) else str(top.value)
+            for top in column.top_values
+        ]
+        written = ex.text(value)
+        place = ibis.literal(len(known) + 1, type="int16")
+        for index, one in reversed(list(enumerate(known, start=1))):
+            place = ibis.ifelse(written == one, ibis.literal(index, type="int16"), place)
+        return ibis.ifelse(ex.missing(value), 0, place).cast("int16")
+    edges = column.bins.edges
+    kind = ex.kind_of(value.type())
+    if kind == "temporal":
+        plain = ex.number(value)
+    elif kind in ("numeric", "boolean"):
+        plain = ex.present(value).cast("float64")
+    else:
+        plain = ex.present(value.cast("string").try_cast("float64"))
+    last = len(edges) + 1
+    inside = ex.bucket(plain, edges[1:-1], closed="right") + 2
+    place = ibis.ifelse(plain < edges[0], 1, ibis.ifelse(plain > edges[-1], last, inside))
+    return ibis.ifelse(plain.isnull(), 0, place).cast("int16")
+
+
+def _counted(table: ibis.Table, name: str, **by: ibis.Value) -> ibis.Table:
+    """How many rows have each combination of the expressions, under the column's name."""
+    import ibis
+
+    return table.group_by(name=ibis.literal(name), **by).aggregate(n=table.count())
+
+
+def _summaries(table: ibis.Table, rows: int, bins: int, exact: bool) -> list[ColumnProfile]:
+    """Everything that one aggregation says of a column."""
+    wanted = sorted({*QUANTILES, *(index / bins for index in range(1, bins))})
+    found: list[ColumnProfile] = []
+    for names in ex.in_parts(list(table.columns)):
+        aggregates = {}
+        for index, name in enumerate(names):
+            for figure, expression in _figures(table[name], wanted, exact).items():
+                aggregates[f"{figure}_{index}"] = expression
+        row = ex.run(table.aggregate(**aggregates))[0]
+        for index, name in enumerate(names):
+            figures = {key.rpartition("_")[0]: value for key, value in row.items() if key.endswith(f"_{index}")}
+            found.append(_column(name, table[name].type(), rows, figures, wanted, bins))
+    return found
+
+
+def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, ibis.Value]:
+    kind = ex.kind_of(column.type())
+    figures = {"nulls": ex.missing(column).cast("int64").sum()}
+    if kind == "other":
+        return figures
+    value = ex.present(column)
+    figures["distinct"] = value.nunique() if exact else value.approx_nunique()
+    if kind in ("numeric", "temporal"):
+        number = ex.number(column)
+        if column.type().is_floating():
+            figures["infinite"] = column.isinf().cast("int64").sum()
+            value = number
+        figures["quantiles"] = number.quantile(wanted) if exact else number.approx_quantile(wanted)
+        figures["low"], figures["high"] = number.min(), number.max()
+        figures["mean"], figures["deviation"] = ex.squarable(number).mean(), ex.squarable(number).std(how="sample")
+    if kind != "boolean":
+        figures["minimum"], figures["maximum"] = value.min(), value.max()
+    return figures
+
+
+def _column(name: str, dtype: Any, rows: int, figures: dict[str, Any], wanted: list[float], bins: int) -> ColumnProfile:
+    """A column's profile, its bins with edges and no counts yet."""
+    kind: Kind = ex.kind_of(dtype)
+    nulls, infinite = int(figures["nulls"] or 0), int(figures.get("infinite") or 0)
+    values = rows - nulls - infinite
+    plain: dict[str, Any] = {
+        "name": name,
+        "type": str(dtype),
+        "kind": kind,
+        "rows": rows,
+        "nulls": nulls,
+        "infinite": infinite,
+    }
+    if "distinct" in figures:
+        # Infinite values are counted by the engine but are not values here; there are at most two of them.
+        plain["distinct"] = min(int(figures["distinct"]), rows - nulls)
+    if values == 0 or "low" not in figures or figures["low"] is None:
+        if values:
+            plain |= {key: _plain(figures.get(key)) for key in ("minimum", "maximum")}
+        return ColumnProfile(**plain)
+    low, high = float(figures["low"]), float(figures["high"])
+    quantiles = {p: min(max(float(q), low), high) for p, q in zip(wanted, figures["quantiles"], strict=True)}
+    inner = sorted({quantiles[index / bins] for index in range(1, bins)} - {high})
+    width = (high - low) / bins
+    even = [low + width * index for index in range(1, bins)] if 0 < width < float("inf") else []
+    # Neighbouring doubles leave no room for so many bins.
+    even = [edge for edge in sorted(set(even)) if low < edge < high]
+    fits = max(abs(low), abs(high)) < ex.LARGEST_SQUARED
+    return ColumnProfile(
+        **plain,
+        minimum=_plain(figures["minimum"]),
+        maximum=_plain(figures["maximum"]),
+        mean=figures["mean"] if fits else None,
+        deviation=figures["deviation"] if fits else None,
+        quantiles={str(p): quantiles[p] for p in QUANTILES},
+        histogram=Histogram(edges=(low, *even, high), counts=()),
+        bins=Histogram(edges=(low, *inner, high), counts=()),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return (
+        value.isoformat() if hasattr(value, "isoformat") else float(value) if hasattr(value, "as_tuple") else str(value)
+    )
+
+
+def _with_bins(
+    table: ibis.Table, columns: list[ColumnProfile], label: ibis.Value | None
+) -> tuple[list[ColumnProfile], dict[str, Cells]]:
+    """Count the rows in both kinds of bins of every number, and by the label, reading each column once.
+
+    Also returns, per column, the count and moments of each cell: (bin of equal width, bin of equal count, label).
+    """
+    import ibis
+
+    branches = []
+    for column in columns:
+        if column.histogram is None or column.bins is None:
+            continue
+        # One grouping and nothing around it: every further relation costs Ibis as much as its columns do. Rows without
+        # a number fall into some cell, and are not counted there.
+        number = ex.number(table[column.name])
+        keys = {
+            "name": ibis.literal(column.name),
+            "wide": ex.bucket(number, column.histogram.edges[1:-1], closed="left"),
+            "even": ex.bucket(number, column.bins.edges[1:-1], closed="right"),
+            "label": ibis.literal("") if label is None else label,
+        }
+        figures = {"n": number.count()}
+        if label is not None:
+            moment = ex.squarable(number)
+            figures |= {"mean": moment.mean(), "variance": moment.var(how="pop")}
+        branches.append(table.group_by(**keys).aggregate(**figures))
+    cells: dict[str, Cells] = {}
+    for row in ex.run_together(branches):
+        if row["n"]:
+            group = Group(row["n"], row.get("mean") or 0.0, row.get("variance") or 0.0)
+            cells.setdefault(row["name"], {})[(row["wide"], row["even"], row["label"])] = group
+    filled = []
+    for column in columns:
+        if column.histogram is not None and column.bins is not None:
+            of_column = cells[column.name]
+            histogram = _filled(column.histogram, [(wide, group) for (wide, _, _), group in of_column.items()])
+            even_bins = _filled(column.bins, [(even, group) for (_, even, _), group in of_column.items()])
+            column = column.model_copy(update={"histogram": histogram, "bins": even_bins})
+        filled.append(column)
+    return filled, cells
+
+
+def _filled(histogram: Histogram, found: list[tuple[int, Group]]) -> Histogram:
+    counts = [0] * (len(histogram.edges) - 1)
+    for place, group in found:
+        counts[place] += group.count
+    return Histogram(edges=histogram.edges, counts=tuple(counts))
+
+
+def _with_top_values(
+    table: ibis.Table, columns: list[ColumnProfile], top_values: int, exact: bool
+) -> list[ColumnProfile]:
+    """Find the most frequent values of every column, and mark those that look like the name of a row."""
+    import ibis
+
+    few = [column for column in columns if column.kind != "other"]
+    # Among numbers that all differ, none is frequent.
+    few = [c for c in few if not (exact and c.kind in ("numeric", "temporal") and c.distinct == c.values)]
+    many: list[ColumnProfile] = []
+    if not exact:
+        many = [column for column in few if (column.distinct or 0) > MANY_VALUES]
+        few = [column for column in few if (column.distinct or 0) <= MANY_VALUES]
+    branches = [_most_frequent(table, column.name, top_values) for column in few]
+    if many:
+        share = min(1.0, SAMPLE_ROWS / columns[0].rows)
+        candidates: dict[str, list[str]] = {}
+        for row in ex.run_together(
+            # Each column draws its own sample, so that only that column is read.
+            _most_frequent(table.select(column.name).filter(ibis.random() < share), column.name, 3 * top_values)
+            for column in many
+        ):
+            if row["n"] > 1:
+                candidates.setdefault(row["name"], []).append(row["value"])
+        branches += [_most_frequent(table, name, top_values, among=values) for name, values in candidates.items()]
+    found: dict[str, list[TopValue]] = {}
+    for row in ex.run_together(branches):
+        value = ex.parse(row["value"], table[row["name"]].type())
+        found.setdefault(row["name"], []).append(TopValue(value=value, count=row["n"]))
+    filled = []
+    for column in columns:
+        top = sorted(found.get(column.name, ()), key=lambda one: (-one.count, str(one.value)))
+        if column.kind in ("numeric", "temporal"):
+            # A number that occurs once says nothing; one that occurs often may stand for a missing value.
+            top = [one for one in top if one.count > 1]
+        filled.append(
+            column.model_copy(update={"top_values": tuple(top), "identifier_like": _is_identifier(column, exact)})
+        )
+    return filled
+
+
+def _most_frequent(table: ibis.Table, name: str, at_most: int, among: list[str] | None = None) -> ibis.Table:
+    import ibis
+
+    value = ex.text(table[name])
+    table = table.filter(value.notnull() if among is None else value.isin(among))
+    counted = table.group_by(name=ibis.literal(name), value=ex.text(table[name])).aggregate(n=table.count())
+    return counted.order_by([counted.n.desc(), counted.value]).limit(at_most)
+
+
+def _is_identifier(column: ColumnProfile, exact: bool) -> bool:
+    """Whether every row has a value of its own, in a type that identifiers have."""
+    whole = column.kind == "categorical" or (column.kind == "numeric" and "int" in column.type)
+    # The estimate of distinct values is off by several per cent.
+    enough = column.values if exact else 0.9 * column.values
+    return whole and column.rows >= 100 and column.nulls == 0 and (column.distinct or 0) >= enough
+
+
+def _duplicates(table: ibis.Table, rows: int, exact: bool) -> int:
+    """How many rows repeat another one. Large tables compare 64-bit hashes of rows, which hardly ever collide."""
+    import ibis
+    from ibis.common.exceptions import OperationNotDefinedError, UnsupportedOperationError
+
+    if not exact:
+        try:
+            hashed = table.select(row=ibis.struct({name: table[name] for name in table.columns}).hash())
+            return rows - int(ex.run(hashed.aggregate(n=hashed.row.nunique()))[0]["n"])
+        except (OperationNotDefinedError, UnsupportedOperationError):
+            log.info("The engine cannot hash rows, so they are compared in full to find duplicates")
+    distinct = table.distinct()
+    return rows - int(ex.run(distinct.aggregate(n=distinct.count()))[0]["n"])
+
+
+def _slices(table: ibis.Table, slices: Sequence[str], rows: int) -> tuple[SliceProfile, ...]:
+    branches = []
+    for name in dict.fromkeys(slices):
+        counted = _counted(table, name, value=ex.text(table[name]))
+        branches.append(counted.order_by([counted.n.desc(), counted.value]).limit(SLICE_VALUES))
+    found: dict[str, list[TopValue]] = {name: [] for name in dict.fromkeys(slices)}
+    for row in ex.run_together(branches):
+        value = None if row["value"] is None else ex.parse(row["value"], table[row["name"]].type())
+        found[row["name"]].append(TopValue(value=value, count=row["n"]))
+    return tuple(
+        SliceProfile(
+            column=name,
+            counts=tuple(sorted(counts, key=lambda one: (-one.count, str(one.value)))),
+            other=rows - sum(one.count for one in counts),
+        )
+        for name, counts in found.items()
+    )
