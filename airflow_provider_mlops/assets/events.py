@@ -37,7 +37,12 @@ def emit(context: Context, alias: AssetAlias, updates: list[AssetUpdate], task: 
     """Register an event for each update when the task succeeds."""
     events = context["outlet_events"][alias]
     for update in updates:
-        lineage = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id, "map_index": task.map_index}
+        lineage: dict[str, Any] = {
+            "dag_id": task.dag_id,
+            "run_id": task.run_id,
+            "task_id": task.task_id,
+            "map_index": task.map_index,
+        }
         events.add(Asset(update.uri), extra={**lineage, **update.extra})
 
 

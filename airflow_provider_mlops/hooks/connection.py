@@ -43,7 +43,7 @@ def address(connection: Connection) -> str | None:
         return None
     if "://" in host:
         return host
-    if host.startswith(("sqlite:", "file:")) or host.startswith("/") or host == "databricks":
+    if host.startswith(("sqlite:", "file:", "/")) or host == "databricks":
         return host
     scheme = connection.schema if connection.schema in ("http", "https") else "http"
     port = f":{connection.port}" if connection.port else ""

@@ -35,7 +35,7 @@ def sqlalchemy_url(conn_id: str) -> str:
 
 def _from_hook(connection: Connection) -> str | None:
     try:
-        hook = connection.get_hook()
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]
         return cast("str", hook.sqlalchemy_url.render_as_string(hide_password=False))
     except (AirflowException, NotImplementedError, AttributeError, ImportError):
         # No provider for this type of connection is installed, or its hook knows no URL.
@@ -45,7 +45,7 @@ def _from_hook(connection: Connection) -> str | None:
 def _from_fields(connection: Connection) -> str:
     from sqlalchemy import URL
 
-    kind = connection.conn_type
+    kind = str(connection.conn_type)
     if kind == "sqlite":
         return URL.create("sqlite", database=_sqlite_path(connection)).render_as_string(hide_password=False)
     url = URL.create(

@@ -9,6 +9,7 @@ from airflow.sdk import BaseHook
 from pydantic import SecretStr
 
 from airflow_provider_mlops.hooks.connection import address, find, secret
+from airflow_provider_mlops.hooks.storage import storage_uri
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.serving.client import GatewayClient
@@ -58,17 +59,25 @@ class MlopsGatewayHook(BaseHook):
         )
 
     def get_conn(self) -> GatewayClient:
-        """A client. Nothing is sent before it is used."""
+        """A client. Its token is the connection's, or else the one that a gateway here keeps in the storage."""
+        from airflow_provider_mlops.serving import token
         from airflow_provider_mlops.serving.client import GatewayClient
 
         settings = self.settings()
-        return GatewayClient(settings.url, settings.token)
+        return GatewayClient(settings.url, settings.token or secret(token.find(storage_uri()), "token"))
+
+    def endpoint_url(self, model_name: str) -> str:
+        """Where the gateway answers for a model."""
+        from airflow_provider_mlops.lifecycle.deployment import endpoint_url
+
+        return endpoint_url(self.settings().url, model_name)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the gateway for its models, which takes the token; for the form's test button."""
         try:
             url = self.settings().url
-            models = self.get_conn().models()
+            with self.get_conn() as client:
+                models = client.models()
         except Exception as error:
             return False, str(error)
         return True, f"the gateway at {url} answers; it has {len(models)} models"

@@ -11,7 +11,7 @@ from airflow_provider_mlops.operators.step import StepOperator
 
 
 class DeployModelOperator(StepOperator, step=STEP):
-    """Put a model version behind the gateway. The alias `champion` moves once the endpoint answers as the model does."""
+    """Put a model version behind the gateway. `champion` moves once the endpoint answers as the model does."""
 
     ui_color = "#c9efe4"
     events = MODELS

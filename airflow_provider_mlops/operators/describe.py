@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from typing import Any
 
 from airflow_provider_mlops.lifecycle.step import Step
@@ -20,8 +21,8 @@ def describe(about: str, step: Step[Any, Any]) -> str:
     """What the class says of itself, then one `:param:` a field, then what lands in XCom."""
     lines = [inspect.cleandoc(about), ""]
     for name, field in step.spec.model_fields.items():
-        text = (field.description or "").strip().replace("\n", "\n    ")
+        text = " ".join((field.description or "").split())
         need = " Required." if field.is_required() else ""
-        lines.append(f":param {name}: {text}{need}".rstrip())
+        lines += textwrap.wrap(f":param {name}: {text}{need}", 110, subsequent_indent="    ", break_long_words=False)
     lines += [_OWN, "", "XCom keys: " + ", ".join(f"`{name}`" for name in step.result.model_fields) + "."]
     return "\n".join(lines)

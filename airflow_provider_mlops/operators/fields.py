@@ -86,7 +86,8 @@ def typed(field: FieldInfo, value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+    annotation: Any = field.annotation
+    adapter: TypeAdapter[Any] = TypeAdapter(annotation)
     if value in ("None", ""):
         try:
             adapter.validate_python(None)

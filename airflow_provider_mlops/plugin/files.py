@@ -11,8 +11,8 @@ import os
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from starlette.concurrency import run_in_threadpool
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.hooks.storage import storage_uri

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
@@ -17,6 +17,7 @@ class FilesApp:
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         if self._app is None:
             from airflow_provider_mlops.plugin.files import create_app
 
@@ -28,4 +29,6 @@ class MlopsPlugin(AirflowPlugin):
     """Serves `{base_url}/mlops/files/{dag_id}/{path}` to whoever may read the DAG."""
 
     name = "mlops"
-    fastapi_apps: ClassVar[list[Any]] = [{"name": "MLOps files", "app": FilesApp(), "url_prefix": "/mlops"}]
+    fastapi_apps: list[Any] = [  # noqa: RUF012 - Airflow declares it so
+        {"name": "MLOps files", "app": FilesApp(), "url_prefix": "/mlops"}
+    ]

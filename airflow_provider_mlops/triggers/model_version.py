@@ -34,6 +34,7 @@ class ModelVersionTrigger(WaitingTrigger):
         self.mlflow_conn_id = mlflow_conn_id
 
     def arguments(self) -> dict[str, Any]:
+        """What the trigger knows, for the triggerer's database."""
         return {
             "model_name": self.model_name,
             "alias": self.alias,
@@ -67,4 +68,5 @@ class ModelVersionTrigger(WaitingTrigger):
         return None
 
     def advance(self, found: dict[str, Any]) -> None:
+        """Look for what is newer from now on."""
         self.newer_than = found["version"]

@@ -39,6 +39,7 @@ class NewDataTrigger(WaitingTrigger):
         self.fingerprint = fingerprint
 
     def arguments(self) -> dict[str, Any]:
+        """What the trigger knows, for the triggerer's database."""
         return {
             "paths": self.paths,
             "newer_than": self.newer_than,
@@ -51,6 +52,7 @@ class NewDataTrigger(WaitingTrigger):
         return self._files() if self.dataset_uri is None else self._dataset(self.dataset_uri)
 
     def advance(self, found: dict[str, Any]) -> None:
+        """Look for what is newer from now on."""
         self.newer_than = found.get("newest", self.newer_than)
         self.fingerprint = found.get("fingerprint", self.fingerprint)
 

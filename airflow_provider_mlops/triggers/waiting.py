@@ -22,7 +22,7 @@ class WaitingTrigger(BaseEventTrigger):
     """
 
     def __init__(self, *, poke_interval: float = 60.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.poke_interval = poke_interval
 
     @abstractmethod
@@ -52,6 +52,6 @@ class WaitingTrigger(BaseEventTrigger):
                 self.log.warning("Looking again in %s s: %s", self.poke_interval, error)
                 found = None
             if found is not None:
-                yield TriggerEvent(found)
+                yield TriggerEvent(found)  # type: ignore[no-untyped-call]
                 self.advance(found)
             await asyncio.sleep(self.poke_interval)
