@@ -7,8 +7,9 @@ writer that is killed leaves only files that no manifest names.
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -19,8 +20,13 @@ from airflow_provider_mlops.errors import InvalidSpecError
 if TYPE_CHECKING:
     import ibis
     import pyarrow
+    import pyarrow.parquet
+
+    from airflow_provider_mlops.data.fingerprint import Fingerprint
 
 MANIFEST = "manifest.json"
+
+_ABANDONED = timedelta(hours=24)
 
 
 class Column(BaseModel):
@@ -122,11 +128,27 @@ def read_manifest(uri: str) -> Manifest:
         ) from error
 
 
+@dataclass
+class _Part:
+    """One Parquet file of a dataset in the making."""
+
+    name: str
+    schema: pyarrow.Schema
+    fingerprint: Fingerprint
+    bytes: int = 0
+    rows: int = 0
+
+
 class DatasetWriter:
     """Writes the batches of one dataset and makes it visible on `commit`.
 
     Writing over a dataset that is there already replaces it: the old one is readable until the new
     manifest is in place. Leaving the `with` block without a commit leaves nothing visible.
+
+    :param uri: where the dataset is to lie.
+    :param name: what it is called.
+    :param widen: whether batches may differ in their columns and types. The dataset then gets the narrowest schema
+        that holds them all: files that were written under a narrower one are written again, batch by batch, on commit.
 
     >>> import pyarrow
     >>> with DatasetWriter("memory://doc/numbers", "numbers") as writer:
@@ -136,15 +158,21 @@ class DatasetWriter:
     3
     """
 
-    def __init__(self, uri: str, name: str) -> None:
+    # A file is closed at this many rows, so that engines read the files of a large dataset in parallel.
+    _ROWS_PER_FILE = 2_000_000
+    _ROWS_PER_BATCH = 100_000
+
+    def __init__(self, uri: str, name: str, *, widen: bool = False) -> None:
         self.uri = uri
         self.name = name
         self.rows = 0
-        self._files: list[str] = []
-        self._bytes = 0
+        self.schema: pyarrow.Schema | None = None
+        self._widen = widen
+        self._parts: list[_Part] = []
+        self._made: list[str] = []
         self._token = secrets.token_hex(4)
-        self._fingerprint: Fingerprint | None = None
-        self._schema: pyarrow.Schema | None = None
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self._file: Any = None
         self._committed = False
 
     def __enter__(self) -> Self:
@@ -155,42 +183,36 @@ class DatasetWriter:
     def __exit__(self, *exc_info: object) -> None:
         self._close_file()
         if not self._committed:
-            for name in self._files:
+            for name in self._made:
                 storage.delete(storage.join(self.uri, name))
 
-    # A file is closed at this many rows, so that engines read the files of a large dataset in parallel.
-    _ROWS_PER_FILE = 2_000_000
-
     def write(self, batch: pyarrow.RecordBatch | pyarrow.Table) -> None:
-        """Append rows. Raises InvalidSpecError if the schema differs from the first batch's."""
+        """Append rows. Without `widen`, raises InvalidSpecError if the schema differs from the first batch's."""
         import pyarrow
-        import pyarrow.parquet
 
-        from airflow_provider_mlops.data.fingerprint import Fingerprint
+        from airflow_provider_mlops.data.schema import conform, wider
 
-        if self._schema is None:
-            self._schema = batch.schema.remove_metadata()
-            self._fingerprint = Fingerprint()
-            self._writer: pyarrow.parquet.ParquetWriter | None = None
         table = pyarrow.Table.from_batches([batch]) if isinstance(batch, pyarrow.RecordBatch) else batch
         table = table.replace_schema_metadata(None)
-        if table.schema != self._schema:
-            raise InvalidSpecError(
-                "schema", str(table.schema), f"every batch must have the first batch's schema: {self._schema}"
-            )
-        assert self._fingerprint is not None
-        self._fingerprint.update(table)
+        repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+        if repeated:
+            raise InvalidSpecError("schema", repeated, "every column must have a name of its own: rename the others")
+        if self.schema is None:
+            self.schema = table.schema
+        elif table.schema != self.schema:
+            if not self._widen:
+                raise InvalidSpecError(
+                    "schema", str(table.schema), f"every batch must have the first batch's schema: {self.schema}"
+                )
+            schema = wider(self.schema, table.schema)
+            if schema != self.schema:
+                self._close_file()
+                self.schema = schema
+            table = conform(table, schema)
         if self._writer is None:
-            name = f"part-{self._token}-{len(self._files):05d}.parquet"
-            self._files.append(name)
-            fs, path = storage.locate(storage.join(self.uri, name))
-            self._file = fs.open(path, "wb")
-            self._file_rows = 0
-            self._writer = pyarrow.parquet.ParquetWriter(self._file, self._schema, compression="zstd")
-        self._writer.write_table(table)
-        self.rows += table.num_rows
-        self._file_rows += table.num_rows
-        if self._file_rows >= self._ROWS_PER_FILE:
+            self._open_file()
+        self._append(table)
+        if self._parts[-1].rows >= self._ROWS_PER_FILE:
             self._close_file()
 
     def commit(
@@ -204,16 +226,29 @@ class DatasetWriter:
         created_by: TaskIdentity | None = None,
     ) -> Dataset:
         """Make the dataset visible and return it. At least one batch, which may have no rows, must have come."""
-        if self._schema is None or self._fingerprint is None:
+        from airflow_provider_mlops.data.fingerprint import Fingerprint
+
+        if self.schema is None:
             raise InvalidSpecError("dataset", self.uri, "write at least one batch, so that its schema is known")
         self._close_file()
+        self._rewrite_narrow_files()
+        whole = Fingerprint()
+        for part in self._parts:
+            whole.add(part.fingerprint)
+        files = tuple(part.name for part in self._parts)
+        missing = sorted(set(files) - set(storage.names(self.uri)))
+        if missing:
+            raise RuntimeError(
+                f"Another writer replaced the dataset at {self.uri} and removed {', '.join(missing)}: try again"
+            )
+        before = _files_of_manifest(self.uri)
         manifest = Manifest(
             name=self.name,
             rows=self.rows,
-            fingerprint=self._fingerprint.hexdigest(),
-            columns=tuple(Column(name=field.name, type=str(field.type)) for field in self._schema),
-            files=tuple(self._files),
-            bytes=self._bytes,
+            fingerprint=whole.hexdigest(),
+            columns=tuple(Column(name=field.name, type=str(field.type)) for field in self.schema),
+            files=files,
+            bytes=sum(part.bytes for part in self._parts),
             source=source or {},
             interval=interval,
             watermark=watermark,
@@ -224,20 +259,73 @@ class DatasetWriter:
         )
         storage.write_text(storage.join(self.uri, MANIFEST), manifest.model_dump_json(indent=2))
         self._committed = True
-        kept = {MANIFEST, *self._files}
-        for name in storage.names(self.uri):
-            if name not in kept:
-                storage.delete(storage.join(self.uri, name))
+        self._sweep(kept={MANIFEST, *files}, replaced=before)
         return Dataset(uri=self.uri, name=self.name, rows=self.rows, fingerprint=manifest.fingerprint)
 
+    def _open_file(self) -> None:
+        import pyarrow.parquet
+
+        from airflow_provider_mlops.data.fingerprint import Fingerprint
+
+        name = f"part-{self._token}-{len(self._made):05d}.parquet"
+        self._made.append(name)
+        self._parts.append(_Part(name, self.schema, Fingerprint()))
+        fs, path = storage.locate(storage.join(self.uri, name))
+        self._file = fs.open(path, "wb")
+        self._writer = pyarrow.parquet.ParquetWriter(self._file, self.schema, compression="zstd")
+
+    def _append(self, table: pyarrow.Table) -> None:
+        assert self._writer is not None
+        self._writer.write_table(table)
+        self._parts[-1].fingerprint.update(table)
+        self._parts[-1].rows += table.num_rows
+        self.rows += table.num_rows
+
     def _close_file(self) -> None:
-        writer = getattr(self, "_writer", None)
-        if writer is not None:
-            writer.close()
-            self._bytes += self._file.tell()
-            self._file.close()
+        if self._writer is not None:
+            self._writer.close()
             self._writer = None
+            self._parts[-1].bytes = self._file.tell()
+            self._file.close()
+
+    def _rewrite_narrow_files(self) -> None:
+        """Write the files again whose schema was widened after they were closed."""
+        import pyarrow
+        import pyarrow.parquet
+
+        from airflow_provider_mlops.data.schema import conform
+
+        assert self.schema is not None
+        parts, self._parts, self.rows = self._parts, [], 0
+        for part in parts:
+            if part.schema == self.schema:
+                self._parts.append(part)
+                self.rows += part.rows
+                continue
+            fs, path = storage.locate(storage.join(self.uri, part.name))
+            self._open_file()
+            with fs.open(path, "rb") as file:
+                for batch in pyarrow.parquet.ParquetFile(file).iter_batches(self._ROWS_PER_BATCH):
+                    self._append(conform(pyarrow.Table.from_batches([batch]), self.schema))
+            self._close_file()
+            storage.delete(storage.join(self.uri, part.name))
+
+    def _sweep(self, kept: set[str], replaced: set[str]) -> None:
+        """Remove the files of the dataset that this one replaces, and those that a killed writer left long ago.
+
+        Younger files that no manifest names may be another writer's at work, and stay.
+        """
+        for name in storage.names(self.uri):
+            if name in kept:
+                continue
+            uri = storage.join(self.uri, name)
+            if name in replaced or storage.age(uri) > _ABANDONED:
+                storage.delete(uri)
 
 
-if TYPE_CHECKING:
-    from airflow_provider_mlops.data.fingerprint import Fingerprint
+def _files_of_manifest(uri: str) -> set[str]:
+    """The files of the dataset at `uri`; none if there is no readable one."""
+    try:
+        return set(read_manifest(uri).files)
+    except InvalidSpecError:
+        return set()

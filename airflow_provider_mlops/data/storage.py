@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -113,6 +114,18 @@ def names(uri: str) -> list[str]:
         return []
     entries = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False))
     return sorted(name for name in entries if not name.endswith(".tmp"))
+
+
+def age(uri: str) -> timedelta:
+    """How long ago the file at `uri` was last written; no time at all where the file system does not say."""
+    fs, path = locate(uri)
+    try:
+        written = fs.modified(path)
+    except (NotImplementedError, FileNotFoundError):
+        return timedelta(0)
+    if written.tzinfo is None:
+        written = written.replace(tzinfo=UTC)
+    return datetime.now(UTC) - cast("datetime", written)
 
 
 def delete(uri: str) -> None:
