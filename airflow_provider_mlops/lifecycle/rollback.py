@@ -1,0 +1,75 @@
+"""Make the previous champion, or another version, champion again."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from pydantic import Field
+
+from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.lifecycle.deployment import Deployment, connect_gateway
+from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+class RollbackSpec(Spec):
+    """What to roll back, and why."""
+
+    model_name: str = Field(description="The registered model.", min_length=1)
+    to_version: int | None = Field(
+        default=None,
+        ge=1,
+        description="The version that becomes champion. By default the one before the champion, which the gateway "
+        "keeps in memory, so that it answers at once.",
+    )
+    reason: str = Field(default="", description="Why, for the audit trail.")
+    timeout: float = Field(default=30.0, gt=0, description="How many seconds the gateway is waited for.")
+
+
+class RollbackResult(Result):
+    """What answers now."""
+
+    deployment: Deployment = Field(description="The deployment after the rollback.")
+
+
+def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
+    """Append to the audit trail, move the alias, and let the gateway switch.
+
+    A retry of the task completes what it began and does not roll back once more. With the gateway away the alias moves
+    all the same: the gateway follows it when it is back. Raises InvalidSpecError if there is nothing to go back to or
+    the gateway refuses the token or the version, PromotionConflictError if somebody promotes at the same moment,
+    BackendAwayError if MLflow does not answer.
+    """
+    from airflow_provider_mlops.registry import promotion
+
+    started = time.monotonic()
+    registry = workspace.registry()
+    entry = promotion.rollback(
+        registry,
+        spec.model_name,
+        to_version=spec.to_version,
+        by=workspace.task,
+        reason=spec.reason or f"rolled back by {workspace.task.key}",
+    )
+    moved = f"{entry.model_name}: version {entry.to_version} is champion in place of version {entry.from_version}"
+    if workspace.gateway_url is None:
+        log.warning("%s. No gateway is configured: a gateway that serves the model follows the alias by itself", moved)
+        return RollbackResult(deployment=Deployment.of(entry, None))
+    try:
+        with connect_gateway(workspace, spec.timeout) as gateway:
+            gateway.activate(entry.model_name, entry.to_version)
+    except BackendAwayError as error:
+        log.warning("%s. The gateway does not know yet (%s): it follows the alias as soon as it is back", moved, error)
+    except InvalidSpecError as error:
+        raise InvalidSpecError(
+            error.field, error.value, f"{error.way_out}. The alias has moved already; the gateway follows it by itself"
+        ) from error
+    else:
+        log.info("%s and answers (audit entry %d, %.2f s)", moved, entry.sequence, time.monotonic() - started)
+    return RollbackResult(deployment=Deployment.of(entry, workspace.gateway_url))
+
+
+STEP = Step("rollback", RollbackSpec, RollbackResult, rollback)
