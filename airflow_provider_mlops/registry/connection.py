@@ -44,8 +44,8 @@ class Registry:
         default, an SQLite database `{storage_uri}/mlflow.db`.
     :param registry_uri: where MLflow keeps models; by default in the same place.
     :param storage_uri: under it lie the audit trail and, unless a server decides, the artifacts.
-    :param username: with `password`, for basic authentication; or `token`, for a bearer token. Without them MLflow's own
-        environment variables hold.
+    :param username: with `password`, for basic authentication; or `token`, for a bearer token. Without them
+        MLflow's own environment variables hold.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class Guard:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Lend the settings. MLflow's errors leave the block as BackendAwayError or InvalidSpecError where they are one.
+        """Lend the settings, and turn MLflow's errors into ours where they are one.
 
         Raises BackendAwayError when the server or the database does not answer, InvalidSpecError
         when it refuses the credentials, and MLflow's own exception otherwise.
@@ -52,7 +52,7 @@ class Guard:
             return InvalidSpecError(
                 "mlflow_conn_id",
                 self.address,
-                "the server refuses the credentials: correct the login and password, or the token, of the MLflow connection",
+                "the server refuses the credentials: correct the login and password, or the token, of the connection",
             )
         for cause in _causes(error):
             if isinstance(cause, requests.exceptions.ConnectionError | requests.exceptions.Timeout):

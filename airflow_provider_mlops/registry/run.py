@@ -119,7 +119,7 @@ class Run:
 
 @contextmanager
 def opened(registry: Registry, experiment_id: str, tags: dict[str, str], name: str) -> Iterator[Run]:
-    """The run with the same identity tag, continued, or else a new one; FINISHED after the block, FAILED after an error."""
+    """The run with the same identity tag, or else a new one. FINISHED after the block, FAILED after an error."""
     found = find(registry, experiment_id, tags[tag.IDENTITY])
     if found is None:
         run_id = _create(registry, experiment_id, tags, name)

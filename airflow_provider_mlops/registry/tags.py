@@ -15,6 +15,9 @@ IDENTITY = "mlops.identity"
 WORK = "mlops.work"
 """A hash of all that decides what training makes: spec, data, user code, commit and package versions."""
 
+MODEL_ID = "mlops.model_id"
+"""The logged model that a version was made of. A database of MLflow does not keep it by itself."""
+
 STEP = "mlops.step"
 DATA_FINGERPRINT = "mlops.data_fingerprint"
 PROFILE_URI = "mlops.profile_uri"

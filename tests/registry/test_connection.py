@@ -26,24 +26,26 @@ def test_a_run_holds_what_is_logged(workspace: Workspace) -> None:
     assert [file.path for file in registry.client.list_artifacts(run.id, "notes")] == ["notes/hello.txt"]
 
 
+def _fail(registry: Registry, task: TaskIdentity) -> None:
+    with registry.run(task, "train") as run:
+        run.log_params({"depth": 3})
+        raise ZeroDivisionError
+
+
 def test_a_retry_continues_its_run_and_another_task_does_not(workspace: Workspace) -> None:
     registry = workspace.registry()
-    ids = []
     for attempt in (1, 2):
-        with (
-            pytest.raises(ZeroDivisionError),
-            registry.run(workspace.task.model_copy(update={"try_number": attempt}), "train") as run,
-        ):
-            ids.append(run.id)
-            run.log_params({"depth": 3})
-            raise ZeroDivisionError
-        assert registry.client.get_run(run.id).info.status == "FAILED"
-    assert ids[0] == ids[1]
-    other = workspace.task.model_copy(update={"map_index": 1})
-    with registry.run(other, "train") as run:
-        assert run.id != ids[0]
+        with pytest.raises(ZeroDivisionError):
+            _fail(registry, workspace.task.model_copy(update={"try_number": attempt}))
+    (found,) = registry.client.search_runs([registry.experiment("churn")])
+    assert found.info.status == "FAILED"
+    assert found.data.tags["mlops.try_number"] == "2"
+    with registry.run(workspace.task.model_copy(update={"map_index": 1}), "train") as run:
+        assert run.id != found.info.run_id
     with registry.run(workspace.task, "evaluate") as run:
-        assert run.id != ids[0]
+        assert run.id != found.info.run_id
+    with registry.run(workspace.task, "train") as run:
+        assert run.id == found.info.run_id
 
 
 def test_a_retry_with_other_parameters_leaves_one_run(workspace: Workspace) -> None:

@@ -1,0 +1,170 @@
+"""A fitted model as a directory: MLflow's layout, saved with skops, and read back with a list of trusted types."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.registry import trusted
+from airflow_provider_mlops.registry.requirements import pip_requirements as requirements_of
+
+if TYPE_CHECKING:
+    import pandas
+    from mlflow.models import Model, ModelSignature
+
+log = logging.getLogger(__name__)
+
+_EXAMPLE_ROWS = 5
+
+
+def signature(model: Any, features: pandas.DataFrame) -> ModelSignature:
+    """What the model takes and gives, from rows in the form of `registry.rows.feature_rows` and its predictions."""
+    import numpy
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    predicted = numpy.asarray(model.predict(features.head(2)))
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_type(features[name].dtype, features[name]), name) for name in features.columns
+    ]
+    return ModelSignature(Schema(inputs), Schema([ColSpec(_type(predicted.dtype, predicted))]))
+
+
+def example(features: pandas.DataFrame) -> pandas.DataFrame:
+    """A few rows to show and to check a served model with: complete ones where there are any."""
+    complete = features.head(1000).dropna()
+    chosen = complete if len(complete) else features
+    return chosen.head(_EXAMPLE_ROWS).reset_index(drop=True)
+
+
+def save(
+    model: Any,
+    directory: str,
+    mlflow_model: Model,
+    features: pandas.DataFrame,
+    *,
+    trusted_types: Sequence[str] = (),
+    pip_requirements: Sequence[str] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> list[str]:
+    """Write a fitted scikit-learn model into a directory that is not there yet. Returns the types that were trusted.
+
+    Raises InvalidSpecError, which names what to add to `trusted_types`, if the model is made of other types than
+    scikit-learn's and those, and if it holds functions or classes that nobody could import again.
+    """
+    import mlflow.sklearn
+
+    trusted.check(trusted_types)
+    found = _types(model)
+    unknown = sorted(set(found) - set(trusted.TRUSTED_TYPES) - set(trusted_types))
+    if unknown:
+        raise InvalidSpecError(
+            "trusted_types",
+            list(trusted_types),
+            "the model is made of types that are not trusted. If you know them and trust them, write "
+            f"trusted_types={[*trusted_types, *unknown]!r}",
+        )
+    trusted.check(found)
+    requirements = list(pip_requirements) if pip_requirements is not None else requirements_of(model, found)
+    mlflow.sklearn.save_model(
+        model,
+        directory,
+        mlflow_model=mlflow_model,
+        serialization_format="skops",
+        skops_trusted_types=found,
+        signature=signature(model, features),
+        input_example=example(features),
+        pip_requirements=requirements,
+        metadata=metadata,
+    )
+    return found
+
+
+def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Sequence[str] | None = None) -> Any:
+    """The fitted scikit-learn model in a directory that MLflow or `save` wrote.
+
+    :param allow_pickle: load pickle and cloudpickle too, which runs whatever code the file's author put there.
+    :param trusted_types: what skops may construct besides scikit-learn's own types. By default what the model's
+        training trusted, as recorded beside the model, without Python's standard library.
+
+    Raises InvalidSpecError if the model is pickled and that was not allowed, or is not a scikit-learn model.
+    """
+    import mlflow.models
+    import mlflow.sklearn
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    flavors = mlflow.models.Model.load(str(directory)).flavors
+    if "sklearn" not in flavors:
+        raise InvalidSpecError(
+            "model",
+            sorted(flavors),
+            "only models saved in MLflow's scikit-learn flavor are loaded: train it with this package",
+        )
+    flavor = flavors["sklearn"]
+    form = flavor.get("serialization_format", "pickle")
+    if form != "skops":
+        if not allow_pickle:
+            raise InvalidSpecError(
+                "model",
+                f"saved with {form}",
+                "loading it runs code that the file brings along, so it is refused. Train it again with this package, "
+                "which saves with skops, or, if you trust whoever saved it, load it with allow_pickle=True",
+            )
+        log.warning("Loading a model saved with %s, as allow_pickle is set", form)
+        return mlflow.sklearn.load_model(str(directory))
+    if trusted_types is None:
+        trusted_types = flavor.get("skops_trusted_types") or ()
+        trusted.check(trusted_types, "model")
+    path = os.path.join(directory, flavor["pickled_model"])
+    try:
+        return skops.io.load(path, trusted=sorted({*trusted.TRUSTED_TYPES, *trusted_types}))
+    except UntrustedTypesFoundException as error:
+        raise InvalidSpecError(
+            "trusted_types", list(trusted_types), f"{error}: if you trust them, name them in trusted_types"
+        ) from error
+
+
+def _types(model: Any) -> list[str]:
+    """The types in a model that skops does not trust by itself."""
+    import skops.io
+
+    with tempfile.TemporaryDirectory(prefix="mlops-skops-") as directory:
+        path = os.path.join(directory, "model.skops")
+        try:
+            skops.io.dump(model, path)
+            return sorted(skops.io.get_untrusted_types(file=path))
+        except Exception as error:
+            raise InvalidSpecError(
+                "estimator",
+                type(model).__name__,
+                f"it cannot be saved with skops ({error}): functions and classes in it must be defined at the top "
+                "level of a module that can be imported where the model is loaded",
+            ) from error
+
+
+def _type(dtype: Any, values: Any) -> str:
+    import numpy
+
+    if numpy.issubdtype(dtype, numpy.bool_):
+        return "boolean"
+    if numpy.issubdtype(dtype, numpy.integer):
+        return "long"
+    if numpy.issubdtype(dtype, numpy.floating):
+        return "double"
+    if numpy.issubdtype(dtype, numpy.datetime64):
+        return "datetime"
+    shown = next((value for value in values if value is not None and value == value), "")
+    if not isinstance(shown, str):
+        raise InvalidSpecError(
+            "dataset",
+            getattr(values, "name", None),
+            f"a column of {type(shown).__name__} values cannot be a feature: make numbers, strings, booleans or times "
+            "of it, or drop it",
+        )
+    return "string"

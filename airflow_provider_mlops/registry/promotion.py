@@ -1,0 +1,203 @@
+"""Moving the aliases `champion`, `challenger` and `previous`, so that of two at once exactly one wins.
+
+The audit entry comes first and decides; the aliases follow. A process that dies between the two
+leaves an entry whose aliases lag behind. Whoever comes next, most likely the retry of the same
+task, moves them before doing anything else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
+from airflow_provider_mlops.registry import audit, models
+from airflow_provider_mlops.registry.audit import AuditEntry
+from airflow_provider_mlops.registry.model_version import ModelVersion
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.registry.connection import Registry
+
+log = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS = "previous"
+
+
+def champion(registry: Registry, name: str) -> ModelVersion | None:
+    """The version that serves, or None. The audit trail is asked first: the alias may lag behind it after a crash."""
+    newest = audit.last(registry, name)
+    if newest is not None:
+        return models.find(registry, name, newest.to_version)
+    return models.find(registry, name, CHAMPION)
+
+
+def set_challenger(registry: Registry, model: ModelVersion) -> None:
+    """Point the alias `challenger` at a version that was approved. Raises InvalidSpecError if it is not there."""
+    models.get(registry, model.name, model.version)
+    registry.client.set_registered_model_alias(model.name, CHALLENGER, str(model.version))
+    log.info("The alias challenger of %s points at version %d", model.name, model.version)
+
+
+def promote(
+    registry: Registry,
+    model: ModelVersion,
+    *,
+    expected: int | None,
+    by: TaskIdentity,
+    reason: str,
+    check: bool = True,
+) -> AuditEntry:
+    """Make a version the champion, and the champion before it `previous`.
+
+    :param expected: the champion's version that the model was compared with; None if there was none.
+    :param by: the task that promotes. A retry of it for the same version completes what it began and writes no
+        second entry.
+    :param check: False promotes whoever the champion is.
+
+    Raises PromotionConflictError if the champion is another one than expected, or becomes one meanwhile;
+    InvalidSpecError if there is no such version.
+    """
+    models.get(registry, model.name, model.version)
+    newest = settle(registry, model.name)
+    if newest is not None and newest.action == "promote" and _is_same(newest, by, model.version):
+        log.info("%s is the champion already: an earlier try of this task promoted it", model)
+        return newest
+    current = _current(registry, model.name, newest)
+    if check and current != expected:
+        raise _conflict(model, expected, current, newest)
+    return _move(registry, newest, "promote", model.name, current, model.version, by, reason)
+
+
+def rollback(
+    registry: Registry, name: str, *, to_version: int | None = None, by: TaskIdentity, reason: str
+) -> AuditEntry:
+    """Make the version `previous`, or another one, the champion again.
+
+    A retry by the same task completes what it began and does not roll back once more. Raises InvalidSpecError if
+    there is nothing to go back to, PromotionConflictError if somebody promotes at the same time.
+    """
+    newest = settle(registry, name)
+    done = newest is not None and newest.action == "rollback" and newest.by.key == by.key
+    if newest is not None and done and to_version in (None, newest.to_version):
+        log.info("An earlier try of this task rolled %s back to version %d already", name, newest.to_version)
+        return newest
+    current = _current(registry, name, newest)
+    target = to_version
+    if target is None:
+        target = models.aliases(registry, name).get(PREVIOUS)
+    if target is None:
+        raise InvalidSpecError("to_version", None, f"{name} has no previous champion to go back to: name a version")
+    models.get(registry, name, target)
+    if target == current:
+        raise InvalidSpecError(
+            "to_version", target, f"version {target} of {name} is the champion already: name another one"
+        )
+    return _move(registry, newest, "rollback", name, current, target, by, reason)
+
+
+def settle(registry: Registry, name: str) -> AuditEntry | None:
+    """Move the aliases to where the newest audit entry says they are, and return that entry; None without any.
+
+    A writer that was slow may set an alias after a quicker one. It then finds a newer entry, and follows that.
+    """
+    followed: AuditEntry | None = None
+    while (newest := audit.last(registry, name)) != followed:
+        if newest is not None:
+            _follow(registry, newest)
+        followed = newest
+    return followed
+
+
+def _move(
+    registry: Registry,
+    newest: AuditEntry | None,
+    action: audit.Action,
+    name: str,
+    current: int | None,
+    target: int,
+    by: TaskIdentity,
+    reason: str,
+) -> AuditEntry:
+    previous = current if current != target else (newest.previous_version if newest else None)
+    try:
+        entry = audit.append(
+            registry,
+            newest,
+            action=action,
+            model_name=name,
+            from_version=current,
+            to_version=target,
+            previous_version=previous,
+            by=by,
+            reason=reason,
+        )
+    except FileExistsError:
+        winner = audit.last(registry, name)
+        if winner is not None and winner.action == action and _is_same(winner, by, target):
+            settle(registry, name)
+            return winner
+        raise _conflict(
+            ModelVersion(name=name, version=target, run_id=""), current, winner.to_version if winner else None, winner
+        ) from None
+    settle(registry, name)
+    log.info(
+        "Version %d of %s is the champion in place of %s (audit entry %d)",
+        target,
+        name,
+        _named(current),
+        entry.sequence,
+    )
+    return entry
+
+
+def _follow(registry: Registry, entry: AuditEntry) -> None:
+    """Set the aliases as the entry says, those that differ. `challenger` leaves a version that became the champion."""
+    client = registry.client
+    there = models.aliases(registry, entry.model_name)
+    if models.find(registry, entry.model_name, entry.to_version) is None:
+        log.warning("Version %d of %s was deleted: its aliases stay", entry.to_version, entry.model_name)
+        return
+    if there.get(CHAMPION) not in (entry.from_version, entry.to_version):
+        log.warning(
+            "Somebody moved the champion of %s by hand to %s: setting it back to version %d, as audit entry %d says",
+            entry.model_name,
+            _named(there.get(CHAMPION)),
+            entry.to_version,
+            entry.sequence,
+        )
+    previous = entry.previous_version
+    if previous is not None and there.get(PREVIOUS) != previous and models.find(registry, entry.model_name, previous):
+        client.set_registered_model_alias(entry.model_name, PREVIOUS, str(entry.previous_version))
+    if there.get(CHAMPION) != entry.to_version:
+        client.set_registered_model_alias(entry.model_name, CHAMPION, str(entry.to_version))
+    if entry.action == "promote" and there.get(CHALLENGER) == entry.to_version:
+        client.delete_registered_model_alias(entry.model_name, CHALLENGER)
+
+
+def _current(registry: Registry, name: str, newest: AuditEntry | None) -> int | None:
+    if newest is not None:
+        return newest.to_version
+    return models.aliases(registry, name).get(CHAMPION)
+
+
+def _is_same(entry: AuditEntry, by: TaskIdentity, version: int) -> bool:
+    return entry.by.key == by.key and entry.to_version == version
+
+
+def _conflict(
+    model: ModelVersion, expected: int | None, current: int | None, winner: AuditEntry | None
+) -> PromotionConflictError:
+    who = ""
+    if winner is not None:
+        who = f" It was made so by {winner.by.key} at {winner.time:%Y-%m-%d %H:%M:%S} UTC."
+    return PromotionConflictError(
+        f"{model} was compared with {_named(expected)}, but the champion is {_named(current)}.{who} "
+        "Evaluate and validate it against the new champion, then deploy again."
+    )
+
+
+def _named(version: int | None) -> str:
+    return "no champion" if version is None else f"version {version}"

@@ -1,0 +1,203 @@
+"""Aliases and the audit trail: one winner of two, crashes between the entry and the alias, rollback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.registry import audit, models, promotion
+from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.model_version import ModelVersion
+
+
+@pytest.fixture
+def registry(workspace: Workspace) -> Registry:
+    """A registry with four versions of the model `churn`."""
+    import pandas
+
+    features = pandas.DataFrame({"age": [1.0, 2.0, 3.0, 4.0]})
+    model = LogisticRegression().fit(features, [0, 0, 1, 1])
+    registry = workspace.registry()
+    for index in range(4):
+        with registry.run(_task(f"train{index}"), "train") as run:
+            model_id = models.log_model(run, model, features)
+            models.register(run, "churn", model_id, _task(f"train{index}"))
+    return registry
+
+
+def _task(name: str) -> TaskIdentity:
+    return TaskIdentity(dag_id="churn", run_id="r1", task_id=name)
+
+
+def _version(number: int) -> ModelVersion:
+    return ModelVersion(name="churn", version=number, run_id="")
+
+
+def _promote(registry: Registry, number: int, expected: int | None, by: str = "deploy", **options: Any) -> Any:
+    return promotion.promote(registry, _version(number), expected=expected, by=_task(by), reason="better", **options)
+
+
+def test_the_champion_before_becomes_previous_and_the_trail_says_so(registry: Registry) -> None:
+    promotion.set_challenger(registry, _version(1))
+    assert models.aliases(registry, "churn") == {"challenger": 1}
+    _promote(registry, 1, None, "first")
+    assert models.aliases(registry, "churn") == {"champion": 1}
+    _promote(registry, 2, 1, "second")
+    assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}
+    trail = audit.entries(registry, "churn")
+    assert [(e.sequence, e.action, e.from_version, e.to_version, e.by.task_id, e.reason) for e in trail] == [
+        (1, "promote", None, 1, "first", "better"),
+        (2, "promote", 1, 2, "second", "better"),
+    ]
+    champion = promotion.champion(registry, "churn")
+    assert champion is not None
+    assert champion.version == 2
+
+
+def test_a_champion_that_was_not_expected_is_a_conflict_that_names_it(registry: Registry) -> None:
+    _promote(registry, 1, None, "first")
+    with pytest.raises(
+        PromotionConflictError, match=r"compared with no champion, but the champion is version 1.*churn/r1/first"
+    ):
+        _promote(registry, 2, None, "second")
+    assert models.aliases(registry, "churn") == {"champion": 1}
+    _promote(registry, 2, None, "second", check=False)
+    assert models.aliases(registry, "churn")["champion"] == 2
+
+
+def test_a_retry_writes_no_second_entry(registry: Registry) -> None:
+    first = _promote(registry, 1, None)
+    assert _promote(registry, 1, None) == first
+    assert len(audit.entries(registry, "churn")) == 1
+
+
+def test_a_retry_moves_the_alias_that_a_crash_left_behind(registry: Registry) -> None:
+    _promote(registry, 1, None, "first")
+    audit.append(
+        registry,
+        audit.last(registry, "churn"),
+        action="promote",
+        model_name="churn",
+        from_version=1,
+        to_version=2,
+        previous_version=1,
+        by=_task("second"),
+        reason="better",
+    )
+    assert models.aliases(registry, "churn") == {"champion": 1}
+    champion = promotion.champion(registry, "churn")
+    assert champion is not None
+    assert champion.version == 2
+    _promote(registry, 2, 1, "second")
+    assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}
+    assert len(audit.entries(registry, "churn")) == 2
+
+
+def test_another_task_finds_what_a_crashed_one_decided(registry: Registry) -> None:
+    _promote(registry, 1, None, "first")
+    audit.append(
+        registry,
+        audit.last(registry, "churn"),
+        action="promote",
+        model_name="churn",
+        from_version=1,
+        to_version=2,
+        previous_version=1,
+        by=_task("second"),
+        reason="better",
+    )
+    with pytest.raises(PromotionConflictError, match="version 2"):
+        _promote(registry, 3, 1, "third")
+    assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}
+
+
+def test_rollback_goes_to_previous_and_back(registry: Registry) -> None:
+    _promote(registry, 1, None, "first")
+    _promote(registry, 2, 1, "second")
+    entry = promotion.rollback(registry, "churn", by=_task("undo"), reason="too slow")
+    assert (entry.action, entry.from_version, entry.to_version) == ("rollback", 2, 1)
+    assert models.aliases(registry, "churn") == {"champion": 1, "previous": 2}
+    assert promotion.rollback(registry, "churn", by=_task("undo"), reason="too slow") == entry
+    promotion.rollback(registry, "churn", to_version=2, by=_task("redo"), reason="it was the network")
+    assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}
+
+
+def test_rollback_without_a_way_back_says_so(registry: Registry) -> None:
+    with pytest.raises(InvalidSpecError, match="no previous champion"):
+        promotion.rollback(registry, "churn", by=_task("undo"), reason="")
+    _promote(registry, 1, None)
+    with pytest.raises(InvalidSpecError, match="is the champion already"):
+        promotion.rollback(registry, "churn", to_version=1, by=_task("undo"), reason="")
+    with pytest.raises(InvalidSpecError, match="has no version 9"):
+        promotion.rollback(registry, "churn", to_version=9, by=_task("undo"), reason="")
+
+
+def test_a_version_that_is_not_there_is_not_promoted(registry: Registry) -> None:
+    with pytest.raises(InvalidSpecError, match="has no version 9"):
+        _promote(registry, 9, None)
+    assert audit.entries(registry, "churn") == []
+
+
+_PROMOTER = """
+import sys, time
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.errors import PromotionConflictError
+from airflow_provider_mlops.registry import promotion
+from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.model_version import ModelVersion
+from pathlib import Path
+storage, version, gate = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+registry = Registry(None, storage_uri=storage)
+registry.client
+by = TaskIdentity(dag_id="churn", run_id="r1", task_id=f"deploy{version}")
+gate.with_suffix(f".{version}").touch()
+while not gate.exists():
+    time.sleep(0.001)
+try:
+    model = ModelVersion(name="churn", version=version, run_id="")
+    promotion.promote(registry, model, expected=1, by=by, reason="race")
+except PromotionConflictError as error:
+    print("LOST", error)
+else:
+    print("WON")
+"""
+
+
+def test_of_two_processes_that_promote_at_once_exactly_one_wins(registry: Registry, tmp_path: Path) -> None:
+    _promote(registry, 1, None, "first")
+    gate = tmp_path / "gate"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _PROMOTER, registry.storage_uri, str(version), str(gate)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for version in (2, 3)
+    ]
+    import time
+
+    deadline = time.monotonic() + 90
+    while not all(gate.with_suffix(f".{version}").exists() for version in (2, 3)):
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in processes), [process.communicate() for process in processes]
+        time.sleep(0.01)
+    gate.touch()
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    results = {version: output[0].split()[0] for version, output in zip((2, 3), outputs, strict=True)}
+    assert sorted(results.values()) == ["LOST", "WON"]
+    winner = next(version for version, result in results.items() if result == "WON")
+    lost = next(output[0] for output in outputs if output[0].startswith("LOST"))
+    assert f"the champion is version {winner}" in lost
+    assert f"churn/r1/deploy{winner}" in lost
+    assert models.aliases(registry, "churn") == {"champion": winner, "previous": 1}
+    assert [entry.to_version for entry in audit.entries(registry, "churn")] == [1, winner]
