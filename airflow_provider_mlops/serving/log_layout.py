@@ -3,7 +3,7 @@
 ```
 {storage_uri}/predictions/model={model}/date={date}/v{version}-{segment}.parquet
 {storage_uri}/feedback/date={date}/{segment}.parquet
-{storage_uri}/write-ahead/{writer}/{number}.jsonl      not compacted yet; on the gateway's disk when the storage is remote
+{storage_uri}/write-ahead/{writer}/{number}.jsonl      not compacted yet; on local disk
 ```
 The date of a prediction is the day (UTC) on which it was answered, that of a label the day on which
 it came. A file of Parquet is named after the segment of the write-ahead log that it was made of, so

@@ -26,7 +26,7 @@ TYPES: dict[str, pa.DataType] = {
     "datetime": TIME,
     "doubles": pa.list_(pa.float64()),
 }
-"""The types of features and outputs under their names in MLflow; `doubles` is the output of a model with several targets."""
+"""The types of features and outputs by MLflow's names; `doubles` is the output of a model with several targets."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ FEEDBACK = pa.schema([pa.field("prediction_id", pa.string()), pa.field("label", 
 
 
 def column(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
-    """Values as they came out of a JSON line as an Arrow array. NaN becomes null: it is how a missing number is written."""
+    """Values out of a JSON line as an Arrow array. NaN becomes null: it is how a missing number is written."""
     if pa.types.is_timestamp(type_):
         return pa.array(values, pa.int64()).cast(type_)
     if pa.types.is_binary(type_):

@@ -6,11 +6,9 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from airflow_provider_mlops.data import engine, storage
 from airflow_provider_mlops.serving import compaction, log_layout, write_ahead
-from airflow_provider_mlops.serving.log_schema import FEATURE, FEEDBACK, LogSchema
+from airflow_provider_mlops.serving.log_schema import FEATURE, LogSchema
 
 if TYPE_CHECKING:
     import ibis
@@ -32,7 +30,7 @@ def read(
     seen where the storage is a disk that the gateway and the reader share). The columns are
 
     - `prediction_id`: string; `time`: timestamp in UTC; `model`: string; `version`: int64
-    - `arm`: string, which arm of the routing policy answered: `champion`, or `pinned` when the request named the version
+    - `arm`: string, the arm of the routing policy that answered: `champion`, or `pinned` if the request named a version
     - `propensity`: float64, the probability with which the policy chose that arm; 1.0 for `pinned`
     - `feature_<name>`: a column for each feature, of the type in the model's signature, null where it was missing
     - `output`: what the model predicted: int64, float64, string or boolean; a list of float64 for several targets

@@ -117,6 +117,8 @@ class WriteAhead:
         with self._guard:
             os.close(self._file)
             os.close(self._lock_file)
+            # A thread that comes late must fail, and not write to whatever gets this number next.
+            self._file = -1
         if not _segments_of(self.root, self.writer):
             _remove(self.directory)
 

@@ -1,0 +1,96 @@
+"""The admin API: which versions are loaded and which of them answers. Every request needs the token."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from airflow_provider_mlops.serving import body, token
+from airflow_provider_mlops.serving.refusal import Refusal, json_response, shown
+from airflow_provider_mlops.serving.served_model import ServedModel
+from airflow_provider_mlops.serving.served_models import ServedModels
+
+_MAXIMUM_BYTES = 10_000
+
+
+class Admin:
+    """The handlers, over the models they change.
+
+    :param compact: compacts the whole prediction log and says how many segments that were.
+    """
+
+    def __init__(self, models: ServedModels, expected: str, compact: Callable[[], Awaitable[int]]) -> None:
+        self._models = models
+        self._token = expected
+        self._compact = compact
+
+    def routes(self) -> list[Route]:
+        """The paths under `/admin`."""
+        return [
+            Route("/admin/models", self.models, methods=["GET"]),
+            Route("/admin/models/{name}", self.model, methods=["GET"]),
+            Route("/admin/models/{name}/load", self.load, methods=["POST"]),
+            Route("/admin/models/{name}/activate", self.activate, methods=["POST"]),
+            Route("/admin/compact", self.compact, methods=["POST"]),
+        ]
+
+    async def models(self, request: Request) -> Response:
+        """The state of all models, and whether MLflow answers."""
+        self._check(request)
+        return json_response({"models": self._models.status(), "registry_error": self._models.registry_error})
+
+    async def model(self, request: Request) -> Response:
+        """The state of one model."""
+        self._check(request)
+        return json_response(self._models.get(request.path_params["name"]).status())
+
+    async def load(self, request: Request) -> Response:
+        """Load `{"version": N}` beside the version that answers; it answers where a request names it."""
+        return await self._change(request, self._models.load)
+
+    async def activate(self, request: Request) -> Response:
+        """Let `{"version": N}` answer from now on. At once if it is loaded; otherwise it is loaded first."""
+        return await self._change(request, self._models.activate)
+
+    async def compact(self, request: Request) -> Response:
+        """Compact the prediction log now, so that readers elsewhere see all of it."""
+        self._check(request)
+        try:
+            segments = await self._compact()
+        except Exception as error:
+            raise Refusal(503, f"the prediction log cannot be compacted now: {error}", Retry_After="5") from error
+        return json_response({"segments": segments})
+
+    async def _change(self, request: Request, change: Callable[[str, int], Awaitable[ServedModel]]) -> Response:
+        self._check(request)
+        content: Any = body.parse(await body.read(request, _MAXIMUM_BYTES))
+        version = content.get("version") if type(content) is dict else None
+        if type(version) is not int or not 1 <= version < 2**31:
+            raise Refusal(400, f'send {{"version": N}}, not {shown(content)}', "version")
+        name = request.path_params["name"]
+        try:
+            model = await change(name, version)
+        except Refusal as refusal:
+            raise Refusal(
+                refusal.status, refusal.message + self._going_on(name), refusal.field, **refusal.headers
+            ) from None
+        return json_response(model.status())
+
+    def _going_on(self, name: str) -> str:
+        try:
+            active = self._models.get(name).active
+        except Refusal:
+            return ""
+        return "" if active is None else f" (version {active} goes on answering)"
+
+    def _check(self, request: Request) -> None:
+        header = request.headers.get("authorization")
+        if not token.matches(header, self._token):
+            what = "it needs a token" if header is None else "the token is wrong"
+            raise Refusal(
+                401, f"{what}: send the header Authorization: Bearer TOKEN", "Authorization", WWW_Authenticate="Bearer"
+            )

@@ -1,0 +1,233 @@
+"""Talks to a gateway over HTTP, with this package's errors."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOKEN_FIELD = "gateway_conn_id"
+"""The field that an error about the token names: the connection whose password the token is."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a gateway answered: one entry for each row.
+
+    `probabilities` has one list a row, in the order of `classes`; None where the model knows none.
+    """
+
+    model: str
+    version: int
+    prediction_ids: tuple[str, ...]
+    output: list[Any]
+    classes: tuple[str, ...]
+    probabilities: list[list[float]] | None
+
+
+class GatewayClient:
+    """A client of one gateway. Use it in a `with` block, or call `close`.
+
+    :param token: for the admin calls `load`, `activate`, `models`, `model` and `compact`.
+    :param timeout: seconds for a whole answer. Loading a version may take longer, see `load`.
+
+    Every call raises BackendAwayError if nobody answers or the gateway says "not now"; InvalidSpecError if the token is
+    wrong, a model or version is unknown, or a value does not fit; RejectedError if a version cannot be served.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)), headers=headers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def infer(
+        self,
+        name: str,
+        rows: pd.DataFrame | Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        version: int | None = None,
+    ) -> Predictions:
+        """Predict rows: a DataFrame, a list of records, or a mapping of columns. `version` is asked past the routing.
+
+        All rows go in one request.
+        """
+        columns = _columns(rows)
+        inputs = [_tensor(column, values) for column, values in columns.items()]
+        place = f"/v2/models/{quote(name, safe='')}" + ("" if version is None else f"/versions/{version}")
+        return _predictions(self._post(f"{place}/infer", {"inputs": inputs}))
+
+    def ready(self) -> bool:
+        """Whether the gateway answers and has loaded its models. Never raises for a gateway that is away."""
+        try:
+            return self._http.get(f"{self.url}/v2/health/ready").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def model_ready(self, name: str, version: int | None = None) -> bool:
+        """Whether the model, or that version of it, answers. Never raises for a gateway that is away."""
+        place = "" if version is None else f"/versions/{version}"
+        try:
+            return self._http.get(f"{self.url}/v2/models/{quote(name, safe='')}{place}/ready").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def metadata(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """The inputs and outputs of a model as the Open Inference Protocol describes them."""
+        place = "" if version is None else f"/versions/{version}"
+        return self._get(f"/v2/models/{quote(name, safe='')}{place}")
+
+    def models(self) -> list[dict[str, Any]]:
+        """The state of all models: `name`, `active`, `previous`, `versions`, `failures`."""
+        return list(self._get("/admin/models")["models"])
+
+    def model(self, name: str) -> dict[str, Any]:
+        """The state of one model, as in `models`."""
+        return self._get(f"/admin/models/{quote(name, safe='')}")
+
+    def load(self, name: str, version: int, timeout: float = 300.0) -> dict[str, Any]:
+        """Load a version beside the one that answers. Returns the model's state.
+
+        A version that fails to load raises RejectedError and changes nothing.
+        """
+        return self._post(f"/admin/models/{quote(name, safe='')}/load", {"version": version}, timeout=timeout)
+
+    def activate(self, name: str, version: int, timeout: float = 300.0) -> dict[str, Any]:
+        """Let a version answer from now on, at once if it is loaded. Returns the model's state."""
+        return self._post(f"/admin/models/{quote(name, safe='')}/activate", {"version": version}, timeout=timeout)
+
+    def feedback(self, prediction_id: str, label: str | float | bool) -> None:
+        """Give the label of one prediction. The last one counts, and sending it twice changes nothing."""
+        self._post("/feedback", {"prediction_id": prediction_id, "label": label})
+
+    def feedback_many(self, labels: Iterable[tuple[str, str | float | bool]]) -> int:
+        """Give many labels in one request, as (prediction id, label). Returns how many."""
+        entries = [{"prediction_id": name, "label": label} for name, label in labels]
+        return int(self._post("/feedback", {"feedback": entries})["accepted"]) if entries else 0
+
+    def compact(self, timeout: float = 300.0) -> int:
+        """Have the gateway compact its prediction log, so that readers on other machines see all of it."""
+        return int(self._post("/admin/compact", {}, timeout=timeout)["segments"])
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return self._answer("GET", path, None, None)
+
+    def _post(self, path: str, content: Any, timeout: float | None = None) -> dict[str, Any]:
+        return self._answer("POST", path, content, timeout)
+
+    def _answer(self, method: str, path: str, content: Any, timeout: float | None) -> dict[str, Any]:
+        patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=5.0)
+        try:
+            answer = self._http.request(method, self.url + path, json=content, timeout=patience)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise InvalidSpecError("gateway_url", self.url, f"{error}: write it as http://host:port") from error
+        except httpx.HTTPError as error:
+            what = f"{type(error).__name__} {error}".strip()
+            raise BackendAwayError(
+                "the gateway",
+                self.url,
+                f"{what}; see that `airflow-mlops serve` runs there and that the address is right",
+            ) from error
+        if answer.status_code == 200:
+            try:
+                return dict(answer.json())
+            except ValueError as error:
+                raise InvalidSpecError("gateway_url", self.url, "what answers there is not a gateway") from error
+        raise self._error(answer)
+
+    def _error(self, answer: httpx.Response) -> Exception:
+        try:
+            content = answer.json()
+            message, field = str(content["error"]), content.get("field")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            message, field = answer.text[:200], None
+        status = answer.status_code
+        if status == 401:
+            given = "a token" if "Authorization" in answer.request.headers else None
+            return InvalidSpecError(
+                TOKEN_FIELD,
+                given,
+                f"{message}; the token is the password of the connection to the gateway at {self.url}",
+            )
+        if status in (408, 429) or status >= 500:
+            return BackendAwayError("the gateway", self.url, f"it answered {status}: {message}")
+        if answer.request.url.path.startswith("/admin/") and status == 422:
+            return RejectedError(message)
+        return InvalidSpecError(str(field or answer.request.url.path), status, message)
+
+
+def _columns(rows: Any) -> dict[str, list[Any]]:
+    if isinstance(rows, Mapping):
+        return {str(name): list(values) for name, values in rows.items()}
+    if hasattr(rows, "columns"):
+        return {str(name): rows[name].tolist() for name in rows.columns}
+    records = list(rows)
+    names = dict.fromkeys(name for record in records for name in record)
+    return {str(name): [record.get(name) for record in records] for name in names}
+
+
+def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
+    data = [_json(value) for value in values]
+    shown = next((value for value in data if value is not None), None)
+    datatype = "BOOL" if isinstance(shown, bool) else "BYTES" if isinstance(shown, str) else "FP64"
+    return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
+
+
+def _json(value: Any) -> Any:
+    if value is None or type(value).__name__ == "NAType" or value != value:
+        return None
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, float) and math.isinf(value):
+        raise InvalidSpecError("rows", value, "a model takes no infinite numbers: leave such rows out")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, date):
+        return value.isoformat()
+    return value.item() if hasattr(value, "item") else value
+
+
+def _predictions(content: dict[str, Any]) -> Predictions:
+    outputs = {output["name"]: output for output in content["outputs"]}
+    predict = outputs["predict"]
+    probabilities = outputs.get("predict_proba")
+    parameters = content["parameters"]
+    return Predictions(
+        model=content["model_name"],
+        version=int(content["model_version"]),
+        prediction_ids=tuple(parameters.get("prediction_ids") or [parameters["prediction_id"]]),
+        output=_nested(predict),
+        classes=() if probabilities is None else tuple(probabilities["parameters"]["classes"]),
+        probabilities=None if probabilities is None else _nested(probabilities),
+    )
+
+
+def _nested(tensor: dict[str, Any]) -> list[Any]:
+    """The flat data of a tensor, as one list a row where it has two dimensions."""
+    data, shape = tensor["data"], tensor["shape"]
+    if len(shape) == 1:
+        return list(data)
+    return [data[row * shape[1] : (row + 1) * shape[1]] for row in range(shape[0])]

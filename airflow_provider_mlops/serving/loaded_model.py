@@ -1,0 +1,242 @@
+"""One version of a model in memory, ready to predict."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mlflow.models import Model
+from numpy.typing import NDArray
+
+from airflow_provider_mlops.errors import RejectedError
+from airflow_provider_mlops.registry import models, packaging
+from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.serving.input_schema import NUMERIC, InputSchema
+from airflow_provider_mlops.serving.log_schema import LogSchema
+from airflow_provider_mlops.serving.rows import Rows
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.registry.connection import Registry
+
+log = logging.getLogger(__name__)
+
+# An array without names is given to a model only after it was seen to make no difference.
+warnings.filterwarnings("ignore", message="X does not have valid feature names")
+
+_PROBED_COLUMNS = 100
+"""Past this many columns, which of them may have missing values is taken from the signature alone."""
+
+_OUTPUTS = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
+_V2_OUTPUTS = {"long": "INT64", "double": "FP64", "boolean": "BOOL", "string": "BYTES", "doubles": "FP64"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of some rows: one value a row, and (rows, classes) probabilities where it knows them."""
+
+    output: list[Any]
+    probabilities: NDArray[np.float64] | None
+
+
+class LoadedModel:
+    """A fitted scikit-learn estimator with all that is worked out once, when it is loaded.
+
+    - Whether it needs a DataFrame. It is built only for models that pick columns by name, or whose columns are not
+      all numbers: it costs more than many a prediction.
+    - In which columns values may be missing: in those that had missing values in training, and in any in which the
+      model was seen to take one.
+    - The parts of a Pipeline, so that classes and probabilities share one preprocessing.
+    """
+
+    def __init__(self, version: ModelVersion, estimator: Any, schema: InputSchema, example: Rows | None) -> None:
+        self.version = version
+        self.loaded_at = time.time()
+        _one_thread(estimator)
+        self._estimator = estimator
+        self._transformers, self._final = _parts(estimator)
+        self._probabilities = hasattr(estimator, "predict_proba")
+        self.classes = _classes(estimator) if self._probabilities else ()
+        self._as_array = False
+        self.schema = schema
+        rows = _blank(schema) if example is None else example
+        try:
+            self._as_array = schema.numeric and self._same_as_array(rows)
+            self.output = _output_kind(self._predict(rows)[0])
+        except Exception as error:
+            raise RejectedError(
+                f"{version.uri} cannot predict {'its input example' if example else 'a row of zeros'}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        self.schema = schema.with_nullable(self._nullable(rows))
+        self.log_schema = LogSchema(
+            model=version.name,
+            version=version.version,
+            features=tuple((feature.name, feature.kind) for feature in self.schema.features),
+            output=self.output,
+            classes=self.classes,
+        )
+
+    @classmethod
+    def load(cls, registry: Registry, version: ModelVersion, *, allow_pickle: bool = False) -> LoadedModel:
+        """Load a version from MLflow and try it on its input example.
+
+        Raises InvalidSpecError or RejectedError if it cannot be served, BackendAwayError if MLflow does not answer.
+        """
+        began = time.monotonic()
+        # One look at the files for all three, since they are fetched anew each time where MLflow is a server.
+        with models.downloaded(registry, version) as directory:
+            packaged = Model.load(str(directory))
+            schema = InputSchema.of(packaged.signature)
+            estimator = packaging.read(directory, allow_pickle=allow_pickle)
+            example = packaged.load_input_example(str(directory)) if packaged.saved_input_example_info else None
+        model = cls(version, estimator, schema, _example(schema, example))
+        log.info(
+            "Loaded %s in %.2f s: %d features, given as %s",
+            version.uri,
+            time.monotonic() - began,
+            len(schema.features),
+            "an array" if model._as_array else "a DataFrame",
+        )
+        return model
+
+    @property
+    def v2_output(self) -> str:
+        """The datatype of the output in the Open Inference Protocol."""
+        return _V2_OUTPUTS[self.output]
+
+    def predict(self, rows: Rows) -> Answer:
+        """Predict checked rows. Raises whatever the estimator raises."""
+        output, probabilities = self._predict(rows)
+        values = output.tolist()
+        if self.output == "string":
+            values = [str(value) for value in values]
+        return Answer(values, probabilities)
+
+    def _predict(self, rows: Rows) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+        features: Any = rows.array() if self._as_array else rows.frame()
+        if self._transformers is not None:
+            features = self._transformers.transform(features)
+        output = np.asarray(self._final.predict(features))
+        probabilities = None
+        if self._probabilities:
+            probabilities = np.asarray(self._final.predict_proba(features), dtype=np.float64)
+        return output, probabilities
+
+    def _same_as_array(self, rows: Rows) -> bool:
+        """Whether the model says the same of an array as of a DataFrame."""
+        output, probabilities = self._predict(rows)
+        self._as_array = True
+        try:
+            other, other_probabilities = self._predict(rows)
+        except Exception:
+            return False
+        finally:
+            self._as_array = False
+        if not np.array_equal(output, other):
+            return False
+        if probabilities is None or other_probabilities is None:
+            return probabilities is other_probabilities
+        return bool(np.array_equal(probabilities, other_probabilities, equal_nan=True))
+
+    def _nullable(self, rows: Rows) -> set[str]:
+        """The columns in which the model takes a missing value."""
+        names = self.schema.names
+        if self._takes(_with_missing(rows, set(names))):
+            return set(names)
+        if len(names) > _PROBED_COLUMNS:
+            return set()
+        return {name for name in names if self._takes(_with_missing(rows, {name}))}
+
+    def _takes(self, rows: Rows) -> bool:
+        try:
+            output, probabilities = self._predict(rows)
+        except Exception:
+            return False
+        finite = output.dtype.kind != "f" or bool(np.isfinite(output).all())
+        return finite and (probabilities is None or bool(np.isfinite(probabilities).all()))
+
+
+def _parts(estimator: Any) -> tuple[Any, Any]:
+    from sklearn.pipeline import Pipeline
+
+    if type(estimator) is Pipeline and len(estimator.steps) > 1 and estimator.steps[-1][1] != "passthrough":
+        return estimator[:-1], estimator.steps[-1][1]
+    return None, estimator
+
+
+def _one_thread(estimator: Any) -> None:
+    """Starting threads for a few rows takes longer than predicting them: a forest answers ten times quicker alone."""
+    if hasattr(estimator, "get_params"):
+        threads = {name: 1 for name in estimator.get_params() if name == "n_jobs" or name.endswith("__n_jobs")}
+        if threads:
+            estimator.set_params(**threads)
+
+
+def _classes(estimator: Any) -> tuple[str, ...]:
+    classes = getattr(estimator, "classes_", None)
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:
+        raise RejectedError("it predicts probabilities of several targets at once, which is not served")
+    return tuple(str(name) for name in classes.tolist())
+
+
+def _output_kind(output: NDArray[Any]) -> str:
+    if output.ndim == 2:
+        return "doubles"
+    return _OUTPUTS.get(output.dtype.kind, "string")
+
+
+def _example(schema: InputSchema, example: Any) -> Rows | None:
+    """The first row of an input example, a DataFrame or an array, if it fits."""
+    if example is None:
+        return None
+    import pandas as pd
+
+    frame = pd.DataFrame(example).head(1)
+    frame.columns = [str(name) for name in frame.columns]
+    if set(frame.columns) != set(schema.names):
+        return None
+    columns: list[NDArray[Any]] = []
+    for feature in schema.features:
+        values = frame[feature.name]
+        if feature.kind in NUMERIC:
+            array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+            columns.append(array if np.isnan(array).any() else array.astype(NUMERIC[feature.kind]))
+        elif feature.kind == "datetime":
+            columns.append(pd.to_datetime(values, utc=True).dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))
+        elif feature.kind == "boolean" and not values.isna().any():
+            columns.append(values.to_numpy(dtype=bool))
+        else:
+            columns.append(values.astype(object).where(values.notna(), None).to_numpy(dtype=object))
+    return Rows(schema, len(frame), columns=columns)
+
+
+def _blank(schema: InputSchema) -> Rows:
+    return Rows(schema, 1, columns=[_one(feature.kind) for feature in schema.features])
+
+
+def _one(kind: str) -> NDArray[Any]:
+    if kind in NUMERIC:
+        return np.zeros(1, dtype=NUMERIC[kind])
+    if kind == "datetime":
+        return np.zeros(1, dtype="datetime64[ns]")
+    if kind == "boolean":
+        return np.zeros(1, dtype=bool)
+    return np.array(["" if kind == "string" else b""], dtype=object)
+
+
+def _with_missing(rows: Rows, names: set[str]) -> Rows:
+    columns = []
+    for feature, array in zip(rows.schema.features, rows.columns(), strict=True):
+        if feature.name not in names:
+            columns.append(array)
+        elif feature.kind in NUMERIC:
+            columns.append(np.full(rows.count, np.nan))
+        elif feature.kind == "datetime":
+            columns.append(np.full(rows.count, np.datetime64("NaT", "ns")))
+        else:
+            columns.append(np.full(rows.count, None, dtype=object))
+    return Rows(rows.schema, rows.count, columns=columns)

@@ -1,0 +1,46 @@
+"""Why a request is not answered with a prediction, as the caller sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+
+class Refusal(Exception):
+    """A request that is refused with an HTTP status, a sentence, and the field that is at fault.
+
+    - 400: the body is not what the protocol asks for.
+    - 404: no such model, or it does not serve.
+    - 408, 413, 415: the body came too slowly, is too large, or is not JSON.
+    - 409: what is asked for contradicts the state of the gateway.
+    - 422: the protocol is kept, but the rows do not fit the model's signature, or the model cannot take them.
+    - 503: nothing is wrong with the request; trying again later can help.
+    """
+
+    def __init__(self, status: int, message: str, field: str | None = None, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.field = field
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def response(self) -> Response:
+        """`{"error": ..., "field": ...}`; the field is left out where none is at fault."""
+        content = {"error": self.message}
+        if self.field is not None:
+            content["field"] = self.field
+        return json_response(content, self.status, self.headers)
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer in JSON, in ASCII: whatever text came in can go out again."""
+    body = json.dumps(content, separators=(",", ":")).encode()
+    return Response(body, status, headers, media_type="application/json")
+
+
+def shown(value: object) -> str:
+    """A value of the request as it is quoted in a message: short, whatever it is."""
+    text = repr(value[:60] if isinstance(value, str | list) else value)
+    return text if len(text) <= 80 else text[:77] + "..."

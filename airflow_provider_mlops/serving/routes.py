@@ -1,0 +1,49 @@
+"""Which version of a model answers a request.
+
+A policy is small and pure: it chooses an arm from what it is given, and says with which
+probability it did, so that what another policy would have earned can be estimated from the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+CHAMPION = "champion"
+PINNED = "pinned"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The version that answers, the arm it stands for, and the probability with which the policy chose it."""
+
+    version: int
+    arm: str
+    propensity: float
+
+
+class Policy(Protocol):
+    """Chooses a version for each request."""
+
+    def choose(self) -> Choice:
+        """The choice for one request."""
+
+
+@dataclass(frozen=True)
+class Direct:
+    """All traffic goes to one version."""
+
+    version: int
+
+    def choose(self) -> Choice:
+        """Always the same version.
+
+        >>> Direct(3).choose()
+        Choice(version=3, arm='champion', propensity=1.0)
+        """
+        return Choice(self.version, CHAMPION, 1.0)
+
+
+def pinned(version: int) -> Choice:
+    """The choice where the request names the version, past any policy."""
+    return Choice(version, PINNED, 1.0)

@@ -1,0 +1,76 @@
+"""Runs the gateway on uvicorn until SIGTERM or Ctrl-C, and drains it then."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving.gateway import Gateway
+from airflow_provider_mlops.serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_DRAIN_SECONDS = 30
+_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serve until a signal comes. Then no new connection is taken, what is under way is answered, the log is compacted.
+
+    With port 0 the system chooses one; the log says which. Raises InvalidSpecError if the address cannot be used.
+    """
+    listener = _listen(host, port)
+    registry = Registry(
+        settings.tracking_uri,
+        settings.registry_uri,
+        storage_uri=settings.storage_uri,
+        username=os.environ.get("MLFLOW_TRACKING_USERNAME"),
+        password=os.environ.get("MLFLOW_TRACKING_PASSWORD"),
+        token=os.environ.get("MLFLOW_TRACKING_TOKEN"),
+    )
+    gateway = Gateway(settings, registry)
+    config = uvicorn.Config(
+        gateway.app(),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        server_header=False,
+    )
+    log.info(
+        "The gateway listens on http://%s:%d, storage at %s", host, listener.getsockname()[1], settings.storage_uri
+    )
+    # uvicorn raises the signal again once it has drained. To have drained is success, so nothing more happens then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _nothing)
+    uvicorn.Server(config).run(sockets=[listener])
+    log.info("The gateway has stopped")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise InvalidSpecError("port", port, f"{host} cannot be listened on: {error}; give another --port") from error
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    pass
