@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 
+pytest_plugins = ["tests.airflow_session", "tests.mlflow_server"]
+
 for name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"))]:
     del os.environ[name]
 

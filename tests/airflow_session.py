@@ -47,7 +47,10 @@ def run_dag(airflow_database: None, storage: Path) -> Callable[..., Ran]:
 
 def register(*dags: Any) -> None:
     """Write DAGs to the database, as the DAG processor does with the DAGs of a file."""
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag, sync_bag_to_db
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
 
@@ -57,6 +60,42 @@ def register(*dags: Any) -> None:
     for dag in dags:
         bag.bag_dag(dag)
     sync_bag_to_db(bag, "tests", None)
+
+
+def serialized(dag: Any) -> Any:
+    """The DAG as the scheduler gets it: JSON, which must be the same each time the file is parsed."""
+    try:
+        from airflow.serialization.serialized_objects import DagSerialization
+    except ImportError:  # Airflow 3.1
+        from airflow.serialization.serialized_objects import SerializedDAG
+
+        return SerializedDAG.serialize_dag(dag)
+    return DagSerialization.serialize_dag(dag)
+
+
+def restore(data: Any) -> Any:
+    """The scheduler's DAG from its JSON."""
+    try:
+        from airflow.serialization.serialized_objects import DagSerialization
+    except ImportError:  # Airflow 3.1
+        from airflow.serialization.serialized_objects import SerializedDAG
+
+        return SerializedDAG.deserialize_dag(data)
+    return DagSerialization.deserialize_dag(data)
+
+
+def again(trigger: Any) -> Any:
+    """A trigger as the triggerer makes it anew from its row in the database."""
+    from importlib import import_module
+
+    try:
+        from airflow.sdk.serde import deserialize, serialize
+    except ImportError:  # Airflow 3.1
+        from airflow.serialization.serde import deserialize, serialize
+
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)(**deserialize(serialize(arguments)))
 
 
 class Ran:

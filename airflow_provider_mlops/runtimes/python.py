@@ -31,6 +31,8 @@ class PythonRuntime(Runtime):
         the DAG: secrets belong into connections.
     """
 
+    template_fields = ("python", "environment")
+
     def __init__(self, python: str, environment: dict[str, str] | None = None) -> None:
         self.python = python
         self.environment = environment or {}
