@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import tempfile
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
@@ -29,7 +31,11 @@ def connect(url: str | None = None) -> ibis.BaseBackend:
     if url is not None:
         return ibis.connect(url)
     threads = min(4, os.cpu_count() or 1)
-    backend = ibis.duckdb.connect(threads=threads, memory_limit=MEMORY_LIMIT, preserve_insertion_order=False)
+    # DuckDB makes this directory when it first spills, and removes it on closing; its default is the working directory.
+    spill = os.path.join(tempfile.gettempdir(), f"mlops-duckdb-{os.getpid()}-{secrets.token_hex(4)}")
+    backend = ibis.duckdb.connect(
+        threads=threads, memory_limit=MEMORY_LIMIT, preserve_insertion_order=False, temp_directory=spill
+    )
     # DuckDB's threads must have ended before the interpreter does: one that lets go of a Python object later than that
     # aborts the process.
     weakref.finalize(backend, backend.con.close)

@@ -27,7 +27,7 @@ _LANE_STEP = 0xD1342543DE82EF95
 class Fingerprint:
     """The running fingerprint of batches of rows.
 
-    Every value is hashed to 64 bits, the values of a row are combined under two sets of odd multipliers (two lanes), one
+    Every value is hashed to 64 bits, the values of a row are combined under two sets of odd multipliers (lanes), one
     multiplier per column, and each lane's row hashes are mixed and added modulo 2**64. Adding is what makes the
     order of rows irrelevant while repeated rows still count.
 
