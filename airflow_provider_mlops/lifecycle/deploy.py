@@ -87,7 +87,7 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
     expected_champion = _expected_champion(spec, registry, model) if begun is None else begun.from_version
     with connect_gateway(workspace, spec.verify_timeout) as gateway:
         log.info("Loading %s into the gateway at %s", model, workspace.gateway_url)
-        gateway.load(model.name, model.version)
+        gateway.load(model.name, model.version, timeout=spec.verify_timeout)
         expected = expected_answer(registry, model, allow_pickle=spec.allow_pickle)
         verify(gateway, model, expected, version=model.version)
         log.info("The candidate answers the %d rows of the input example as the packaged model does", expected.rows)

@@ -83,7 +83,7 @@ def verify(gateway: GatewayClient, model: ModelVersion, expected: Expected, vers
     import numpy as np
 
     answer = gateway.infer(model.name, expected.records, version=version)
-    if int(answer.version) != model.version:
+    if answer.version != model.version:
         raise RejectedError(f"the endpoint of {model.name} answers with version {answer.version}, not {model.version}")
     output = np.asarray(answer.output)
     if not same(expected.output, output):

@@ -1,0 +1,52 @@
+"""A real gateway for each module whose tests ask for one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.registry.model_version import ModelVersion
+    from tests.lifecycle.live_gateway import LiveGateway
+    from tests.lifecycle.live_versions import Versions
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Iterator[LiveGateway]:
+    """A gateway over a storage of its own."""
+    from tests.lifecycle.live_gateway import LiveGateway
+
+    storage = tmp_path_factory.mktemp("deploy")
+    shutil.copy(mlflow_database, storage / "mlflow.db")
+    with LiveGateway(storage) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def base(gateway: LiveGateway) -> Workspace:
+    """The workspace of that gateway."""
+    task = TaskIdentity(dag_id="churn", run_id="manual__1", task_id="deploy", owner="ada")
+    return Workspace(storage_uri=str(gateway.storage), task=task, gateway_url=gateway.url)
+
+
+@pytest.fixture(scope="module")
+def trained(base: Workspace) -> ModelVersion:
+    """A version that is registered and nothing else."""
+    from tests.lifecycle.live_model import train
+
+    return train(base, "trained")
+
+
+@pytest.fixture
+def versions(base: Workspace, trained: ModelVersion, request: pytest.FixtureRequest) -> Versions:
+    """A model of the test's own."""
+    from tests.lifecycle.live_versions import Versions
+
+    return Versions(base, trained, request.node.name.replace("[", "-").replace("]", ""))
