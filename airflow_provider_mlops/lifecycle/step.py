@@ -18,7 +18,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 class Spec(BaseModel):
     """What a step is asked to do. Frozen, JSON in and out; an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     @property
     def digest(self) -> str:
@@ -30,7 +30,7 @@ class Spec(BaseModel):
 class Result(BaseModel):
     """What a step returns. Each field becomes one XCom, so it holds references and small numbers, never rows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
