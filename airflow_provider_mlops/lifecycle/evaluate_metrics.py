@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Integers: TypeAlias = NDArray[np.int64]
 
 Problem: TypeAlias = Literal["classification", "regression"]
+PROBLEMS: tuple[Problem, ...] = ("classification", "regression")
 
 
 @dataclass(frozen=True)

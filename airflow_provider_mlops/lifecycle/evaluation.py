@@ -7,16 +7,17 @@ the champion and the baseline said of each row lies beside it as Parquet.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.evaluate_metrics import Problem
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
-Interval = tuple[float, float]
+Interval: TypeAlias = tuple[float, float]
+Answers: TypeAlias = tuple[bool | int | float | str, ...]
 
 
 class Part(BaseModel):
@@ -72,13 +73,13 @@ class CalibrationBin(Part):
 
 
 class Example(Part):
-    """What the model answered to the first test rows: what a fresh process must answer as well.
+    """What the model answered here, and must answer in a fresh process as well."""
 
-    The rows are kept as JSON records, in the columns that the model takes.
-    """
-
-    rows: list[dict[str, JsonValue]]
-    predictions: list[str | float]
+    rows_uri: str = Field(description="A Parquet file of the first test rows, in the columns that the model takes.")
+    predictions: Answers = Field(description="What the model predicts for them.")
+    input_example_predictions: Answers | None = Field(
+        default=None, description="What it predicts for the input example that is saved with it; None without one."
+    )
 
 
 class Evaluation(Part):
@@ -102,8 +103,11 @@ class Evaluation(Part):
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     baseline: Baseline
+    champion_version: int | None = Field(
+        default=None, description="The version that was champion, even if it could not be compared."
+    )
     champion: Champion | None = None
-    champion_note: str = Field(description="Why there is no champion to compare with, or which one it is.")
+    champion_note: str = Field(description="Which champion it is compared with, or why it is not, in one sentence.")
     slices: tuple[SliceScore, ...] = ()
     fairness: tuple[FairnessScore, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()

@@ -17,6 +17,10 @@ _CONFIDENCE = Field(
     default=0.95, gt=0.5, lt=1, description="The confidence of the interval that the decision is made from."
 )
 
+_MINIMUM_ROWS = Field(
+    default=20, ge=2, description="With fewer test rows the gate is inconclusive: their interval could not be trusted."
+)
+
 
 class GateBase(BaseModel):
     """What every gate has."""
@@ -91,6 +95,7 @@ class ChampionGate(_MetricGate):
         "model that is better by so much.",
     )
     confidence: float = _CONFIDENCE
+    minimum_rows: int = _MINIMUM_ROWS
 
 
 class BaselineGate(_MetricGate):
@@ -99,6 +104,7 @@ class BaselineGate(_MetricGate):
     kind: Literal["baseline"] = "baseline"
     gain: float = Field(default=0.0, ge=0, description="By how much it must be better, in units of the metric.")
     confidence: float = _CONFIDENCE
+    minimum_rows: int = _MINIMUM_ROWS
 
 
 class SliceGate(_MetricGate):

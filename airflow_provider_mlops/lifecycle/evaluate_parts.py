@@ -1,0 +1,91 @@
+"""The parts of an evaluation beyond its metrics: slices, fairness and calibration."""
+
+from __future__ import annotations
+
+from airflow_provider_mlops.lifecycle.evaluate_fairness import fairness
+from airflow_provider_mlops.lifecycle.evaluate_intervals import resample
+from airflow_provider_mlops.lifecycle.evaluate_metrics import CALIBRATION_BINS
+from airflow_provider_mlops.lifecycle.evaluate_predictions import RowPredictions
+from airflow_provider_mlops.lifecycle.evaluate_slices import by_group
+from airflow_provider_mlops.lifecycle.evaluation import CalibrationBin, FairnessScore, SliceScore
+
+
+def slice_scores(
+    rows: RowPredictions, columns: tuple[str, ...], confidence: float, resamples: int, seed: int
+) -> tuple[SliceScore, ...]:
+    """The metrics, with intervals, of every slice of every column; the champion's on the same rows beside them."""
+    import numpy as np
+
+    scores = []
+    classes = len(rows.classes)
+    for column in columns:
+        labels = rows.groups[column]
+        grouped = {
+            name: by_group(rows.problem, rows.truth, rows.models[name], classes, labels)
+            for name in ("model", "champion")
+            if name in rows.models
+        }
+        for value, metrics in grouped["model"].items():
+            chosen = np.flatnonzero(labels.astype(str) == value)
+            drawn = resample(
+                rows.problem,
+                rows.truth[chosen],
+                [rows.models["model"].take(chosen)],
+                classes,
+                resamples=resamples,
+                seed=seed,
+            )
+            scores.append(
+                SliceScore(
+                    column=column,
+                    value=value,
+                    rows=len(chosen),
+                    metrics=metrics,
+                    intervals=drawn[0].intervals(confidence),
+                    champion=grouped["champion"][value] if "champion" in grouped else None,
+                )
+            )
+    return tuple(scores)
+
+
+def fairness_scores(rows: RowPredictions, columns: tuple[str, ...]) -> tuple[FairnessScore, ...]:
+    """Fairness by every sensitive column."""
+    return tuple(
+        fairness(rows.problem, rows.truth, rows.models["model"].value, len(rows.classes), column, rows.groups[column])
+        for column in columns
+    )
+
+
+def calibration(rows: RowPredictions, confidence: float) -> tuple[CalibrationBin, ...]:
+    """Predicted probability against observed frequency, in bins of equal width that have rows.
+
+    With two classes of the positive one; with more, of the class that the model finds most probable.
+    """
+    import numpy as np
+
+    from airflow_provider_mlops.stats.intervals import wilson_interval
+
+    probability = rows.models["model"].probability
+    if probability is None:
+        return ()
+    if len(rows.classes) == 2:
+        predicted, hit = probability[:, 1], rows.truth == 1
+    else:
+        predicted, hit = probability.max(axis=1), probability.argmax(axis=1) == rows.truth
+    positions = np.minimum((predicted * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = []
+    for position in np.unique(positions):
+        inside = positions == position
+        hits, number = int(hit[inside].sum()), int(inside.sum())
+        low, high = wilson_interval(hits, number, confidence)
+        bins.append(
+            CalibrationBin(
+                lower=float(position) / CALIBRATION_BINS,
+                upper=float(position + 1) / CALIBRATION_BINS,
+                rows=number,
+                predicted=float(predicted[inside].mean()),
+                observed=hits / number,
+                interval=(low, high),
+            )
+        )
+    return tuple(bins)

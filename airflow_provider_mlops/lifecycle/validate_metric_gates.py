@@ -1,0 +1,323 @@
+"""How the gates that look at metrics decide: limit, champion, baseline, slice and fairness.
+
+Everything comes from the evaluation and its per-row predictions; no model is loaded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.evaluate_fairness import NEEDS_BOTH_CLASSES
+from airflow_provider_mlops.lifecycle.evaluate_intervals import Resampled, difference, resample
+from airflow_provider_mlops.lifecycle.evaluate_metrics import METRICS, Metric
+from airflow_provider_mlops.lifecycle.evaluate_predictions import RowPredictions
+from airflow_provider_mlops.lifecycle.evaluation import Evaluation, FairnessScore
+from airflow_provider_mlops.lifecycle.report import format_number as number
+from airflow_provider_mlops.lifecycle.validate_gates import (
+    BaselineGate,
+    ChampionGate,
+    FairnessGate,
+    Gate,
+    GateResult,
+    GateVerdict,
+    LimitGate,
+    SliceGate,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Evidence:
+    """An evaluation with its rows, from which metric gates decide.
+
+    :param evaluation: what `evaluate` wrote.
+    :param champion_now: the version that is champion now, which may have changed since.
+    """
+
+    def __init__(self, evaluation: Evaluation, champion_now: int | None) -> None:
+        self.evaluation = evaluation
+        self.champion_now = champion_now
+
+    @cached_property
+    def rows(self) -> RowPredictions:
+        """The per-row predictions."""
+        evaluation = self.evaluation
+        return RowPredictions.read(evaluation.predictions_uri, evaluation.problem, evaluation.classes)
+
+    @cached_property
+    def resampled(self) -> dict[str, Resampled]:
+        """Every model on the same resamples of all rows."""
+        return self.resample(list(self.rows.models))
+
+    def resample(self, names: list[str], chosen: NDArray[np.int64] | None = None) -> dict[str, Resampled]:
+        """Some models on the same resamples of some rows, or of all."""
+        rows = self.rows
+        truth = rows.truth if chosen is None else rows.truth[chosen]
+        models = [rows.models[name] if chosen is None else rows.models[name].take(chosen) for name in names]
+        evaluation = self.evaluation
+        drawn = resample(
+            evaluation.problem,
+            truth,
+            models,
+            len(evaluation.classes),
+            resamples=evaluation.resamples,
+            seed=evaluation.seed,
+        )
+        return dict(zip(names, drawn, strict=True))
+
+    def metric(self, name: str | None) -> Metric:
+        """The metric of a gate. Raises InvalidSpecError if the evaluation has none of that name."""
+        chosen = name or self.evaluation.main_metric
+        if chosen not in self.evaluation.metrics:
+            raise InvalidSpecError(
+                "gates.metric",
+                chosen,
+                f"the evaluation of this {self.evaluation.problem} model has {', '.join(self.evaluation.metrics)}",
+            )
+        return METRICS[chosen]
+
+    def no_champion(self) -> tuple[GateVerdict, str] | None:
+        """The verdict and reason of a gate that finds no champion to compare with, or None if there is one."""
+        then, now, own = self.evaluation.champion_version, self.champion_now, self.evaluation.model.version
+        if now is None and then is None:
+            return "passed", "there is no champion yet to compare with"
+        if now == own:
+            return "passed", f"version {own} is the champion itself"
+        if now != then:
+            was, now_is = (f"version {v}" if v is not None else "no version" for v in (then, now))
+            return "inconclusive", f"{was} was champion at evaluation and {now_is} is now: run evaluate again"
+        if self.evaluation.champion is None:
+            return "inconclusive", self.evaluation.champion_note
+        return None
+
+
+def check(gate: Gate, evaluation: Evaluation) -> None:
+    """Raise InvalidSpecError for a gate that names a metric or a column which the evaluation does not have."""
+    if isinstance(gate, LimitGate | ChampionGate | BaselineGate | SliceGate):
+        Evidence(evaluation, None).metric(gate.metric)
+    if isinstance(gate, SliceGate):
+        _check_columns(gate.columns, {part.column for part in evaluation.slices}, "slices")
+    if isinstance(gate, FairnessGate):
+        _check_columns(gate.columns, {part.column for part in evaluation.fairness}, "sensitive")
+        known = {name for part in evaluation.fairness for name in part.metrics}
+        if evaluation.fairness and gate.metric not in known:
+            raise InvalidSpecError(
+                "gates.metric",
+                gate.metric,
+                f"the evaluation of this {evaluation.problem} model has {', '.join(sorted(known))}",
+            )
+
+
+def limit(gate: LimitGate, evidence: Evidence) -> GateResult:
+    """Whether the metric, or its whole interval, lies within the limits."""
+    metric = evidence.metric(gate.metric)
+    value = evidence.evaluation.metrics[metric.name]
+    low, high = evidence.evaluation.intervals[metric.name]
+    values = {"value": value, "low": low, "high": high}
+    wanted = " and ".join(
+        f"{words} {number(bound)}"
+        for words, bound in (("at least", gate.minimum), ("at most", gate.maximum))
+        if bound is not None
+    )
+    said = f"{metric.name} is {number(value)} ({_interval((low, high), evidence.evaluation.confidence)}), "
+    said += f"{wanted} is asked"
+    least = float("-inf") if gate.minimum is None else gate.minimum
+    most = float("inf") if gate.maximum is None else gate.maximum
+    if not gate.certain:
+        return _result(gate, "passed" if least <= value <= most else "failed", said, values)
+    if least <= low and high <= most:
+        return _result(gate, "passed", said, values)
+    if high < least or low > most:
+        return _result(gate, "failed", said, values)
+    return _result(gate, "inconclusive", f"{said}, and the interval holds a limit", values)
+
+
+def champion(gate: ChampionGate, evidence: Evidence) -> GateResult:
+    """Whether the model is no worse than the champion by more than the margin."""
+    metric = evidence.metric(gate.metric)
+    missing = evidence.no_champion()
+    if missing is not None:
+        return _result(gate, *missing)
+    name = f"the champion's (version {evidence.evaluation.champion_version})"
+    asked = f"a loss of {number(gate.margin)} is allowed" if gate.margin >= 0 else f"{number(-gate.margin)} is asked"
+    return _compare(gate, evidence, metric, "champion", name, -gate.margin, asked)
+
+
+def baseline(gate: BaselineGate, evidence: Evidence) -> GateResult:
+    """Whether the model is better than the baseline."""
+    metric = evidence.metric(gate.metric)
+    asked = f"more than {number(gate.gain)} is asked"
+    return _compare(gate, evidence, metric, "baseline", "the baseline's", gate.gain, asked, strictly=True)
+
+
+def slices(gate: SliceGate, evidence: Evidence) -> GateResult:
+    """Whether no slice is worse by more than the margin."""
+    metric = evidence.metric(gate.metric)
+    if not evidence.evaluation.slices:
+        return _result(gate, "inconclusive", "the evaluation has no slices: name slice columns in evaluate")
+    if gate.against == "champion":
+        missing = evidence.no_champion()
+        if missing is not None:
+            return _result(gate, *missing)
+    judged, unjudged, worst = [], [], float("inf")
+    for name, rows in _groups(gate, evidence):
+        compared = _slice_resamples(gate, evidence, metric, rows) if len(rows) >= gate.minimum_rows else None
+        if compared is None:
+            unjudged.append(name)
+        else:
+            judged.append((name, *compared))
+    failed: list[str] = []
+    doubtful: list[str] = []
+    for name, gain, deviation in judged:
+        worst = min(worst, gain)
+        if gain >= -gate.margin:
+            continue
+        sure = gain + _quantile(1 - (1 - gate.confidence) / len(judged)) * deviation < 0
+        (failed if sure else doubtful).append(f"{name} by {number(-gain)}")
+    reference = "the champion there" if gate.against == "champion" else "the model overall"
+    values = {"slices": float(len(judged)), "unjudged": float(len(unjudged))}
+    values |= {"worst": worst} if judged else {}
+    asked = f"{metric.name} may be {number(gate.margin)} worse than {reference}"
+    if failed:
+        return _result(gate, "failed", f"{asked}, and is worse in {_some(failed)}", values)
+    if doubtful:
+        return _result(
+            gate, "inconclusive", f"{asked}; it seems worse, but not surely so, in {_some(doubtful)}", values
+        )
+    if unjudged and gate.small_slices == "inconclusive":
+        few = f"fewer than {gate.minimum_rows} rows or only one class in {_some(unjudged)}"
+        return _result(gate, "inconclusive", f"{len(unjudged)} slices cannot be judged: {few}", values)
+    if not judged:
+        return _result(gate, "inconclusive", f"no slice has the {gate.minimum_rows} rows that are asked", values)
+    return _result(gate, "passed", f"{asked}; in the worst of {len(judged)} slices the gain is {number(worst)}", values)
+
+
+def fairness(gate: FairnessGate, evidence: Evidence) -> GateResult:
+    """Whether the fairness measure lies within its limits for every sensitive column."""
+    scores = [s for s in evidence.evaluation.fairness if gate.columns is None or s.column in gate.columns]
+    if not scores:
+        return _result(gate, "inconclusive", "the evaluation has no sensitive columns: name some in evaluate")
+    values, failed, unjudged = {}, [], []
+    for score in scores:
+        small = _small_groups(gate, score)
+        value = score.metrics.get(gate.metric)
+        if value is None or small:
+            unjudged.append(f"{score.column} (too few rows in {_some(small)})" if small else score.column)
+            continue
+        values[score.column] = value
+        if (gate.maximum is not None and value > gate.maximum) or (gate.minimum is not None and value < gate.minimum):
+            failed.append(f"{number(value)} by {score.column}")
+    wanted = " and ".join(
+        f"{words} {number(bound)}"
+        for words, bound in (("at least", gate.minimum), ("at most", gate.maximum))
+        if bound is not None
+    )
+    if failed:
+        return _result(gate, "failed", f"{gate.metric} is {_some(failed)}, {wanted} is asked", values)
+    if unjudged:
+        return _result(gate, "inconclusive", f"{gate.metric} cannot be judged by {_some(unjudged)}", values)
+    found = _some([f"{number(value)} by {column}" for column, value in values.items()])
+    return _result(gate, "passed", f"{gate.metric} is {found}, {wanted} is asked", values)
+
+
+def _compare(
+    gate: ChampionGate | BaselineGate,
+    evidence: Evidence,
+    metric: Metric,
+    other: str,
+    other_name: str,
+    least: float,
+    asked: str,
+    strictly: bool = False,
+) -> GateResult:
+    """Decide from the paired interval of the gain over another model, which has to lie above `least`."""
+    rows = evidence.evaluation.rows
+    if rows < gate.minimum_rows:
+        return _result(
+            gate, "inconclusive", f"{rows} test rows are too few to compare: at least {gate.minimum_rows} are asked"
+        )
+    resampled = evidence.resampled
+    if metric.name not in resampled[other].estimates:
+        return _result(gate, "inconclusive", f"{other_name} {metric.name} is not defined on these rows")
+    gain, (low, high) = difference(metric, resampled["model"], resampled[other], gate.confidence)
+    value, reference = (resampled[name].estimates[metric.name] for name in ("model", other))
+    values = {"value": value, "reference": reference, "gain": gain, "low": low, "high": high}
+    said = (
+        f"{metric.name} is {number(value)} against {other_name} {number(reference)}: "
+        f"a gain of {number(gain)} ({_interval((low, high), gate.confidence)}), "
+        f"{asked}"
+    )
+    if low > least or (low == least and not strictly):
+        return _result(gate, "passed", said, values)
+    if high < least or (high == least and strictly):
+        return _result(gate, "failed", said, values)
+    return _result(gate, "inconclusive", f"{said}, and the interval holds that: more test rows would decide", values)
+
+
+def _groups(gate: SliceGate, evidence: Evidence) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    import numpy as np
+
+    evaluated = dict.fromkeys(part.column for part in evidence.evaluation.slices)
+    for column in evaluated if gate.columns is None else gate.columns:
+        labels = evidence.rows.groups[column]
+        for label in sorted(set(labels)):
+            yield f"{column} = {label}", np.flatnonzero(labels == label)
+
+
+def _slice_resamples(
+    gate: SliceGate, evidence: Evidence, metric: Metric, rows: NDArray[np.int64]
+) -> tuple[float, float] | None:
+    """The gain on the rows of a slice and its standard error; None where the metric is not defined."""
+    import numpy as np
+
+    names = ["model", "champion"] if gate.against == "champion" else ["model"]
+    drawn = evidence.resample(names, rows)
+    here = drawn["model"]
+    other = drawn["champion"] if gate.against == "champion" else evidence.resampled["model"]
+    if metric.name not in here.estimates or metric.name not in other.estimates:
+        return None
+    gain = metric.gain(here.estimates[metric.name], over=other.estimates[metric.name])
+    # Against the overall metric, the resamples are drawn apart: an error that is a little too large, never too small.
+    spread = here.resamples[metric.name] - other.resamples[metric.name]
+    return gain, float(np.std(spread[np.isfinite(spread)])) if np.isfinite(spread).any() else 0.0
+
+
+def _small_groups(gate: FairnessGate, score: FairnessScore) -> list[str]:
+    rarest = "rarest_class_rows" if gate.metric in NEEDS_BOTH_CLASSES else None
+    return [
+        name
+        for name, group in score.groups.items()
+        if group["rows"] < gate.minimum_rows or (rarest is not None and group.get(rarest, 1.0) < 1)
+    ]
+
+
+def _check_columns(wanted: tuple[str, ...] | None, known: set[str], field: str) -> None:
+    for name in wanted or ():
+        if name not in known:
+            has = ", ".join(map(repr, sorted(known))) or "none"
+            raise InvalidSpecError(
+                "gates.columns", name, f"the evaluation was not made by this column; its {field} are {has}"
+            )
+
+
+def _quantile(probability: float) -> float:
+    from scipy.stats import norm
+
+    return float(norm.ppf(probability))
+
+
+def _interval(ends: tuple[float, float], confidence: float) -> str:
+    return f"{100 * confidence:g} % interval {number(ends[0])} to {number(ends[1])}"
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _result(gate: Gate, verdict: GateVerdict, reason: str, values: dict[str, float] | None = None) -> GateResult:
+    return GateResult(gate=gate.title, kind=gate.kind, verdict=verdict, reason=reason, values=values or {})
