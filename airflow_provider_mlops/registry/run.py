@@ -49,25 +49,37 @@ class Run:
         """The run's page in the MLflow UI; None when MLflow is not reached over HTTP."""
         return self.registry.url(self.id, self.experiment_id)
 
-    def log_params(self, parameters: Mapping[str, Any]) -> None:
-        """Record parameters. MLflow never lets one change, so a retry with other values starts the run afresh."""
+    def log_params(self, parameters: Mapping[str, Any], *, restart: bool = True) -> None:
+        """Record parameters. MLflow never lets one change, so a retry with other values starts the run afresh.
+
+        With `restart` off, as for a run that others hang on, parameters that are there stay as they are.
+        """
         from mlflow.entities import Param
 
         values = {name: str(value)[:_PARAMETER_LENGTH] for name, value in parameters.items()}
         there = self._fetch().data.params
-        if any(there.get(name, value) != value for name, value in values.items()):
+        changed = sorted(name for name, value in values.items() if there.get(name, value) != value)
+        if changed and restart:
             self._restart()
             there = {}
+        elif changed:
+            log.warning("MLflow does not let parameters change; run %s keeps its old %s", self.id, ", ".join(changed))
         fresh = [Param(name, value) for name, value in values.items() if name not in there]
         for start in range(0, len(fresh), _BATCH):
             self.registry.client.log_batch(self.id, params=fresh[start : start + _BATCH])
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record numbers. Names may hold letters, digits and `_ - . / :` and spaces; other characters become `_`."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0, *, model_id: str | None = None) -> None:
+        """Record numbers, of the run and, with `model_id`, of a logged model too.
+
+        Names may hold letters, digits and `_ - . / :` and spaces; other characters become `_`.
+        """
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entries = [Metric(_metric_name(name), float(value), now, step) for name, value in metrics.items()]
+        entries = [
+            Metric(_metric_name(name), float(value), now, step, model_id=model_id, run_id=self.id)
+            for name, value in metrics.items()
+        ]
         for start in range(0, len(entries), _BATCH):
             self.registry.client.log_batch(self.id, metrics=entries[start : start + _BATCH])
 
