@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.hooks.gateway import DEFAULT_URL, MlopsGatewayHook
+from airflow_provider_mlops.serving import token
+from tests.lifecycle.live_gateway import LiveGateway
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory):
+    with LiveGateway(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
+    document = json.dumps({"conn_type": "mlops_gateway", **fields})
+    monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", document)
+
+
+def test_without_a_connection_this_machine(storage):
+    settings = MlopsGatewayHook().settings()
+    assert (settings.url, settings.secrets()) == (DEFAULT_URL, {})
+    with pytest.raises(InvalidSpecError, match="gateway_conn_id='nowhere'"):
+        MlopsGatewayHook("nowhere").settings()
+
+
+def test_the_test_button_takes_the_token_of_the_connection(storage, monkeypatch, gateway):
+    right = token.find(str(gateway.storage))
+    connect(monkeypatch, host=gateway.url, password=right)
+    assert MlopsGatewayHook().settings().secrets()["gateway_token"].get_secret_value() == right
+    assert MlopsGatewayHook().test_connection() == (True, f"the gateway at {gateway.url} answers; it has 0 models")
+    connect(monkeypatch, host=gateway.url, password="wrong-token")
+    works, message = MlopsGatewayHook().test_connection()
+    assert not works
+    assert "gateway_conn_id" in message
+    assert "wrong-token" not in message
+
+
+def test_without_a_token_the_one_in_the_storage_is_used(monkeypatch, gateway):
+    monkeypatch.setenv("AIRFLOW__MLOPS__STORAGE_URI", str(gateway.storage))
+    connect(monkeypatch, host=gateway.url)
+    works, message = MlopsGatewayHook().test_connection()
+    assert works, message
+
+
+def test_a_gateway_that_is_away(storage, monkeypatch):
+    connect(monkeypatch, host="http://127.0.0.1:1")
+    works, message = MlopsGatewayHook().test_connection()
+    assert not works
+    assert "http://127.0.0.1:1 is away" in message
+
+
+def test_the_token_is_masked(storage: Path, monkeypatch):
+    from airflow.providers.common.compat.sdk import redact
+
+    connect(monkeypatch, host="https://gateway", password="hush-hush-4")
+    settings = MlopsGatewayHook().settings()
+    assert redact("token hush-hush-4") == "token ***"
+    assert "hush" not in repr(settings)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.sensors.endpoint_ready import EndpointReadySensor
+from airflow_provider_mlops.serving import token
+from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
+from tests.airflow_session import again
+from tests.lifecycle.live_gateway import LiveGateway
+from tests.lifecycle.live_model import train
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Any:
+    """A gateway over a storage with one model of two versions, of which none answers yet."""
+    directory = tmp_path_factory.mktemp("served")
+    shutil.copy(mlflow_database, directory / "mlflow.db")
+    task = TaskIdentity(dag_id="churn", run_id="r", task_id="train")
+    workspace = Workspace(storage_uri=str(directory), task=task)
+    for number in (1, 2):
+        assert train(workspace, run_id=f"r{number}").version == number
+    with LiveGateway(directory) as gateway:
+        yield gateway
+
+
+@pytest.fixture(autouse=True)
+def connection(served: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = token.find(str(served.storage))
+    document = {"conn_type": "mlops_gateway", "host": served.url, "password": secret}
+    monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
+
+
+def dag(name: str) -> DAG:
+    return DAG(dag_id=name, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_it_waits_until_the_version_answers(served):
+    any_version = EndpointReadyTrigger(model_name="churn")
+    assert any_version.look() is None
+    with served.client() as client:
+        client.load("churn", 1)
+        assert any_version.look() is None
+        client.activate("churn", 1)
+        url = f"{served.url}/v2/models/churn/infer"
+        assert any_version.look() == {"model_name": "churn", "version": 1, "url": url}
+        assert EndpointReadyTrigger(model_name="churn", version=2).look() is None
+        client.activate("churn", 2)
+        assert EndpointReadyTrigger(model_name="churn", version=2).look()["version"] == 2
+    assert EndpointReadyTrigger(model_name="another").look() is None
+
+
+def test_the_trigger_fires_once_a_version_and_survives_a_restart(served):
+    trigger = again(EndpointReadyTrigger(model_name="churn", poke_interval=0.1))
+    assert "hush" not in str(trigger.serialize())
+    assert set(trigger.serialize()[1]) == {"model_name", "version", "gateway_conn_id", "poke_interval"}
+
+    async def scenario() -> list[int]:
+        with served.client() as client:
+            client.activate("churn", 1)
+            events = trigger.run()
+            first = await asyncio.wait_for(anext(events), 20)
+            waiting = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0.5)
+            assert not waiting.done()
+            client.activate("churn", 2)
+            second = await asyncio.wait_for(waiting, 20)
+        return [first.payload["version"], second.payload["version"]]
+
+    assert asyncio.run(scenario()) == [1, 2]
+
+
+def test_a_gateway_that_is_away_raises_what_the_trigger_waits_for(monkeypatch):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", '{"conn_type": "mlops_gateway", "host": "http://127.0.0.1:1"}'
+    )
+    with pytest.raises(BackendAwayError):
+        EndpointReadyTrigger(model_name="churn").look()
+
+
+def test_the_sensor_defers_until_the_version_answers(run_dag, served):
+    with served.client() as client:
+        client.activate("churn", 1)
+    with dag("endpoint") as built:
+        EndpointReadySensor(
+            task_id="wait", model_name="churn", version="{{ 1 + 1 }}", poke_interval=0.2, deferrable=True
+        )
+
+    def later() -> None:
+        with served.client() as client:
+            client.activate("churn", 2)
+
+    timer = threading.Timer(6, later)
+    timer.start()
+    ran = run_dag(built)
+    timer.join()
+    assert ran.state == "success"
+    assert ran.xcoms("wait")["return_value"]["version"] == 2
