@@ -92,7 +92,12 @@ class Report:
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Self:
         """A table. Numbers are rounded to what can be read and set to the right; None is a dash."""
-        head = "".join(f'<th scope="col">{escape(header)}</th>' for header in headers)
+        rows = [tuple(row) for row in rows]
+        numeric = [bool(rows) and all(_is_number(row[place]) for row in rows) for place in range(len(headers))]
+        head = "".join(
+            f'<th scope="col"{" class=number" if right else ""}>{escape(header)}</th>'
+            for header, right in zip(headers, numeric, strict=True)
+        )
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
         title = f"<caption>{escape(caption)}</caption>" if caption else ""
         if not body:
@@ -121,6 +126,18 @@ class Report:
     def cards(self, cards: Iterable[Card]) -> Self:
         """Cards side by side, as many in a row as there is room for."""
         return self._add('<div class="cards">' + "".join(_card(card) for card in cards) + "</div>")
+
+    def bars(self, bars: Sequence[tuple[str, float]], caption: str = "") -> Self:
+        """Lying bars, one a line, with their numbers: shares, associations. Negative ones have another colour."""
+        top = max((abs(length) for _, length in bars), default=0.0) or 1.0
+        lines = "".join(
+            f'<span class="name">{escape(name)}</span>'
+            f'<span class="track"><i class="{"minus" if length < 0 else "plus"}" '
+            f'style="width:{100 * abs(length) / top:.1f}%"></i></span><b>{escape(format_value(length))}</b>'
+            for name, length in bars
+        )
+        title = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+        return self._add(f'<figure><div class="bars">{lines}</div>{title}</figure>')
 
     def html(self) -> str:
         """The whole document."""

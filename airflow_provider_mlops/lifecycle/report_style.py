@@ -36,6 +36,7 @@ th,td{text-align:left;padding:7px 12px;border-top:1px solid var(--line);vertical
 thead th{border-top:0;color:var(--faint);font-weight:600;white-space:nowrap;background:var(--stripe)}
 tbody tr:nth-child(even){background:var(--stripe)}
 td{overflow-wrap:anywhere;min-width:4ch}
+th.number{text-align:right}
 td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.empty{color:var(--faint);text-align:center}
 figure{margin:16px 0;padding:14px;background:var(--sheet);border:1px solid var(--line);border-radius:8px}
@@ -53,6 +54,13 @@ figcaption{color:var(--faint);font-size:.9rem;margin-top:8px;text-align:center}
 .card dd{margin:0;text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .badge{display:inline-block;margin-left:6px;padding:0 7px;border-radius:99px;font-size:.72rem;font-weight:600;
 color:var(--doubtful);border:1px solid var(--doubtful);vertical-align:2px}
+.bars{display:grid;grid-template-columns:minmax(6ch,auto) minmax(0,1fr) auto;gap:5px 12px;align-items:center;
+font-size:.9rem}
+.bars .name{overflow-wrap:anywhere;max-width:32ch}
+.bars .track{background:var(--stripe);border-radius:4px;height:14px}
+.bars i{display:block;height:100%;border-radius:4px;background:var(--accent);min-width:1px}
+.bars i.minus{background:var(--doubtful)}
+.bars b{font-weight:500;text-align:right;font-variant-numeric:tabular-nums}
 footer{margin-top:48px;color:var(--faint);font-size:.82rem}
 @media print{body{background:#fff}nav{display:none}.wide,figure,.card{break-inside:avoid}}
 """
