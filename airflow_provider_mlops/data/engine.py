@@ -48,10 +48,17 @@ def read_dataset(dataset: Dataset, connection: ibis.BaseBackend | None = None) -
     files = dataset.files()
     if all(storage.is_local(uri) for uri in files):
         files = [storage.local_path(uri) for uri in files]
-    elif backend.name == "duckdb":
-        fs, _ = storage.locate(dataset.uri)
-        backend.register_filesystem(fs)
+    else:
+        reach(backend, dataset.uri)
     return backend.read_parquet(files)
+
+
+def reach(backend: ibis.BaseBackend, uri: str) -> None:
+    """Let DuckDB read what lies at a remote `uri`; other engines have their own ways to storage."""
+    fs, _ = storage.locate(uri)
+    protocols = [fs.protocol] if isinstance(fs.protocol, str) else list(fs.protocol)
+    if backend.name == "duckdb" and not any(map(backend.con.filesystem_is_registered, protocols)):
+        backend.register_filesystem(fs)
 
 
 def batches(table: ibis.Table, rows: int = 100_000) -> Iterator[pyarrow.RecordBatch]:

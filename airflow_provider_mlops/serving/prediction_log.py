@@ -174,12 +174,11 @@ def _place(name: str) -> int:
 def _parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
     if all(storage.is_local(uri) for uri in uris):
         uris = [storage.local_path(uri) for uri in uris]
-    if backend.name != "duckdb":
-        table = backend.read_parquet(uris)
     else:
-        if not storage.is_local(uris[0]):
-            backend.register_filesystem(storage.locate(uris[0])[0])
-        table = backend.read_parquet(uris, hive_partitioning=False)
+        engine.reach(backend, uris[0])
+    # The names of the directories say the model and the date; some engines make columns of them, unasked.
+    options = {"hive_partitioning": False} if backend.name == "duckdb" else {}
+    table = backend.read_parquet(uris, **options)
     return table.drop(*(name for name in ("model", "date") if name in table.columns))
 
 

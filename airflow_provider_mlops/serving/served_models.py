@@ -99,6 +99,8 @@ class ServedModels:
         Only a move counts: a version that was activated through the admin API stays, whatever the alias says, until
         the alias moves. Nothing is raised; what goes wrong is logged and shown in the status.
         """
+        # Counted before the look: whoever activates a version while MLflow answers knows better than that answer.
+        activations = {name: model.activations for name, model in self._models.items()}
         try:
             aliases = await asyncio.get_running_loop().run_in_executor(self._loader, self._aliases)
         except Exception as error:
@@ -111,16 +113,15 @@ class ServedModels:
             self.registry_error = None
         for name, (champion, previous) in aliases.items():
             if self._followed.get(name) != champion:
-                await self._follow(name, champion, previous)
+                await self._follow(name, champion, previous, activations.get(name, 0))
         self._polled = True
 
     def close(self) -> None:
         """Stop the loading thread once it has done what it is at."""
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    async def _follow(self, name: str, champion: int, previous: int | None) -> None:
+    async def _follow(self, name: str, champion: int, previous: int | None, activations: int) -> None:
         model = self._models.get(name)
-        activations = model.activations if model is not None else 0
         loaded = model is not None and champion in model.versions
         if not loaded and time.monotonic() - self._tried.get((name, champion), float("-inf")) < _RETRY_SECONDS:
             return
@@ -133,7 +134,6 @@ class ServedModels:
                 going_on = "nothing" if failed.active is None else f"version {failed.active}"
                 log.error("Model %s: %s; %s goes on answering", name, refusal.message, going_on)
             return
-        # Somebody who used the admin API in the meantime knows better than an alias that was read before.
         if model.activations == activations:
             if model.active != champion:
                 log.info("Model %s: the champion is version %d now (before: %s)", name, champion, model.active)

@@ -116,14 +116,18 @@ class WriteAhead:
         """Close the file and give up the lock, so that whoever compacts next takes over what is left."""
         with self._guard:
             os.close(self._file)
-            os.close(self._lock_file)
-            # A thread that comes late must fail, and not write to whatever gets this number next.
             self._file = -1
-        if not _segments_of(self.root, self.writer):
-            _remove(self.directory)
+            if not self._size:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._path)
+            if not _segments_of(self.root, self.writer):
+                _remove(self.directory)
+            os.close(self._lock_file)
 
     def _append(self, line: bytes, schema: LogSchema | None) -> None:
         with self._guard:
+            if self._file < 0:
+                raise OSError("the write-ahead log is closed")
             if self._size >= self._segment_bytes:
                 self._open_next()
             block = line
@@ -159,7 +163,7 @@ class WriteAhead:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         if self._file >= 0:
             os.close(self._file)
-        self._file, self._number, self._size = file, number, 0
+        self._file, self._path, self._number, self._size = file, path, number, 0
         self._described: set[LogSchema] = set()
 
 

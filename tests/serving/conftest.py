@@ -1,0 +1,38 @@
+"""One registry of models for all tests, and one gateway for those that leave its state alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import served_registry
+from tests.serving.gateway_process import GatewayProcess
+
+
+@pytest.fixture(scope="session")
+def served_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage directory with the models; copy it with the fixture `storage`."""
+    directory = tmp_path_factory.mktemp("served-models")
+    served_registry.build(directory)
+    return directory
+
+
+@pytest.fixture
+def storage(served_models: Path, tmp_path: Path) -> Path:
+    """A storage directory of the test's own, with the models in its MLflow."""
+    served_registry.copy_to(served_models, tmp_path / "mlops")
+    return tmp_path / "mlops"
+
+
+@pytest.fixture(scope="module")
+def gateway(served_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway that serves the champions of all models, for all tests of a module."""
+    directory = tmp_path_factory.mktemp("gateway")
+    served_registry.copy_to(served_models, directory)
+    process = GatewayProcess(directory, "--maximum-body-bytes", "300000")
+    try:
+        yield process.wait_until_ready()
+    finally:
+        process.kill()

@@ -1,0 +1,186 @@
+"""Both protocols over HTTP, against the models themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+from starlette.routing import Route
+
+from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving import prediction_id, prediction_log
+from airflow_provider_mlops.serving.gateway import Gateway
+from airflow_provider_mlops.serving.settings import Settings
+from tests.serving.gateway_process import GatewayProcess, post
+from tests.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, price_model
+
+
+def test_server_and_model_metadata(gateway: GatewayProcess) -> None:
+    assert httpx.get(f"{gateway.url}/v2").json()["name"] == "airflow-provider-mlops"
+    assert httpx.get(f"{gateway.url}/v2/health/live").json() == {"live": True}
+    assert httpx.get(f"{gateway.url}/v2/health/ready").json() == {"ready": True, "reasons": []}
+    assert httpx.get(f"{gateway.url}/v2/models/churn/ready").json() == {"name": "churn", "version": "1", "ready": True}
+    churn = httpx.get(f"{gateway.url}/v2/models/churn").json()
+    assert churn["versions"] == ["1"]
+    assert [(entry["name"], entry["datatype"], entry["parameters"]["nullable"]) for entry in churn["inputs"]] == [
+        ("age", "FP64", True),
+        ("income", "FP64", False),
+        ("town", "BYTES", False),
+        ("member", "BOOL", False),
+    ]
+    assert churn["outputs"][0] == {"name": "predict", "datatype": "BYTES", "shape": [-1]}
+    assert churn["outputs"][1]["parameters"]["classes"] == ["no", "yes"]
+
+
+def test_v2_columns_as_tensors_of_their_own(gateway: GatewayProcess) -> None:
+    rows = CUSTOMERS.head(8)
+    inputs = [
+        {"name": "member", "shape": [8], "datatype": "BOOL", "data": rows["member"].tolist()},
+        {"name": "income", "shape": [8, 1], "datatype": "FP32", "data": [[value] for value in rows["income"]]},
+        {
+            "name": "town",
+            "shape": [8],
+            "datatype": "BYTES",
+            "data": rows["town"].tolist(),
+            "parameters": {"content_type": "str"},
+        },
+        {
+            "name": "age",
+            "shape": [8, 1],
+            "datatype": "FP64",
+            "data": [None if value != value else value for value in rows["age"]],
+        },
+    ]
+    body = {"id": "mine", "parameters": {"content_type": "pd"}, "inputs": inputs}
+    answer = post(f"{gateway.url}/v2/models/churn/infer", body)
+    assert answer.status_code == 200, answer.text
+    content = answer.json()
+    model = churn_model()
+    predict, probabilities = content["outputs"]
+    assert content["id"] == "mine"
+    assert (predict["datatype"], predict["shape"]) == ("BYTES", [8])
+    assert predict["data"] == model.predict(rows).tolist()
+    assert probabilities["parameters"]["classes"] == ["no", "yes"]
+    np.testing.assert_allclose(np.reshape(probabilities["data"], [8, 2]), model.predict_proba(rows), rtol=1e-12)
+    ids = content["parameters"]["prediction_ids"]
+    assert len(set(ids)) == 8
+    assert all(map(prediction_id.is_valid, ids))
+    assert answer.headers["x-prediction-id"] == content["parameters"]["prediction_id"] == ids[0].removesuffix("-0")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_v2_one_matrix_for_a_model_of_numbers(gateway: GatewayProcess, rows: int, nested: bool) -> None:
+    values = CANCER.head(rows).to_numpy()
+    data = values.tolist() if nested else values.ravel().tolist()
+    body = {"inputs": [{"name": "rows", "shape": [rows, 30], "datatype": "FP64", "data": data}]}
+    content = post(f"{gateway.url}/v2/models/cancer/infer", body).json()
+    assert content["outputs"][0]["data"] == cancer_model(1.0).predict(CANCER.head(rows)).tolist()
+    assert prediction_id.is_valid(content["id"])
+
+
+def test_v2_asks_for_one_output_only(gateway: GatewayProcess) -> None:
+    body = {
+        "inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": CANCER.iloc[0].tolist()}],
+        "outputs": [{"name": "predict_proba"}],
+    }
+    content = post(f"{gateway.url}/v2/models/cancer/versions/1/infer", body).json()
+    assert [output["name"] for output in content["outputs"]] == ["predict_proba"]
+
+
+def test_a_regressor_takes_missing_values_and_has_no_probabilities(gateway: GatewayProcess) -> None:
+    with gateway.client() as client:
+        answer = client.infer("price", {"mean radius": [14.0, None], "mean texture": [None, 20.0]})
+    features = pd.DataFrame({"mean radius": [14.0, np.nan], "mean texture": [np.nan, 20.0]})
+    np.testing.assert_allclose(answer.output, price_model().predict(features))
+    assert answer.probabilities is None
+    assert answer.classes == ()
+
+
+FORMS = {
+    "dataframe_split": lambda frame: {"dataframe_split": json.loads(frame.to_json(orient="split"))},
+    "dataframe_records": lambda frame: {"dataframe_records": json.loads(frame.to_json(orient="records"))},
+    "instances of objects": lambda frame: {"instances": json.loads(frame.to_json(orient="records"))},
+    "inputs of columns": lambda frame: {"inputs": _columns(frame)},
+    "columns in another order": lambda frame: FORMS["dataframe_split"](frame[frame.columns[::-1]]),
+}
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, list[object]]:
+    return {name: json.loads(frame[name].to_json(orient="values")) for name in frame.columns}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["cancer", "churn"])
+def test_invocations(gateway: GatewayProcess, form: str, name: str) -> None:
+    rows, model = (CANCER.head(3), cancer_model(1.0)) if name == "cancer" else (CUSTOMERS.head(3), churn_model())
+    answer = post(f"{gateway.url}/models/{name}/invocations", FORMS[form](rows))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"] == model.predict(rows).tolist()
+    assert len(answer.json()["prediction_ids"]) == 3
+
+
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_invocations_with_rows_of_numbers(gateway: GatewayProcess, key: str) -> None:
+    answer = post(f"{gateway.url}/models/cancer/invocations", {key: CANCER.head(2).to_numpy().tolist()})
+    assert answer.json()["predictions"] == cancer_model(1.0).predict(CANCER.head(2)).tolist()
+
+
+def test_invocations_wants_a_name_where_several_models_answer(gateway: GatewayProcess) -> None:
+    answer = post(f"{gateway.url}/invocations", {"instances": []})
+    assert answer.status_code == 404
+    assert "cancer, churn, price" in answer.json()["error"]
+
+
+def test_mlflows_own_client(gateway: GatewayProcess) -> None:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    client = ScoringServerClient(host, port)
+    client.wait_server_ready(timeout=5)
+    client.url_prefix += "/models/churn"
+    rows = CUSTOMERS.head(4)
+    predictions = client.invoke(rows).get_predictions()
+    assert predictions[0].tolist() == churn_model().predict(rows).tolist()
+
+
+def test_what_is_answered_is_in_the_log_with_features_and_label(gateway: GatewayProcess) -> None:
+    rows = CUSTOMERS.iloc[6:9]
+    with gateway.client() as client:
+        answer = client.infer("churn", rows)
+        pinned = client.infer("churn", rows.head(1), version=1)
+        client.feedback(answer.prediction_ids[1], "yes")
+        client.feedback(answer.prediction_ids[1], "no")
+        client.feedback(answer.prediction_ids[1], "no")
+    table = prediction_log.read(str(gateway.storage), "churn")
+    log = table.execute().set_index("prediction_id")
+    logged = log.loc[list(answer.prediction_ids)]
+    for name in rows.columns:
+        expected = rows[name].tolist()
+        found = logged[f"feature_{name}"].tolist()
+        assert [None if value != value else value for value in found] == [
+            None if value != value else value for value in expected
+        ]
+    assert logged["output"].tolist() == answer.output
+    np.testing.assert_allclose(logged[["probability_no", "probability_yes"]].to_numpy(), answer.probabilities)
+    assert set(logged["arm"]) == {"champion"}
+    assert set(logged["propensity"]) == {1.0}
+    assert set(logged["version"]) == {1}
+    assert logged["label"].fillna("").tolist() == ["", "no", ""]
+    assert logged["latency_ms"].between(0.01, 30_000).all()
+    assert log.loc[pinned.prediction_ids[0], "arm"] == "pinned"
+    assert list(prediction_log.features(table).columns) == list(rows.columns)
+
+
+def test_the_openapi_document_names_every_path_and_method(gateway: GatewayProcess, tmp_path: Path) -> None:
+    content = httpx.get(f"{gateway.url}/openapi.json").json()
+    assert content["openapi"] == "3.1.0"
+    documented = {
+        path: {key.upper() for key in entry if key != "parameters"} for path, entry in content["paths"].items()
+    }
+    app = Gateway(Settings(storage_uri=str(tmp_path)), Registry(None, storage_uri=str(tmp_path))).app()
+    served = {route.path: route.methods - {"HEAD"} for route in app.routes if isinstance(route, Route)}
+    assert documented == served
