@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import storage
@@ -70,9 +69,6 @@ def write_example(
 
 def log_to_mlflow(run: Run, spec: EvaluateSpec, version: ModelVersion, evaluation: Evaluation, report_uri: str) -> None:
     """Log the numbers to the run, those of the model with its id, and the evaluation and the report as artifacts."""
-    from mlflow.entities import Metric
-
-    client = run.registry.client
     run.log_params(
         {
             "model": version.uri,
@@ -91,17 +87,12 @@ def log_to_mlflow(run: Run, spec: EvaluateSpec, version: ModelVersion, evaluatio
     for part in evaluation.fairness:
         others |= {f"{name}/{part.column}": value for name, value in part.metrics.items()}
     run.log_metrics(others)
-    now = int(time.time() * 1000)
-    model_id = getattr(client.get_model_version(version.name, str(version.version)), "model_id", None)
     own = dict(evaluation.metrics)
     for name, (low, high) in evaluation.intervals.items():
         own |= {f"{name}_low": low, f"{name}_high": high}
     # With the model's id, MLflow shows the numbers on the model's page beside those of other evaluations.
-    linked = {"model_id": model_id, "dataset_name": spec.dataset.name, "dataset_digest": spec.dataset.fingerprint[:36]}
-    client.log_batch(
-        run.id,
-        metrics=[Metric(name, value, now, 0, **(linked if model_id else {})) for name, value in own.items()],
-    )
+    registered = run.registry.client.get_model_version(version.name, str(version.version))
+    run.log_metrics(own, model_id=getattr(registered, "model_id", None))
     run.log_text(evaluation.model_dump_json(indent=1), "evaluation.json")
     run.log_text(storage.read_text(report_uri), "reports/evaluate.html")
     run.set_tags({"mlops.model": version.uri})

@@ -1,11 +1,11 @@
-"""Bootstrap intervals of metrics, and of differences of metrics between models on the same rows."""
+"""Bootstrap intervals of all metrics at once, and of their differences between models on the same rows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_mlops.lifecycle.evaluate_metrics import Metric, Predictions, Problem, scorer
 from airflow_provider_mlops.lifecycle.evaluation import Interval
@@ -14,26 +14,36 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Floats: TypeAlias = NDArray[np.float64]
+
 _CELLS_AT_ONCE = 4_000_000
 _SUBSETS = 20
 _ROWS_TO_SUBSAMPLE = 10_000
 _LEAST_SUBSET = 5_000
+_LEFT_OUT = 300
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """The metrics of one model on all rows, and on each of the resamples.
+    """The metrics of one model on all rows, on each of the resamples, and without single rows.
 
+    :param rows: how many rows there are.
     :param estimates: by metric, on all rows; only what is defined there.
     :param resamples: by metric, of shape (resamples,); NaN where a resample does not define the metric.
+    :param jackknife: by metric, of shape (rows left out,): the metric without one row. Empty for very many rows.
     """
 
+    rows: int
     estimates: dict[str, float]
-    resamples: dict[str, NDArray[np.float64]]
+    resamples: dict[str, Floats]
+    jackknife: dict[str, Floats]
 
     def intervals(self, confidence: float) -> dict[str, Interval]:
-        """The percentile interval of every metric."""
-        return {name: percentiles(self.resamples[name], value, confidence) for name, value in self.estimates.items()}
+        """The interval of every metric."""
+        return {
+            name: interval(value, self.resamples[name], self.jackknife[name], self.rows, confidence)
+            for name, value in self.estimates.items()
+        }
 
 
 def resample(
@@ -56,11 +66,19 @@ def resample(
 
     generator = np.random.default_rng(seed)
     rows = len(truth)
-    once = np.ones((1, rows))
-    estimates = [_finite(scorer(problem, truth, model, classes)(once)) for model in models]
-    drawn: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in models]
+    scorers = [scorer(problem, truth, model, classes) for model in models]
+    estimates = [_finite(score(np.ones((1, rows)))) for score in scorers]
+    left_out = np.sort(generator.choice(rows, min(rows, _LEFT_OUT), replace=False))
+    if rows > _ROWS_TO_SUBSAMPLE:
+        left_out = left_out[:0]
+    jackknife = [
+        {name: values[name] for name in estimate}
+        for estimate, values in zip(estimates, (score(_without(left_out, rows)) for score in scorers), strict=True)
+    ]
+    drawn: list[list[dict[str, Floats]]] = [[] for _ in models]
     for subset, number in _subsets(rows, resamples, generator):
-        scorers = [scorer(problem, truth[subset], model.take(subset), classes) for model in models]
+        if len(subset) < rows:
+            scorers = [scorer(problem, truth[subset], model.take(subset), classes) for model in models]
         centres = [score(np.ones((1, len(subset)))) for score in scorers]
         for counts in _counts(rows, len(subset), number, generator):
             for position, score in enumerate(scorers):
@@ -73,8 +91,8 @@ def resample(
                     }
                 )
     return [
-        Resampled(estimate, {name: np.concatenate([part[name] for part in parts]) for name in estimate})
-        for estimate, parts in zip(estimates, drawn, strict=True)
+        Resampled(rows, estimate, {name: np.concatenate([part[name] for part in parts]) for name in estimate}, without)
+        for estimate, parts, without in zip(estimates, drawn, jackknife, strict=True)
     ]
 
 
@@ -85,25 +103,70 @@ def difference(metric: Metric, model: Resampled, other: Resampled, confidence: f
     """
     import numpy as np
 
-    gain = metric.gain(model.estimates[metric.name], over=other.estimates[metric.name])
-    first, second = model.resamples[metric.name], other.resamples[metric.name]
-    if metric.greater_is_better is None:
-        gains = np.abs(second) - np.abs(first)
-    else:
-        gains = first - second if metric.greater_is_better else second - first
-    return gain, percentiles(gains, gain, confidence)
+    def gains(first: Floats, second: Floats) -> Floats:
+        if metric.greater_is_better is None:
+            return np.abs(second) - np.abs(first)
+        return first - second if metric.greater_is_better else second - first
+
+    name = metric.name
+    gain = metric.gain(model.estimates[name], over=other.estimates[name])
+    drawn = gains(model.resamples[name], other.resamples[name])
+    without = gains(model.jackknife[name], other.jackknife[name])
+    return gain, interval(gain, drawn, without, model.rows, confidence)
 
 
-def percentiles(values: NDArray[np.float64], estimate: float, confidence: float) -> Interval:
-    """The interval between the percentiles of the finite values; it always holds the estimate."""
+def interval(estimate: float, resamples: Floats, jackknife: Floats, rows: int, confidence: float) -> Interval:
+    """The bias-corrected and accelerated interval, which always holds the estimate.
+
+    It is the interval between two percentiles of the resamples, moved by their bias and skewness: Efron, *Better
+    bootstrap confidence intervals*, Journal of the American Statistical Association 82, 1987. The skewness comes from
+    leaving out single rows, and is taken as none where nothing was left out.
+    """
     import numpy as np
 
-    finite = values[np.isfinite(values)]
+    from airflow_provider_mlops.stats.bootstrap import bca_probabilities
+
+    finite = resamples[np.isfinite(resamples)]
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    corrected = bca_probabilities(tails, estimate, finite, _acceleration(jackknife, rows)) if len(finite) else None
+    if corrected is None:
+        return percentiles(resamples, estimate, confidence)
+    low, high = np.quantile(finite, corrected)
+    return min(float(low), estimate), max(float(high), estimate)
+
+
+def percentiles(resamples: Floats, estimate: float, confidence: float) -> Interval:
+    """The interval between the percentiles of the finite resamples, widened where it does not hold the estimate."""
+    import numpy as np
+
+    finite = resamples[np.isfinite(resamples)]
     if not len(finite):
         return estimate, estimate
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(finite, [tail, 1 - tail])
+    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
     return min(float(low), estimate), max(float(high), estimate)
+
+
+def _acceleration(jackknife: Floats, rows: int) -> float:
+    import numpy as np
+
+    values = jackknife[np.isfinite(jackknife)]
+    if len(values) < 2:
+        return 0.0
+    influence = (rows - 1) * (values.mean() - values)
+    spread = float(np.mean(influence**2)) / rows
+    # What rounding leaves where no row has an influence is no skewness.
+    if spread <= (1e-12 * max(1.0, float(np.abs(values).max()))) ** 2 * rows:
+        return 0.0
+    skewness: float = float(np.mean(influence**3)) / rows**2 / spread**1.5
+    return skewness / 6
+
+
+def _without(left_out: NDArray[np.int64], rows: int) -> Floats:
+    import numpy as np
+
+    counts = np.ones((len(left_out), rows))
+    counts[np.arange(len(left_out)), left_out] = 0
+    return counts
 
 
 def _subsets(rows: int, resamples: int, generator: np.random.Generator) -> Iterator[tuple[NDArray[np.int64], int]]:
@@ -120,20 +183,21 @@ def _subsets(rows: int, resamples: int, generator: np.random.Generator) -> Itera
             yield generator.choice(rows, size, replace=False, shuffle=False), number
 
 
-def _counts(rows: int, size: int, number: int, generator: np.random.Generator) -> Iterator[NDArray[np.float64]]:
+def _counts(rows: int, size: int, number: int, generator: np.random.Generator) -> Iterator[Floats]:
     """How often each of `size` rows occurs in resamples of `rows` rows, some resamples at a time."""
     import numpy as np
 
+    from airflow_provider_mlops.stats.resampling import counts_of_rows, draw_indices, strata_rows
+
+    if rows == size:
+        for indices in draw_indices(strata_rows(rows), number, generator):
+            yield counts_of_rows(indices, rows)
+        return
     at_once = max(1, _CELLS_AT_ONCE // size)
     for start in range(0, number, at_once):
         shape = min(at_once, number - start)
-        if rows == size:
-            drawn = generator.integers(size, size=(shape, size)) + np.arange(shape)[:, None] * size
-            counts = np.bincount(drawn.ravel(), minlength=shape * size).reshape(shape, size)
-        else:
-            counts = generator.multinomial(rows, np.full(size, 1 / size), size=shape)
-        yield counts.astype(np.float64)
+        yield generator.multinomial(rows, np.full(size, 1 / size), size=shape).astype(np.float64)
 
 
-def _finite(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+def _finite(values: dict[str, Floats]) -> dict[str, float]:
     return {name: float(value[0]) for name, value in values.items() if math.isfinite(value[0])}

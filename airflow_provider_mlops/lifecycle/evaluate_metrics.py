@@ -208,7 +208,8 @@ class ClassificationScorer:
             self._brier = ((probability - truth) ** 2).sum(axis=1)
             best = probability.argmax(axis=1)
             self._confidence, self._hit = probability[rows, best], (best == self._truth).astype(np.float64)
-        self._bin = np.minimum((self._confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        inner = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+        self._bin = np.searchsorted(inner, self._confidence, side="right")
         self._rankings = [
             _Ranking(self._truth == code, probability[:, code])
             for code in ([1] if self._classes == 2 else range(self._classes))
@@ -339,7 +340,8 @@ def _binned(cells: Integers, counts: Floats, size: int) -> Floats:
     """The sums of the counts by cell, of shape (resamples, size)."""
     import numpy as np
 
-    return np.stack([np.bincount(cells, weights=row, minlength=size) for row in counts])
+    summed = [np.bincount(cells, weights=row, minlength=size) for row in counts]
+    return np.array(summed, dtype=np.float64).reshape(len(counts), size)
 
 
 def _mean_of_finite(values: Floats) -> Floats:

@@ -61,8 +61,7 @@ def calibration(rows: RowPredictions, confidence: float) -> tuple[CalibrationBin
 
     With two classes of the positive one; with more, of the class that the model finds most probable.
     """
-    import numpy as np
-
+    from airflow_provider_mlops.stats.calibration import reliability_curve
     from airflow_provider_mlops.stats.intervals import wilson_interval
 
     probability = rows.models["model"].probability
@@ -72,19 +71,19 @@ def calibration(rows: RowPredictions, confidence: float) -> tuple[CalibrationBin
         predicted, hit = probability[:, 1], rows.truth == 1
     else:
         predicted, hit = probability.max(axis=1), probability.argmax(axis=1) == rows.truth
-    positions = np.minimum((predicted * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    curve = reliability_curve(hit, predicted.clip(0, 1), bins=CALIBRATION_BINS)
     bins = []
-    for position in np.unique(positions):
-        inside = positions == position
-        hits, number = int(hit[inside].sum()), int(inside.sum())
-        low, high = wilson_interval(hits, number, confidence)
+    for mean, share, weight in zip(curve.predicted.tolist(), curve.observed.tolist(), curve.rows.tolist(), strict=True):
+        # The mean of a bin's probabilities lies in the bin.
+        position = min(int(mean * CALIBRATION_BINS), CALIBRATION_BINS - 1)
+        low, high = wilson_interval(round(share * weight), round(weight), confidence)
         bins.append(
             CalibrationBin(
-                lower=float(position) / CALIBRATION_BINS,
-                upper=float(position + 1) / CALIBRATION_BINS,
-                rows=number,
-                predicted=float(predicted[inside].mean()),
-                observed=hits / number,
+                lower=position / CALIBRATION_BINS,
+                upper=(position + 1) / CALIBRATION_BINS,
+                rows=round(weight),
+                predicted=mean,
+                observed=share,
                 interval=(low, high),
             )
         )

@@ -30,7 +30,7 @@ def report(evaluation: Evaluation, rows: RowPredictions) -> Report:
         _fairness(page, evaluation)
     page.section("How it was made").text(
         f"- Test data: `{evaluation.dataset_uri}`, fingerprint `{evaluation.dataset_fingerprint}`.\n"
-        f"- Intervals: {100 * evaluation.confidence:g} % bootstrap percentile intervals of {evaluation.resamples:,} "
+        f"- Intervals: {100 * evaluation.confidence:g} % bootstrap intervals (BCa) of {evaluation.resamples:,} "
         f"resamples, seed {evaluation.seed}.\n"
         f"- Baseline: {evaluation.baseline.strategy}, from {evaluation.baseline.fitted_on}.\n"
         f"- Champion: {evaluation.champion_note}.\n"
