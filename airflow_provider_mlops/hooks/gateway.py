@@ -59,6 +59,10 @@ class MlopsGatewayHook(BaseHook):
         )
 
     def get_conn(self) -> GatewayClient:
+        """The same as `client`, under the name that all hooks have."""
+        return self.client()
+
+    def client(self) -> GatewayClient:
         """A client. Its token is the connection's, or else the one that a gateway here keeps in the storage."""
         from airflow_provider_mlops.serving import token
         from airflow_provider_mlops.serving.client import GatewayClient
@@ -76,7 +80,7 @@ class MlopsGatewayHook(BaseHook):
         """Ask the gateway for its models, which takes the token; for the form's test button."""
         try:
             url = self.settings().url
-            with self.get_conn() as client:
+            with self.client() as client:
                 models = client.models()
         except Exception as error:
             return False, str(error)

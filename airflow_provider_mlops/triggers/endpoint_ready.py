@@ -37,7 +37,7 @@ class EndpointReadyTrigger(WaitingTrigger):
     def look(self) -> dict[str, Any] | None:
         """`{"model_name", "version", "url"}` of what answers. Raises BackendAwayError while the gateway does not."""
         hook = MlopsGatewayHook(self.gateway_conn_id)
-        with hook.get_conn() as client:
+        with hook.client() as client:
             status: list[dict[str, Any]] = client.models()
         active = {model["name"]: model["active"] for model in status}.get(self.model_name)
         if active is None or active == self._fired_for or self.version not in (None, active):
