@@ -82,7 +82,7 @@ def _run(stack: Stack, api: AirflowApi, console: Console) -> bool:
         for one in api.tasks(DAG_ID, run_id):
             if one["state"] == "failed":
                 console.print(f"\n[red]{one['task_id']} failed.[/red] Its log:")
-                console.print(api.log(DAG_ID, run_id, one), markup=False)
+                console.print(api.log(DAG_ID, run_id, one), markup=False, soft_wrap=True)
         return False
     show_outcome(stack, api, DAG_ID, run_id, console)
     return True

@@ -78,7 +78,13 @@ class AirflowApi:
         for entry in answer.json()["content"]:
             if isinstance(entry, dict):
                 lines.append(f"{entry.get('level', '')!s:8} {entry.get('event', '')}")
-                lines.extend(str(detail) for detail in entry.get("error_detail") or ())
+                lines.extend(_frames(detail) for detail in entry.get("error_detail") or ())
             else:
                 lines.append(str(entry))
         return "\n".join(lines)
+
+
+def _frames(detail: dict[str, Any]) -> str:
+    """An exception of a task's log, as Python would print it."""
+    places = [f'  File "{one["filename"]}", line {one["lineno"]}, in {one["name"]}' for one in detail["frames"]]
+    return "\n".join([*places, f"{detail['exc_type']}: {detail['exc_value']}"])

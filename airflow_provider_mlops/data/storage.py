@@ -32,8 +32,13 @@ def join(uri: str, *parts: str) -> str:
 
 
 def is_local(uri: str) -> bool:
-    """Whether `uri` lies on this machine's disk."""
-    return "://" not in uri or uri.startswith(("file://", "local://"))
+    """Whether `uri` lies on this machine's disk.
+
+    >>> [is_local(uri) for uri in ("/data", "data/x", "file:///data", "s3://bucket/x", "mlflow-artifacts:/1/x")]
+    [True, True, True, False, False]
+    """
+    scheme, separator, _ = uri.partition(":")
+    return not separator or "/" in scheme or scheme in ("file", "local")
 
 
 def local_path(uri: str) -> str:
