@@ -7,9 +7,9 @@ from typing import Literal
 
 from scipy import stats
 
-from airflow_provider_mlops.stats.chi_square import chi_square_test
-from airflow_provider_mlops.stats.counts import pool_cells
+from airflow_provider_mlops.stats.cell_comparison import compare_bins
 from airflow_provider_mlops.stats.feature_counts import FeatureCounts
+from airflow_provider_mlops.stats.listed_values import compare_listed_values, rows_owed_to_others
 from airflow_provider_mlops.stats.psi import population_stability_index, unbiased_population_stability_index
 
 Question = Literal["distribution", "missing", "unseen"]
@@ -64,22 +64,21 @@ def drift_parts(counts: FeatureCounts) -> tuple[DriftPart, ...]:
 
 
 def distribution_part(counts: FeatureCounts) -> DriftPart:
-    """Chi-square test of homogeneity over the rows that have a value, see `chi_square_test`.
+    """Chi-square test over the rows that have a value: `compare_bins` or `compare_listed_values`.
 
     The PSI counts by the share of rows that have a value: a change among one row in a thousand changes the feature
     by a thousandth.
     """
-    test = chi_square_test(counts.reference, counts.current, ordered=counts.ordered)
-    reference, current = pool_cells(counts.reference, counts.current, ordered=counts.ordered)
-    reference_share = float(reference.sum()) / counts.reference_rows
-    current_share = float(current.sum()) / counts.current_rows
+    reference_share = float(counts.reference.sum()) / counts.reference_rows
+    current_share = float(counts.current.sum()) / counts.current_rows
     weight = (reference_share + current_share) / 2
+    found = (compare_bins if counts.ordered else compare_listed_values)(counts.reference, counts.current)
     return DriftPart(
         question="distribution",
-        p_value=test.p_value,
-        psi=weight * population_stability_index(reference, current),
-        effect=weight * unbiased_population_stability_index(reference, current),
-        cells=test.degrees_of_freedom + 1,
+        p_value=found.p_value,
+        psi=weight * found.psi,
+        effect=weight * found.effect,
+        cells=found.degrees_of_freedom + 1,
         reference_share=reference_share,
         current_share=current_share,
     )
@@ -92,13 +91,13 @@ def missing_part(counts: FeatureCounts) -> DriftPart:
     """
     reference_missing, current_missing = counts.missing
     rows = counts.reference_rows + counts.current_rows
-    law = stats.hypergeom(rows, reference_missing + current_missing, counts.current_rows)
-    tails = float(law.cdf(current_missing)), float(law.sf(current_missing - 1))
+    law = rows, reference_missing + current_missing, counts.current_rows
+    tails = stats.hypergeom.cdf(current_missing, *law), stats.hypergeom.sf(current_missing - 1, *law)
     reference = [reference_missing, counts.reference_rows - reference_missing]
     current = [current_missing, counts.current_rows - current_missing]
     return DriftPart(
         question="missing",
-        p_value=min(1.0, 2 * min(tails)),
+        p_value=min(1.0, 2 * float(min(tails))),
         psi=population_stability_index(reference, current),
         effect=unbiased_population_stability_index(reference, current),
         cells=2,
@@ -117,9 +116,12 @@ def unseen_part(counts: FeatureCounts) -> DriftPart:
     .. math:: P(J \ge j) = P(H \le 1), \quad H \sim \mathrm{Hypergeometric}(m + n;\; m;\; j + 1)
 
     David and Nagaraja (2003), *Order Statistics*, 3rd edition, on exceedances. With :math:`u` reference rows outside
-    too, 1 becomes :math:`u + 1`. For edges and values that were fixed in advance this is a little conservative.
+    too, 1 becomes :math:`u + 1`. For edges that were fixed in advance this is a little conservative. For listed
+    values, `rows_owed_to_others` are added to u, so that it is conservative there too.
     """
     reference_unseen, current_unseen = counts.unseen
+    if not counts.ordered:
+        reference_unseen += rows_owed_to_others(counts.reference)
     reference_rows, current_rows = int(counts.reference.sum()), int(counts.current.sum())
     allowed = reference_unseen + 1
     drawn = min(current_unseen + allowed, reference_rows + current_rows)
@@ -137,6 +139,6 @@ def unseen_part(counts: FeatureCounts) -> DriftPart:
         psi=weight * population_stability_index(reference, current),
         effect=weight * unbiased_population_stability_index(reference, current),
         cells=2,
-        reference_share=reference_unseen / reference_rows,
+        reference_share=counts.unseen[0] / reference_rows,
         current_share=current_unseen / current_rows,
     )
