@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.step import Spec, Step
 from airflow_provider_mlops.lifecycle.user_code import UserCode
@@ -128,7 +129,12 @@ def check_known(step: Step[Any, Any], fields: dict[str, Any]) -> None:
 
     With templates among the fields, what takes several fields to decide is left for run time.
     """
-    known = {name: revive(value) for name, value in fields.items() if is_known(value)}
+    known = {
+        name: revive(value)
+        for name, value in fields.items()
+        # A dataset given by its URI is looked up when the task runs: parsing a DAG reads no data.
+        if is_known(value) and not (isinstance(value, str) and step.spec.model_fields[name].annotation is Dataset)
+    }
     if len(known) == len(fields):
         step.parse(known)
         return
