@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data import parquet_file, storage
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError
 
@@ -59,7 +59,11 @@ class Manifest(BaseModel):
 
 
 class Dataset(BaseModel):
-    """A reference to a dataset: what XCom carries in place of rows."""
+    """A reference to a dataset: what XCom carries in place of rows.
+
+    Where a Dataset is wanted, the URI of one will do, and so will the URI of a single Parquet file that
+    somebody else wrote.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,9 +72,14 @@ class Dataset(BaseModel):
     rows: int
     fingerprint: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_uri(cls, value: Any) -> Any:
+        return cls.at(value).model_dump() if isinstance(value, str) else value
+
     @classmethod
     def at(cls, uri: str) -> Self:
-        """The dataset that lies at `uri`. Raises InvalidSpecError if none does, or only half of one."""
+        """The dataset, or the Parquet file, that lies at `uri`. Raises InvalidSpecError if none does, or only half of one."""
         manifest = read_manifest(uri)
         return cls(uri=uri, name=manifest.name, rows=manifest.rows, fingerprint=manifest.fingerprint)
 
@@ -89,7 +98,8 @@ class Dataset(BaseModel):
 
     def files(self) -> list[str]:
         """The URIs of the Parquet files."""
-        return [storage.join(self.uri, name) for name in self.manifest.files]
+        directory = self.uri.rpartition("/")[0] if _is_parquet_file(self.uri) else self.uri
+        return [storage.join(directory, name) for name in self.manifest.files]
 
     def table(self, connection: ibis.BaseBackend | None = None) -> ibis.Table:
         """The rows as an Ibis table on `connection`, by default on DuckDB in bounded memory."""
@@ -110,9 +120,15 @@ class Dataset(BaseModel):
         return pyarrow.concat_tables(tables)
 
 
+def _is_parquet_file(uri: str) -> bool:
+    return uri.endswith(".parquet")
+
+
 def read_manifest(uri: str) -> Manifest:
     """The manifest at the dataset URI. Raises InvalidSpecError."""
     try:
+        if _is_parquet_file(uri):
+            return parquet_file.describe(uri)
         text = storage.read_text(storage.join(uri, MANIFEST))
     except FileNotFoundError:
         if storage.exists(uri):
