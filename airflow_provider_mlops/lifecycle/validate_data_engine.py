@@ -1,0 +1,239 @@
+"""Runs Great Expectations over a dataset: all rows, but only as many columns at a time as an expectation needs.
+
+Great Expectations knows no DuckDB, and a frame with all columns of a large dataset does not fit into memory. So
+expectations are grouped by the columns that they name. Each group is validated on a frame of these columns,
+and the results are put together into one. What is held in memory at a time is thus one column, rarely two or three,
+or all of them where rows are few.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mlops.data import storage
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+    from great_expectations.core.batch_definition import BatchDefinition
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+    from great_expectations.expectations.expectation import Expectation
+
+    from airflow_provider_mlops.data.dataset import Dataset
+
+log = logging.getLogger(__name__)
+
+CELLS = 4_000_000
+"""Up to how many values, rows times columns, a frame holds more columns than one expectation needs."""
+
+_BATCH_ROWS = 65_536
+_SECONDS_BETWEEN_PROGRESS = 10.0
+_SCHEMA_ONLY = frozenset(
+    {
+        "expect_column_to_exist",
+        "expect_table_column_count_to_be_between",
+        "expect_table_column_count_to_equal",
+        "expect_table_columns_to_match_ordered_list",
+        "expect_table_columns_to_match_set",
+    }
+)
+
+
+def great_expectations() -> Any:
+    """The module, with its analytics off: it must not call home from where data are."""
+    # Read at import and again by every context.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations
+
+    return great_expectations
+
+
+def run_suite(dataset: Dataset, suite: Any, maximum_rows: int | None) -> tuple[ExpectationSuiteValidationResult, int]:
+    """The result of every expectation of the suite, and on how many rows values were checked.
+
+    With more than `maximum_rows` rows, values are checked on a random sample of about that many, the same every
+    time; columns, types and the number of rows are still those of the whole dataset.
+    """
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+
+    rows = _Rows(dataset, maximum_rows)
+    groups = _grouped(suite.expectations, rows)
+    batch_definition = _batch_definition(dataset.name)
+    results: list[Any] = []
+    meta: dict[str, Any] = {}
+    said = time.monotonic()
+    for number, (needs, expectations) in enumerate(groups, start=1):
+        batch = batch_definition.get_batch({"dataframe": rows.frame(needs)})
+        part = great_expectations().ExpectationSuite(name=suite.name, expectations=expectations, meta=suite.meta)
+        found = batch.validate(part)
+        results.extend(found.results)
+        meta = meta or {**found.meta, "active_batch_definition": {"data_asset_name": dataset.name}}
+        if time.monotonic() - said > _SECONDS_BETWEEN_PROGRESS:
+            said = time.monotonic()
+            log.info("%d of %d groups of columns checked", number, len(groups))
+    passed = sum(1 for result in results if result.success)
+    statistics = {
+        "evaluated_expectations": len(results),
+        "successful_expectations": passed,
+        "unsuccessful_expectations": len(results) - passed,
+        "success_percent": 100 * passed / len(results),
+    }
+    whole = ExpectationSuiteValidationResult(
+        success=passed == len(results),
+        results=results,
+        suite_name=suite.name,
+        suite_parameters={},
+        statistics=statistics,
+        meta={
+            "great_expectations_version": meta["great_expectations_version"],
+            "active_batch_definition": meta["active_batch_definition"],
+            "dataset": dataset.uri,
+            "fingerprint": dataset.fingerprint,
+            "rows": dataset.rows,
+            "rows_checked": rows.checked,
+        },
+    )
+    return whole, rows.checked
+
+
+def _grouped(expectations: list[Expectation], rows: _Rows) -> list[tuple[tuple[str, ...], list[Expectation]]]:
+    """The expectations by the frame that they are checked on; frames are put together while they are small."""
+    by_needs: dict[tuple[str, ...], list[Expectation]] = {}
+    for expectation in expectations:
+        by_needs.setdefault(_needs(expectation, rows.names), []).append(expectation)
+    whole = [(needs, by_needs.pop(needs)) for needs in (_SCHEMA, _ROW_COUNT) if needs in by_needs]
+    groups: list[tuple[tuple[str, ...], list[Expectation]]] = []
+    for needs, group in by_needs.items():
+        together = tuple(dict.fromkeys((*groups[-1][0], *needs))) if groups else needs
+        if groups and len(together) * rows.checked <= CELLS:
+            groups[-1] = (together, [*groups[-1][1], *group])
+        else:
+            groups.append((needs, group))
+    return whole + groups
+
+
+_ROW_COUNT = ("\x00rows",)
+_SCHEMA = ("\x00schema",)
+
+
+def _needs(expectation: Expectation, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that an expectation reads, in the order of the dataset, or one of the two frames without values."""
+    if expectation.expectation_type in _SCHEMA_ONLY:
+        return _SCHEMA
+    texts = list(_texts(expectation.configuration.kwargs))
+    # A row condition is text in which column names stand somewhere; one column too many does no harm.
+    found = tuple(name for name in names if any(name == text or (" " in text and name in text) for text in texts))
+    if found:
+        return found
+    return _ROW_COUNT if expectation.expectation_type.startswith("expect_table_row_count") else _SCHEMA
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple | set):
+        for part in value:
+            yield from _texts(part)
+    elif hasattr(value, "dict"):
+        yield from _texts(value.dict())
+
+
+class _Rows:
+    """A dataset's columns as pandas frames."""
+
+    def __init__(self, dataset: Dataset, maximum_rows: int | None) -> None:
+        self._files = dataset.files()
+        self._rows = dataset.rows
+        share = 1.0 if maximum_rows is None or dataset.rows <= maximum_rows else maximum_rows / dataset.rows
+        self._share = share
+        self.checked = dataset.rows
+        self._schema = self._read_schema()
+        self.names = tuple(self._schema.names)
+        if share < 1:
+            self.checked = sum(int(mask.sum()) for mask in self._masks())
+            log.warning(
+                "Values are checked on a random sample of %d of the %d rows; set maximum_rows to check more",
+                self.checked,
+                self._rows,
+            )
+
+    def frame(self, needs: tuple[str, ...]) -> pandas.DataFrame:
+        """The rows of the columns `needs`."""
+        import pandas
+        import pyarrow
+
+        if needs == _ROW_COUNT:
+            return pandas.DataFrame(index=pandas.RangeIndex(self._rows))
+        if needs == _SCHEMA:
+            return _to_pandas(self._schema.empty_table())
+        batches = list(self._batches(list(needs)))
+        schema = pyarrow.schema([self._schema.field(name) for name in needs])
+        return _to_pandas(pyarrow.Table.from_batches(batches, schema))
+
+    def _read_schema(self) -> pyarrow.Schema:
+        import pyarrow.parquet
+
+        fs, path = storage.locate(self._files[0])
+        with fs.open(path, "rb") as file:
+            return pyarrow.parquet.read_schema(file).remove_metadata()
+
+    def _batches(self, columns: list[str]) -> Iterator[pyarrow.RecordBatch]:
+        import pyarrow
+        import pyarrow.parquet
+
+        masks = self._masks() if self._share < 1 else None
+        for uri in self._files:
+            fs, path = storage.locate(uri)
+            with fs.open(path, "rb") as file:
+                for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=columns):
+                    ordered = batch.select(columns)
+                    yield ordered if masks is None else ordered.filter(pyarrow.array(next(masks)))
+
+    def _masks(self) -> Iterator[Any]:
+        """Which rows of each batch are in the sample: the same for every column, and at every call."""
+        import numpy
+        import pyarrow.parquet
+
+        random = numpy.random.default_rng(0)
+        for uri in self._files:
+            fs, path = storage.locate(uri)
+            with fs.open(path, "rb") as file:
+                rows = pyarrow.parquet.ParquetFile(file).metadata.num_rows
+            for start in range(0, rows, _BATCH_ROWS):
+                yield random.random(min(_BATCH_ROWS, rows - start)) < self._share
+
+
+def _to_pandas(table: pyarrow.Table) -> pandas.DataFrame:
+    """As pandas has it, with what Great Expectations cannot deal with made plain.
+
+    Decimals become floating point, dates become timestamps, and times with a zone become the same time in UTC
+    without one.
+    """
+    import pyarrow
+    from pyarrow import types
+
+    fields = []
+    for field in table.schema:
+        if types.is_decimal(field.type):
+            field = field.with_type(pyarrow.float64())
+        elif types.is_dictionary(field.type):
+            field = field.with_type(field.type.value_type)
+        elif types.is_timestamp(field.type) and field.type.tz is not None:
+            field = field.with_type(pyarrow.timestamp(field.type.unit))
+        fields.append(field)
+    frame: pandas.DataFrame = table.cast(pyarrow.schema(fields)).to_pandas(date_as_object=False)
+    return frame
+
+
+def _batch_definition(name: str) -> BatchDefinition[Any]:
+    context = great_expectations().get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("dataset").add_dataframe_asset(name)
+    return asset.add_batch_definition_whole_dataframe("all rows")  # type: ignore[no-any-return]

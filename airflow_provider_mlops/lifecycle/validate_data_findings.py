@@ -1,0 +1,147 @@
+"""What did not hold, sorted into what is wrong with the schema and what is wrong with the values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+
+_SCHEMA = frozenset(
+    {
+        "expect_column_to_exist",
+        "expect_table_column_count_to_be_between",
+        "expect_table_column_count_to_equal",
+        "expect_table_columns_to_match_ordered_list",
+        "expect_table_columns_to_match_set",
+        "expect_column_values_to_be_of_type",
+        "expect_column_values_to_be_in_type_list",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One expectation that does not hold."""
+
+    text: str
+    skew: str
+    severity: str
+    expectation: str
+    column: str | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All of them."""
+
+    all: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> int:
+        """How many there are, of any severity."""
+        return len(self.all)
+
+    @property
+    def schema(self) -> tuple[str, ...]:
+        """What is wrong with columns and types."""
+        return tuple(finding.text for finding in self.all if finding.skew == "schema")
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What is wrong with values, of any severity."""
+        return tuple(finding.text for finding in self.all if finding.skew == "value")
+
+    @property
+    def critical(self) -> tuple[str, ...]:
+        """What is wrong with values and critical."""
+        return tuple(f.text for f in self.all if f.skew == "value" and f.severity == "critical")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with values and a warning."""
+        return tuple(f.text for f in self.all if f.skew == "value" and f.severity == "warning")
+
+    def everything(self) -> list[dict[str, Any]]:
+        """As JSON."""
+        return [vars(finding) for finding in self.all]
+
+
+def sort_out(result: ExpectationSuiteValidationResult, columns: tuple[str, ...]) -> Findings:
+    """The expectations that do not hold, schema first, then by severity."""
+    findings = [_finding(part, columns) for part in result.results if not part.success]
+    order = ("critical", "warning", "info")
+    return Findings(tuple(sorted(findings, key=lambda found: (found.skew != "schema", order.index(found.severity)))))
+
+
+def _finding(result: Any, columns: tuple[str, ...]) -> Finding:
+    config = result.expectation_config
+    name, kwargs, meta = config.type, config.kwargs, config.meta or {}
+    severity = str(getattr(config.severity, "value", config.severity) or "critical")
+    named = _named_columns(kwargs)
+    missing = [column for column in named if column not in columns]
+    required = name == "expect_column_values_to_not_be_null" and kwargs.get("mostly", 1) in (1, 1.0, None)
+    skew = meta.get("skew")
+    if skew not in ("schema", "value"):
+        skew = "schema" if name in _SCHEMA or required or missing else "value"
+    about = ", ".join(named[:3]) or "table"
+    observed = f"there is no column {', '.join(map(repr, missing))}" if missing else _observed(result, name, kwargs)
+    return Finding(f"{about}: {name}: {observed}"[:300], str(skew), severity, name, named[0] if named else None)
+
+
+def _named_columns(kwargs: dict[str, Any]) -> list[str]:
+    named = [kwargs[key] for key in ("column", "column_A", "column_B") if isinstance(kwargs.get(key), str)]
+    several = kwargs.get("column_list")
+    return named + [name for name in several if isinstance(name, str)] if isinstance(several, list) else named
+
+
+def _observed(result: Any, name: str, kwargs: dict[str, Any]) -> str:
+    found = result.result or {}
+    errors = _errors(result.exception_info or {})
+    if errors:
+        return f"it could not be checked ({errors[0]})"
+    if name == "expect_table_columns_to_match_set":
+        mismatch = found.get("details", {}).get("mismatched", {})
+        words = {"unexpected": "unexpected columns", "missing": "missing columns"}
+        parts = [f"{words[key]} {_values(mismatch[key])}" for key in words if mismatch.get(key)]
+        if parts:
+            return "; ".join(parts)
+    if "unexpected_percent" in found and found.get("unexpected_count"):
+        # A missing value shown as None tells nothing.
+        examples = [value for value in found.get("partial_unexpected_list", []) if value is not None]
+        shown = f", such as {_values(_distinct(examples), 3)}" if examples else ""
+        return f"{found['unexpected_count']} values ({found['unexpected_percent']:.3g} %) are not as expected{shown}"
+    if "observed_value" in found:
+        limits = {
+            key: kwargs[key] for key in ("min_value", "max_value", "type_list", "type_") if kwargs.get(key) is not None
+        }
+        wanted = f", expected {', '.join(f'{key} {value}' for key, value in limits.items())}" if limits else ""
+        return f"observed {found['observed_value']}{wanted}"
+    return "it does not hold"
+
+
+def _errors(info: dict[str, Any]) -> list[str]:
+    """What was raised while checking; Great Expectations files it by metric, or directly."""
+    entries = [info] if "raised_exception" in info else list(info.values())
+    return [
+        str(entry.get("exception_message")).splitlines()[0]
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("raised_exception")
+    ]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Each value once, NumPy's as Python's."""
+    return list({repr(plain): plain for plain in map(_plain, values)}.values())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.item() if hasattr(value, "item") else value
+
+
+def _values(values: list[Any], at_most: int = 5) -> str:
+    more = f" and {len(values) - at_most} more" if len(values) > at_most else ""
+    return ", ".join(map(repr, values[:at_most])) + more
