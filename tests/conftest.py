@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
+import http.server
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,54 +52,89 @@ def workspace(tmp_path: Path, task: TaskIdentity, mlflow_database: Path) -> Work
     return Workspace(storage_uri=str(directory), task=task)
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+def _port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 @pytest.fixture
-def mlflow_server(tmp_path: Path, free_port: int) -> Iterator[Callable[..., str]]:
-    """Starts a real MLflow server with basic authentication (admin, password1234) and returns its address."""
-    started: list[subprocess.Popen[bytes]] = []
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    return _port()
 
-    def start() -> str:
-        directory = tmp_path / "mlflow-server"
-        directory.mkdir()
-        settings = directory / "auth.ini"
-        settings.write_text(
-            "[mlflow]\ndefault_permission = READ\n"
-            f"database_uri = sqlite:///{directory}/auth.db\nadmin_username = admin\nadmin_password = password1234\n"
-        )
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        environment |= {
-            "MLFLOW_AUTH_CONFIG_PATH": str(settings),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": "for a test",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-        command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
-        command += ["--host", "127.0.0.1", "--port", str(free_port)]
-        command += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]
-        command += ["--artifacts-destination", str(directory / "artifacts")]
-        log = (directory / "server.log").open("wb")
+
+class _PasswordProxy(http.server.BaseHTTPRequestHandler):
+    """Lets requests with the right user and password through to a server behind it, as teams put one before MLflow."""
+
+    protocol_version = "HTTP/1.1"
+    backend: int
+    allowed = "Basic " + base64.b64encode(b"admin:password1234").decode()
+
+    def _forward(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Authorization") != self.allowed:
+            status, headers, content = 401, [("WWW-Authenticate", "Basic")], b"You are not authenticated."
+        else:
+            backend = http.client.HTTPConnection("127.0.0.1", self.backend, timeout=60)
+            kept = {name: value for name, value in self.headers.items() if name not in ("Authorization", "Host")}
+            backend.request(self.command, self.path, body, kept)
+            response = backend.getresponse()
+            status, headers, content = response.status, response.getheaders(), response.read()
+            backend.close()
+        self.send_response(status)
+        for name, value in headers:
+            if name.lower() not in ("content-length", "transfer-encoding", "connection", "server", "date"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _forward
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path, mlflow_database: Path) -> Iterator[str]:
+    """The address of a real MLflow server."""
+    directory = tmp_path / "mlflow-server"
+    directory.mkdir()
+    shutil.copy(mlflow_database, directory / "mlflow.db")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    port = _port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]
+    command += ["--artifacts-destination", str(directory / "artifacts")]
+    with (directory / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, env=environment, cwd=directory, stdout=log, stderr=log, start_new_session=True
         )
-        started.append(process)
-        address = f"http://127.0.0.1:{free_port}"
-        deadline = time.monotonic() + 120
+    try:
+        deadline = time.monotonic() + 180
         while True:
+            assert process.poll() is None, (directory / "server.log").read_text()
+            assert time.monotonic() < deadline, (directory / "server.log").read_text()
             try:
-                with urllib.request.urlopen(f"{address}/health", timeout=2):
-                    return address
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                    break
             except OSError:
-                assert process.poll() is None, (directory / "server.log").read_text()
-                assert time.monotonic() < deadline, (directory / "server.log").read_text()
                 time.sleep(0.2)
-
-    yield start
-    for process in started:
-        os.killpg(process.pid, signal.SIGTERM)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
+
+
+@pytest.fixture
+def guarded_mlflow_server(mlflow_server: str) -> Iterator[str]:
+    """The address of a real MLflow server behind a proxy that asks for the user admin and the password password1234."""
+    handler = type("Proxy", (_PasswordProxy,), {"backend": int(mlflow_server.rpartition(":")[2])})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()

@@ -43,6 +43,7 @@ def from_import_path(path: str, parameters: Mapping[str, Any], seed: int) -> Any
             raise InvalidSpecError("parameters", name, _nearest(found.__name__, name, known))
     if "random_state" in known and "random_state" not in own:
         own["random_state"] = seed
+    _check_base(found, "estimator", path)
     try:
         estimator: Any = found(**own)
         nested = {name: value for name, value in parameters.items() if "__" in name}
@@ -69,6 +70,7 @@ def from_code(
             f"{code} returned {shown}",
             "return an object with fit and predict, such as a scikit-learn estimator",
         )
+    _check_base(built, "code", f"{code} returned {type(built).__name__}")
     return built
 
 
@@ -100,6 +102,15 @@ def kind_of(estimator: Any) -> str | None:
         # An estimator that does not derive from scikit-learn's base class need not say.
         return None
     return None
+
+
+def _check_base(estimator: Any, field: str, value: str) -> None:
+    if not hasattr(estimator, "__sklearn_tags__") or not hasattr(estimator, "get_params"):
+        raise InvalidSpecError(
+            field,
+            value,
+            "derive it from sklearn.base.BaseEstimator, so that it can be a step of a scikit-learn Pipeline",
+        )
 
 
 def _nearest(estimator: str, name: str, known: list[str]) -> str:

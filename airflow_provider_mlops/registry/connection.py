@@ -15,7 +15,7 @@ from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.registry import tags as tag
 from airflow_provider_mlops.registry.guard import Guard, GuardedClient
-from airflow_provider_mlops.registry.run import Run, identity, opened
+from airflow_provider_mlops.registry.run import Run, begin, closing, identity
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Progress bars and links printed to standard output belong to notebooks; a task has its log.
+_QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 # By default MLflow tries for more than four minutes before it gives up. Airflow's retries do that better.
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -98,6 +100,20 @@ class Registry:
         A retry of the task continues the run of the earlier try. The run ends as FINISHED, or as
         FAILED when the block raises. `key` tells several runs of the same step and task apart.
         """
+        run = self.begin(task, step, experiment=experiment, tags=tags, key=key)
+        with closing(run):
+            yield run
+
+    def begin(
+        self,
+        task: TaskIdentity,
+        step: str,
+        *,
+        experiment: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        key: str = "",
+    ) -> Run:
+        """Like `run`, for a run that goes on after the task: nothing ends it."""
         name = task.task_id if task.map_index < 0 else f"{task.task_id} {task.map_index}"
         all_tags = {
             **task.tags(),
@@ -109,11 +125,20 @@ class Registry:
             "mlflow.source.name": f"{task.dag_id}.{task.task_id}",
             "mlflow.source.type": "JOB",
         }
-        experiment_id = self.experiment(experiment or task.dag_id)
-        with opened(self, experiment_id, all_tags, name) as run:
-            log.info(
-                "MLflow run %s of experiment %s%s", run.id, experiment or task.dag_id, f": {run.url}" if run.url else ""
-            )
+        experiment = experiment or task.dag_id
+        run = begin(self, self.experiment(experiment), all_tags, name)
+        log.info("MLflow run %s of experiment %s%s", run.id, experiment, f": {run.url}" if run.url else "")
+        return run
+
+    @contextmanager
+    def attached(self, run_id: str) -> Iterator[Run]:
+        """Open a run that another task began. It ends as with `run`, and can be attached to again."""
+        found = self.client.get_run(run_id)
+        if found.info.lifecycle_stage != "active":
+            self.client.restore_run(run_id)
+        self.client.update_run(run_id, status="RUNNING")
+        run = Run(self, found.info.experiment_id, run_id, found.data.tags, found.info.run_name)
+        with closing(run):
             yield run
 
     def experiment(self, name: str) -> str:
@@ -154,7 +179,7 @@ class Registry:
     def _settings(self, patience: Mapping[str, str]) -> dict[str, str | None]:
         settings = dict(self._credentials)
         if _is_http(self.tracking_uri) or _is_http(self.registry_uri):
-            settings |= {name: value for name, value in patience.items() if name not in os.environ}
+            settings |= {name: value for name, value in {**_QUIET, **patience}.items() if name not in os.environ}
         return settings
 
     def _connect(self) -> MlflowClient:

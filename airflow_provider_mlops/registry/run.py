@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _PARAMETER_LENGTH = 6000
 _TAG_LENGTH = 5000
 _BATCH = 100
+# What a run does not hand down to those under it.
+_OWN_TAGS = ("mlflow.runName", "mlflow.note.content", "mlflow.loggedModels")
 
 
 def identity(task: TaskIdentity, step: str, *parts: str) -> str:
@@ -115,10 +117,20 @@ class Run:
         """Open a run that MLflow shows under this one. `key` tells the children of one run apart, for a retry too."""
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-        own = hashlib.sha256(f"{self._tags[tag.IDENTITY]}\n{key}".encode()).hexdigest()[:32]
-        all_tags = {**self._tags, **(tags or {}), tag.IDENTITY: own, MLFLOW_PARENT_RUN_ID: self.id}
-        with opened(self.registry, self.experiment_id, all_tags, name) as run:
+        inherited = {name: value for name, value in self._tags.items() if name not in _OWN_TAGS}
+        all_tags = {**inherited, **(tags or {}), tag.IDENTITY: self._child_identity(key), MLFLOW_PARENT_RUN_ID: self.id}
+        run = begin(self.registry, self.experiment_id, all_tags, name)
+        with closing(run):
             yield run
+
+    def end_child(self, key: str, status: str) -> None:
+        """Give a child another status, as `KILLED` to one whose task was killed. Nothing happens if there is none."""
+        found = find(self.registry, self.experiment_id, self._child_identity(key))
+        if found is not None:
+            self.registry.client.set_terminated(found, status)
+
+    def _child_identity(self, key: str) -> str:
+        return hashlib.sha256(f"{self._tags[tag.IDENTITY]}\n{key}".encode()).hexdigest()[:32]
 
     def _fetch(self) -> MlflowRun:
         return self.registry.client.get_run(self.id)
@@ -129,25 +141,27 @@ class Run:
         self.id = _create(self.registry, self.experiment_id, self._tags, self.name)
 
 
-@contextmanager
-def opened(registry: Registry, experiment_id: str, tags: dict[str, str], name: str) -> Iterator[Run]:
-    """The run with the same identity tag, or else a new one. FINISHED after the block, FAILED after an error."""
+def begin(registry: Registry, experiment_id: str, tags: Mapping[str, str], name: str) -> Run:
+    """The run with the same identity tag, set to RUNNING again, or else a new one."""
     found = find(registry, experiment_id, tags[tag.IDENTITY])
     if found is None:
-        run_id = _create(registry, experiment_id, tags, name)
-    else:
-        run_id = found
-        log.info("Continuing MLflow run %s of an earlier try", run_id)
-        registry.client.update_run(run_id, status="RUNNING")
-    run = Run(registry, experiment_id, run_id, tags, name)
-    if found is not None:
-        run.set_tags(tags)
+        return Run(registry, experiment_id, _create(registry, experiment_id, tags, name), tags, name)
+    log.info("Continuing MLflow run %s of an earlier try", found)
+    registry.client.update_run(found, status="RUNNING")
+    run = Run(registry, experiment_id, found, tags, name)
+    run.set_tags(tags)
+    return run
+
+
+@contextmanager
+def closing(run: Run) -> Iterator[None]:
+    """Mark the run as FINISHED after the block, as FAILED after an error in it."""
     try:
-        yield run
+        yield
     except BaseException as error:
-        _fail(registry, run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        _fail(run.registry, run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    registry.client.set_terminated(run.id, "FINISHED")
+    run.registry.client.set_terminated(run.id, "FINISHED")
 
 
 def find(registry: Registry, experiment_id: str, identity_tag: str) -> str | None:

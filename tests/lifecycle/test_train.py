@@ -1,4 +1,4 @@
-"""Training with the real MLflow and the real scikit-learn: what is recorded, what is refused, and what a kill leaves."""
+"""Training with the real MLflow and scikit-learn: what is recorded, what is refused, and what a kill leaves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy
 import pandas
 import pyarrow
 import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
@@ -30,6 +30,13 @@ LOGISTIC = "sklearn.linear_model.LogisticRegression"
 def no_global_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step must not use MLflow's global settings, so here they lead nowhere."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://global")
+
+
+@pytest.fixture(autouse=True)
+def commit(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The commit of the code, which another commit made during the tests must not change."""
+    monkeypatch.setenv("AIRFLOW_PROVIDER_MLOPS_GIT_COMMIT", "c0ffee")
+    return "c0ffee"
 
 
 def write(workspace: Workspace, table: pyarrow.Table, name: str = "rows") -> Dataset:
@@ -84,7 +91,7 @@ def runs(workspace: Workspace) -> list[Any]:
     return list(registry.client.search_runs([registry.experiment(workspace.task.dag_id)]))
 
 
-def test_training_records_all_of_it(workspace: Workspace) -> None:
+def test_training_records_all_of_it(workspace: Workspace, commit: str) -> None:
     table = people().drop(["spend"])
     spec = spec_for(
         workspace,
@@ -124,7 +131,7 @@ def test_training_records_all_of_it(workspace: Workspace) -> None:
     source = json.loads(run.inputs.dataset_inputs[0].dataset.source)
     assert source["uri"].startswith(workspace.storage_uri)
     assert run.data.tags["mlops.version.scikit-learn"]
-    assert len(run.data.tags["mlops.git_commit"]) == 40
+    assert run.data.tags["mlops.git_commit"] == run.data.tags["mlflow.source.git.commit"] == commit
 
     tags = models.tags(registry, result.model)
     assert (
@@ -143,7 +150,7 @@ def test_training_records_all_of_it(workspace: Workspace) -> None:
             "team": "growth",
         }.items()
     )
-    assert tags["mlops.git_commit"] == run.data.tags["mlops.git_commit"]
+    assert tags["mlops.git_commit"] == commit
     assert models.metadata(registry, result.model) == {
         "problem": "classification",
         "target": "churned",
@@ -262,7 +269,7 @@ def test_user_code_may_fit_by_itself_but_not_beside_preprocessing(workspace: Wor
 
 
 def test_user_code_that_returns_no_estimator(workspace: Workspace) -> None:
-    with pytest.raises(InvalidSpecError, match="returned dict: return an object with fit and predict|returned dict"):
+    with pytest.raises(InvalidSpecError, match="returned dict': return an object with fit and predict"):
         train(spec_for(workspace, code=lambda features: {}), workspace)
 
 
@@ -344,7 +351,7 @@ def test_a_wrong_spec_is_refused_before_it_runs(workspace: Workspace, fields: di
         load("train").parse({**good, **fields})
 
 
-class Exploding:
+class Exploding(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator whose predictions are not finite."""
 
     def fit(self, features: Any, target: Any) -> Exploding:
@@ -354,12 +361,24 @@ class Exploding:
     def predict(self, features: Any) -> Any:
         return numpy.full(len(features), numpy.inf)
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {}
-
 
 def build_exploding() -> Any:
     return Exploding()
+
+
+class Homemade:
+    """An estimator that does not derive from scikit-learn's base class."""
+
+    def fit(self, features: Any, target: Any) -> Homemade:
+        return self
+
+    def predict(self, features: Any) -> Any:
+        return features
+
+
+def test_an_estimator_that_no_pipeline_can_hold_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(InvalidSpecError, match=r"returned Homemade.*derive it from sklearn\.base\.BaseEstimator"):
+        train(spec_for(workspace, code=lambda: Homemade()), workspace)
 
 
 def test_predictions_that_are_not_finite_are_refused(workspace: Workspace) -> None:
@@ -369,7 +388,7 @@ def test_predictions_that_are_not_finite_are_refused(workspace: Workspace) -> No
     assert versions(workspace) == []
 
 
-class Halving:
+class Halving(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator of the user's own."""
 
     def fit(self, features: Any, target: Any) -> Halving:
@@ -378,9 +397,6 @@ class Halving:
 
     def predict(self, features: Any) -> Any:
         return numpy.asarray(features)[:, 0] / 2
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {}
 
 
 def build_halving() -> Any:
@@ -411,6 +427,23 @@ def test_training_twice_leaves_one_run_and_one_version(workspace: Workspace) -> 
     assert again == first
     assert len(runs(workspace)) == 1
     assert [int(one.version) for one in versions(workspace)] == [1]
+
+
+def test_the_commit_is_that_of_the_users_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_mlops.lifecycle.train_provenance import git_commit
+    from airflow_provider_mlops.lifecycle.user_code import UserCode
+
+    monkeypatch.delenv("AIRFLOW_PROVIDER_MLOPS_GIT_COMMIT")
+    (tmp_path / "my_training_code.py").write_text("def build():\n    return 1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Add code"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert git_commit(UserCode.model_validate("my_training_code:build")) == head
+    monkeypatch.chdir("/")
+    monkeypatch.delenv("AIRFLOW__CORE__DAGS_FOLDER", raising=False)
+    assert git_commit(None) is None
 
 
 def test_another_spec_under_the_same_task_replaces_the_version(workspace: Workspace) -> None:
@@ -503,12 +536,10 @@ def test_an_mlflow_that_is_away_is_said_within_seconds(workspace: Workspace, fre
     assert time.monotonic() - start < 15
 
 
-def test_training_over_http_with_a_password(
-    workspace: Workspace, mlflow_server: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_over_http_with_a_password(workspace: Workspace, guarded_mlflow_server: str) -> None:
     from pydantic import SecretStr
 
-    url = mlflow_server()
+    url = guarded_mlflow_server
     spec = spec_for(workspace)
     remote = workspace.model_copy(update={"tracking_uri": url})
 
