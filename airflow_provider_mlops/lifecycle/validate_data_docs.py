@@ -7,6 +7,7 @@ fetched is taken out, and a few lines of style take the place of Bootstrap.
 
 from __future__ import annotations
 
+import json
 import re
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,9 @@ th, td { border-bottom: 1px solid var(--line); padding: .35rem .6rem; text-align
 td { overflow-wrap: anywhere; }
 .badge { background: var(--soft); border: 1px solid var(--line); border-radius: 4px; padding: 0 .3rem; }
 .text-success { color: var(--good); } .text-danger { color: var(--bad); } .text-warning { color: var(--doubtful); }
-.fa-check-circle::before { content: "\\2713 passed"; } .fa-times::before { content: "\\2717 failed"; }
-.fa-exclamation-triangle::before { content: "\\26A0 error"; }
+.fa-check-circle::before { content: "\\2713\\A0 passed"; } .fa-times::before { content: "\\2717\\A0 failed"; }
+.fa-exclamation-triangle::before { content: "\\26A0\\A0 error"; }
+.h6 ~ .fa-check-circle::before, .h6 ~ .fa-times::before { content: ""; }
 i { font-style: normal; white-space: nowrap; }
 ul, ol { padding-left: 1.2rem; margin: .3rem 0; }
 nav ul, .breadcrumb { list-style: none; padding: 0; }
@@ -77,7 +79,7 @@ def suite_page(suite: Any, title: str) -> str:
     from great_expectations import ExpectationSuite
     from great_expectations.render.renderer.page_renderer import ExpectationSuitePageRenderer
 
-    plain = _escaped(suite.to_json_dict())
+    plain = _escaped(_plain(suite))
     for expectation in plain["expectations"]:
         expectation.pop("id", None)
     safe = ExpectationSuite(name=plain["name"], expectations=plain["expectations"], meta=plain.get("meta"))
@@ -104,7 +106,8 @@ def _escaped(value: Any) -> Any:
 
 
 def _plain(result: Any) -> dict[str, Any]:
-    content: dict[str, Any] = result.to_json_dict()
+    """The result as JSON; what Great Expectations gives for that holds NumPy's numbers, which it then cannot show."""
+    content: dict[str, Any] = json.loads(json.dumps(result.to_json_dict(), default=str))
     return content
 
 

@@ -71,7 +71,7 @@ def run_suite(dataset: Dataset, suite: Any, maximum_rows: int | None) -> tuple[E
         part = great_expectations().ExpectationSuite(name=suite.name, expectations=expectations, meta=suite.meta)
         found = batch.validate(part)
         results.extend(found.results)
-        meta = meta or {**found.meta, "active_batch_definition": {"data_asset_name": dataset.name}}
+        meta = meta or found.meta
         if time.monotonic() - said > _SECONDS_BETWEEN_PROGRESS:
             said = time.monotonic()
             log.info("%d of %d groups of columns checked", number, len(groups))
@@ -90,7 +90,7 @@ def run_suite(dataset: Dataset, suite: Any, maximum_rows: int | None) -> tuple[E
         statistics=statistics,
         meta={
             "great_expectations_version": meta["great_expectations_version"],
-            "active_batch_definition": meta["active_batch_definition"],
+            "batch_spec": {"data_asset_name": dataset.name},
             "dataset": dataset.uri,
             "fingerprint": dataset.fingerprint,
             "rows": dataset.rows,
