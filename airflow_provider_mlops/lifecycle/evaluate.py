@@ -68,15 +68,17 @@ class EvaluateSpec(Spec):
 class EvaluateResult(Result):
     """How well the model does. Numbers by slice and group are in the evaluation file."""
 
-    model: ModelVersion
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    baseline: dict[str, float]
-    champion: dict[str, float] | None
-    champion_version: int | None
-    evaluation_uri: str
-    report_uri: str
-    mlflow_run_id: str
+    model: ModelVersion = Field(description="The version that was evaluated.")
+    metrics: dict[str, float] = Field(description="Every metric on all rows.")
+    intervals: dict[str, tuple[float, float]] = Field(description="The confidence interval of each metric.")
+    baseline: dict[str, float] = Field(description="The metrics of the trivial baseline on the same rows.")
+    champion: dict[str, float] | None = Field(
+        description="The metrics of the champion on the same rows; null if there is none, or none to compare with."
+    )
+    champion_version: int | None = Field(description="The champion at the time; null if there was none.")
+    evaluation_uri: str = Field(description="The evaluation file, which `validate` reads.")
+    report_uri: str = Field(description="The HTML report.")
+    mlflow_run_id: str = Field(description="The MLflow run that holds the metrics.")
 
 
 def evaluate(spec: EvaluateSpec, workspace: Workspace) -> EvaluateResult:

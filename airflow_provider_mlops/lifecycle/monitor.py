@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NAMES_IN_RESULT = 50
+NAMES_IN_RESULT = 40
 """How many drifted features and reasons a result names; the report and MLflow have them all."""
 
 
@@ -174,8 +175,8 @@ def monitor(spec: MonitorSpec, workspace: Workspace) -> MonitorResult:
         )
     return MonitorResult(
         verdict=findings.verdict,
-        drifted_features=tuple(name[:100] for name in findings.drifted[:NAMES_IN_RESULT]),
-        reasons={key[:100]: reason[:150] for key, reason in list(findings.reasons.items())[:NAMES_IN_RESULT]},
+        drifted_features=tuple(_cut(name, 80) for name in findings.drifted[:NAMES_IN_RESULT]),
+        reasons={_cut(key, 80): _cut(reason, 160) for key, reason in list(findings.reasons.items())[:NAMES_IN_RESULT]},
         metrics=metrics,
         rows=window.rows,
         labelled_rows=window.labelled_rows,
@@ -227,6 +228,19 @@ def _in_utc(moment: datetime | None) -> datetime:
 
 def _shown(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _cut(text: str, length: int) -> str:
+    """Text that takes at most so many bytes of JSON, so that a result fits into XCom whatever the names are.
+
+    >>> _cut("income", 80), _cut("income", 5)
+    ('income', 'in...')
+    """
+    if len(json.dumps(text)) - 2 <= length:
+        return text
+    while len(json.dumps(text)) - 2 > length - 3:
+        text = text[:-1]
+    return text + "..."
 
 
 def _few(reasons: dict[str, str]) -> str:

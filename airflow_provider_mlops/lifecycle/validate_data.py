@@ -76,14 +76,14 @@ class ValidateDataResult(Result):
     """The verdict, and what did not hold."""
 
     dataset: Dataset = Field(description="The dataset as it came, so that the next step can be wired to this one.")
-    verdict: Verdict
+    verdict: Verdict = Field(description="`passed`, `warned` or `failed`.")
     expectations: int = Field(description="How many expectations were checked.")
     failed_expectations: int = Field(description="How many of them do not hold, of any severity.")
     schema_skew: tuple[str, ...] = Field(description="What is wrong with columns and types; the first 20.")
     value_skew: tuple[str, ...] = Field(description="What is wrong with values; the first 20.")
     rows_checked: int = Field(description="On how many rows values were checked: all, or `maximum_rows` about.")
     data_docs_uri: str = Field(description="The Data Docs page.")
-    mlflow_run_id: str
+    mlflow_run_id: str = Field(description="The MLflow run that holds the verdict and the counts.")
 
 
 def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataResult:
