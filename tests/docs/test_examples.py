@@ -1,0 +1,75 @@
+"""The examples of the documentation: each DAG file of it is parsed as Airflow would parse it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("airflow.sdk", reason="the examples are DAGs, which need Airflow")
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+# What an example that shows a single operator takes from the tasks before it.
+BEFORE = """
+from airflow_provider_mlops.operators.evaluate import EvaluateModelOperator
+from airflow_provider_mlops.operators.extract import ExtractDataOperator
+from airflow_provider_mlops.operators.prepare import PrepareDataOperator
+from airflow_provider_mlops.operators.train import TrainModelOperator
+from airflow_provider_mlops.operators.validate import ValidateModelOperator
+
+extract = ExtractDataOperator(
+    task_id="before_extract", dataset_name="rows", source={"kind": "sklearn", "name": "breast_cancer"}
+)
+prepare = parts = PrepareDataOperator(task_id="before_prepare", dataset=extract.output["dataset"], target="target")
+train = TrainModelOperator(
+    task_id="before_train",
+    dataset=prepare.output["train"],
+    target="target",
+    estimator="sklearn.linear_model.LogisticRegression",
+    model_name="cancer",
+)
+evaluate = EvaluateModelOperator(
+    task_id="before_evaluate", model=train.output["model"], dataset=prepare.output["test"], target="target"
+)
+validate = ValidateModelOperator(
+    task_id="before_validate", model=evaluate.output["model"], evaluation_uri=evaluate.output["evaluation_uri"]
+)
+"""
+
+
+def examples() -> list[Any]:
+    found = []
+    for page in sorted(DOCS.rglob("*.md")):
+        for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1):
+            if "airflow" in block:
+                found.append(pytest.param(block, id=f"{page.relative_to(DOCS)}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize("example", examples())
+def test_an_example_is_a_dag_that_can_be_parsed(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk import DAG
+
+    if "prediction_log.read" in example:
+        example = example.replace("/opt/airflow/mlops", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if "with DAG(" in example or "@dag" in example:
+        exec(compile(example, "example", "exec"), {"__name__": "example"})
+        return
+    with DAG("example", schedule=None):
+        exec(compile(BEFORE + example, "example", "exec"), {"__name__": "example"})
+
+
+def test_every_step_has_a_page_that_says_the_same_things() -> None:
+    from airflow_provider_mlops.lifecycle.step import STEPS
+
+    for step in STEPS:
+        text = (DOCS / "steps" / f"{step}.md").read_text()
+        headings = ("## When to use it", "## Example", "## Fields", "## What comes out", "## What can go wrong")
+        places = [text.index(heading) for heading in headings]
+        assert places[:2] == sorted(places[:2]), step
+        assert f"{{step-fields}} {step}" in text
+        assert f"{{step-results}} {step}" in text
