@@ -69,6 +69,8 @@ def write_example(
 
 def log_to_mlflow(run: Run, spec: EvaluateSpec, version: ModelVersion, evaluation: Evaluation, report_uri: str) -> None:
     """Log the numbers to the run, those of the model with its id, and the evaluation and the report as artifacts."""
+    from airflow_provider_mlops.registry import models, tags
+
     run.log_params(
         {
             "model": version.uri,
@@ -91,8 +93,7 @@ def log_to_mlflow(run: Run, spec: EvaluateSpec, version: ModelVersion, evaluatio
     for name, (low, high) in evaluation.intervals.items():
         own |= {f"{name}_low": low, f"{name}_high": high}
     # With the model's id, MLflow shows the numbers on the model's page beside those of other evaluations.
-    registered = run.registry.client.get_model_version(version.name, str(version.version))
-    run.log_metrics(own, model_id=getattr(registered, "model_id", None))
+    run.log_metrics(own, model_id=models.tags(run.registry, version).get(tags.MODEL_ID))
     run.log_text(evaluation.model_dump_json(indent=1), "evaluation.json")
     run.log_text(storage.read_text(report_uri), "reports/evaluate.html")
     run.set_tags({"mlops.model": version.uri})

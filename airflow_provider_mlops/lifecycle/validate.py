@@ -28,7 +28,7 @@ from airflow_provider_mlops.lifecycle.validate_gates import (
     SizeGate,
     SliceGate,
 )
-from airflow_provider_mlops.lifecycle.validate_probe import Probed, probe
+from airflow_provider_mlops.lifecycle.validate_probe import Probed, measure, probe
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
@@ -87,12 +87,14 @@ class ValidateSpec(Spec):
 class ValidateResult(Result):
     """Whether the model may serve, and why. The full reasons are in the report."""
 
-    model: ModelVersion
-    verdict: Verdict
-    reasons: dict[str, str]
-    champion_version: int | None
-    report_uri: str
-    mlflow_run_id: str
+    model: ModelVersion = Field(description="The version that was validated.")
+    verdict: Verdict = Field(description="`approved`, `rejected` or `inconclusive`.")
+    reasons: dict[str, str] = Field(description="The reason of each gate, by its name.")
+    champion_version: int | None = Field(
+        description="The champion that the model was compared with; null if there was none."
+    )
+    report_uri: str = Field(description="The HTML report.")
+    mlflow_run_id: str = Field(description="The MLflow run that holds the verdict.")
 
 
 def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
@@ -196,9 +198,9 @@ def _decide(
 
 
 def _probed(spec: ValidateSpec, registry: Registry, evaluation: Evaluation, version: ModelVersion) -> Probed:
-    """What a fresh process finds, for the gates that ask for it; nothing if none does."""
-    if not any(isinstance(gate, LatencyGate | SizeGate | InfrastructureGate) for gate in spec.gates):
-        return Probed()
+    """What the gates of the package need to know; no process is started if none of them needs one."""
+    if not any(isinstance(gate, LatencyGate | InfrastructureGate) for gate in spec.gates):
+        return measure(registry, version) if any(isinstance(gate, SizeGate) for gate in spec.gates) else Probed()
     timeouts = [gate.timeout_seconds for gate in spec.gates if isinstance(gate, InfrastructureGate)]
     return probe(
         registry,

@@ -81,13 +81,25 @@ def probe(
             "evaluation_uri", rows_uri, "the example rows of the evaluation are gone: run evaluate again"
         ) from None
     with models.downloaded(registry, model) as files, tempfile.TemporaryDirectory(prefix="mlops-probe-") as directory:
-        size = sum(file.stat().st_size for file in Path(files).rglob("*") if file.is_file())
+        size = _megabytes(files)
         request = Request(model_directory=str(files), predictions=predictions, allow_pickle=allow_pickle)
         Path(directory, _REQUEST).write_text(request.model_dump_json())
         Path(directory, _ROWS).write_bytes(rows)
         found = _in_fresh_process(directory, timeout)
     log.info("A fresh process was done with %s after %.1f s", model, time.monotonic() - started)
-    return found.model_copy(update={"megabytes": size / 1e6})
+    return found.model_copy(update={"megabytes": size})
+
+
+def measure(registry: Registry, model: ModelVersion) -> Probed:
+    """How large the version's files are, without loading them."""
+    from airflow_provider_mlops.registry import models
+
+    with models.downloaded(registry, model) as files:
+        return Probed(megabytes=_megabytes(files))
+
+
+def _megabytes(directory: Path) -> float:
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) / 1e6
 
 
 def _in_fresh_process(directory: str, timeout: float) -> Probed:
