@@ -1,27 +1,28 @@
 """Code that people bring to a step: an import path, or a function of their own.
 
 A function travels to another process by its import path where it has one, and otherwise by its
-source, so that a function written in a DAG file needs no package around it.
+source, so that a function written in a DAG file needs no package around it. By its source it comes alone: what it
+uses, it imports or defines inside itself.
 """
 
 from __future__ import annotations
 
-import ast
+import builtins
 import hashlib
 import importlib
 import inspect
 import sys
-import textwrap
 from collections.abc import Callable
 from typing import Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidatorFunctionWrapHandler, model_validator
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.user_source import SourceError, outside_names, source_of
 
 
 class UserCode(BaseModel):
-    """A function of the user's: `"my_team.features:build"`, or any callable.
+    """A function of the user's: `"my_team.features:build"`, or any function with a name.
 
     >>> UserCode.model_validate("math:hypot").resolve()(3, 4)
     5.0
@@ -37,29 +38,48 @@ class UserCode(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _accept(cls, value: Any, handler: Callable[[Any], Self]) -> Self:
+    def _accept(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Self:
         if isinstance(value, str):
             module, _, name = value.partition(":")
-            if not module or not name:
+            if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
                 raise ValueError("write it as 'package.module:function'")
-            return handler({"import_path": value})
+            return cast("Self", handler({"import_path": value}))
         if callable(value) and not isinstance(value, cls):
-            code = handler(_describe(value))
+            code = cast("Self", handler(_describe(value)))
             code._callable = value
             return code
-        return handler(value)
+        code = cast("Self", handler(value))
+        if (code.import_path is None) == (code.source is None or code.name is None):
+            raise ValueError("give a function, or an import path 'package.module:function'")
+        return code
 
     def resolve(self) -> Callable[..., Any]:
-        """The function itself. Raises InvalidSpecError when it cannot be imported."""
+        """The function itself.
+
+        Raises InvalidSpecError when it cannot be imported, or when its source uses names that it does not define.
+        """
         if self._callable is not None:
             return self._callable
         if self.import_path is not None:
-            return cast("Callable[..., Any]", import_object(self.import_path, "user code"))
-        if self.source is None or self.name is None:
-            raise InvalidSpecError("user code", self.name, "give an import path 'package.module:function'")
+            found = import_object(self.import_path, "user code")
+            if not callable(found):
+                raise InvalidSpecError(
+                    "user code", self.import_path, f"it is a {type(found).__name__}: name a function"
+                )
+            return cast("Callable[..., Any]", found)
+        assert self.source is not None
+        assert self.name is not None
+        unknown = [name for name in outside_names(self.source) if not hasattr(builtins, name)]
+        if unknown:
+            raise InvalidSpecError(
+                f"the function {self.name}",
+                unknown,
+                "these names come from outside of the function, which travels to another process alone: import or "
+                "define them inside it, or put the function into a module and give 'package.module:function'",
+            )
         namespace: dict[str, Any] = {"__name__": "user_code"}
         exec(compile(self.source, f"<{self.name}>", "exec"), namespace)
-        return namespace[self.name]  # type: ignore[no-any-return]
+        return cast("Callable[..., Any]", namespace[self.name])
 
     def call(self, **offered: Any) -> Any:
         """Call the function with those of the offered arguments that it names; all of them for `**kwargs`.
@@ -67,15 +87,26 @@ class UserCode(BaseModel):
         Raises InvalidSpecError if it requires an argument that is not on offer.
         """
         function = self.resolve()
-        parameters = inspect.signature(function).parameters.values()
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            return function(**offered)
-        missing = [p.name for p in parameters if p.default is p.empty and p.name not in offered]
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError) as error:
+            raise InvalidSpecError(str(self), None, "its arguments are not known: wrap it in a function") from error
+        kinds = {parameter.kind for parameter in parameters}
+        if inspect.Parameter.POSITIONAL_ONLY in kinds or kinds == {inspect.Parameter.VAR_POSITIONAL}:
+            raise InvalidSpecError(
+                str(self),
+                [p.name for p in parameters],
+                f"arguments are given by name: name those you need of {', '.join(sorted(offered))}",
+            )
+        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        missing = [p.name for p in named if p.default is p.empty and p.name not in offered]
         if missing:
             raise InvalidSpecError(
                 str(self), missing, f"the function may only take the arguments {', '.join(sorted(offered))}"
             )
-        return function(**{p.name: offered[p.name] for p in parameters if p.name in offered})
+        if inspect.Parameter.VAR_KEYWORD in kinds:
+            return function(**offered)
+        return function(**{p.name: offered[p.name] for p in named if p.name in offered})
 
     def text_digest(self) -> str | None:
         """A hash of the code's text, or None if its text cannot be had, so that nobody can tell whether it changed.
@@ -84,13 +115,11 @@ class UserCode(BaseModel):
         """
         if self.source is not None:
             text = self.source
-        elif self.import_path is not None:
+        else:
             try:
                 text = inspect.getsource(sys.modules[self.resolve().__module__])
             except (OSError, TypeError, KeyError, AttributeError):
                 return None
-        else:
-            return None
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
@@ -116,22 +145,28 @@ def import_object(path: str, field: str) -> Any:
 
 
 def _describe(function: Callable[..., Any]) -> dict[str, str]:
-    """How to find the function again in another process."""
-    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    """How to find the function again in another process. Raises ValueError if it cannot be found there."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str):
+        module = name = ""
+    if "<lambda>" in name.rpartition(".")[2]:
+        raise ValueError("a lambda has no name by which another process could find it: write a function with def")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ValueError(f"{name} is asynchronous: write a function with def, not async def")
     # Airflow loads DAG files under made-up module names, which no other process can import.
-    importable = module and module != "__main__" and not module.startswith("unusual_prefix_") and "<" not in name
-    if importable and "." not in name and getattr(sys.modules.get(module), name, None) is function:
-        return {"import_path": f"{module}:{name}"}
+    if module not in ("", "__main__") and not module.startswith("unusual_prefix_") and "<" not in name:
+        found: Any = sys.modules.get(module)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is function:
+            return {"import_path": f"{module}:{name}"}
+    if not inspect.isfunction(function):
+        raise ValueError(
+            f"{function!r:.100} cannot be found by another process: write a function with def that calls it, or give "
+            "'package.module:function'"
+        )
     try:
-        source = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError):
-        return {"name": name or repr(function)}
-    tree = ast.parse(source)
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef):
-        return {"name": name}
-    definition.decorator_list = []
-    definition.returns = None
-    for argument in (*definition.args.posonlyargs, *definition.args.args, *definition.args.kwonlyargs):
-        argument.annotation = None
-    return {"name": definition.name, "source": ast.unparse(tree)}
+        name, source = source_of(function)
+    except SourceError as error:
+        raise ValueError(str(error)) from error
+    return {"name": name, "source": source}

@@ -268,9 +268,17 @@ def test_user_code_may_fit_by_itself_but_not_beside_preprocessing(workspace: Wor
         train(spec_for(workspace, code=build_fitted, preprocessing=Preprocessing()), workspace)
 
 
+def build_nothing(features: Any) -> Any:
+    return {}
+
+
+def build_homemade() -> Any:
+    return Homemade()
+
+
 def test_user_code_that_returns_no_estimator(workspace: Workspace) -> None:
     with pytest.raises(InvalidSpecError, match="returned dict': return an object with fit and predict"):
-        train(spec_for(workspace, code=lambda features: {}), workspace)
+        train(spec_for(workspace, code=build_nothing), workspace)
 
 
 def _with(column: str, values: list[Any]) -> pyarrow.Table:
@@ -378,7 +386,7 @@ class Homemade:
 
 def test_an_estimator_that_no_pipeline_can_hold_is_refused(workspace: Workspace) -> None:
     with pytest.raises(InvalidSpecError, match=r"returned Homemade.*derive it from sklearn\.base\.BaseEstimator"):
-        train(spec_for(workspace, code=lambda: Homemade()), workspace)
+        train(spec_for(workspace, code=build_homemade), workspace)
 
 
 def test_predictions_that_are_not_finite_are_refused(workspace: Workspace) -> None:
