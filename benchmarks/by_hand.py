@@ -84,7 +84,9 @@ def validate_data(path: str, profile_path: str, tracking_uri: str) -> str:
     context = gx.get_context(mode="file", project_root_dir=str(Path(path).with_name("gx")))
     context.variables.progress_bars = {"globally": False}
     batch = (
-        context.data_sources.add_or_update_pandas("pandas").add_dataframe_asset("patients").add_batch_definition_whole_dataframe("all")
+        context.data_sources.add_or_update_pandas("pandas")
+        .add_dataframe_asset("patients")
+        .add_batch_definition_whole_dataframe("all")
     )
     suite = context.suites.add_or_update(gx.ExpectationSuite("patients"))
     suite.add_expectation(gx.expectations.ExpectTableColumnsToMatchSet(column_set=list(profile)))
@@ -217,9 +219,7 @@ def evaluate(test_path: str, tracking_uri: str, model_name: str, version: str) -
     for _ in range(RESAMPLES):
         rows = random.integers(0, len(target), len(target))
         resamples.append(score(target[rows], probability[rows]))
-    intervals = {
-        name: np.quantile([one[name] for one in resamples], [0.025, 0.975]).tolist() for name in resamples[0]
-    }
+    intervals = {name: np.quantile([one[name] for one in resamples], [0.025, 0.975]).tolist() for name in resamples[0]}
     dummy = DummyClassifier(strategy="prior").fit(features, target)
     evaluation = {
         "metrics": score(target, probability),
@@ -265,7 +265,9 @@ def validate(evaluation_path: str, tracking_uri: str, model_name: str, version: 
         "print(m.predict(m.input_example if hasattr(m, 'input_example') else m._model_meta.load_input_example()))"
     )
     subprocess.run(
-        [sys.executable, "-c", program, tracking_uri, f"models:/{model_name}/{version}"], check=True, capture_output=True
+        [sys.executable, "-c", program, tracking_uri, f"models:/{model_name}/{version}"],
+        check=True,
+        capture_output=True,
     )
     client.set_model_version_tag(model_name, version, "verdict", "approved")
     client.set_registered_model_alias(model_name, "challenger", version)

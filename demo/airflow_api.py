@@ -16,9 +16,7 @@ class AirflowApi:
 
     def __init__(self, url: str) -> None:
         token = httpx.get(f"{url}/auth/token", timeout=30).json()["access_token"]
-        self._http = httpx.Client(
-            base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30
-        )
+        self._http = httpx.Client(base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """The JSON at a path. Raises httpx.HTTPStatusError."""

@@ -24,8 +24,7 @@ def show_outcome(stack: Stack, api: AirflowApi, dag_id: str, run_id: str, consol
     with GatewayClient(stack.gateway_url) as gateway:
         answer = gateway.infer(model["name"], rows)
     console.print(
-        f"[bold]Prediction[/bold] for one test row: {answer.output[0]} (label {label}), "
-        f"id {answer.prediction_ids[0]}"
+        f"[bold]Prediction[/bold] for one test row: {answer.output[0]} (label {label}), id {answer.prediction_ids[0]}"
     )
     drifted = api.xcom(dag_id, run_id, "monitor", "drifted_features")
     console.print(

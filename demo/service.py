@@ -34,7 +34,7 @@ class Service:
         self.log = log
         self.ready_url = ready_url
         self._command = list(command)
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, home: Home) -> None:
@@ -43,7 +43,7 @@ class Service:
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 self._command,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -19,7 +19,7 @@ _BIN = Path(sys.executable).parent
 class Stack:
     """An MLflow server, the serving gateway and `airflow standalone`, on free ports, under one directory."""
 
-    def __init__(self, home: Home, dags: Path = DAGS, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Home, dags: Path = DAGS) -> None:
         self.home = home
         ports = [free_port() for _ in range(5)]
         self.mlflow_url, self.gateway_url, self.airflow_url = (f"http://127.0.0.1:{port}" for port in ports[:3])
@@ -29,24 +29,43 @@ class Stack:
         database = f"sqlite:///{home.path / 'mlflow.db'}"
         base = _environment()
         gateway = base | {"AIRFLOW_MLOPS_GATEWAY_TOKEN": self.gateway_token}
-        airflow = base | self._airflow_settings(dags, *ports[2:]) | dict(settings or {})
-        self.environment = airflow
+        airflow = base | self._airflow_settings(dags, *ports[2:])
         self.mlflow = Service(
             "MLflow",
-            # fmt: off
-            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(ports[0]), "--workers", "1",
-             "--backend-store-uri", database, "--artifacts-destination", str(self.storage / "mlflow-artifacts")],
-            # fmt: on
+            [
+                sys.executable,
+                "-m",
+                "mlflow",
+                "server",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(ports[0]),
+                "--workers",
+                "1",
+                "--backend-store-uri",
+                database,
+                "--artifacts-destination",
+                str(self.storage / "mlflow-artifacts"),
+            ],
             environment=base,
             log=logs / "mlflow.log",
             ready_url=f"{self.mlflow_url}/health",
         )
         self.gateway = Service(
             "The gateway",
-            # fmt: off
-            [str(_BIN / "airflow-mlops"), "serve", "--host", "127.0.0.1", "--port", str(ports[1]),
-             "--storage-uri", str(self.storage), "--tracking-uri", self.mlflow_url],
-            # fmt: on
+            [
+                str(_BIN / "airflow-mlops"),
+                "serve",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(ports[1]),
+                "--storage-uri",
+                str(self.storage),
+                "--tracking-uri",
+                self.mlflow_url,
+            ],
             environment=gateway,
             log=logs / "gateway.log",
             ready_url=f"{self.gateway_url}/v2/health/live",
@@ -58,6 +77,10 @@ class Stack:
             log=logs / "airflow.log",
             ready_url=f"{self.airflow_url}/api/v2/monitor/health",
         )
+
+    def add_settings(self, settings: Mapping[str, str]) -> None:
+        """Give Airflow further environment variables. Call it before `start`."""
+        self.airflow.environment.update(settings)
 
     def start(self) -> Iterator[tuple[Service, float]]:
         """Start everything; yields each server, and the seconds to give it, just before it must be waited for."""
