@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import httpx
 import pytest
 from mlflow import MlflowClient
 
+from airflow_provider_mlops.data.dataset import Dataset
 from demo.airflow_api import AirflowApi
 from demo.stack import Stack
 
@@ -37,8 +37,6 @@ def test_level_1_ends_with_a_champion_that_answers(stack: Stack, airflow: Airflo
     row = {f"column_{n}": 1.0 for n in range(3)}
     refused = httpx.post(f"{stack.gateway_url}/invocations", json={"dataframe_records": [row]})
     assert refused.status_code == 400
-    from airflow_provider_mlops.data.dataset import Dataset
-
     test = Dataset.model_validate(airflow.xcom(LEVEL_1, level_1_run, "prepare", "test")).arrow()
     rows = test.drop_columns(["target"]).slice(0, 5).to_pylist()
     answer = httpx.post(
@@ -68,8 +66,9 @@ def test_killed_tasks_leave_one_of_everything(stack: Stack, airflow: AirflowApi)
 
     dataset = airflow.xcom("killed", run_id, "extract", "dataset")
     assert dataset["rows"] == 569
-    manifest = json.loads((Path(dataset["uri"]) / "manifest.json").read_text())
-    assert sorted(path.name for path in Path(dataset["uri"]).iterdir()) == sorted([*manifest["files"], "manifest.json"])
+    assert Dataset.model_validate(dataset).arrow().num_rows == 569
+    manifests = list((stack.storage / "datasets" / "killed").glob("*/extract/*/manifest.json"))
+    assert len(manifests) == 1
 
     versions = MlflowClient(stack.mlflow_url).search_model_versions("name='killed'")
     assert [int(version.version) for version in versions] == [1]
