@@ -35,7 +35,9 @@ class ServedModels:
         self._allow_pickle = allow_pickle
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._models: dict[str, ServedModel] = {}
-        self._followed: dict[str, int] = {}
+        # Where the alias pointed at the last look, and the models for which that is not dealt with yet.
+        self._aliased: dict[str, int] = {}
+        self._unsettled: set[str] = set()
         self._tried: dict[tuple[str, int], float] = {}
         self._polled = False
         self.registry_error: str | None = None
@@ -112,7 +114,10 @@ class ServedModels:
             log.info("MLflow answers again")
             self.registry_error = None
         for name, (champion, previous) in aliases.items():
-            if self._followed.get(name) != champion:
+            if self._aliased.get(name) != champion:
+                self._aliased[name] = champion
+                self._unsettled.add(name)
+            if name in self._unsettled:
                 await self._follow(name, champion, previous, activations.get(name, 0))
         self._polled = True
 
@@ -134,11 +139,10 @@ class ServedModels:
                 going_on = "nothing" if failed.active is None else f"version {failed.active}"
                 log.error("Model %s: %s; %s goes on answering", name, refusal.message, going_on)
             return
-        if model.activations == activations:
-            if model.active != champion:
-                log.info("Model %s: the champion is version %d now (before: %s)", name, champion, model.active)
-                model.activate(champion)
-            self._followed[name] = champion
+        self._unsettled.discard(name)
+        if model.activations == activations and model.active != champion:
+            log.info("Model %s: the champion is version %d now (before: %s)", name, champion, model.active)
+            model.activate(champion)
         if model.previous is None and previous is not None and previous != model.active:
             await self._keep_warm(model, previous)
 

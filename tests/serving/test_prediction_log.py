@@ -85,8 +85,14 @@ def test_every_type_comes_back_as_it_was(tmp_path: Path, compacted: bool) -> Non
     first = {kind: rows[0][f"feature_{kind}"] for kind in kinds}
     moment = datetime.fromtimestamp(1_700_000_000, tz=UTC).replace(microsecond=123_456)
     assert first == {
-        "boolean": True, "integer": 2**31 - 1, "long": 2**62, "float": 0.5, "double": 0.1,
-        "string": "Zürich", "binary": b"\xff\x00", "datetime": moment,
+        "boolean": True,
+        "integer": 2**31 - 1,
+        "long": 2**62,
+        "float": 0.5,
+        "double": 0.1,
+        "string": "Zürich",
+        "binary": b"\xff\x00",
+        "datetime": moment,
     }
     assert all(rows[1][f"feature_{kind}"] is None for kind in kinds)
     assert [row["output"] for row in rows] == ["a b", "é"]

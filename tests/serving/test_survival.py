@@ -1,0 +1,140 @@
+"""What was acknowledged survives: kill -9 under load, and SIGTERM."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.serving import prediction_log
+from airflow_provider_mlops.serving.client import GatewayClient
+from tests.serving.gateway_process import GatewayProcess
+from tests.serving.served_registry import CANCER
+
+
+class Load:
+    """Clients that ask and give labels, and note what was acknowledged, until the gateway is gone."""
+
+    def __init__(self, seed: int) -> None:
+        self.predictions: list[str] = []
+        self.labels: dict[str, int] = {}
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+
+    def run(self, url: str, stop: threading.Event) -> None:
+        with GatewayClient(url) as client:
+            while not stop.is_set():
+                try:
+                    rows = self._random.choice((1, 3))
+                    answer = client.infer("cancer", CANCER.head(rows))
+                    with self._lock:
+                        self.predictions.extend(answer.prediction_ids)
+                        name = self._random.choice(self.predictions[-50:])
+                    for label in (self._random.randint(0, 9), self._random.randint(10, 19)):
+                        # Two clients may label the same prediction: what counts is then not known here.
+                        with self._lock:
+                            mine = name not in self.labels
+                            self.labels.setdefault(name, -1)
+                        if mine or self.labels[name] < 0:
+                            client.feedback(name, label)
+                            self.labels[name] = label
+                except BackendAwayError:
+                    return
+
+
+@pytest.mark.parametrize("compact_seconds", ["0.1", "1000"])
+def test_kill_9_under_load_loses_nothing_that_was_acknowledged(storage: Path, compact_seconds: str) -> None:
+    """Three times over the same storage: once compaction is always under way, once it never was before the kill."""
+    load = Load(0)
+    for _ in range(3):
+        options = ("--model", "cancer", "--compact-seconds", compact_seconds)
+        process = GatewayProcess(storage, *options).wait_until_ready()
+        stop = threading.Event()
+        threads = [threading.Thread(target=load.run, args=(process.url, stop)) for _ in range(3)]
+        before = len(load.predictions)
+        try:
+            for thread in threads:
+                thread.start()
+            time.sleep(1.5)
+            process.kill()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(60)
+            process.kill()
+        assert len(load.predictions) > before
+        check(storage, load)
+    process = GatewayProcess(storage, "--model", "cancer").wait_until_ready()
+    assert process.stop() == 0
+    # All of it is Parquet now, and no writer has left anything behind.
+    assert list((storage / "write-ahead").iterdir()) == []
+    check(storage, load)
+
+
+def check(storage: Path, load: Load) -> None:
+    log = prediction_log.read(str(storage), "cancer").execute()
+    assert log["prediction_id"].is_unique
+    assert set(load.predictions) <= set(log["prediction_id"])
+    labels = dict(zip(log["prediction_id"], log["label"], strict=True))
+    certain = {name: label for name, label in load.labels.items() if label >= 10}
+    assert len(certain) > 10
+    # A label that was sent and not acknowledged before the kill may be there as well, so only the last of two counts.
+    assert {name: labels[name] for name in certain} == certain
+    assert all(labels[name] == labels[name] for name, label in load.labels.items() if label >= 0)
+
+
+def test_sigterm_answers_what_is_under_way_and_compacts(storage: Path) -> None:
+    process = GatewayProcess(storage, "--model", "cancer", "--maximum-body-bytes", "50000000").wait_until_ready()
+    rows = 8_000
+    values = CANCER.sample(rows, replace=True, random_state=0).to_numpy().ravel().tolist()
+    body = {"inputs": [{"name": "rows", "shape": [rows, 30], "datatype": "FP64", "data": values}]}
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        answers.append(httpx.post(f"{process.url}/v2/models/cancer/infer", json=body, timeout=60))
+
+    # One request is being predicted and others wait for the thread when the signal comes.
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    process.wait(lambda: answers, "the first is answered")
+    process.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join(60)
+    assert process.process.wait(60) == 0
+    assert [answer.status_code for answer in answers] == [200] * 4
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{process.url}/v2/health/live")
+    assert list((storage / "write-ahead").iterdir()) == []
+    assert prediction_log.read(str(storage), "cancer").count().execute() == 4 * rows
+
+
+def test_a_large_request_does_not_stop_the_others_from_being_heard(storage: Path) -> None:
+    process = GatewayProcess(storage, "--model", "cancer").wait_until_ready()
+    try:
+        rows = 8_000
+        values = CANCER.sample(rows, replace=True, random_state=0).to_numpy().ravel().tolist()
+        body = {"inputs": [{"name": "rows", "shape": [rows, 30], "datatype": "FP64", "data": values}]}
+        done = threading.Event()
+
+        def ask() -> None:
+            httpx.post(f"{process.url}/v2/models/cancer/infer", json=body, timeout=60)
+            done.set()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        with httpx.Client() as client:
+            heard = 0
+            while not done.is_set():
+                assert client.get(f"{process.url}/v2/health/live", timeout=2).status_code == 200
+                heard += 1
+        thread.join()
+        assert heard > 5
+    finally:
+        process.kill()

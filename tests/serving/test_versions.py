@@ -1,0 +1,260 @@
+"""Versions side by side: loading, activating, following the alias, and who may do it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving import prediction_log, token
+from airflow_provider_mlops.serving.client import GatewayClient
+from tests.serving.gateway_process import GatewayProcess, post
+from tests.serving.served_registry import CANCER, cancer_model, copy_to
+
+ROWS = CANCER.head(20)
+
+
+def probabilities(client: GatewayClient, version: int | None = None) -> np.ndarray[Any, Any]:
+    return np.array(client.infer("cancer", ROWS, version=version).probabilities)
+
+
+def test_one_life_of_a_gateway(storage: Path) -> None:
+    """Load, activate, roll back, fail to load, follow the alias: in one process, to start only one."""
+    one, two = (cancer_model(strength).predict_proba(ROWS) for strength in (1.0, 0.01))
+    registry = Registry(None, storage_uri=str(storage))
+    process = GatewayProcess(storage).wait_until_ready()
+    try:
+        with process.client() as client:
+            # A candidate is loaded beside the champion and answers only where it is named.
+            assert not client.model_ready("cancer", 2)
+            state = client.load("cancer", 2)
+            assert (state["active"], [entry["version"] for entry in state["versions"]]) == (1, [1, 2])
+            assert client.model_ready("cancer", 2)
+            np.testing.assert_allclose(probabilities(client), one)
+            np.testing.assert_allclose(probabilities(client, 2), two)
+            assert client.infer("cancer", ROWS).version == 1
+
+            # Activating is seen by the next request, and so is going back.
+            state = client.activate("cancer", 2)
+            assert (state["active"], state["previous"]) == (2, 1)
+            np.testing.assert_allclose(probabilities(client), two)
+            began = time.monotonic()
+            assert client.activate("cancer", 1)["active"] == 1
+            assert time.monotonic() - began < 1
+            np.testing.assert_allclose(probabilities(client), one)
+            client.activate("cancer", 2)
+
+            # The alias still says 1. It has not moved, so the poll leaves what was activated alone.
+            time.sleep(1)
+            assert client.infer("cancer", ROWS).version == 2
+
+            # What cannot be loaded says why, and nothing changes.
+            for version, why in ((3, "cannot be loaded: BadZipFile"), (4, "pickle"), (5, "signature")):
+                for change in (client.load, client.activate):
+                    with pytest.raises(RejectedError, match=why) as raised:
+                        change("cancer", version)
+                    assert "version 2 goes on answering" in str(raised.value)
+                assert client.infer("cancer", ROWS).version == 2
+                assert str(version) in client.model("cancer")["failures"]
+            with pytest.raises(InvalidSpecError, match="could not be loaded"):
+                client.infer("cancer", ROWS, version=3)
+            for name, version in (("cancer", 99), ("nobody", 1)):
+                with pytest.raises(InvalidSpecError, match="has no version"):
+                    client.load(name, version)
+            with pytest.raises(InvalidSpecError, match="no model"):
+                client.model("nobody")
+
+            # The gateway notices by itself that the champion has changed, to a bad one too.
+            registry.client.set_registered_model_alias("cancer", "champion", "3")
+            time.sleep(1)
+            assert client.infer("cancer", ROWS).version == 2
+            registry.client.set_registered_model_alias("cancer", "champion", "1")
+            process.wait(lambda: client.infer("cancer", ROWS).version == 1, "it follows the alias", 10)
+    finally:
+        process.kill()
+
+
+def _bearer(storage: Path) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token.find(str(storage))}"}
+
+
+def test_a_gateway_that_was_away_catches_up_and_keeps_the_previous_warm(storage: Path) -> None:
+    registry = Registry(None, storage_uri=str(storage))
+    registry.client.set_registered_model_alias("cancer", "champion", "2")
+    registry.client.set_registered_model_alias("cancer", "previous", "1")
+    process = GatewayProcess(storage, "--model", "cancer").wait_until_ready()
+    try:
+        with process.client() as client:
+            process.wait(lambda: client.model("cancer")["previous"] == 1, "the previous version is loaded")
+            assert client.infer("cancer", ROWS).version == 2
+            assert [model["name"] for model in client.models()] == ["cancer"]
+            # Only one model answers here, so that MLflow's path needs no name.
+            body = {"instances": ROWS.to_numpy().tolist()}
+            assert len(post(f"{process.url}/invocations", body).json()["predictions"]) == len(ROWS)
+            # A model that had no champion when the gateway started.
+            client.load("churn", 1)
+            assert not client.model_ready("churn")
+            assert client.model_ready("churn", 1)
+            assert post(f"{process.url}/models/churn/invocations", body).status_code == 404
+    finally:
+        process.kill()
+
+
+def test_a_server_that_goes_away_and_comes_back(storage: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{storage}/mlflow.db", "--artifacts-destination", str(storage / "a")]
+
+    def start() -> subprocess.Popen[bytes]:
+        with open(storage / "mlflow.log", "ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def stop(server: subprocess.Popen[bytes]) -> None:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait(20)
+
+    server = start()
+    # The gateway comes first, and waits for MLflow.
+    process = GatewayProcess(storage, "--tracking-uri", address)
+    try:
+        with process.client() as client:
+            assert not client.ready()
+            process.wait(client.ready, "MLflow answers and the models are loaded", 120)
+            status = f"{process.url}/admin/models"
+            assert httpx.get(status, headers=_bearer(storage)).json()["registry_error"] is None
+            stop(server)
+            process.wait(
+                lambda: httpx.get(status, headers=_bearer(storage)).json()["registry_error"],
+                "it says that MLflow is away",
+            )
+            assert client.infer("cancer", ROWS).version == 1
+            assert client.ready()
+            with pytest.raises(BackendAwayError, match="MLflow"):
+                client.load("cancer", 2)
+            assert client.model("cancer")["failures"] == {}
+            server = start()
+            process.wait(
+                lambda: httpx.get(status, headers=_bearer(storage)).json()["registry_error"] is None, "it is back", 120
+            )
+            Registry(None, storage_uri=str(storage)).client.set_registered_model_alias("cancer", "champion", "2")
+            process.wait(lambda: client.infer("cancer", ROWS).version == 2, "it follows the alias", 60)
+    finally:
+        process.kill()
+        stop(server)
+
+
+def test_swapping_under_load_fails_no_request(storage: Path) -> None:
+    expected = {version: cancer_model(strength).predict_proba(ROWS) for version, strength in ((1, 1.0), (2, 0.01))}
+    process = GatewayProcess(storage, "--model", "cancer").wait_until_ready()
+    stop = threading.Event()
+    errors: list[BaseException] = []
+    seen: list[int] = []
+
+    def ask() -> None:
+        with process.client() as client:
+            while not stop.is_set():
+                try:
+                    answer = client.infer("cancer", ROWS)
+                    np.testing.assert_allclose(answer.probabilities, expected[answer.version])
+                    seen.append(answer.version)
+                except BaseException as error:
+                    errors.append(error)
+                    return
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        with process.client() as client:
+            client.load("cancer", 2)
+            for swap in range(20):
+                client.activate("cancer", 2 - swap % 2)
+                time.sleep(0.05)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+        process.kill()
+    assert not errors
+    assert set(seen) == {1, 2}
+    log = prediction_log.read(str(storage), "cancer")
+    assert log.count().execute() == len(seen) * len(ROWS)
+
+
+ADMIN = [
+    ("GET", "/admin/models"),
+    ("GET", "/admin/models/cancer"),
+    ("POST", "/admin/models/cancer/load"),
+    ("POST", "/admin/models/cancer/activate"),
+    ("POST", "/admin/compact"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ADMIN)
+def test_the_admin_api_needs_the_token(gateway: GatewayProcess, method: str, path: str) -> None:
+    right = token.find(str(gateway.storage))
+    assert right is not None
+    for header in (
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong",
+        f"Bearer {right}x",
+        f"Basic {right}",
+        right,
+        "Bearer \xff",
+    ):
+        headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+        answer = httpx.request(method, gateway.url + path, headers=headers)
+        assert answer.status_code == 401, header
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.json()["field"] == "Authorization"
+    answer = httpx.request(method, gateway.url + path, headers=_bearer(gateway.storage), json={"version": 1})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"version": "1"}, {"version": True}, {"version": 0}, {"version": 2**40}, [1]])
+def test_the_admin_api_wants_a_version(gateway: GatewayProcess, body: object) -> None:
+    answer = post(f"{gateway.url}/admin/models/cancer/load", body, headers=_bearer(gateway.storage))
+    assert answer.status_code == 400
+    assert answer.json()["field"] == "version"
+
+
+def test_the_client_says_whose_token_is_wrong(gateway: GatewayProcess) -> None:
+    with gateway.client("wrong") as client, pytest.raises(InvalidSpecError, match="the token is wrong") as raised:
+        client.models()
+    assert raised.value.field == "gateway_conn_id"
+    with GatewayClient(gateway.url) as client, pytest.raises(InvalidSpecError, match="needs a token"):
+        client.load("cancer", 2)
+
+
+def test_a_given_token_counts_and_named_models_must_be_there(served_models: Path, tmp_path: Path) -> None:
+    copy_to(served_models, tmp_path)
+    environment = {"AIRFLOW_MLOPS_GATEWAY_TOKEN": "s3cret-token"}
+    process = GatewayProcess(tmp_path, "--model", "churn", "--model", "nobody", environment=environment)
+    try:
+        with GatewayClient(process.url, "s3cret-token") as client:
+            process.wait(lambda: client.model_ready("churn"), "churn is loaded")
+            assert client.models()[0]["name"] == "churn"
+        answer = httpx.get(f"{process.url}/v2/health/ready")
+        assert answer.status_code == 503
+        assert answer.json()["reasons"] == ["the model 'nobody' has no active version"]
+        assert token.find(str(tmp_path)) is None
+        assert "s3cret-token" not in process.log.read_text()
+    finally:
+        process.kill()
