@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.lifecycle.report import Report, format_number
@@ -140,11 +141,11 @@ def _bins_figure(name: str, reference: BinCounts, current: BinCounts) -> Figure:
     axes.bar([x - 0.2 for x in range(len(places))], before, width=0.4, color="#8a94a6", label="reference")
     axes.bar([x + 0.2 for x in range(len(places))], now, width=0.4, color="#d9822b", label="window")
     axes.set_xticks(
-        range(len(places)), [_short(reference.labels[p]) for p in places], rotation=60, ha="right", fontsize=7
+        range(len(places)), [_bin_name(reference.labels[p]) for p in places], rotation=60, ha="right", fontsize=7
     )
     _neutral(axes)
     axes.set_title(_short(name, 60), fontsize=9, color="#808080", loc="left")
-    axes.legend(frameon=False, fontsize=7, labelcolor="#808080")
+    axes.legend(frameon=False, fontsize=7, labelcolor="#808080", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -168,7 +169,7 @@ def _performance_figure(found: Performance) -> Figure:
     axes.set_yticks([])
     _neutral(axes)
     axes.set_xlabel(found.metric, fontsize=8, color="#808080")
-    axes.legend(frameon=False, fontsize=7, labelcolor="#808080")
+    axes.legend(frameon=False, fontsize=7, labelcolor="#808080", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -178,6 +179,15 @@ def _neutral(axes: object) -> None:
     for side, spine in axes.spines.items():  # type: ignore[attr-defined]
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color("#808080")
+
+
+def _bin_name(label: str) -> str:
+    """A bin's label with three digits to a number, so that twenty of them fit under a figure.
+
+    >>> _bin_name("(-2.371650346, 12345.678]"), _bin_name("missing")
+    ('(-2.37, 1.23e+04]', 'missing')
+    """
+    return _short(re.sub(r"-?\d+\.\d+(e[-+]?\d+)?", lambda found: f"{float(found.group()):.3g}", label))
 
 
 def _short(text: str, length: int = 18) -> str:

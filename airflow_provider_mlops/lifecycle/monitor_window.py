@@ -27,6 +27,7 @@ PINNED = "pinned"
 
 _FEATURE = "feature_"
 _PROBABILITY = "probability_"
+_KEPT = ("prediction_id", "time", "output", "label")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def open_window(
     logged = prediction_log.read(
         storage_uri, model_name, version=version, since=since, until=until, connection=connection
     )
-    table = connection.create_table("monitored_window", _arms(logged, include_pinned), temp=True)
+    kept = [name for name in logged.columns if name in _KEPT or name.startswith((_FEATURE, _PROBABILITY))]
+    table = connection.create_table("monitored_window", _arms(logged, include_pinned).select(kept), temp=True)
     counts = table.aggregate(rows=table.count(), labelled=table.label.count()).to_pyarrow().to_pylist()[0]
     if not counts["rows"]:
         anything = prediction_log.read(storage_uri, model_name, connection=connection)
