@@ -9,7 +9,7 @@ from scipy import special
 
 from airflow_provider_mlops.stats.chi_square import chi_square_statistic
 from airflow_provider_mlops.stats.counts import pool_cells
-from airflow_provider_mlops.stats.psi import population_stability_index, unbiased_population_stability_index
+from airflow_provider_mlops.stats.psi import less_chance, population_stability_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,12 @@ def compare_cells(reference_counts: ArrayLike, current_counts: ArrayLike, *, ord
     reference, current = pool_cells(reference_counts, current_counts, ordered=ordered)
     if reference.size < 2:
         return CellComparison(0.0, 0, 0.0, 0.0)
+    psi = population_stability_index(reference, current)
     return CellComparison(
         chi_square_statistic(reference, current),
         reference.size - 1,
-        population_stability_index(reference, current),
-        unbiased_population_stability_index(reference, current),
+        psi,
+        less_chance(psi, reference.size, float(reference.sum()), float(current.sum())),
     )
 
 

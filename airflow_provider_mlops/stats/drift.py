@@ -120,7 +120,7 @@ class DriftReport:
     def drifted(self) -> tuple[str, ...]:
         """Names of the drifted features, the largest effect first."""
         found = [feature for feature in self.features if feature.verdict == "drifted"]
-        return tuple(feature.name for feature in sorted(found, key=lambda feature: -feature.effect))
+        return tuple(feature.name for feature in sorted(found, key=lambda feature: (-feature.effect, feature.name)))
 
     @property
     def inconclusive(self) -> tuple[str, ...]:

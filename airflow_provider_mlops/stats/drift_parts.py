@@ -10,7 +10,7 @@ from scipy import stats
 from airflow_provider_mlops.stats.cell_comparison import compare_bins
 from airflow_provider_mlops.stats.feature_counts import FeatureCounts
 from airflow_provider_mlops.stats.listed_values import compare_listed_values, rows_owed_to_others
-from airflow_provider_mlops.stats.psi import population_stability_index, unbiased_population_stability_index
+from airflow_provider_mlops.stats.psi import less_chance, population_stability_index
 
 Question = Literal["distribution", "missing", "unseen"]
 
@@ -95,11 +95,12 @@ def missing_part(counts: FeatureCounts) -> DriftPart:
     tails = stats.hypergeom.cdf(current_missing, *law), stats.hypergeom.sf(current_missing - 1, *law)
     reference = [reference_missing, counts.reference_rows - reference_missing]
     current = [current_missing, counts.current_rows - current_missing]
+    psi = population_stability_index(reference, current)
     return DriftPart(
         question="missing",
         p_value=min(1.0, 2 * float(min(tails))),
-        psi=population_stability_index(reference, current),
-        effect=unbiased_population_stability_index(reference, current),
+        psi=psi,
+        effect=less_chance(psi, 2, counts.reference_rows, counts.current_rows),
         cells=2,
         reference_share=reference_missing / counts.reference_rows,
         current_share=current_missing / counts.current_rows,
@@ -133,11 +134,12 @@ def unseen_part(counts: FeatureCounts) -> DriftPart:
     reference = [reference_unseen, reference_rows - reference_unseen]
     current = [current_unseen, current_rows - current_unseen]
     weight = (reference_rows / counts.reference_rows + current_rows / counts.current_rows) / 2
+    psi = population_stability_index(reference, current)
     return DriftPart(
         question="unseen",
         p_value=p_value,
-        psi=weight * population_stability_index(reference, current),
-        effect=weight * unbiased_population_stability_index(reference, current),
+        psi=weight * psi,
+        effect=weight * less_chance(psi, 2, reference_rows, current_rows),
         cells=2,
         reference_share=counts.unseen[0] / reference_rows,
         current_share=current_unseen / current_rows,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
@@ -49,7 +51,7 @@ def kolmogorov_smirnov_test(
     return DriftTest(
         statistic=distance,
         p_value=float(stats.kstwo.sf(distance, effective)),
-        threshold=float(stats.kstwo.isf(false_alarm_rate, effective)),
+        threshold=_threshold(false_alarm_rate, effective),
         effect=distance,
         degrees_of_freedom=0,
         reference_rows=reference_rows,
@@ -90,7 +92,7 @@ def kolmogorov_smirnov_test_of_values(
     return DriftTest(
         statistic=distance,
         p_value=float(test.pvalue),
-        threshold=float(stats.kstwo.isf(false_alarm_rate, _effective_rows(first.size, second.size))),
+        threshold=_threshold(false_alarm_rate, _effective_rows(first.size, second.size)),
         effect=distance,
         degrees_of_freedom=0,
         reference_rows=first.size,
@@ -101,3 +103,9 @@ def kolmogorov_smirnov_test_of_values(
 
 def _effective_rows(reference_rows: int, current_rows: int) -> int:
     return max(1, round(reference_rows * current_rows / (reference_rows + current_rows)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _threshold(false_alarm_rate: float, effective_rows: int) -> float:
+    # Inverting Kolmogorov's law takes tens of milliseconds, and all features of a table have the same rows.
+    return float(stats.kstwo.isf(false_alarm_rate, effective_rows))
