@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy
@@ -51,7 +51,7 @@ def correlation_ratio(groups: Sequence[Group]) -> float | None:
     return min(1.0, math.sqrt(between / whole.variance))
 
 
-def cramers_v(counts: Mapping[tuple[object, object], int]) -> float | None:
+def cramers_v(counts: Mapping[tuple[Any, Any], int]) -> float | None:
     """Cramér's V with Bergsma's bias correction, from the counts of pairs of categories; 0 to 1.
 
     φ² = χ²/n is corrected to max(0, φ² - (k-1)(r-1)/(n-1)), and each table dimension k to k - (k-1)²/(n-1)
@@ -60,8 +60,8 @@ def cramers_v(counts: Mapping[tuple[object, object], int]) -> float | None:
     >>> cramers_v({("a", 0): 500, ("b", 1): 500})
     1.0
     """
-    left: dict[object, int] = {}
-    right: dict[object, int] = {}
+    left: dict[Any, int] = {}
+    right: dict[Any, int] = {}
     for (one, other), count in counts.items():
         left[one] = left.get(one, 0) + count
         right[other] = right.get(other, 0) + count

@@ -79,7 +79,7 @@ class Dataset(BaseModel):
 
     @classmethod
     def at(cls, uri: str) -> Self:
-        """The dataset, or the Parquet file, that lies at `uri`. Raises InvalidSpecError if none does, or only half of one."""
+        """The dataset or the Parquet file that lies at `uri`. Raises InvalidSpecError if none does, or half of one."""
         manifest = read_manifest(uri)
         return cls(uri=uri, name=manifest.name, rows=manifest.rows, fingerprint=manifest.fingerprint)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import ibis
@@ -16,6 +16,8 @@ COLUMNS_PER_QUERY = 40
 
 LONGEST_TEXT = 1000
 """Text longer than this is no category: it is counted, but not kept as a top value."""
+
+_LOWEST = -1.7976931348623157e308
 
 LARGEST_SQUARED = 1e150
 """Beyond this the square of a number is not a double any more, and engines refuse to give a deviation."""
@@ -76,7 +78,7 @@ def squarable(value: ibis.Value) -> ibis.Value:
 
 
 def text(column: ibis.Value) -> ibis.Value:
-    """The value as text, the same for the same value. NULL where it is missing or too long."""
+    """The value as text, the same for the same value. NULL where it is missing, infinite or too long."""
     import ibis
 
     dtype = column.type()
@@ -84,7 +86,14 @@ def text(column: ibis.Value) -> ibis.Value:
         return ibis.ifelse(column, "true", ibis.ifelse(~column, "false", ibis.null("string")))
     if dtype.is_string():
         return ibis.ifelse(column.length() <= LONGEST_TEXT, column, ibis.null("string"))
-    return present(column).cast("string")
+    if dtype.is_floating():
+        return ibis.ifelse(column.isnan() | column.isinf(), ibis.null(dtype), column).cast("string")
+    return column.cast("string")
+
+
+def as_text(value: Any) -> str:
+    """A plain value as `text` writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse(value: str, dtype: dt.DataType) -> Any:
@@ -98,22 +107,71 @@ def parse(value: str, dtype: dt.DataType) -> Any:
     return value
 
 
-def bucket(value: ibis.Value, inner_edges: Sequence[float], *, closed: Literal["left", "right"]) -> ibis.Value:
-    """The index of the bin of a number, 0 to len(inner_edges).
+def bucket(value: ibis.Value, edges: Sequence[float]) -> ibis.Value:
+    """The number of edges that are smaller than the value: 0 to len(edges). NULL where there is no value."""
+    import ibis
 
-    An edge belongs to the bin on its left where `closed` is "right", and to the one on its right where it is "left".
+    if len(edges) < 2:
+        above = ibis.ifelse(value > edges[0], 1, 0) if edges else ibis.literal(0)
+        return ibis.ifelse(value.isnull(), ibis.null("int16"), above).cast("int16")
+    # One node of the expression, however many edges: a tree of comparisons takes Ibis ten times as long to compile.
+    return value.bucket(list(edges), closed="right", close_extreme=False, include_under=True, include_over=True).cast(
+        "int16"
+    )
+
+
+def counts_by_bucket(
+    table: ibis.Table, numbers: Mapping[str, tuple[ibis.Value, Sequence[float]]], label: ibis.Value | None = None
+) -> Iterator[tuple[str, int, str | None, int]]:
+    """How many rows fall into each `bucket` of many numbers, as (name, bucket, label, count).
+
+    Rows without a number are not counted.
+
+    :param numbers: by name, the number and its edges.
+    :param label: what rows are told apart by as well; without one it is empty text.
+
+    DuckDB does it in one pass and one aggregate a number; for other engines each number is grouped by itself.
     """
     import ibis
 
-    if not inner_edges:
-        return ibis.literal(0, type="int16")
-    if len(inner_edges) == 1:
-        goes_left = value <= inner_edges[0] if closed == "right" else value < inner_edges[0]
-        return ibis.ifelse(goes_left, 0, 1).cast("int16")
-    # One node of the expression, however many edges: a tree of comparisons takes Ibis ten times as long to compile.
-    return value.bucket(
-        list(inner_edges), closed=closed, close_extreme=False, include_under=True, include_over=True
-    ).cast("int16")
+    if table.get_backend().name != "duckdb":
+        branches = []
+        for name, (number, edges) in numbers.items():
+            keys = {
+                "name": ibis.literal(name),
+                "place": bucket(number, edges),
+                "label": ibis.literal("") if label is None else label,
+            }
+            branches.append(table.group_by(**keys).aggregate(n=number.count()))
+        for row in run_together(branches):
+            if row["n"]:
+                yield row["name"], row["place"], row["label"], row["n"]
+        return
+
+    @ibis.udf.agg.builtin(name="histogram", signature=(("float64", "array<float64>"), "map<float64, int64>"))
+    def histogram(number, bins):  # type: ignore[no-untyped-def]
+        """How many numbers lie at each of the bins' upper edges or between it and the one before."""
+
+    for part in in_parts(list(numbers.items())):
+        # DuckDB reads a list of short decimals as decimals of one scale, unless one of them is a double. No double is
+        # smaller than the first edge, and what is larger than the last one is counted under infinity.
+        aggregates = {
+            f"counts_{index}": histogram(number, ibis.literal([_LOWEST, *edges], type="array<float64>"))
+            for index, (_, (number, edges)) in enumerate(part)
+        }
+        grouped = table if label is None else table.group_by(label=label)
+        for row in run(grouped.aggregate(**aggregates)):
+            for index, (name, (_, edges)) in enumerate(part):
+                counted = sorted(row[f"counts_{index}"] or ())
+                if not counted:
+                    continue
+                if len(counted) == len(edges) + 1:
+                    counted.append((float("inf"), 0))
+                (_, lowest), *others = counted
+                for place, (_, count) in enumerate(others):
+                    total = count + (lowest if place == 0 else 0)
+                    if total:
+                        yield name, place, "" if label is None else row["label"], total
 
 
 def run(expression: ibis.Table) -> list[dict[str, Any]]:

@@ -7,13 +7,14 @@ from a sample, rank correlations and which values of a column with very many are
 
 from __future__ import annotations
 
+import bisect
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import expressions as ex
-from airflow_provider_mlops.data.association import Group
 from airflow_provider_mlops.data.profile import (
     BinCounts,
     ColumnProfile,
@@ -121,7 +122,11 @@ def bin_like(table: ibis.Table, column: ColumnProfile) -> BinCounts:
 
 def bins_like(table: ibis.Table, columns: Sequence[ColumnProfile]) -> dict[str, BinCounts]:
     """`bin_like` for many columns in few queries, by column name."""
-    branches, labels = [], {}
+    import ibis
+
+    labels: dict[str, tuple[str, ...]] = {}
+    numbers: dict[str, tuple[ibis.Value, Sequence[float]]] = {}
+    branches = []
     for column in columns:
         if column.name not in table.columns:
             raise InvalidSpecError(
@@ -133,40 +138,40 @@ def bins_like(table: ibis.Table, columns: Sequence[ColumnProfile]) -> dict[str, 
                 "column", column.name, f"a column of kind {column.kind} without values has no bins to count in"
             )
         labels[column.name] = named
-        place = _place(table[column.name], column)
-        branches.append(_counted(table, column.name, place=place))
+        value = table[column.name]
+        if column.bins is not None:
+            low, *uppers = column.bins.edges
+            numbers[column.name] = (_as_reference_number(value), (math.nextafter(low, -math.inf), *uppers))
+        else:
+            known = [ex.as_text(top.value) for top in column.top_values]
+            text = ex.text(value)
+            kept = ibis.ifelse(text.isin(known), text, ibis.null("string"))
+            branches.append(_counted(table, column.name, value=kept, missing=ex.missing(value)))
+    rows = int(ex.run(table.aggregate(n=table.count()))[0]["n"])
     counts = {name: [0] * len(named) for name, named in labels.items()}
+    for name, place, _, count in ex.counts_by_bucket(table, numbers):
+        counts[name][place + 1] += count
+    for name in numbers:
+        counts[name][0] = rows - sum(counts[name])
+    places = {
+        column.name: {ex.as_text(top.value): index for index, top in enumerate(column.top_values, start=1)}
+        for column in columns
+    }
     for row in ex.run_together(branches):
-        counts[row["name"]][row["place"]] += row["n"]
+        name = row["name"]
+        other = len(labels[name]) - 1
+        counts[name][0 if row["missing"] else places[name].get(row["value"], other)] += row["n"]
     return {name: BinCounts(labels=labels[name], counts=tuple(counts[name])) for name in labels}
 
 
-def _place(value: ibis.Value, column: ColumnProfile) -> ibis.Value:
-    """The index of a value's bin among the labels of `column`."""
-    import ibis
-
-    if column.bins is None:
-        known = [
-            ex.text(ibis.literal(top.value)) if isinstance(top.value, bool) else str(top.value)
-            for top in column.top_values
-        ]
-        written = ex.text(value)
-        place = ibis.literal(len(known) + 1, type="int16")
-        for index, one in reversed(list(enumerate(known, start=1))):
-            place = ibis.ifelse(written == one, ibis.literal(index, type="int16"), place)
-        return ibis.ifelse(ex.missing(value), 0, place).cast("int16")
-    edges = column.bins.edges
+def _as_reference_number(value: ibis.Value) -> ibis.Value:
+    """A value as the number that a reference with bins was made of; text is read as one where it can be."""
     kind = ex.kind_of(value.type())
-    if kind == "temporal":
-        plain = ex.number(value)
-    elif kind in ("numeric", "boolean"):
-        plain = ex.present(value).cast("float64")
-    else:
-        plain = ex.present(value.cast("string").try_cast("float64"))
-    last = len(edges) + 1
-    inside = ex.bucket(plain, edges[1:-1], closed="right") + 2
-    place = ibis.ifelse(plain < edges[0], 1, ibis.ifelse(plain > edges[-1], last, inside))
-    return ibis.ifelse(plain.isnull(), 0, place).cast("int16")
+    if kind in ("temporal", "boolean"):
+        return ex.number(value)
+    if kind == "numeric":
+        return ex.present(value).cast("float64")
+    return ex.present(value.cast("string").try_cast("float64"))
 
 
 def _counted(table: ibis.Table, name: str, **by: ibis.Value) -> ibis.Table:
@@ -197,13 +202,12 @@ def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, 
     figures = {"nulls": ex.missing(column).cast("int64").sum()}
     if kind == "other":
         return figures
-    value = ex.present(column)
+    value = ex.number(column) if column.type().is_floating() else column
     figures["distinct"] = value.nunique() if exact else value.approx_nunique()
     if kind in ("numeric", "temporal"):
         number = ex.number(column)
         if column.type().is_floating():
             figures["infinite"] = column.isinf().cast("int64").sum()
-            value = number
         figures["quantiles"] = number.quantile(wanted) if exact else number.approx_quantile(wanted)
         figures["low"], figures["high"] = number.min(), number.max()
         figures["mean"], figures["deviation"] = ex.squarable(number).mean(), ex.squarable(number).std(how="sample")
@@ -226,8 +230,8 @@ def _column(name: str, dtype: Any, rows: int, figures: dict[str, Any], wanted: l
         "infinite": infinite,
     }
     if "distinct" in figures:
-        # Infinite values are counted by the engine but are not values here; there are at most two of them.
-        plain["distinct"] = min(int(figures["distinct"]), rows - nulls)
+        # An estimate may exceed what there is.
+        plain["distinct"] = min(int(figures["distinct"]), values)
     if values == 0 or "low" not in figures or figures["low"] is None:
         if values:
             plain |= {key: _plain(figures.get(key)) for key in ("minimum", "maximum")}
@@ -266,48 +270,40 @@ def _with_bins(
 ) -> tuple[list[ColumnProfile], dict[str, Cells]]:
     """Count the rows in both kinds of bins of every number, and by the label, reading each column once.
 
-    Also returns, per column, the count and moments of each cell: (bin of equal width, bin of equal count, label).
+    Both kinds of edges together cut each column into cells, of which its bins are made up. Returns the counts of the
+    cells as well, by (cell, label); cells are numbered in the order of their values.
     """
-    import ibis
-
-    branches = []
+    edges: dict[str, list[float]] = {}
     for column in columns:
-        if column.histogram is None or column.bins is None:
-            continue
-        # One grouping and nothing around it: every further relation costs Ibis as much as its columns do. Rows without
-        # a number fall into some cell, and are not counted there.
-        number = ex.number(table[column.name])
-        keys = {
-            "name": ibis.literal(column.name),
-            "wide": ex.bucket(number, column.histogram.edges[1:-1], closed="left"),
-            "even": ex.bucket(number, column.bins.edges[1:-1], closed="right"),
-            "label": ibis.literal("") if label is None else label,
-        }
-        figures = {"n": number.count()}
-        if label is not None:
-            moment = ex.squarable(number)
-            figures |= {"mean": moment.mean(), "variance": moment.var(how="pop")}
-        branches.append(table.group_by(**keys).aggregate(**figures))
-    cells: dict[str, Cells] = {}
-    for row in ex.run_together(branches):
-        if row["n"]:
-            group = Group(row["n"], row.get("mean") or 0.0, row.get("variance") or 0.0)
-            cells.setdefault(row["name"], {})[(row["wide"], row["even"], row["label"])] = group
+        if column.histogram is not None and column.bins is not None:
+            # A cell holds its right edge. Bins of equal width hold their left one: they end just below it.
+            below = (math.nextafter(edge, -math.inf) for edge in column.histogram.edges[1:-1])
+            edges[column.name] = sorted({*below, *column.bins.edges[1:-1]})
+    numbers = {name: (ex.number(table[name]), inner) for name, inner in edges.items()}
+    cells: dict[str, Cells] = {name: {} for name in edges}
+    for name, cell, class_, count in ex.counts_by_bucket(table, numbers, label):
+        cells[name][(cell, class_)] = cells[name].get((cell, class_), 0) + count
     filled = []
     for column in columns:
         if column.histogram is not None and column.bins is not None:
-            of_column = cells[column.name]
-            histogram = _filled(column.histogram, [(wide, group) for (wide, _, _), group in of_column.items()])
-            even_bins = _filled(column.bins, [(even, group) for (_, even, _), group in of_column.items()])
-            column = column.model_copy(update={"histogram": histogram, "bins": even_bins})
+            ends = [*edges[column.name], math.inf]
+            wide = [math.nextafter(edge, -math.inf) for edge in column.histogram.edges[1:-1]]
+            counted = [(ends[cell], count) for (cell, _), count in cells[column.name].items()]
+            column = column.model_copy(
+                update={
+                    "histogram": _filled(column.histogram, wide, counted),
+                    "bins": _filled(column.bins, column.bins.edges[1:-1], counted),
+                }
+            )
         filled.append(column)
     return filled, cells
 
 
-def _filled(histogram: Histogram, found: list[tuple[int, Group]]) -> Histogram:
+def _filled(histogram: Histogram, inner: Sequence[float], counted: list[tuple[float, int]]) -> Histogram:
+    """The histogram with the counts of the cells, each known by its right end."""
     counts = [0] * (len(histogram.edges) - 1)
-    for place, group in found:
-        counts[place] += group.count
+    for end, count in counted:
+        counts[bisect.bisect_left(inner, end)] += count
     return Histogram(edges=histogram.edges, counts=tuple(counts))
 
 

@@ -33,8 +33,8 @@ NEAR_PERFECT_ORDER = 0.995
 
 OTHER = "\x00other"
 
-Cells = dict[tuple[int, int, str | None], Group]
-"""Count and moments of a number by (bin of equal width, bin of equal count, class)."""
+Cells = dict[tuple[int, str | None], int]
+"""How many rows a number has in each (cell, class); cells are numbered in the order of their values."""
 
 
 class TargetAnalysis:
@@ -112,21 +112,38 @@ class TargetAnalysis:
 
     def _classification(self, classes: list[str], cells: dict[str, Cells]) -> None:
         """Cramér's V of every column with the classes; of numbers the correlation ratio and the order as well."""
+        moments = self._moments_by_class()
         for column in self._numbers():
-            known = {key: group for key, group in cells[column.name].items() if key[2] is not None}
-            # Both kinds of bins together cut finest, which is what shows a threshold.
-            v = association.cramers_v({((wide, even), label): g.count for (wide, even, label), g in known.items()})
-            self._note(column, "cramers_v", v, NEAR_PERFECT_BINNED)
+            known = {key: count for key, count in cells[column.name].items() if key[1] is not None}
+            self._note(column, "cramers_v", association.cramers_v(known), NEAR_PERFECT_BINNED)
             if column.mean is not None:
-                by_class = [association.merge(g for key, g in known.items() if key[2] == one) for one in classes]
-                self._note(column, "correlation_ratio", association.correlation_ratio(by_class), NEAR_PERFECT)
+                ratio = association.correlation_ratio(moments.get(column.name, []))
+                self._note(column, "correlation_ratio", ratio, NEAR_PERFECT)
             if len(classes) == 2:
                 self._note_order(column, known, classes[0])
-        tables: dict[str, dict[tuple[object, object], int]] = {}
+        tables: dict[str, dict[tuple[str, str], int]] = {}
         for row in ex.run_together(self._grouped(column, self.label) for column in self._categories()):
             tables.setdefault(row["name"], {})[(row["place"], row["label"])] = row["n"]
         for column in self._categories():
             self._note(column, "cramers_v", association.cramers_v(tables.get(column.name, {})), NEAR_PERFECT)
+
+    def _moments_by_class(self) -> dict[str, list[Group]]:
+        """The count, mean and variance of every number within each class."""
+        label = self.label
+        assert label is not None
+        moments: dict[str, list[Group]] = {}
+        for part in ex.in_parts([column for column in self._numbers() if column.mean is not None]):
+            figures = {}
+            for index, column in enumerate(part):
+                number = ex.number(self.table[column.name])
+                figures[f"n_{index}"] = number.count()
+                figures[f"mean_{index}"], figures[f"variance_{index}"] = number.mean(), number.var(how="pop")
+            for row in ex.run(self.table.group_by(label=label).aggregate(**figures)):
+                for index, column in enumerate(part):
+                    if row["label"] is not None and row[f"n_{index}"]:
+                        group = Group(row[f"n_{index}"], row[f"mean_{index}"], row[f"variance_{index}"])
+                        moments.setdefault(column.name, []).append(group)
+        return moments
 
     def _regression(self) -> None:
         """Pearson's and Spearman's correlation of every number with the target; the correlation ratio of categories."""
@@ -167,7 +184,7 @@ class TargetAnalysis:
         import ibis
 
         value = self.table[column.name]
-        known = [str(top.value).lower() if isinstance(top.value, bool) else str(top.value) for top in column.top_values]
+        known = [ex.as_text(top.value) for top in column.top_values]
         written = ex.text(value)
         target = ex.number(self.table[self.target.name]) if label is None else ibis.null("float64")
         keys = {
@@ -197,11 +214,10 @@ class TargetAnalysis:
                 self._note(column, "spearman", value, NEAR_PERFECT)
 
     def _note_order(self, column: ColumnProfile, cells: Cells, negative: str) -> None:
-        # Cells sort by value: both kinds of bins go up with it.
-        pairs: dict[tuple[int, int], list[int]] = {}
-        for (wide, even, label), group in cells.items():
-            pairs.setdefault((wide, even), [0, 0])[label != negative] += group.count
-        area = association.area_under_curve([(pairs[place][0], pairs[place][1]) for place in sorted(pairs)])
+        pairs: dict[int, list[int]] = {}
+        for (cell, class_), count in cells.items():
+            pairs.setdefault(cell, [0, 0])[class_ != negative] += count
+        area = association.area_under_curve([(pairs[cell][0], pairs[cell][1]) for cell in sorted(pairs)])
         if area is not None and max(area, 1 - area) >= NEAR_PERFECT_ORDER and column.values >= FEWEST_ROWS:
             self._reasons.setdefault(
                 column.name, f"it alone separates the classes (area under the ROC curve {max(area, 1 - area):.3f})"
