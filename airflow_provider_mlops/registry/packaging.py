@@ -58,30 +58,33 @@ def save(
     scikit-learn's and those, and if it holds functions or classes that nobody could import again.
     """
     import mlflow.sklearn
+    import skops.io
+    from mlflow.exceptions import MlflowException
 
     trusted.check(trusted_types)
-    found = _types(model)
-    unknown = sorted(set(found) - set(trusted.TRUSTED_TYPES) - set(trusted_types))
-    if unknown:
-        raise InvalidSpecError(
-            "trusted_types",
-            list(trusted_types),
-            "the model is made of types that are not trusted. If you know them and trust them, write "
-            f"trusted_types={[*trusted_types, *unknown]!r}",
+    if pip_requirements is None:
+        pip_requirements = requirements_of(model, trusted_types)
+    try:
+        mlflow.sklearn.save_model(
+            model,
+            directory,
+            mlflow_model=mlflow_model,
+            serialization_format="skops",
+            skops_trusted_types=sorted({*trusted.TRUSTED_TYPES, *trusted_types}),
+            signature=signature(model, features),
+            input_example=example(features),
+            pip_requirements=list(pip_requirements),
+            metadata=metadata,
         )
+    except MlflowException as error:
+        _explain(model, trusted_types)
+        raise InvalidSpecError("estimator", type(model).__name__, f"it cannot be saved with skops: {error}") from error
+    # Loading trusts no more than what this model is made of.
+    flavor = mlflow_model.flavors["sklearn"]
+    found = sorted(skops.io.get_untrusted_types(file=os.path.join(directory, flavor["pickled_model"])))
     trusted.check(found)
-    requirements = list(pip_requirements) if pip_requirements is not None else requirements_of(model, found)
-    mlflow.sklearn.save_model(
-        model,
-        directory,
-        mlflow_model=mlflow_model,
-        serialization_format="skops",
-        skops_trusted_types=found,
-        signature=signature(model, features),
-        input_example=example(features),
-        pip_requirements=requirements,
-        metadata=metadata,
-    )
+    flavor["skops_trusted_types"] = found
+    mlflow_model.save(os.path.join(directory, "MLmodel"))
     return found
 
 
@@ -130,15 +133,15 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
         ) from error
 
 
-def _types(model: Any) -> list[str]:
-    """The types in a model that skops does not trust by itself."""
+def _explain(model: Any, trusted_types: Sequence[str]) -> None:
+    """Raise InvalidSpecError if skops cannot save the model, or if it is made of types that are not trusted."""
     import skops.io
 
     with tempfile.TemporaryDirectory(prefix="mlops-skops-") as directory:
         path = os.path.join(directory, "model.skops")
         try:
             skops.io.dump(model, path)
-            return sorted(skops.io.get_untrusted_types(file=path))
+            found = set(skops.io.get_untrusted_types(file=path))
         except Exception as error:
             raise InvalidSpecError(
                 "estimator",
@@ -146,6 +149,15 @@ def _types(model: Any) -> list[str]:
                 f"it cannot be saved with skops ({error}): functions and classes in it must be defined at the top "
                 "level of a module that can be imported where the model is loaded",
             ) from error
+    trusted.check(found)
+    unknown = sorted(found - set(trusted.TRUSTED_TYPES) - set(trusted_types))
+    if unknown:
+        raise InvalidSpecError(
+            "trusted_types",
+            list(trusted_types),
+            "the model is made of types that are not trusted. If you know them and trust them, write "
+            f"trusted_types={[*trusted_types, *unknown]!r}",
+        )
 
 
 def _type(dtype: Any, values: Any) -> str:

@@ -135,9 +135,27 @@ class Run:
     def _fetch(self) -> MlflowRun:
         return self.registry.client.get_run(self.id)
 
+    def _is_in_use(self) -> bool:
+        """Whether an alias points at a version that was made in this run."""
+        client = self.registry.client
+        versions = client.search_model_versions(f"run_id = '{self.id}'", max_results=1000)
+        in_use = {
+            (name, int(version))
+            for name in {version.name for version in versions}
+            for version in client.get_registered_model(name).aliases.values()
+        }
+        return any((version.name, int(version.version)) in in_use for version in versions)
+
     def _restart(self) -> None:
-        log.info("Run %s has other parameters than this try: deleting it and starting a new one", self.id)
-        self.registry.client.delete_run(self.id)
+        if self._is_in_use():
+            log.info(
+                "Run %s has other parameters than this try and a model in use: starting a new one beside it", self.id
+            )
+            self.registry.client.set_tag(self.id, tag.IDENTITY, f"{self._tags[tag.IDENTITY]} superseded")
+            self.registry.client.set_terminated(self.id, "FINISHED")
+        else:
+            log.info("Run %s has other parameters than this try: deleting it and starting a new one", self.id)
+            self.registry.client.delete_run(self.id)
         self.id = _create(self.registry, self.experiment_id, self._tags, self.name)
 
 

@@ -463,6 +463,19 @@ def test_another_spec_under_the_same_task_replaces_the_version(workspace: Worksp
     assert models.load(workspace.registry(), result.model).steps[-1][1].C == 0.1
 
 
+def test_a_version_in_use_and_its_run_outlive_another_spec(workspace: Workspace) -> None:
+    first = train(spec_for(workspace), workspace)
+    client = workspace.registry().client
+    client.set_registered_model_alias("churn", "champion", "1")
+    second = train(spec_for(workspace, parameters={"C": 0.1}), workspace)
+    assert sorted(int(one.version) for one in versions(workspace)) == [1, second.model.version]
+    assert {run.info.run_id: run.info.status for run in runs(workspace)} == {
+        first.mlflow_run_id: "FINISHED",
+        second.mlflow_run_id: "FINISHED",
+    }
+    assert models.load(workspace.registry(), first.model).steps[-1][1].C == 1.0
+
+
 def test_another_run_of_the_dag_makes_another_version(workspace: Workspace) -> None:
     spec = spec_for(workspace)
     train(spec, workspace)
