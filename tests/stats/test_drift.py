@@ -271,7 +271,7 @@ def test_the_order_of_values_and_of_features_does_not_matter(counts: list[int], 
 
 def test_nonsense_is_refused() -> None:
     for nonsense in ({"false_alarm_rate": 0.0}, {"power": 1.0}, {"minimum_effect": -1.0}, {"effect_to_detect": 0.0}):
-        with pytest.raises(ValueError, match="false_alarm_rate|minimum_effect"):
+        with pytest.raises(ValueError, match=r"false_alarm_rate|minimum_effect"):
             DriftThresholds(**nonsense)
     twice = FeatureCounts.numeric("x", [1], [1])
     with pytest.raises(ValueError, match="same name"):

@@ -45,7 +45,7 @@ def test_means_agree_with_statsmodels(values: list[float], confidence: float) ->
 
 
 def test_published_wilson_interval() -> None:
-    """Newcombe (1998), *Two-sided confidence intervals for the single proportion*, Statistics in Medicine 17, table I."""
+    """Newcombe (1998), *Two-sided confidence intervals for the single proportion*, Stat. in Medicine 17, table I."""
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert clopper_pearson_interval(81, 263) == pytest.approx((0.2527, 0.3676), abs=5e-5)
     assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
@@ -65,7 +65,7 @@ def test_the_exact_interval_covers_at_least_its_level() -> None:
 @pytest.mark.parametrize("arguments", [(3, 2, 0.95), (-1, 2, 0.95), (0, 0, 0.95), (1, 2, 1.0)])
 def test_nonsense_is_refused(arguments: tuple[int, int, float]) -> None:
     for interval in (wilson_interval, clopper_pearson_interval):
-        with pytest.raises(ValueError, match="share|confidence"):
+        with pytest.raises(ValueError, match=r"share|confidence"):
             interval(*arguments)
 
 

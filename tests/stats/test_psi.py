@@ -115,5 +115,5 @@ def test_no_rows_are_refused(pair: tuple[list[int], list[int]]) -> None:
 
 @pytest.mark.parametrize("values", [(1.5, 10, 5, 5), (0.9, 1, 5, 5), (0.9, 10, 0, 5)])
 def test_a_quantile_of_nothing_is_refused(values: tuple[float, int, int, int]) -> None:
-    with pytest.raises(ValueError, match="probability|two cells"):
+    with pytest.raises(ValueError, match=r"probability|two cells"):
         psi_null_quantile(*values)

@@ -67,5 +67,5 @@ def test_a_constant_reference() -> None:
     ("edges", "counts"), [([0, 1], [1, 2]), ([1, 0, 2], [1, 2]), ([0, 1, float("inf")], [1, 2]), ([0, 1, 2], [0, 0])]
 )
 def test_what_is_no_histogram_is_refused(edges: list[float], counts: list[int]) -> None:
-    with pytest.raises(ValueError, match="edges|rows"):
+    with pytest.raises(ValueError, match=r"edges|rows"):
         wasserstein_distance(edges, counts, counts)
