@@ -91,3 +91,42 @@ def test_a_deleted_experiment_is_named(workspace: Workspace) -> None:
     registry.client.delete_experiment(registry.experiment("churn"))
     with pytest.raises(InvalidSpecError, match="experiment='churn'"):
         registry.experiment("churn")
+
+
+def test_a_server_that_takes_connections_and_says_nothing_is_away(tmp_path: object) -> None:
+    import socket
+    import time
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(BackendAwayError, match="it does not answer"):
+            Registry(address, storage_uri=str(tmp_path)).client.search_experiments()
+    assert time.monotonic() - start < 30
+
+
+def test_credentials_are_in_the_environment_for_the_time_of_a_call_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import threading
+
+    from airflow_provider_mlops.registry.environment import lend
+
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "outer")
+    seen: list[tuple[str | None, str | None]] = []
+
+    def use(name: str) -> None:
+        for _ in range(200):
+            with lend({"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_TOKEN": None}):
+                before = os.environ.get("MLFLOW_TRACKING_USERNAME")
+                seen.append((name, before))
+                assert "MLFLOW_TRACKING_TOKEN" not in os.environ
+
+    threads = [threading.Thread(target=use, args=(name,)) for name in ("ada", "ada", "bob")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(seen) == 600
+    assert all(wanted == found for wanted, found in seen)
+    assert os.environ["MLFLOW_TRACKING_TOKEN"] == "outer"
+    assert "MLFLOW_TRACKING_USERNAME" not in os.environ
