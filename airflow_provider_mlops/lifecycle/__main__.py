@@ -1,9 +1,9 @@
 """Run one step in this process: `python -m airflow_provider_mlops.lifecycle REQUEST RESULT`.
 
-REQUEST is a JSON file with `step`, `spec` and `workspace`; RESULT is where `{"result": ...}` or
-`{"error": ...}` is written. Both may be URIs of any fsspec scheme. Logs go to standard output, one
-JSON object a line. Secrets are read from the environment. The exit code is 0 when a result was
-written, 1 when a known error was, and anything else after a defect.
+REQUEST is a JSON file with `step`, `spec`, `workspace` and the `version` of the package that asks; RESULT is where the
+outcome is written: `{"result": ...}`, `{"error": ...}` with one of the errors of `airflow_provider_mlops.errors`, or
+`{"defect": ...}`. Both may be URIs of any fsspec scheme. Logs go to standard output, one JSON object a line. Secrets
+are read from the environment. The exit code is 0 for a result, 1 for a known error, and 2 for a defect.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ import logging
 import sys
 from typing import Any
 
+from airflow_provider_mlops import __version__
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.errors import MlopsError
+from airflow_provider_mlops.errors import BY_NAME, MlopsError
 from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+log = logging.getLogger("airflow_provider_mlops.lifecycle")
 
 
 class JsonLines(logging.Formatter):
     """One log record as one line of JSON, so that the other side can log it again at its level."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line."""
         message = record.getMessage()
         if record.exc_info:
             message = f"{message}\n{self.formatException(record.exc_info)}"
@@ -31,24 +35,44 @@ class JsonLines(logging.Formatter):
 
 def carry_out(request: dict[str, Any]) -> dict[str, Any]:
     """Run the step that `request` describes and return what goes into the result file."""
+    if request.get("version") != __version__:
+        log.warning(
+            "This environment has airflow-provider-mlops %s, the one that asks has %s: install the same",
+            __version__,
+            request.get("version"),
+        )
     try:
         step = load(request["step"])
         workspace = Workspace.model_validate(request["workspace"])
         result = step.run(step.parse(request["spec"]), workspace)
     except MlopsError as error:
-        return {"error": {"type": type(error).__name__, "args": json.loads(json.dumps(error.args, default=repr))}}
+        kind = next((base for base in type(error).__mro__ if BY_NAME.get(base.__name__) is base), None)
+        if kind is None:
+            return _defect(error)
+        return {"error": {"type": kind.__name__, "args": json.loads(json.dumps(error.args, default=repr))}}
+    except Exception as error:
+        return _defect(error)
     return {"result": result.model_dump(mode="json")}
+
+
+def _defect(error: Exception) -> dict[str, Any]:
+    log.exception("The step failed")
+    return {"defect": {"type": type(error).__name__, "message": str(error)}}
 
 
 def main(arguments: list[str]) -> int:
     """The command line."""
+    if len(arguments) != 2:
+        sys.stderr.write("usage: python -m airflow_provider_mlops.lifecycle REQUEST RESULT\n")
+        return 2
     request_uri, result_uri = arguments
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     outcome = carry_out(json.loads(storage.read_text(request_uri)))
     storage.write_text(result_uri, json.dumps(outcome))
-    return 1 if "error" in outcome else 0
+    return 0 if "result" in outcome else 1 if "error" in outcome else 2
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -51,7 +52,7 @@ class Step(Generic[SpecT, ResultT]):
         try:
             return self.spec.model_validate(fields)
         except ValidationError as error:
-            raise _first(error) from error
+            raise _first(error, self.spec.model_fields) from error
 
 
 STEPS = (
@@ -77,15 +78,14 @@ def load(name: str) -> Step[Any, Any]:
     return cast("Step[Any, Any]", module.STEP)
 
 
-def _first(error: ValidationError) -> InvalidSpecError:
+def _first(error: ValidationError, known: Iterable[str]) -> InvalidSpecError:
     details = error.errors(include_url=False)[0]
-    cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, InvalidSpecError):
-        return cause
     field = ".".join(str(part) for part in details["loc"]) or "spec"
-    way_out = details["msg"]
-    if details["type"] == "extra_forbidden":
-        way_out = "there is no such field; look at the fields of the step's Spec"
-    elif details["type"] == "missing":
+    if details["type"] == "missing":
         return InvalidSpecError(field, None, "this field is required")
+    if details["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(details["loc"][-1]), list(known), n=1)
+        hint = f"did you mean {close[0]}?" if close and len(details["loc"]) == 1 else "look at the fields of the Spec"
+        return InvalidSpecError(field, details["input"], f"there is no such field; {hint}")
+    way_out = details["msg"].removeprefix("Value error, ")
     return InvalidSpecError(field, details["input"], way_out[:1].lower() + way_out[1:])

@@ -13,5 +13,6 @@ class InTaskRuntime(Runtime):
     """Runs the step in the process of the Airflow task."""
 
     def run(self, step: Step[Any, Any], spec: Spec, workspace: Workspace) -> Result:
+        """Carry out the step here."""
         result: Result = step.run(spec, workspace)
         return result

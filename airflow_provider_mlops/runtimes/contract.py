@@ -1,0 +1,76 @@
+"""What a runtime and a step in another process say to each other: request in, log lines and outcome out.
+
+The other side is `airflow_provider_mlops.lifecycle.__main__`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from airflow_provider_mlops import __version__
+from airflow_provider_mlops.errors import BY_NAME
+from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+def request_for(step: Step[Any, Any], spec: Spec, workspace: Workspace) -> dict[str, Any]:
+    """The request as JSON. Secrets are not in it: they travel as `workspace.environment()`."""
+    return {
+        "version": __version__,
+        "step": step.name,
+        "spec": spec.model_dump(mode="json"),
+        "workspace": workspace.model_dump(mode="json"),
+    }
+
+
+def parse_outcome(step: Step[Any, Any], outcome: dict[str, Any]) -> Result:
+    """The result in the outcome. Raises the MlopsError that the step raised, or RuntimeError for a defect."""
+    if "error" in outcome:
+        raise BY_NAME[outcome["error"]["type"]](*outcome["error"]["args"])
+    if "defect" in outcome:
+        raise RuntimeError(
+            f"the step {step.name} failed with {outcome['defect']['type']}: {outcome['defect']['message']}; "
+            "its traceback is in the log above"
+        )
+    parsed: Result = step.result.model_validate(outcome["result"])
+    return parsed
+
+
+class LogLines:
+    """Logs again what a step prints, line by line, at the level that it had there.
+
+    :ivar last: the last line with something in it.
+    """
+
+    def __init__(self) -> None:
+        self.last = ""
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take in output, which may end anywhere."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._log(line)
+
+    def end(self) -> None:
+        """Log what came after the last line break."""
+        if self._rest:
+            self._log(self._rest)
+            self._rest = b""
+
+    def _log(self, raw: bytes) -> None:
+        line = raw.decode(errors="replace").rstrip()
+        if not line:
+            return
+        try:
+            record = json.loads(line)
+            level = logging.getLevelNamesMapping()[record["level"]]
+            logger, message = logging.getLogger(record["logger"]), str(record["message"])
+        except (ValueError, KeyError, TypeError):
+            level, logger, message = logging.INFO, log, line
+        self.last = message.rstrip().rpartition("\n")[2]
+        logger.log(level, "%s", message)
