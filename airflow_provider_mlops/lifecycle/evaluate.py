@@ -184,6 +184,10 @@ def _evaluate(
     if problem == "classification":
         classes = evaluate_rows.class_names(model, test, champion, spec.positive_class)
         truth = evaluate_rows.encode(test.truth, classes)
+        unknown = set(truth.tolist()) - set(evaluate_rows.encode(model.known(test.answers["model"]), classes).tolist())
+        if unknown:
+            names = ", ".join(repr(classes[code]) for code in sorted(unknown)[:10])
+            log.warning("The test rows have classes that %s does not know and never predicts: %s", version, names)
     predictions = {"model": evaluate_rows.as_predictions(test.answers["model"], model, problem, classes)}
     if champion is not None:
         predictions["champion"] = evaluate_rows.as_predictions(test.answers["champion"], champion, problem, classes)

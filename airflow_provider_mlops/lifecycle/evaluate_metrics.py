@@ -187,7 +187,8 @@ class ClassificationScorer:
         import numpy as np
 
         self._truth = truth.astype(np.int64)
-        self._cells = self._truth * classes + predictions.value.astype(np.int64)
+        self._predicted = predictions.value.astype(np.int64)
+        self._right = (self._truth == self._predicted).astype(np.float64)
         self._classes = classes
         self._probability = predictions.probability
         if self._probability is not None:
@@ -221,7 +222,7 @@ class ClassificationScorer:
 
         total = counts.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = self._from_confusion(_binned(self._cells, counts, self._classes**2), total)
+            values = self._of_classes(counts, total)
             if self._probability is not None:
                 areas = [ranking(counts) for ranking in self._rankings]
                 values["roc_auc"] = _mean_of_finite(np.stack([area for area, _ in areas]))
@@ -232,12 +233,12 @@ class ClassificationScorer:
                 values["calibration_error"] = np.abs(distance).sum(axis=1) / total
         return values
 
-    def _from_confusion(self, cells: Floats, total: Floats) -> dict[str, Floats]:
+    def _of_classes(self, counts: Floats, total: Floats) -> dict[str, Floats]:
         import numpy as np
 
-        confusion = cells.reshape(-1, self._classes, self._classes)
-        hits = np.diagonal(confusion, axis1=1, axis2=2)
-        true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+        # Of the confusion matrix, whose size is the square of the classes, only the diagonal and the sums are needed.
+        hits = _binned(self._truth, counts * self._right, self._classes)
+        true, predicted = (_binned(codes, counts, self._classes) for codes in (self._truth, self._predicted))
         recall = np.where(true > 0, hits / true, 0.0)
         precision = np.where(predicted > 0, hits / predicted, 0.0)
         f1 = np.where(true + predicted > 0, 2 * hits / (true + predicted), 0.0)

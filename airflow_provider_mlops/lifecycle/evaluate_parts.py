@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from airflow_provider_mlops.lifecycle.evaluate_fairness import fairness
 from airflow_provider_mlops.lifecycle.evaluate_intervals import resample
 from airflow_provider_mlops.lifecycle.evaluate_metrics import CALIBRATION_BINS
 from airflow_provider_mlops.lifecycle.evaluate_predictions import RowPredictions
 from airflow_provider_mlops.lifecycle.evaluate_slices import by_group
 from airflow_provider_mlops.lifecycle.evaluation import CalibrationBin, FairnessScore, SliceScore
+
+log = logging.getLogger(__name__)
 
 
 def slice_scores(
@@ -16,7 +20,7 @@ def slice_scores(
     """The metrics, with intervals, of every slice of every column; the champion's on the same rows beside them."""
     import numpy as np
 
-    scores = []
+    scores: list[SliceScore] = []
     classes = len(rows.classes)
     for column in columns:
         labels = rows.groups[column]
@@ -25,6 +29,7 @@ def slice_scores(
             for name in ("model", "champion")
             if name in rows.models
         }
+        log.info("Scoring %d slices by %s", len(grouped["model"]), column)
         for value, metrics in grouped["model"].items():
             chosen = np.flatnonzero(labels.astype(str) == value)
             drawn = resample(

@@ -61,7 +61,7 @@ def confusion_figure(truth: NDArray[Any], predicted: NDArray[Any], classes: tupl
     counts = confusion_matrix(truth, predicted, labels=range(len(names)))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.6 + 0.45 * len(names)
-    figure = Figure(figsize=(size, size), layout="constrained")
+    figure = Figure(figsize=(size, size))
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
@@ -102,8 +102,8 @@ def residuals_figure(truth: NDArray[Any], predicted: NDArray[Any], seed: int = 0
     chosen = np.arange(len(truth))
     if len(chosen) > 2000:
         chosen = np.random.default_rng(seed).choice(len(truth), 2000, replace=False)
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    figure = Figure(figsize=(8, 3.6))
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1), gridspec_kw={"wspace": 0.3})
     left.scatter(predicted[chosen], residuals[chosen], s=8, alpha=0.5, linewidths=0)
     left.axhline(0, color="0.6", linewidth=1, linestyle=":")
     left.set_xlabel("predicted")
@@ -123,7 +123,7 @@ def fit_figure(truth: NDArray[Any], predicted: NDArray[Any], seed: int = 0) -> F
     chosen = np.arange(len(truth))
     if len(chosen) > 2000:
         chosen = np.random.default_rng(seed).choice(len(truth), 2000, replace=False)
-    figure = Figure(figsize=(4.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(4.4, 4.4))
     axes = figure.add_subplot()
     axes.scatter(truth[chosen], predicted[chosen], s=8, alpha=0.5, linewidths=0)
     ends = [float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max()))]
@@ -155,7 +155,7 @@ def _curves(
 def _square(x: str, y: str) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(4.4, 4.4))
     axes = figure.add_subplot()
     axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     return figure, axes

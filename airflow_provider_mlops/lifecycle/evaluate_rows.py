@@ -41,6 +41,12 @@ class Scorable:
         classes = getattr(self.estimator, "classes_", None)
         return None if classes is None else list(classes)
 
+    def known(self, answers: Answers) -> NDArray[Any]:
+        """The classes it knows; of a model that does not say, those that it predicts."""
+        import numpy as np
+
+        return answers.output if self.classes is None else np.asarray(self.classes, dtype=object)
+
 
 @dataclass
 class Answers:
@@ -157,9 +163,15 @@ def answer(model: Scorable, features: pd.DataFrame) -> Answers:
 def class_names(model: Scorable, rows: TestRows, champion: Scorable | None, positive: str | None) -> tuple[str, ...]:
     """The classes as text, by code: those of the model in its order, then what only the champion or the truth knows.
 
-    With two classes the second is the positive one. Raises InvalidSpecError if `positive` is none of two classes.
+    With two classes the second is the positive one. Raises InvalidSpecError if `positive` is none of two classes, or if
+    the model predicts numbers that are no classes.
     """
-    names = [as_text(value) for value in model.classes or sorted(set(rows.answers["model"].output.tolist()), key=str)]
+    output = rows.answers["model"].output
+    if model.classes is None and output.dtype.kind == "f" and (output != output.round()).any():
+        raise InvalidSpecError(
+            "problem", "classification", f"the model predicts numbers such as {output[0]:.6g}: write 'regression'"
+        )
+    names = [as_text(value) for value in model.classes or sorted(set(output.tolist()), key=str)]
     further = [as_text(value) for value in champion.classes or ()] if champion is not None else []
     further += sorted({as_text(value) for value in set(rows.truth.tolist())})
     names = list(dict.fromkeys([*names, *further]))

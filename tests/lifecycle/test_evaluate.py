@@ -266,6 +266,34 @@ def test_regression(house: House) -> None:
     assert html.count("<img ") == 2
 
 
+def test_labels_that_are_true_or_false_and_classes_that_the_model_never_saw(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = customers(300, 9)
+    frame = frame.assign(flag=frame.target == 1, town=frame.target.map({0: "Rome", 1: "Oslo"}))
+    data = write(house.as_task("flag"), "data", frame)
+    model = house.register("flag", "flag", "classification", LogisticRegression(), dataset=data, task_id="t-flag")
+    result, evaluation = house.evaluate("flag", model=model, dataset=data, target="flag")
+    assert evaluation.classes == ("False", "True")
+    assert result.metrics["accuracy"] > 0.8
+    assert set(evaluation.example.predictions) == {True, False}
+
+    model = house.register("town", "town", "classification", LogisticRegression(), dataset=data, task_id="t-town")
+    moved = write(house.as_task("town"), "moved", frame.assign(town=frame.town.where(frame.index > 29, "Bern")))
+    result, evaluation = house.evaluate("town", model=model, dataset=moved, target="town")
+    assert evaluation.classes == ("Oslo", "Rome", "Bern")
+    assert "classes that town version 1 does not know and never predicts: 'Bern'" in caplog.text
+    truth = moved.arrow()["town"].to_pylist()
+    output, _ = house.predicted(model, frame)
+    assert result.metrics["recall"] == pytest.approx(oracle.recall_score(truth, output, average="macro"))
+
+
+def test_a_regressor_is_no_classifier(house: House) -> None:
+    model = house.register("number", "spend", "regression", LinearRegression(), task_id="t-number")
+    with pytest.raises(InvalidSpecError, match=r"problem='classification': the model predicts numbers such as"):
+        house.evaluate("number", model=model, problem="classification")
+
+
 def test_the_champion_is_scored_on_the_same_rows(house: House) -> None:
     first = house.register("duel", "target", "classification", LogisticRegression(), task_id="t-first")
     second = house.register(

@@ -109,6 +109,17 @@ def test_what_the_rows_do_not_define_is_left_out() -> None:
     assert {"roc_auc", "log_loss"}.isdisjoint(score("classification", truth, Predictions(model.value), 2))
 
 
+def test_a_thousand_classes_fit_into_memory() -> None:
+    # A confusion matrix for each of the resamples would be 8 GB.
+    generator = np.random.default_rng(0)
+    truth = generator.integers(1000, size=3000)
+    guesses = Predictions(np.where(generator.random(3000) < 0.7, truth, generator.integers(1000, size=3000)))
+    drawn = resample("classification", truth, [guesses], 1000, resamples=1000, seed=0)[0]
+    low, high = drawn.intervals(0.95)["accuracy"]
+    assert low < 0.7 < high
+    assert drawn.estimates["matthews_correlation"] == pytest.approx(oracle.matthews_corrcoef(truth, guesses.value))
+
+
 def test_the_main_metric_is_one_that_is_there() -> None:
     assert main_metric("classification", {"roc_auc": 1, "accuracy": 1}).name == "roc_auc"
     assert main_metric("classification", {"accuracy": 1, "balanced_accuracy": 1}).name == "balanced_accuracy"
