@@ -131,7 +131,7 @@ def json_records(rows: pd.DataFrame) -> list[dict[str, Any]]:
             return value.isoformat()
         return value.item() if hasattr(value, "item") else value
 
-    return [{name: plain(value) for name, value in row.items()} for row in rows.to_dict(orient="records")]
+    return [{str(name): plain(value) for name, value in row.items()} for row in rows.to_dict(orient="records")]
 
 
 def _difference(model: ModelVersion, what: str, expected: NDArray[Any], answered: NDArray[Any]) -> str:

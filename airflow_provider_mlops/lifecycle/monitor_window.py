@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -193,7 +194,7 @@ def suitable_bins(rows: int) -> int:
     >>> [suitable_bins(rows) for rows in (20, 143, 1000, 10_000)]
     [4, 7, 16, 40]
     """
-    return max(4, round(float(rows) ** 0.4))
+    return max(4, round(math.pow(rows, 0.4)))
 
 
 def merged_bins(counts: Sequence[int], at_most: int) -> list[tuple[int, int]]:
