@@ -122,6 +122,16 @@ class UserCode(BaseModel):
                 return None
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def __eq__(self, other: object) -> bool:
+        # The function at hand is the same as what it is found by in another process.
+        return isinstance(other, UserCode) and self._described() == other._described()
+
+    def __hash__(self) -> int:
+        return hash(self._described())
+
+    def _described(self) -> tuple[str | None, str | None, str | None]:
+        return self.import_path, self.source, self.name
+
     def __str__(self) -> str:
         return self.import_path or self.name or "user code"
 

@@ -151,6 +151,8 @@ def test_an_importable_function_travels_by_its_path() -> None:
     ):
         code = of(function)
         assert code.import_path == path
+        assert elsewhere(code) == code
+        assert hash(elsewhere(code)) == hash(code)
         assert elsewhere(code).resolve() is function
 
 
