@@ -67,6 +67,9 @@ def serve(
     maximum_body_bytes: Annotated[int, typer.Option(min=1024, help="The largest body of a request.")] = 16
     * 1024
     * 1024,
+    predict_seconds: Annotated[
+        float, typer.Option(min=0.1, help="After how long a prediction is given up and answered with 503.")
+    ] = 60.0,
     poll_seconds: Annotated[
         float, typer.Option(min=0.05, help="How often MLflow is asked whether a champion has changed.")
     ] = 2.0,
@@ -90,6 +93,7 @@ def serve(
         allow_pickle=allow_pickle,
         threads=threads,
         maximum_body_bytes=maximum_body_bytes,
+        predict_seconds=predict_seconds,
         poll_seconds=poll_seconds,
         compact_seconds=compact_seconds,
     )

@@ -49,7 +49,8 @@ class Gateway:
         self._models = ServedModels(registry, settings.models, allow_pickle=settings.allow_pickle)
         self._predictors = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
         self._log_writer = ThreadPoolExecutor(1, thread_name_prefix="log")
-        self._compaction = asyncio.Lock()
+        # One thread: a compaction that was given up by who waited for it still ends before the next one begins.
+        self._compactor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(log_layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
 
@@ -78,9 +79,11 @@ class Gateway:
 
     async def compact(self) -> int:
         """Compact all that was logged up to now. Returns the number of segments; raises what the storage raises."""
-        async with self._compaction:
-            self._write_ahead.rotate()
-            return await asyncio.to_thread(compaction.compact, self._settings.storage_uri, self._write_ahead)
+        return await asyncio.get_running_loop().run_in_executor(self._compactor, self._rotate_and_compact)
+
+    def _rotate_and_compact(self) -> int:
+        self._write_ahead.rotate()
+        return compaction.compact(self._settings.storage_uri, self._write_ahead)
 
     async def infer(self, request: Request) -> Response:
         """Answer an infer request of the Open Inference Protocol."""
@@ -166,6 +169,7 @@ class Gateway:
                 await self.compact()
             except Exception as error:
                 log.warning("The prediction log stays uncompacted until a gateway starts again: %s", error)
+            self._compactor.shutdown()
             self._write_ahead.close()
 
     async def _follow_champions(self) -> None:

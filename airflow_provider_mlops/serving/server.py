@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import socket
+import threading
+import time
 from types import FrameType
 
 import uvicorn
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 _DRAIN_SECONDS = 30
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
+_PATIENCE_SECONDS = 5.0
 
 
 def run(settings: Settings, host: str, port: int) -> None:
@@ -57,6 +60,7 @@ def run(settings: Settings, host: str, port: int) -> None:
         signal.signal(number, _nothing)
     uvicorn.Server(config).run(sockets=[listener])
     log.info("The gateway has stopped")
+    _leave_threads_behind()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -70,6 +74,17 @@ def _listen(host: str, port: int) -> socket.socket:
         raise InvalidSpecError("port", port, f"{host} cannot be listened on: {error}; give another --port") from error
     listener.listen(_BACKLOG)
     return listener
+
+
+def _leave_threads_behind() -> None:
+    """End the process even if a model never comes back from predicting or loading: all that counts is on the disk."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while any(thread.name.startswith(("predict", "load")) for thread in threading.enumerate()):
+        if time.monotonic() > until:
+            log.warning("A model is still at work and is left behind")
+            logging.shutdown()
+            os._exit(0)
+        time.sleep(0.05)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,10 +14,11 @@ import httpx
 import pytest
 
 from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving import prediction_log
 from airflow_provider_mlops.serving.client import GatewayClient
 from tests.serving.gateway_process import GatewayProcess
-from tests.serving.served_registry import CANCER
+from tests.serving.served_registry import CANCER, copy_to, register_pickled
 
 
 class Load:
@@ -137,3 +140,52 @@ def test_a_large_request_does_not_stop_the_others_from_being_heard(storage: Path
         assert heard > 5
     finally:
         process.kill()
+
+
+def test_a_model_that_never_comes_back_neither_hangs_its_callers_nor_the_end(
+    served_models: Path, tmp_path: Path
+) -> None:
+    """The model is pickled and hangs on a certain input. It comes with a module of its own, as such models do."""
+    module = tmp_path / "modules"
+    module.mkdir()
+    (module / "endless.py").write_text(ENDLESS)
+    sys.path.insert(0, str(module))
+    try:
+        import endless  # type: ignore[import-not-found]
+
+        copy_to(served_models, tmp_path / "mlops")
+        registry = Registry(None, storage_uri=str(tmp_path / "mlops"))
+        registry.client.create_registered_model("endless")
+        version = register_pickled(registry, "endless", endless.Endless(), tmp_path)
+    finally:
+        sys.path.remove(str(module))
+    environment = {"PYTHONPATH": os.pathsep.join([str(module), os.environ.get("PYTHONPATH", "")])}
+    options = ("--model", "endless", "--allow-pickle", "--predict-seconds", "1", "--threads", "2")
+    process = GatewayProcess(tmp_path / "mlops", *options, environment=environment)
+    try:
+        with process.client() as client:
+            client.activate("endless", version.version)
+            assert client.infer("endless", CANCER.head(1)).output == [1]
+            with pytest.raises(BackendAwayError, match="no prediction within 1 seconds"):
+                client.infer("endless", CANCER.head(1) * 0 - 1)
+            # The other thread answers.
+            assert client.infer("endless", CANCER.head(1)).output == [1]
+        assert process.stop() == 0
+    finally:
+        process.kill()
+    assert prediction_log.read(str(tmp_path / "mlops"), "endless").count().execute() == 2
+
+
+ENDLESS = """
+import time
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+
+class Endless(BaseEstimator):
+    def predict(self, features):
+        while np.asarray(features).min() < 0:
+            time.sleep(0.1)
+        return np.ones(len(features), dtype=int)
+"""
