@@ -22,7 +22,7 @@ def weighted_mean(weights: np.ndarray) -> np.ndarray:
 def test_agrees_with_scipy(method: str, scipys: str) -> None:
     """Oracle: `scipy.stats.bootstrap`, with so many resamples that both have nearly converged."""
     expected = stats.bootstrap(
-        (SKEWED,), np.mean, n_resamples=20_000, method=scipys, rng=np.random.default_rng(1)
+        (SKEWED,), np.mean, n_resamples=20_000, method=scipys, random_state=np.random.default_rng(1)
     ).confidence_interval
     found = bootstrap_weighted(weighted_mean, 120, resamples=20_000, method=method, seed=2)  # type: ignore[arg-type]
     assert found.method == method
@@ -35,7 +35,7 @@ def test_bca_corrects_a_skewed_metric_as_scipy_does() -> None:
     """The variance of few values: percentile and BCa differ by far more than the noise of the resamples."""
     values = np.random.default_rng(4).exponential(size=40)
     expected = stats.bootstrap(
-        (values,), np.var, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+        (values,), np.var, n_resamples=20_000, method="BCa", random_state=np.random.default_rng(1)
     ).confidence_interval
     found = bootstrap(lambda rows: float(values[rows].var()), 40, resamples=6000, seed=3)
     plain = bootstrap(lambda rows: float(values[rows].var()), 40, resamples=6000, seed=3, method="percentile")

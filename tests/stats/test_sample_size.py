@@ -34,14 +34,15 @@ def test_drift_from_a_known_distribution_agrees_with_statsmodels(
 
 
 @settings(max_examples=20)
-@given(st.floats(0.05, 0.95), st.floats(0.02, 0.5), st.floats(0.3, 3.0), st.floats(0.01, 0.1), st.floats(0.5, 0.95))
+@given(st.floats(0.05, 0.6), st.floats(0.02, 0.3), st.floats(0.3, 3.0), st.floats(0.01, 0.1), st.floats(0.5, 0.95))
 def test_shares_agree_with_statsmodels(first: float, gap: float, ratio: float, rate: float, power: float) -> None:
-    """Oracle: `statsmodels.stats.power.NormalIndPower` with `proportion_effectsize`; it counts the far tail in."""
-    second = min(first + gap, 0.999)
+    """Oracle: `statsmodels.stats.power.NormalIndPower` with `proportion_effectsize`; it counts the far tail, too."""
+    second = first + gap
     rows, others = rows_to_detect_share_difference(first, second, ratio=ratio, false_alarm_rate=rate, power=power)
-    expected = NormalIndPower().solve_power(proportion_effectsize(first, second), alpha=rate, power=power, ratio=ratio)
-    assert rows == pytest.approx(expected, rel=1e-3, abs=1.01)
-    assert others == pytest.approx(expected * ratio, rel=1e-3, abs=1.01)
+    effect = proportion_effectsize(first, second)
+    assert NormalIndPower().power(effect, rows, rate, ratio=ratio) >= power - 1e-9
+    assert NormalIndPower().power(effect, 0.995 * rows - 1, rate, ratio=ratio) <= power + 1e-9
+    assert others == pytest.approx(rows * ratio, abs=ratio + 1)
 
 
 def test_a_textbook_noncentrality() -> None:
