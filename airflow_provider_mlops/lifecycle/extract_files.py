@@ -67,7 +67,7 @@ class FilesReader:
         try:
             reader = pyarrow.csv.open_csv(
                 file,
-                read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
+                read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES, encoding=self.source.encoding),
                 parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
                 convert_options=pyarrow.csv.ConvertOptions(column_types=self._csv_types, strings_can_be_null=True),
             )
@@ -86,6 +86,10 @@ class FilesReader:
         import pyarrow
 
         for field in schema:
+            if pyarrow.types.is_binary(field.type):
+                raise InvalidSpecError(
+                    "source.encoding", self.source.encoding, f"the text of {field.name!r} is in another encoding"
+                )
             before = self._seen.setdefault(field.name, field.type)
             together = wider_type(before, field.type)
             if (
@@ -103,7 +107,9 @@ class FilesReader:
         steps = {"null": pyarrow.int64(), "int64": pyarrow.float64()}
         tried = self._csv_types.get(name)
         if tried is not None and pyarrow.types.is_string(tried):
-            raise InvalidSpecError("source.paths", name, "the text of this column is not UTF-8: convert the file")
+            raise InvalidSpecError(
+                "source.encoding", self.source.encoding, f"the text of {name!r} is in another encoding"
+            )
         self._csv_types[name] = steps.get(failed_as, pyarrow.string())
         raise ReadAgain(f"the column {name!r} holds more than {failed_as}")
 
@@ -149,7 +155,7 @@ def _opened(uri: str, format_: Format) -> Iterator[Any]:
     try:
         with fsspec.open(uri, "rb", compression=compression) as file:
             yield file
-    except (pyarrow.ArrowInvalid, UnicodeDecodeError, EOFError) as error:
+    except (pyarrow.ArrowInvalid, UnicodeError, EOFError) as error:
         raise InvalidSpecError(
             "source.paths", uri, f"it cannot be read as {format_} ({error}): correct the file"
         ) from error

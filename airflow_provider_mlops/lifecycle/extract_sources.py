@@ -48,6 +48,7 @@ class FilesSource(_Source):
         description="What the files are. By default it follows from each file's name; compressed text "
         "(`.csv.gz`, `.jsonl.zst`) is recognised too.",
     )
+    encoding: str = Field(default="utf-8", description="How the text of CSV files is written, e.g. `latin-1`.")
 
 
 class IbisSource(_Source):
