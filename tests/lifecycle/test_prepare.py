@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import logging
 from collections import Counter
-from itertools import chain
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
