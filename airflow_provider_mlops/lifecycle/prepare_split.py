@@ -198,7 +198,7 @@ def cumulative_sizes(strata: list[int], shares: tuple[float, float, float]) -> _
     with the largest remainders, and among equal ones to the first.
 
     >>> cumulative_sizes([5, 5], (0.5, 0.25, 0.25))
-    _Sizes(first=[2, 3], second=[4, 4])
+    _Sizes(first=[2, 3], second=[3, 4])
     """
     _, validation, test = shares
     rows = sum(strata)
