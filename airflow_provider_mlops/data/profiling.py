@@ -19,13 +19,13 @@ from airflow_provider_mlops.data.profile import (
     BinCounts,
     ColumnProfile,
     Histogram,
-    Kind,
     Profile,
     SliceProfile,
     TopValue,
     bin_labels,
     list_names,
 )
+from airflow_provider_mlops.data.summaries import summaries
 from airflow_provider_mlops.data.target import Cells, TargetAnalysis
 from airflow_provider_mlops.errors import InvalidSpecError
 
@@ -36,9 +36,6 @@ log = logging.getLogger(__name__)
 
 EXACT_CELLS = 5_000_000
 """Rows times columns up to which nothing is estimated."""
-
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-"""The quantiles that a profile holds."""
 
 MANY_VALUES = 100_000
 """With more distinct values than this, the top values of a large table are looked for in a sample."""
@@ -84,7 +81,7 @@ def profile(
         len(table.columns),
         "" if exact else ", estimating where exact figures would not fit into memory",
     )
-    columns = _summaries(table, rows, bins, exact)
+    columns = summaries(table, rows, bins, exact)
     analysis = None
     if target is not None:
         analysis = TargetAnalysis(table, columns, target, sample_rows=None if exact else SAMPLE_ROWS)
@@ -179,90 +176,6 @@ def _counted(table: ibis.Table, name: str, **by: ibis.Value) -> ibis.Table:
     import ibis
 
     return table.group_by(name=ibis.literal(name), **by).aggregate(n=table.count())
-
-
-def _summaries(table: ibis.Table, rows: int, bins: int, exact: bool) -> list[ColumnProfile]:
-    """Everything that one aggregation says of a column."""
-    wanted = sorted({*QUANTILES, *(index / bins for index in range(1, bins))})
-    found: list[ColumnProfile] = []
-    for names in ex.in_parts(list(table.columns)):
-        aggregates = {}
-        for index, name in enumerate(names):
-            for figure, expression in _figures(table[name], wanted, exact).items():
-                aggregates[f"{figure}_{index}"] = expression
-        row = ex.run(table.aggregate(**aggregates))[0]
-        for index, name in enumerate(names):
-            figures = {key.rpartition("_")[0]: value for key, value in row.items() if key.endswith(f"_{index}")}
-            found.append(_column(name, table[name].type(), rows, figures, wanted, bins))
-    return found
-
-
-def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, ibis.Value]:
-    kind = ex.kind_of(column.type())
-    figures = {"nulls": ex.missing(column).cast("int64").sum()}
-    if kind == "other":
-        return figures
-    value = ex.number(column) if column.type().is_floating() else column
-    figures["distinct"] = value.nunique() if exact else value.approx_nunique()
-    if kind in ("numeric", "temporal"):
-        number = ex.number(column)
-        if column.type().is_floating():
-            figures["infinite"] = column.isinf().cast("int64").sum()
-        figures["quantiles"] = number.quantile(wanted) if exact else number.approx_quantile(wanted)
-        figures["low"], figures["high"] = number.min(), number.max()
-        figures["mean"], figures["deviation"] = ex.squarable(number).mean(), ex.squarable(number).std(how="sample")
-    if kind != "boolean":
-        figures["minimum"], figures["maximum"] = value.min(), value.max()
-    return figures
-
-
-def _column(name: str, dtype: Any, rows: int, figures: dict[str, Any], wanted: list[float], bins: int) -> ColumnProfile:
-    """A column's profile, its bins with edges and no counts yet."""
-    kind: Kind = ex.kind_of(dtype)
-    nulls, infinite = int(figures["nulls"] or 0), int(figures.get("infinite") or 0)
-    values = rows - nulls - infinite
-    plain: dict[str, Any] = {
-        "name": name,
-        "type": str(dtype),
-        "kind": kind,
-        "rows": rows,
-        "nulls": nulls,
-        "infinite": infinite,
-    }
-    if "distinct" in figures:
-        # An estimate may exceed what there is.
-        plain["distinct"] = min(int(figures["distinct"]), values)
-    if values == 0 or "low" not in figures or figures["low"] is None:
-        if values:
-            plain |= {key: _plain(figures.get(key)) for key in ("minimum", "maximum")}
-        return ColumnProfile(**plain)
-    low, high = float(figures["low"]), float(figures["high"])
-    quantiles = {p: min(max(float(q), low), high) for p, q in zip(wanted, figures["quantiles"], strict=True)}
-    inner = sorted({quantiles[index / bins] for index in range(1, bins)} - {high})
-    width = (high - low) / bins
-    even = [low + width * index for index in range(1, bins)] if 0 < width < float("inf") else []
-    # Neighbouring doubles leave no room for so many bins.
-    even = [edge for edge in sorted(set(even)) if low < edge < high]
-    fits = max(abs(low), abs(high)) < ex.LARGEST_SQUARED
-    return ColumnProfile(
-        **plain,
-        minimum=_plain(figures["minimum"]),
-        maximum=_plain(figures["maximum"]),
-        mean=figures["mean"] if fits else None,
-        deviation=figures["deviation"] if fits else None,
-        quantiles={str(p): quantiles[p] for p in QUANTILES},
-        histogram=Histogram(edges=(low, *even, high), counts=()),
-        bins=Histogram(edges=(low, *inner, high), counts=()),
-    )
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return (
-        value.isoformat() if hasattr(value, "isoformat") else float(value) if hasattr(value, "as_tuple") else str(value)
-    )
 
 
 def _with_bins(

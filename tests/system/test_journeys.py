@@ -36,7 +36,7 @@ def test_level_1_ends_with_a_champion_that_answers(stack: Stack, airflow: Airflo
     assert int(registered.get_model_version_by_alias("level_1", "champion").version) == model["version"]
     row = {f"column_{n}": 1.0 for n in range(3)}
     refused = httpx.post(f"{stack.gateway_url}/invocations", json={"dataframe_records": [row]})
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     test = Dataset.model_validate(airflow.xcom(LEVEL_1, level_1_run, "prepare", "test")).arrow()
     rows = test.drop_columns(["target"]).slice(0, 5).to_pylist()
     answer = httpx.post(
