@@ -110,14 +110,10 @@ class Dataset(BaseModel):
     def arrow(self, columns: list[str] | None = None) -> pyarrow.Table:
         """The rows in memory, in the order of the files."""
         import pyarrow
-        import pyarrow.parquet
 
-        tables = []
-        for uri in self.files():
-            fs, path = storage.locate(uri)
-            with fs.open(path, "rb") as file:
-                tables.append(pyarrow.parquet.read_table(file, columns=columns))
-        return pyarrow.concat_tables(tables)
+        from airflow_provider_mlops.data import parquet_read
+
+        return pyarrow.concat_tables([parquet_read.read(uri, columns) for uri in self.files()])
 
 
 def _is_parquet_file(uri: str) -> bool:
@@ -307,8 +303,8 @@ class DatasetWriter:
     def _rewrite_narrow_files(self) -> None:
         """Write the files again whose schema was widened after they were closed."""
         import pyarrow
-        import pyarrow.parquet
 
+        from airflow_provider_mlops.data import parquet_read
         from airflow_provider_mlops.data.schema import conform
 
         assert self.schema is not None
@@ -318,13 +314,12 @@ class DatasetWriter:
                 self._parts.append(part)
                 self.rows += part.rows
                 continue
-            fs, path = storage.locate(storage.join(self.uri, part.name))
+            uri = storage.join(self.uri, part.name)
             self._open_file()
-            with fs.open(path, "rb") as file:
-                for batch in pyarrow.parquet.ParquetFile(file).iter_batches(self._ROWS_PER_BATCH):
-                    self._append(conform(pyarrow.Table.from_batches([batch]), self.schema))
+            for batch in parquet_read.batches(uri, self._ROWS_PER_BATCH):
+                self._append(conform(pyarrow.Table.from_batches([batch]), self.schema))
             self._close_file()
-            storage.delete(storage.join(self.uri, part.name))
+            storage.delete(uri)
 
     def _sweep(self, kept: set[str], replaced: set[str]) -> None:
         """Remove the files of the dataset that this one replaces, and those that a killed writer left long ago.

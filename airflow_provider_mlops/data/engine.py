@@ -36,8 +36,7 @@ def connect(url: str | None = None) -> ibis.BaseBackend:
     backend = ibis.duckdb.connect(
         threads=threads, memory_limit=MEMORY_LIMIT, preserve_insertion_order=False, temp_directory=spill
     )
-    # DuckDB's threads must have ended before the interpreter does: one that lets go of a Python object later than that
-    # aborts the process.
+    # Closed at the latest before the interpreter ends, so that nothing is left in the temporary directory.
     weakref.finalize(backend, backend.con.close)
     return backend
 

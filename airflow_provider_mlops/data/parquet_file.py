@@ -29,25 +29,24 @@ def describe(uri: str) -> Manifest:
 def _describe(uri: str, state: str) -> Manifest:
     # `state` changes with the file, so that a file that was written again is read again.
     import pyarrow
-    import pyarrow.parquet
 
+    from airflow_provider_mlops.data import parquet_read
     from airflow_provider_mlops.data.dataset import Column, Manifest
     from airflow_provider_mlops.data.fingerprint import Fingerprint
 
-    fs, path = storage.locate(uri)
-    with fs.open(path, "rb") as opened:
-        try:
-            file = pyarrow.parquet.ParquetFile(opened)
-        except pyarrow.ArrowInvalid as error:
-            raise InvalidSpecError("dataset", uri, f"it cannot be read as Parquet ({error}): write it again") from error
-        schema = file.schema_arrow.remove_metadata()
+    try:
+        with parquet_read.opened(uri) as file:
+            schema = file.schema_arrow.remove_metadata()
         fingerprint = Fingerprint()
         rows = 0
         fingerprint.update(schema.empty_table())
-        for batch in file.iter_batches(_ROWS_PER_BATCH):
+        for batch in parquet_read.batches(uri, _ROWS_PER_BATCH):
             table = pyarrow.Table.from_batches([batch]).replace_schema_metadata(None)
             fingerprint.update(table)
             rows += table.num_rows
+    except pyarrow.ArrowInvalid as error:
+        raise InvalidSpecError("dataset", uri, f"it cannot be read as Parquet ({error}): write it again") from error
+    fs, path = storage.locate(uri)
     name = uri.rsplit("/", 1)[-1]
     return Manifest(
         name=name.removesuffix(".parquet"),

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.evaluate_metrics import Predictions, Problem
@@ -126,14 +125,12 @@ def read_rows(
 
 def batches(dataset: Dataset, columns: list[str]) -> Iterator[pyarrow.RecordBatch]:
     """The dataset's rows in the order of its files, some columns, a bounded number at a time."""
-    from pyarrow.parquet import ParquetFile
+    from airflow_provider_mlops.data import parquet_read
 
     for uri in dataset.files():
-        fs, path = storage.locate(uri)
-        with fs.open(path, "rb") as file:
-            for batch in ParquetFile(file).iter_batches(_BATCH_ROWS, columns=columns):
-                if batch.num_rows:
-                    yield batch
+        for batch in parquet_read.batches(uri, _BATCH_ROWS, columns):
+            if batch.num_rows:
+                yield batch
 
 
 def answer(model: Scorable, features: pd.DataFrame) -> Answers:

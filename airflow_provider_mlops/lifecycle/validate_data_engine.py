@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data import parquet_read
 
 if TYPE_CHECKING:
     import pandas
@@ -178,34 +178,26 @@ class _Rows:
         return _to_pandas(pyarrow.Table.from_batches(batches, schema))
 
     def _read_schema(self) -> pyarrow.Schema:
-        import pyarrow.parquet
-
-        fs, path = storage.locate(self._files[0])
-        with fs.open(path, "rb") as file:
-            return pyarrow.parquet.read_schema(file).remove_metadata()
+        with parquet_read.opened(self._files[0]) as file:
+            schema: pyarrow.Schema = file.schema_arrow.remove_metadata()
+            return schema
 
     def _batches(self, columns: list[str]) -> Iterator[pyarrow.RecordBatch]:
         import pyarrow
-        import pyarrow.parquet
 
         masks = self._masks() if self._share < 1 else None
         for uri in self._files:
-            fs, path = storage.locate(uri)
-            with fs.open(path, "rb") as file:
-                for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=columns):
-                    ordered = batch.select(columns)
-                    yield ordered if masks is None else ordered.filter(pyarrow.array(next(masks)))
+            for batch in parquet_read.batches(uri, _BATCH_ROWS, columns):
+                yield batch if masks is None else batch.filter(pyarrow.array(next(masks)))
 
     def _masks(self) -> Iterator[Any]:
         """Which rows of each batch are in the sample: the same for every column, and at every call."""
         import numpy
-        import pyarrow.parquet
 
         random = numpy.random.default_rng(0)
         for uri in self._files:
-            fs, path = storage.locate(uri)
-            with fs.open(path, "rb") as file:
-                rows = pyarrow.parquet.ParquetFile(file).metadata.num_rows
+            with parquet_read.opened(uri) as file:
+                rows = file.metadata.num_rows
             for start in range(0, rows, _BATCH_ROWS):
                 yield random.random(min(_BATCH_ROWS, rows - start)) < self._share
 
