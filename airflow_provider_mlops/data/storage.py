@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -70,17 +71,7 @@ def write_bytes(uri: str, content: bytes) -> None:
     if not is_local(uri):
         fs.pipe_file(path, content)
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    _name_when_written(path, content, os.replace)
 
 
 def write_text(uri: str, content: str) -> None:
@@ -98,6 +89,11 @@ def create(uri: str, content: bytes) -> None:
     if not is_local(uri):
         fs.pipe_file(path, content, mode="create")
         return
+    _name_when_written(path, content, os.link)
+
+
+def _name_when_written(path: str, content: bytes, name: Callable[[str, str], None]) -> None:
+    """Write a local file under a temporary name, and let `name` give it its own once it is on the disk."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
@@ -105,7 +101,7 @@ def create(uri: str, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)
+        name(temporary, path)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
