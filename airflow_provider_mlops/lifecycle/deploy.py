@@ -179,7 +179,7 @@ def _go_live(
     from airflow_provider_mlops.lifecycle.deploy_check import verify
 
     try:
-        gateway.activate(model.name, model.version)
+        gateway.activate(model.name, model.version, champion=True)
         verify(gateway, model, expected.first_row(), version=None)
     except BackendAwayError:
         log.warning("%s is champion, but the gateway is away: a retry completes the deployment", model)
@@ -205,7 +205,7 @@ def _bring_back(workspace: Workspace, registry: Registry, gateway: GatewayClient
         registry, entry.model_name, to_version=before, by=workspace.task, reason=f"deployment failed: {why}"[:1000]
     )
     try:
-        gateway.activate(entry.model_name, before)
+        gateway.activate(entry.model_name, before, champion=True)
     except MlopsError as error:
         log.warning("The gateway could not be told to go back (%s); it follows the alias by itself", error)
     return f"The alias is back on version {before}"

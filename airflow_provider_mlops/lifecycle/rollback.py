@@ -60,7 +60,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
         return RollbackResult(deployment=Deployment.of(entry, None))
     try:
         with connect_gateway(workspace, spec.timeout) as gateway:
-            gateway.activate(entry.model_name, entry.to_version)
+            gateway.activate(entry.model_name, entry.to_version, champion=True)
     except BackendAwayError as error:
         log.warning("%s. The gateway does not know yet (%s): it follows the alias as soon as it is back", moved, error)
     except InvalidSpecError as error:

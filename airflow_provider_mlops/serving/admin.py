@@ -50,11 +50,21 @@ class Admin:
 
     async def load(self, request: Request) -> Response:
         """Load `{"version": N}` beside the version that answers; it answers where a request names it."""
-        return await self._change(request, self._models.load)
+        return await self._change(request, lambda name, version, content: self._models.load(name, version))
 
     async def activate(self, request: Request) -> Response:
-        """Let `{"version": N}` answer from now on. At once if it is loaded; otherwise it is loaded first."""
-        return await self._change(request, self._models.activate)
+        """Let `{"version": N}` answer from now on. At once if it is loaded; otherwise it is loaded first.
+
+        With `"champion": true` the caller says that the champion alias is at this version already.
+        """
+
+        async def change(name: str, version: int, content: dict[str, Any]) -> ServedModel:
+            champion = content.get("champion", False)
+            if type(champion) is not bool:
+                raise Refusal(400, f"send true or false, not {shown(champion)}", "champion")
+            return await self._models.activate(name, version, champion=champion)
+
+        return await self._change(request, change)
 
     async def compact(self, request: Request) -> Response:
         """Compact the prediction log now, so that readers elsewhere see all of it."""
@@ -65,7 +75,9 @@ class Admin:
             raise Refusal(503, f"the prediction log cannot be compacted now: {error}", Retry_After="5") from error
         return json_response({"segments": segments})
 
-    async def _change(self, request: Request, change: Callable[[str, int], Awaitable[ServedModel]]) -> Response:
+    async def _change(
+        self, request: Request, change: Callable[[str, int, dict[str, Any]], Awaitable[ServedModel]]
+    ) -> Response:
         self._check(request)
         content: Any = body.parse(await body.read(request, _MAXIMUM_BYTES))
         version = content.get("version") if type(content) is dict else None
@@ -73,7 +85,7 @@ class Admin:
             raise Refusal(400, f'send {{"version": N}}, not {shown(content)}', "version")
         name = request.path_params["name"]
         try:
-            model = await change(name, version)
+            model = await change(name, version, content)
         except Refusal as refusal:
             raise Refusal(
                 refusal.status, refusal.message + self._going_on(name), refusal.field, **refusal.headers

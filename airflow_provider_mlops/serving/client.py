@@ -115,9 +115,14 @@ class GatewayClient:
         """
         return self._post(f"/admin/models/{quote(name, safe='')}/load", {"version": version}, timeout=timeout)
 
-    def activate(self, name: str, version: int, timeout: float = 300.0) -> dict[str, Any]:
-        """Let a version answer from now on, at once if it is loaded. Returns the model's state."""
-        return self._post(f"/admin/models/{quote(name, safe='')}/activate", {"version": version}, timeout=timeout)
+    def activate(self, name: str, version: int, *, champion: bool = False, timeout: float = 300.0) -> dict[str, Any]:
+        """Let a version answer from now on, at once if it is loaded. Returns the model's state.
+
+        :param champion: say so if the champion alias is at this version already, so that the gateway follows it from
+            here; otherwise the version stays until the gateway sees the alias move.
+        """
+        content = {"version": version, "champion": champion}
+        return self._post(f"/admin/models/{quote(name, safe='')}/activate", content, timeout=timeout)
 
     def feedback(self, prediction_id: str, label: str | float | bool) -> None:
         """Give the label of one prediction. The last one counts, and sending it twice changes nothing."""

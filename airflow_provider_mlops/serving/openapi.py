@@ -37,7 +37,9 @@ def document(version: str) -> dict[str, Any]:
             "/admin/models": _guarded(_get("The state of all models", "AllModels", 401)),
             "/admin/models/{name}": _guarded(_at(_get("The state of a model", "ModelStatus", 401, 404), "name")),
             "/admin/models/{name}/load": _guarded(_at(_post("Load a version beside the others", *change), "name")),
-            "/admin/models/{name}/activate": _guarded(_at(_post("Let a version answer", *change), "name")),
+            "/admin/models/{name}/activate": _guarded(
+                _at(_post("Let a version answer", "Activation", *change[1:]), "name")
+            ),
             "/admin/compact": _guarded(
                 {"post": {"summary": "Compact the prediction log", "responses": _responses("Compacted", 401, 503)}}
             ),
@@ -174,6 +176,9 @@ def _schemas() -> dict[str, Any]:
             outputs=_list(tensor_metadata),
         ),
         "VersionNumber": _object(("version",), version={"type": "integer", "minimum": 1}),
+        "Activation": _object(
+            ("version",), version={"type": "integer", "minimum": 1}, champion={"type": "boolean", "default": False}
+        ),
         "ModelStatus": _object(
             ("name", "active", "previous", "versions", "failures"),
             name=_TEXT,

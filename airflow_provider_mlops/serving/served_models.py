@@ -87,11 +87,17 @@ class ServedModels:
             model.add(loaded)
         return model
 
-    async def activate(self, name: str, version: int) -> ServedModel:
-        """Let a version answer from now on; it is loaded first if it is not there. Raises Refusal as `load` does."""
+    async def activate(self, name: str, version: int, *, champion: bool = False) -> ServedModel:
+        """Let a version answer from now on; it is loaded first if it is not there. Raises Refusal as `load` does.
+
+        :param champion: whether the caller has seen the champion alias at this version. Without knowing it, the poll
+            would not notice an alias that moved here and back between two of its looks.
+        """
         model = await self.load(name, version)
         before = model.active
         model.activate(version)
+        if champion:
+            self._aliased[name] = version
         log.info("Model %s: version %d answers now (before: %s)", name, version, before)
         return model
 
@@ -114,6 +120,10 @@ class ServedModels:
             log.info("MLflow answers again")
             self.registry_error = None
         for name, (champion, previous) in aliases.items():
+            model = self._models.get(name)
+            if model is not None and model.activations != activations.get(name, 0):
+                # The answer is older than the activation: the next look tells where the alias is now.
+                continue
             if self._aliased.get(name) != champion:
                 self._aliased[name] = champion
                 self._unsettled.add(name)

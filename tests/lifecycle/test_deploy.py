@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -221,10 +222,10 @@ def test_a_gateway_that_refuses_to_activate_brings_the_alias_back(
     versions.deploy(1)
     original = GatewayClient.activate
 
-    def activate(self: GatewayClient, name: str, version: int, timeout: float = 300.0) -> dict[str, object]:
+    def activate(self: GatewayClient, name: str, version: int, **options: Any) -> dict[str, object]:
         if version == 2:
             raise RejectedError("version 2 cannot be activated")
-        return original(self, name, version, timeout)
+        return original(self, name, version, **options)
 
     monkeypatch.setattr(GatewayClient, "activate", activate)
     with pytest.raises(

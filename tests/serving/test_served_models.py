@@ -1,0 +1,64 @@
+"""Following the champion alias when it moves faster than the gateway looks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving.served_models import ServedModels
+
+
+def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage: Path) -> None:
+    registry = Registry(None, storage_uri=str(storage))
+    served = ServedModels(registry, ["cancer"])
+
+    async def deploy_and_take_back() -> tuple[int | None, int | None]:
+        await served.poll()
+        registry.client.set_registered_model_alias("cancer", "champion", "2")
+        await served.activate("cancer", 2, champion=True)
+        registry.client.set_registered_model_alias("cancer", "champion", "1")
+        before = served.get("cancer").active
+        await served.poll()
+        return before, served.get("cancer").active
+
+    try:
+        assert asyncio.run(deploy_and_take_back()) == (2, 1)
+    finally:
+        served.close()
+
+
+def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(None, storage_uri=str(storage))
+    served = ServedModels(registry, ["cancer"])
+    looked, go_on = threading.Event(), threading.Event()
+    look = served._aliases
+
+    def slowly() -> dict[str, tuple[int, int | None]]:
+        seen = look()
+        looked.set()
+        assert go_on.wait(30)
+        return seen
+
+    async def activate_while_looking() -> list[int | None]:
+        await served.poll()
+        await served.load("cancer", 2)
+        monkeypatch.setattr(served, "_aliases", slowly)
+        looking = asyncio.create_task(served.poll())
+        await asyncio.to_thread(looked.wait, 30)
+        registry.client.set_registered_model_alias("cancer", "champion", "2")
+        await served.activate("cancer", 2, champion=True)
+        go_on.set()
+        await looking
+        active = [served.get("cancer").active]
+        registry.client.set_registered_model_alias("cancer", "champion", "1")
+        await served.poll()
+        return [*active, served.get("cancer").active]
+
+    try:
+        assert asyncio.run(activate_while_looking()) == [2, 1]
+    finally:
+        served.close()
