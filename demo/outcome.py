@@ -31,7 +31,7 @@ def show_outcome(stack: Stack, api: AirflowApi, dag_id: str, run_id: str, consol
         f"[bold]Drift[/bold]     {api.xcom(dag_id, run_id, 'monitor', 'verdict')}, "
         f"{len(drifted)} drifted features, {api.xcom(dag_id, run_id, 'monitor', 'rows')} predictions looked at"
     )
-    console.print(f"\nAirflow   {stack.airflow_url}/dags/{dag_id}/runs/{run_id}")
+    console.print(f"\nAirflow   {stack.airflow_url}/dags/{dag_id}/runs/{run_id}", soft_wrap=True)
     console.print(f"MLflow    {stack.mlflow_url}/#/models/{model['name']}/versions/{model['version']}")
     console.print(f"Gateway   {stack.gateway_url}/v2/models/{model['name']}")
 
