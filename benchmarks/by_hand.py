@@ -175,6 +175,7 @@ def train(train_path: str, validation_path: str, profile_path: str, tracking_uri
             pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"pandas=={pd.__version__}"],
             registered_model_name=model_name,
             serialization_format="skops",
+            skops_trusted_types=["numpy.dtype", "sklearn.compose._column_transformer.make_column_selector"],
         )
     client = mlflow.MlflowClient()
     version = str(info.registered_model_version)

@@ -87,16 +87,18 @@ def measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str
 def script(name: str, number: int, environment: dict[str, str]) -> float:
     """Seconds for a whole Python process that does the work."""
     started = time.monotonic()
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "benchmarks.pipeline_scripts", name, str(number)],
-        check=True,
+        check=False,
         cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
         env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         | environment
         | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
     )
+    if done.returncode:
+        raise SystemExit(f"the script {name} failed:\n{done.stderr[-4000:]}")
     return time.monotonic() - started
 
 

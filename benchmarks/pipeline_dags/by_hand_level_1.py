@@ -16,10 +16,11 @@ MODEL = "by_hand_dag"
 @dag(schedule=None, default_args={"retries": 2})
 def by_hand_level_1():
     @task
-    def extract(run_id: str = "") -> str:
+    def extract(run_id: str | None = None) -> str:
         from benchmarks import by_hand
 
-        return by_hand.extract(f"{STORAGE}/by_hand/{run_id.replace(':', '_')}")
+        folder = str(run_id).replace(":", "_")
+        return by_hand.extract(f"{STORAGE}/by_hand/{folder}")
 
     @task
     def analyze(path: str) -> str:
