@@ -23,9 +23,6 @@ log = logging.getLogger(__name__)
 LABELLED_AT_MOST = 50_000
 """How many labelled rows are brought into memory for the performance; the newest ones if there are more."""
 
-PINNED = "pinned"
-"""The arm of requests that named a version, past any routing."""
-
 _FEATURE = "feature_"
 _PROBABILITY = "probability_"
 _KEPT = ("prediction_id", "time", "output", "label")
@@ -226,4 +223,7 @@ def merged_bins(counts: Sequence[int], at_most: int) -> list[tuple[int, int]]:
 
 
 def _arms(table: ibis.Table, include_pinned: bool) -> ibis.Table:
-    return table if include_pinned else table.filter(table.arm != PINNED)
+    from airflow_provider_mlops.serving.routes import PINNED, VERIFICATION
+
+    unwanted = [VERIFICATION] if include_pinned else [VERIFICATION, PINNED]
+    return table.filter(table.arm.notin(unwanted))

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_mlops.serving import body, token
+from airflow_provider_mlops.serving import authorization, body
 from airflow_provider_mlops.serving.refusal import Refusal, json_response, shown
 from airflow_provider_mlops.serving.served_model import ServedModel
 from airflow_provider_mlops.serving.served_models import ServedModels
@@ -40,12 +40,12 @@ class Admin:
 
     async def models(self, request: Request) -> Response:
         """The state of all models, and whether MLflow answers."""
-        self._check(request)
+        authorization.require(request, self._token)
         return json_response({"models": self._models.status(), "registry_error": self._models.registry_error})
 
     async def model(self, request: Request) -> Response:
         """The state of one model."""
-        self._check(request)
+        authorization.require(request, self._token)
         return json_response(self._models.get(request.path_params["name"]).status())
 
     async def load(self, request: Request) -> Response:
@@ -68,7 +68,7 @@ class Admin:
 
     async def compact(self, request: Request) -> Response:
         """Compact the prediction log now, so that readers elsewhere see all of it."""
-        self._check(request)
+        authorization.require(request, self._token)
         try:
             segments = await self._compact()
         except Exception as error:
@@ -78,7 +78,7 @@ class Admin:
     async def _change(
         self, request: Request, change: Callable[[str, int, dict[str, Any]], Awaitable[ServedModel]]
     ) -> Response:
-        self._check(request)
+        authorization.require(request, self._token)
         content: Any = body.parse(await body.read(request, _MAXIMUM_BYTES))
         version = content.get("version") if type(content) is dict else None
         if type(version) is not int or not 1 <= version < 2**31:
@@ -98,11 +98,3 @@ class Admin:
         except Refusal:
             return ""
         return "" if active is None else f" (version {active} goes on answering)"
-
-    def _check(self, request: Request) -> None:
-        header = request.headers.get("authorization")
-        if not token.matches(header, self._token):
-            what = "it needs a token" if header is None else "the token is wrong"
-            raise Refusal(
-                401, f"{what}: send the header Authorization: Bearer TOKEN", "Authorization", WWW_Authenticate="Bearer"
-            )

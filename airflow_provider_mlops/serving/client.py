@@ -19,6 +19,9 @@ from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, Re
 if TYPE_CHECKING:
     import pandas as pd
 
+VERIFICATION_HEADER = "X-Verification"
+"""Marks a request as a check of the gateway; see `serving/verification.py`."""
+
 TOKEN_FIELD = "gateway_conn_id"
 """The field that an error about the token names: the connection whose password the token is."""
 
@@ -41,7 +44,7 @@ class Predictions:
 class GatewayClient:
     """A client of one gateway. Use it in a `with` block, or call `close`.
 
-    :param token: for the admin calls `load`, `activate`, `models`, `model` and `compact`.
+    :param token: for the admin calls `load`, `activate`, `models`, `model` and `compact`, and for verifications.
     :param timeout: seconds for a whole answer. Loading a version may take longer, see `load`.
 
     Every call raises BackendAwayError if nobody answers or the gateway says "not now"; InvalidSpecError if the token is
@@ -70,15 +73,20 @@ class GatewayClient:
         name: str,
         rows: pd.DataFrame | Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
         version: int | None = None,
+        *,
+        verification: bool = False,
     ) -> Predictions:
-        """Predict rows: a DataFrame, a list of records, or a mapping of columns. `version` is asked past the routing.
+        """Predict rows: a DataFrame, a list of records, or a mapping of columns. All rows go in one request.
 
-        All rows go in one request.
+        :param version: is asked past the routing; by default the routing chooses.
+        :param verification: mark the request as a check of the gateway, which the log keeps apart from the traffic. It
+            is routed as any other, and takes the token.
         """
         columns = _columns(rows)
         inputs = [_tensor(column, values) for column, values in columns.items()]
         place = f"/v2/models/{quote(name, safe='')}" + ("" if version is None else f"/versions/{version}")
-        return _predictions(self._post(f"{place}/infer", {"inputs": inputs}))
+        headers = {VERIFICATION_HEADER: "true"} if verification else None
+        return _predictions(self._post(f"{place}/infer", {"inputs": inputs}, headers=headers))
 
     def ready(self) -> bool:
         """Whether the gateway answers and has loaded its models. Never raises for a gateway that is away."""
@@ -140,13 +148,17 @@ class GatewayClient:
     def _get(self, path: str) -> dict[str, Any]:
         return self._answer("GET", path, None, None)
 
-    def _post(self, path: str, content: Any, timeout: float | None = None) -> dict[str, Any]:
-        return self._answer("POST", path, content, timeout)
+    def _post(
+        self, path: str, content: Any, timeout: float | None = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        return self._answer("POST", path, content, timeout, headers)
 
-    def _answer(self, method: str, path: str, content: Any, timeout: float | None) -> dict[str, Any]:
+    def _answer(
+        self, method: str, path: str, content: Any, timeout: float | None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=5.0)
         try:
-            answer = self._http.request(method, self.url + path, json=content, timeout=patience)
+            answer = self._http.request(method, self.url + path, json=content, timeout=patience, headers=headers)
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise InvalidSpecError("gateway_url", self.url, f"{error}: write it as http://host:port") from error
         except httpx.HTTPError as error:

@@ -26,7 +26,9 @@ from airflow_provider_mlops.serving import (
     openapi,
     predictor,
     protocol_v2,
+    routes,
     token,
+    verification,
 )
 from airflow_provider_mlops.serving.admin import Admin
 from airflow_provider_mlops.serving.predictor import Work
@@ -57,7 +59,7 @@ class Gateway:
     def app(self) -> Starlette:
         """The ASGI application. Its lifespan loads the models and, at the end, compacts the log."""
         admin = Admin(self._models, self._token, self.compact)
-        routes = [
+        paths = [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),
             Route("/v2/health/ready", self.ready, methods=["GET"]),
@@ -75,7 +77,7 @@ class Gateway:
             *admin.routes(),
         ]
         handlers: dict[Any, Any] = {Refusal: _refused, HTTPException: _http_error, Exception: _defect}
-        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        return Starlette(routes=paths, exception_handlers=handlers, lifespan=self._lifespan)
 
     async def compact(self) -> int:
         """Compact all that was logged up to now. Returns the number of segments; raises what the storage raises."""
@@ -137,9 +139,12 @@ class Gateway:
         return json_response(openapi.document(installed_version(SERVER)))
 
     async def _answer(self, request: Request, served: ServedModel, work: Work) -> Response:
+        is_check = verification.is_verification(request, self._token)
         raw = await body.read(request, self._settings.maximum_body_bytes)
         received = time.perf_counter()
         choice, model = served.choose(_version(request))
+        if is_check:
+            choice = routes.verification(choice)
         loop = asyncio.get_running_loop()
         job = loop.run_in_executor(self._predictors, work, raw, received, choice, model, self._write_ahead)
         try:

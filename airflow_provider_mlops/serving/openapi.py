@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.serving import prediction_id
+from airflow_provider_mlops.serving.client import VERIFICATION_HEADER
 
 _JSON = "application/json"
 
 
 def document(version: str) -> dict[str, Any]:
     """The document, of OpenAPI 3.1."""
-    infer = _post("Predict (Open Inference Protocol)", "InferRequest", "InferResponse", 404, 408, 413, 415, 422, 503)
-    invoke = _post("Predict (MLflow)", "Invocation", "Predictions", 404, 408, 413, 415, 422, 503)
+    errors = (401, 404, 408, 413, 415, 422, 503)
+    infer = _markable(_post("Predict (Open Inference Protocol)", "InferRequest", "InferResponse", *errors))
+    invoke = _markable(_post("Predict (MLflow)", "Invocation", "Predictions", *errors))
     change = ("VersionNumber", "ModelStatus", 401, 404, 408, 413, 415, 422, 503)
     metadata = _get("What a model takes and gives", "ModelMetadata", 404)
     model_ready = _get("Whether a model answers", "Ready", 404)
@@ -72,6 +74,17 @@ def _at(path: dict[str, Any], *parameters: str) -> dict[str, Any]:
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters
         ],
     }
+
+
+def _markable(path: dict[str, Any]) -> dict[str, Any]:
+    """A prediction, which may be marked as a check of the gateway by who has the token."""
+    mark = {
+        "name": VERIFICATION_HEADER,
+        "in": "header",
+        "description": "Whether this is a check and no traffic. `true` needs the token.",
+        "schema": {"enum": ["false", "true"], "default": "false"},
+    }
+    return {"post": {**path["post"], "parameters": [mark], "security": [{}, {"token": []}]}}
 
 
 def _guarded(path: dict[str, Any]) -> dict[str, Any]:

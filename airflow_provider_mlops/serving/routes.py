@@ -6,11 +6,12 @@ probability it did, so that what another policy would have earned can be estimat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 CHAMPION = "champion"
 PINNED = "pinned"
+VERIFICATION = "verification"
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,12 @@ class Direct:
 def pinned(version: int) -> Choice:
     """The choice where the request names the version, past any policy."""
     return Choice(version, PINNED, 1.0)
+
+
+def verification(choice: Choice) -> Choice:
+    """The same choice for a request that checks the gateway: what the routing chose, logged under an arm of its own.
+
+    >>> verification(Direct(3).choose())
+    Choice(version=3, arm='verification', propensity=1.0)
+    """
+    return replace(choice, arm=VERIFICATION)

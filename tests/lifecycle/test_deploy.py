@@ -272,13 +272,13 @@ def test_a_gateway_that_goes_away_after_the_decision_is_retried(
     assert answers(gateway, versions.name) == 2
 
 
-def test_the_checks_count_one_row_as_traffic(versions: Versions, gateway: LiveGateway) -> None:
+def test_the_checks_are_logged_and_count_as_nobodys_traffic(versions: Versions, gateway: LiveGateway) -> None:
     from airflow_provider_mlops.serving import prediction_log
 
     versions.deploy(1)
     logged = prediction_log.read(str(gateway.storage), versions.name)
     arms = logged.group_by("arm").aggregate(n=logged.count()).to_pyarrow().to_pylist()
-    assert {row["arm"]: row["n"] for row in arms}["champion"] == 1
+    assert {row["arm"]: row["n"] for row in arms} == {"verification": len(models.input_example(versions.registry, versions[1])) + 1}
 
 
 def test_errors_that_name_what_is_wrong(versions: Versions, tmp_path: Path) -> None:

@@ -175,6 +175,42 @@ def test_what_is_answered_is_in_the_log_with_features_and_label(gateway: Gateway
     assert list(prediction_log.features(table).columns) == list(rows.columns)
 
 
+@pytest.mark.parametrize("path", ["/v2/models/churn/infer", "/v2/models/churn/versions/1/infer"])
+def test_a_check_is_answered_as_any_request_and_logged_apart(gateway: GatewayProcess, path: str) -> None:
+    version = 1 if "versions" in path else None
+    with gateway.client() as client:
+        usual = client.infer("churn", CUSTOMERS.head(3), version=version)
+        check = client.infer("churn", CUSTOMERS.head(3), version=version, verification=True)
+    assert (check.version, check.output, check.probabilities) == (usual.version, usual.output, usual.probabilities)
+    arms = prediction_log.read(str(gateway.storage), "churn").execute().set_index("prediction_id")["arm"]
+    assert set(arms[list(check.prediction_ids)]) == {"verification"}
+    assert set(arms[list(usual.prediction_ids)]) == {"champion" if version is None else "pinned"}
+
+
+@pytest.mark.parametrize("path", ["/v2/models/churn/infer", "/models/churn/invocations"])
+def test_nobody_without_the_token_hides_a_prediction(gateway: GatewayProcess, path: str) -> None:
+    records = json.loads(CUSTOMERS.head(1).to_json(orient="records"))
+    tensors = [
+        {"name": name, "shape": [1], "datatype": kind, "data": [records[0][name]]}
+        for name, kind in {"age": "FP64", "income": "FP64", "town": "BYTES", "member": "BOOL"}.items()
+    ]
+    body = {"inputs": tensors} if "infer" in path else {"dataframe_records": records}
+    before = prediction_log.read(str(gateway.storage), "churn").count().execute()
+    for mark, given, status in (
+        ("true", None, 401),
+        ("TRUE", "Bearer wrong", 401),
+        ("perhaps", None, 400),
+        ("false", None, 200),
+    ):
+        headers = {"X-Verification": mark} | ({} if given is None else {"Authorization": given})
+        answer = post(gateway.url + path, body, headers=headers)
+        assert answer.status_code == status, answer.text
+    # A refusal is no answer; what was answered is in the log as traffic.
+    logged = prediction_log.read(str(gateway.storage), "churn").execute().set_index("prediction_id")
+    assert len(logged) == before + 1
+    assert logged.loc[answer.headers["X-Prediction-Id"], "arm"] == "champion"
+
+
 def test_the_openapi_document_names_every_path_and_method(gateway: GatewayProcess, tmp_path: Path) -> None:
     content = httpx.get(f"{gateway.url}/openapi.json").json()
     assert content["openapi"] == "3.1.0"
