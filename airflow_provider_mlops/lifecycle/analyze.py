@@ -11,16 +11,13 @@ from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.profile import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.result_size import first
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 log = logging.getLogger(__name__)
-
-_BYTES_OF_NAMES = 4000
 
 
 class AnalyzeSpec(Spec):
@@ -104,22 +101,10 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
         rows=profile.rows,
         columns=len(profile.columns),
         duplicate_rows=profile.duplicate_rows,
-        suspected_leakage=_first(leakage.column for leakage in profile.suspected_leakage),
-        class_balance=None if balance is None else {name: balance[name] for name in _first(balance)},
+        suspected_leakage=first((leakage.column for leakage in profile.suspected_leakage), 3_000),
+        class_balance=None if balance is None else {name: balance[name] for name in first(balance, 3_000, beside=24)},
         mlflow_run_id=run.id,
     )
-
-
-def _first(names: Iterable[str]) -> tuple[str, ...]:
-    """As many of the names as an XCom has room for."""
-    kept: list[str] = []
-    room = _BYTES_OF_NAMES
-    for name in names:
-        room -= len(name.encode()) + 30
-        if room < 0:
-            break
-        kept.append(name)
-    return tuple(kept)
 
 
 STEP = Step("analyze", AnalyzeSpec, AnalyzeResult, analyze)

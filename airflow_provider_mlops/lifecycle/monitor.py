@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from pydantic import Field
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.evaluation import Evaluation
+from airflow_provider_mlops.lifecycle.result_size import cut, first
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NAMES_IN_RESULT = 40
 """How many drifted features and reasons a result names; the report and MLflow have them all."""
 
 
@@ -80,8 +79,8 @@ class MonitorSpec(Spec):
     )
     include_pinned: bool = Field(
         default=False,
-        description="Whether requests that named a version count too. They are usually tests, such as those of the "
-        "deploy step.",
+        description="Whether requests that named a version count too. They are usually tests. The checks of the deploy "
+        "step never count.",
     )
     performance_metric: str | None = Field(
         default=None,
@@ -100,11 +99,11 @@ class MonitorResult(Result):
         description="`inconclusive` means that the rows do not suffice to tell."
     )
     drifted_features: tuple[str, ...] = Field(
-        description=f"The features that drifted, the largest drift first; at most {NAMES_IN_RESULT}. "
+        description="The features that drifted, the largest drift first; as many as an XCom has room for. "
         "`prediction` stands for the predictions."
     )
     reasons: dict[str, str] = Field(
-        description=f"Why, by feature, metric or check; at most {NAMES_IN_RESULT} entries. The report has all."
+        description="Why, by feature, metric or check; as many as an XCom has room for. The report has all."
     )
     metrics: dict[str, float] = Field(description="The numbers behind the verdict; those by feature are in MLflow.")
     rows: int = Field(description="Predictions in the window.")
@@ -173,10 +172,11 @@ def monitor(spec: MonitorSpec, workspace: Workspace) -> MonitorResult:
         raise RejectedError(
             f"{spec.model_name} version {version.version}: {_few(findings.reasons)}. The report is {report_uri}"
         )
+    reasons = {cut(key, 80): cut(reason, 160) for key, reason in findings.reasons.items()}
     return MonitorResult(
         verdict=findings.verdict,
-        drifted_features=tuple(_cut(name, 80) for name in findings.drifted[:NAMES_IN_RESULT]),
-        reasons={_cut(key, 80): _cut(reason, 160) for key, reason in list(findings.reasons.items())[:NAMES_IN_RESULT]},
+        drifted_features=first((cut(name, 80) for name in findings.drifted), 1_500),
+        reasons={name: reasons[name] for name in first(reasons, 4_000, beside=170)},
         metrics=metrics,
         rows=window.rows,
         labelled_rows=window.labelled_rows,
@@ -228,19 +228,6 @@ def _in_utc(moment: datetime | None) -> datetime:
 
 def _shown(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _cut(text: str, length: int) -> str:
-    """Text that takes at most so many bytes of JSON, so that a result fits into XCom whatever the names are.
-
-    >>> _cut("income", 80), _cut("income", 5)
-    ('income', 'in...')
-    """
-    if len(json.dumps(text)) - 2 <= length:
-        return text
-    while len(json.dumps(text)) - 2 > length - 3:
-        text = text[:-1]
-    return text + "..."
 
 
 def _few(reasons: dict[str, str]) -> str:

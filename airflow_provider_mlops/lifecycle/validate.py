@@ -13,6 +13,7 @@ from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle import validate_metric_gates as metric_gates
 from airflow_provider_mlops.lifecycle import validate_package_gates as package_gates
 from airflow_provider_mlops.lifecycle.evaluation import Evaluation
+from airflow_provider_mlops.lifecycle.result_size import cut
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
 from airflow_provider_mlops.lifecycle.validate_gates import (
     DEFAULT_GATES,
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 
 Verdict: TypeAlias = Literal["approved", "rejected", "inconclusive"]
 
-_REASON_LENGTH = 220
 _MOST_GATES = 40
 _GATE_TAG = "mlops.gate."
 
@@ -133,7 +133,7 @@ def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
     return ValidateResult(
         model=version,
         verdict=verdict,
-        reasons={result.gate: shortened(f"{result.verdict}: {result.reason}") for result in results},
+        reasons=short_reasons({result.gate: f"{result.verdict}: {result.reason}" for result in results}),
         champion_version=evaluation.champion_version,
         report_uri=report_uri,
         mlflow_run_id=run.id,
@@ -155,9 +155,10 @@ def rejection(version: ModelVersion, verdict: Verdict, results: list[GateResult]
     return f"{version} is {verdict}. {reasons}"
 
 
-def shortened(reason: str) -> str:
-    """A reason that is short enough for an XCom with many of them."""
-    return reason if len(reason) <= _REASON_LENGTH else reason[: _REASON_LENGTH - 1] + "…"
+def short_reasons(reasons: dict[str, str]) -> dict[str, str]:
+    """The reasons of all gates, each so short that an XCom has room for them."""
+    length = min(220, 4_000 // max(1, len(reasons)))
+    return {gate: cut(reason, length) for gate, reason in reasons.items()}
 
 
 def _decide(

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
+from airflow_provider_mlops.lifecycle.result_size import cut, first
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 
@@ -79,8 +80,8 @@ class ValidateDataResult(Result):
     verdict: Verdict = Field(description="`passed`, `warned` or `failed`.")
     expectations: int = Field(description="How many expectations were checked.")
     failed_expectations: int = Field(description="How many of them do not hold, of any severity.")
-    schema_skew: tuple[str, ...] = Field(description="What is wrong with columns and types; the first 20.")
-    value_skew: tuple[str, ...] = Field(description="What is wrong with values; the first 20.")
+    schema_skew: tuple[str, ...] = Field(description="What is wrong with columns and types; the first ones.")
+    value_skew: tuple[str, ...] = Field(description="What is wrong with values; the first ones.")
     rows_checked: int = Field(description="On how many rows values were checked: all, or `maximum_rows` about.")
     data_docs_uri: str = Field(description="The Data Docs page.")
     mlflow_run_id: str = Field(description="The MLflow run that holds the verdict and the counts.")
@@ -137,8 +138,8 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
         verdict=verdict,
         expectations=len(outcome.results),
         failed_expectations=findings.failed,
-        schema_skew=findings.schema[:20],
-        value_skew=findings.values[:20],
+        schema_skew=first((cut(text, 300) for text in findings.schema), 3_000),
+        value_skew=first((cut(text, 300) for text in findings.values), 3_000),
         rows_checked=rows_checked,
         data_docs_uri=docs_uri,
         mlflow_run_id=run.id,

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 XCOM_KEY = "links"
 
 
-class _StepLink(BaseOperatorLink):
+class StepLink(BaseOperatorLink):
+    """A button whose address the task has published under `key`."""
+
     key: ClassVar[str]
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
@@ -37,36 +39,36 @@ class _StepLink(BaseOperatorLink):
         return str(published.get(self.key) or "")
 
 
-class MlflowRunLink(_StepLink):
+class MlflowRunLink(StepLink):
     """Opens the MLflow run of the task. Empty while MLflow is not reached over HTTP."""
 
     name = "MLflow run"
     key = "mlflow_run"
 
 
-class ModelVersionLink(_StepLink):
+class ModelVersionLink(StepLink):
     """Opens the registered model version in MLflow. Empty while MLflow is not reached over HTTP."""
 
     name = "Model version"
     key = "model_version"
 
 
-class DataDocsLink(_StepLink):
+class DataDocsLink(StepLink):
     """Opens the Data Docs of Great Expectations."""
 
     name = "Data Docs"
     key = "data_docs"
 
 
-class ReportLink(_StepLink):
+class ReportLink(StepLink):
     """Opens the report that the step has written."""
 
     name = "Report"
     key = "report"
 
 
-def publish_links(context: Context, operator: StepOperator, workspace: Workspace, outcome: dict[str, Any]) -> None:
-    """Push the addresses of what the task has made. A report is linked even when the step rejected its input."""
+def link_addresses(operator: StepOperator, workspace: Workspace, outcome: dict[str, Any]) -> dict[str, str]:
+    """The addresses of what the task has made. A report is linked even when the step rejected its input."""
     hook = MlflowHook(operator.mlflow_conn_id)
     report = outcome.get("report_uri")
     if not outcome and storage.exists(expected := f"{workspace.uri('reports')}/{operator.step}.html"):
@@ -78,7 +80,11 @@ def publish_links(context: Context, operator: StepOperator, workspace: Workspace
         "data_docs": served_url(workspace, outcome.get("data_docs_uri")),
         "report": served_url(workspace, report),
     }
-    addresses = {key: address for key, address in addresses.items() if address}
+    return {key: address for key, address in addresses.items() if address}
+
+
+def publish_links(context: Context, addresses: dict[str, str]) -> None:
+    """Push the addresses to where the links look for them."""
     if addresses:
         context["ti"].xcom_push(key=XCOM_KEY, value=addresses)
 

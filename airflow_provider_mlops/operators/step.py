@@ -21,7 +21,14 @@ from airflow_provider_mlops.hooks.mlflow import MlflowHook
 from airflow_provider_mlops.hooks.storage import storage_uri
 from airflow_provider_mlops.lifecycle.step import Spec, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.links.step import MlflowRunLink, ReportLink, publish_links
+from airflow_provider_mlops.links.step import (
+    XCOM_KEY,
+    MlflowRunLink,
+    ReportLink,
+    StepLink,
+    link_addresses,
+    publish_links,
+)
 from airflow_provider_mlops.operators import fields
 from airflow_provider_mlops.operators.describe import describe
 from airflow_provider_mlops.runtimes.in_task import InTaskRuntime
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 XCOM_LIMIT = 16 * 1024
-"""How many bytes of JSON a task may return. XCom carries references and small numbers, never rows."""
+"""How many bytes of JSON all XComs of a task may take. XCom carries references and small numbers, never rows."""
 
 _OWN = {
     "runtime": None,
@@ -87,11 +94,12 @@ class StepOperator(BaseOperator):
             result = self._runtime().run(self.definition, spec, workspace)
         except (InvalidSpecError, RejectedError) as error:
             if workspace is not None:
-                publish_links(context, self, workspace, {})
+                publish_links(context, link_addresses(self, workspace, {}))
             raise AirflowFailException(str(error)) from error
         outcome: dict[str, Any] = result.model_dump(mode="json")
-        _refuse_large(self.task_id, outcome)
-        publish_links(context, self, workspace, outcome)
+        addresses = link_addresses(self, workspace, outcome)
+        _refuse_large(self.task_id, self._stored(outcome, addresses))
+        publish_links(context, addresses)
         if self.events is not None:
             emit(context, self.events, self.asset_updates(spec, result), workspace.task)
         self.conclude(context, outcome)
@@ -142,6 +150,21 @@ class StepOperator(BaseOperator):
             context["ti"].xcom_push(key=key, value=value)
         context["ti"].xcom_push(key="return_value", value=outcome)
         raise AirflowSkipException(f"Skipping what comes next: {why}")
+
+    def _stored(self, outcome: dict[str, Any], addresses: dict[str, str]) -> dict[str, Any]:
+        """All XComs that Airflow will keep of the task: the result whole and by field, and the links twice as well."""
+        stored: dict[str, Any] = {}
+        if self.do_xcom_push:
+            stored |= outcome if self.multiple_outputs else {}
+            stored["return_value"] = outcome
+        if addresses:
+            stored[XCOM_KEY] = addresses
+        stored |= {
+            link.xcom_key: addresses.get(link.key, "")
+            for link in self.operator_extra_links
+            if isinstance(link, StepLink)
+        }
+        return stored
 
     def _runtime(self) -> Runtime:
         if self.runtime is None:
@@ -238,12 +261,13 @@ def _renderer(annotation: Any) -> str:
     return "json" if any(word in text for word in ("dict", "tuple", "airflow_provider_mlops")) else "text"
 
 
-def _refuse_large(task_id: str, outcome: dict[str, Any]) -> None:
-    sizes = {key: len(json.dumps(value).encode()) for key, value in outcome.items()}
+def _refuse_large(task_id: str, stored: dict[str, Any]) -> None:
+    sizes = {key: len(json.dumps(value).encode()) for key, value in stored.items()}
     total = sum(sizes.values())
     if total > XCOM_LIMIT:
-        largest = max(sizes, key=lambda key: sizes[key])
+        largest = max(sizes.keys() - {"return_value"} or sizes, key=lambda key: sizes[key])
         raise AirflowFailException(
-            f"The result of {task_id} is {total:,} bytes of JSON, and XCom takes {XCOM_LIMIT:,} at most. "
-            f"The largest key is {largest!r} with {sizes[largest]:,} bytes: write it to a file and return its URI."
+            f"The XComs of {task_id} would be {total:,} bytes of JSON, the result being kept whole and by field, and "
+            f"{XCOM_LIMIT:,} is the most. The largest key is {largest!r} with {sizes[largest]:,} bytes: write it to a "
+            "file and return its URI."
         )

@@ -278,7 +278,8 @@ def test_the_checks_are_logged_and_count_as_nobodys_traffic(versions: Versions, 
     versions.deploy(1)
     logged = prediction_log.read(str(gateway.storage), versions.name)
     arms = logged.group_by("arm").aggregate(n=logged.count()).to_pyarrow().to_pylist()
-    assert {row["arm"]: row["n"] for row in arms} == {"verification": len(models.input_example(versions.registry, versions[1])) + 1}
+    example = models.input_example(versions.registry, versions[1])
+    assert {row["arm"]: row["n"] for row in arms} == {"verification": len(example) + 1}
 
 
 def test_errors_that_name_what_is_wrong(versions: Versions, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from airflow_provider_mlops.data.profiling import profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.evaluate import STEP, EvaluateResult, EvaluateSpec, evaluate
 from airflow_provider_mlops.lifecycle.evaluation import Evaluation
+from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models, promotion, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
@@ -196,7 +197,7 @@ def test_predictions_profile_report_and_mlflow(house: House, binary: tuple[Evalu
     for section in ("Metrics", "Ranking", "Confusion", "Calibration", "Slices", "Fairness"):
         assert f">{section}</h2>" in html
     assert html.count("<img ") == 4
-    assert len(result.model_dump_json()) < 16_000
+    assert len(json.dumps(result.model_dump(mode="json"))) <= RESULT_BYTES
 
 
 def test_more_classes_and_text_labels(house: House) -> None:
@@ -381,7 +382,7 @@ def test_many_columns_and_rows_keep_the_result_small(house: House) -> None:
     result, evaluation = house.evaluate("large", dataset=data, slices=("group_0", "group_1"), resamples=100)
     assert evaluation.rows == 30_000
     assert len(evaluation.slices) == 8
-    assert len(result.model_dump_json()) < 16_000
+    assert len(json.dumps(result.model_dump(mode="json"))) <= RESULT_BYTES
     assert len(json.loads(storage.read_text(result.evaluation_uri))["slices"]) == 8
     # The largest scatter and the finest curve are thinned.
     assert len(storage.read_bytes(result.report_uri)) < 500_000

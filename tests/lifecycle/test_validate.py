@@ -18,6 +18,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.evaluate import EvaluateSpec, evaluate
 from airflow_provider_mlops.lifecycle.evaluation import Evaluation, FairnessScore
+from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.validate import STEP, ValidateResult, ValidateSpec, validate
 from airflow_provider_mlops.lifecycle.validate_gates import DEFAULT_GATES
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -501,13 +502,13 @@ def test_gates_travel_as_json_and_results_stay_small() -> None:
     model = ModelVersion(name="a", version=1, run_id="r")
     spec = ValidateSpec(model=model, evaluation_uri="/e", gates=(*DEFAULT_GATES, {"kind": "slice"}))  # type: ignore[arg-type]
     assert STEP.parse(json.loads(spec.model_dump_json())) == spec
-    from airflow_provider_mlops.lifecycle.validate import shortened
+    from airflow_provider_mlops.lifecycle.validate import short_reasons
 
-    reasons = {f"{'g' * 57}{number:03}": shortened("failed: " + "x" * 5000) for number in range(40)}
+    reasons = short_reasons({f"{'g' * 57}{number:03}": "failed: " + "é" * 5000 for number in range(40)})
     result = ValidateResult(
         model=model, verdict="rejected", reasons=reasons, champion_version=1, report_uri="/r", mlflow_run_id="r"
     )
-    assert len(result.model_dump_json().encode()) < 16_000
+    assert len(json.dumps(result.model_dump(mode="json"))) <= RESULT_BYTES
 
 
 def test_two_models_of_equal_rows_are_compared_by_the_pair(arena: Arena, uris: dict[str, str]) -> None:

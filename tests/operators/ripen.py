@@ -37,7 +37,8 @@ class RipenSpec(Spec):
     turn: UserCode | None = Field(default=None, description="Called with `fruit`.")
     dataset: Dataset | None = Field(default=None, description="Where it comes from.")
     every: timedelta = Field(default=timedelta(hours=1), description="How often it is turned.")
-    weather: str = Field(default="fine", description="`away`, `wrong`, `rejected`, `huge` or `fine`.")
+    weather: str = Field(default="fine", description="`away`, `wrong`, `rejected` or `fine`.")
+    weight: int = Field(default=0, ge=0, description="How many bytes of bulk it has.")
 
 
 class RipenResult(Result):
@@ -77,7 +78,7 @@ def ripen(spec: RipenSpec, workspace: Workspace) -> RipenResult:
         turned=spec.turn.call(fruit=spec.fruit) if spec.turn else None,
         tries=tries,
         model=ModelVersion(name=f"{spec.fruit} model", version=spec.days, run_id="abc123"),
-        bulk="x" * 17_000 if spec.weather == "huge" else "",
+        bulk="x" * spec.weight,
         report_uri=report,
     )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from airflow.sdk import DAG, Asset, task
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.user_code import UserCode
+from airflow_provider_mlops.operators.step import XCOM_LIMIT
 from tests.airflow_session import restore, serialized
 from tests.operators.ripen import RipenOperator, Shelf
 
@@ -187,11 +189,31 @@ class TestRunning:
 
     def test_a_result_over_the_limit_is_refused(self, run_dag):
         with dag("huge") as built:
-            RipenOperator(task_id="ripen", fruit="melon", weather="huge", retries=3, retry_delay=timedelta(0))
+            RipenOperator(task_id="ripen", fruit="melon", weight=17_000, retries=3, retry_delay=timedelta(0))
         ran = run_dag(built)
         assert ran.state == "failed"
         assert ran.task("ripen").try_number == 1
         assert "bulk" not in ran.xcoms("ripen")
+
+    def test_the_limit_counts_what_airflow_stores(self, run_dag):
+        def stored(ran: Any) -> int:
+            return sum(len(json.dumps(value)) for value in ran.xcoms("ripen").values())
+
+        def ripen(name: str, weight: int, **options: Any) -> Any:
+            with dag(name) as built:
+                RipenOperator(task_id="ripen", fruit="melon", weight=weight, **options)
+            return run_dag(built)
+
+        light = ripen("weigh", 10)
+        # The bulk is stored by itself and within the return value; a digit more of the weight is, too.
+        most = 10 + (XCOM_LIMIT - stored(light)) // 2 - 8
+        heaviest = ripen("weigh", most)
+        assert heaviest.state == "success"
+        assert XCOM_LIMIT - 20 < stored(heaviest) <= XCOM_LIMIT
+        assert ripen("weigh", most + 20).state == "failed"
+        whole = ripen("weigh", most + 20, multiple_outputs=False)
+        assert whole.state == "success"
+        assert "bulk" not in whole.xcoms("ripen")
 
     @pytest.mark.parametrize("weather", ["wrong", "rejected"])
     def test_what_a_retry_cannot_help_is_not_retried(self, run_dag, storage, weather):
