@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data import parquet_read, storage
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.evaluate_metrics import Predictions, Problem
 
@@ -62,10 +62,9 @@ class RowPredictions:
     def read(cls, uri: str, problem: Problem, classes: tuple[str, ...]) -> Self:
         """Read the file that `write` wrote. Raises InvalidSpecError if it is not there."""
         import pyarrow
-        import pyarrow.parquet
 
         try:
-            table = pyarrow.parquet.read_table(pyarrow.BufferReader(storage.read_bytes(uri)))
+            table = parquet_read.read(uri)
         except (FileNotFoundError, pyarrow.ArrowInvalid) as error:
             raise InvalidSpecError(
                 "evaluation_uri",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_mlops.data import parquet_read
 from airflow_provider_mlops.data.schema import wider_type
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.extract_sources import FilesSource, ReadAgain
@@ -50,15 +51,19 @@ class FilesReader:
         self._seen = {}
         for uri, format_ in self.files:
             log.info("Reading %s as %s", uri, format_)
-            with _opened(uri, format_) as file:
+            with _as_its_format(uri, format_):
                 if format_ == "csv":
-                    yield from self._csv(uri, file)
+                    yield from self._csv(uri)
                 elif format_ == "jsonl":
-                    yield from _json_lines(file)
+                    yield from _json_lines(uri)
                 else:
-                    yield from _parquet(file, batch_rows)
+                    yield from _parquet(uri, batch_rows)
 
-    def _csv(self, uri: str, file: Any) -> Iterator[pyarrow.Table]:
+    def _csv(self, uri: str) -> Iterator[pyarrow.Table]:
+        with _uncompressed(uri) as file:
+            yield from self._csv_tables(uri, file)
+
+    def _csv_tables(self, uri: str, file: Any) -> Iterator[pyarrow.Table]:
         import pyarrow
         import pyarrow.csv
 
@@ -119,42 +124,46 @@ class FilesReader:
         import pyarrow
         import pyarrow.csv
 
-        with _opened(uri, "csv") as file:
+        with _uncompressed(uri) as file:
             head = io.BytesIO(file.readline())
         parse = pyarrow.csv.ParseOptions(delimiter=separator)
         return str(pyarrow.csv.read_csv(head, parse_options=parse).column_names[index])
 
 
-def _json_lines(file: Any) -> Iterator[pyarrow.Table]:
+def _json_lines(uri: str) -> Iterator[pyarrow.Table]:
     import pyarrow.json
 
-    while lines := file.readlines(_BLOCK_BYTES):
-        block = b"".join(lines)
-        if block.strip():
-            options = pyarrow.json.ReadOptions(block_size=len(block) + 1)
-            yield pyarrow.json.read_json(io.BytesIO(block), read_options=options)
+    with _uncompressed(uri) as file:
+        while lines := file.readlines(_BLOCK_BYTES):
+            block = b"".join(lines)
+            if block.strip():
+                options = pyarrow.json.ReadOptions(block_size=len(block) + 1)
+                yield pyarrow.json.read_json(io.BytesIO(block), read_options=options)
 
 
-def _parquet(file: Any, batch_rows: int) -> Iterator[pyarrow.Table]:
+def _parquet(uri: str, batch_rows: int) -> Iterator[pyarrow.Table]:
     import pyarrow
-    import pyarrow.parquet
 
-    reader = pyarrow.parquet.ParquetFile(file)
-    yield reader.schema_arrow.empty_table()
-    for batch in reader.iter_batches(batch_rows):
+    with parquet_read.opened(uri) as file:
+        yield file.schema_arrow.empty_table()
+    for batch in parquet_read.batches(uri, batch_rows):
         yield pyarrow.Table.from_batches([batch])
 
 
-@contextmanager
-def _opened(uri: str, format_: Format) -> Iterator[Any]:
-    """The file, with whatever says that it is not of its format turned into an InvalidSpecError."""
+def _uncompressed(uri: str) -> Any:
+    """The bytes of a file, which is decompressed as its name says."""
     import fsspec
+
+    return fsspec.open(uri, "rb", compression="infer")
+
+
+@contextmanager
+def _as_its_format(uri: str, format_: Format) -> Iterator[None]:
+    """Turns whatever says that a file is not of its format into an InvalidSpecError."""
     import pyarrow
 
-    compression = None if format_ == "parquet" else "infer"
     try:
-        with fsspec.open(uri, "rb", compression=compression) as file:
-            yield file
+        yield
     except (pyarrow.ArrowInvalid, UnicodeError, EOFError) as error:
         raise InvalidSpecError(
             "source.paths", uri, f"it cannot be read as {format_} ({error}): correct the file"
