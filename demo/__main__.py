@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ DAG_ID = "level_1_train_and_deploy"
 _COLOURS = {"success": "green", "failed": "red", "running": "cyan", "skipped": "magenta", "upstream_failed": "red"}
 
 
+class Terminated(BaseException):
+    """The process was asked to end, with SIGTERM."""
+
+
 def main() -> int:
     """Start everything, run the DAG, show the outcome, and stop everything. Returns the exit code."""
     stays = sys.stdout.isatty() and os.environ.get("CI", "").lower() not in ("1", "true")
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _terminate)
     home = Home(Path(os.environ.get("MLOPS_DEMO_HOME", ".demo")).resolve())
     stack = Stack(home)
     console.print(f"Everything lies under {home.path}")
@@ -38,14 +43,19 @@ def main() -> int:
             return 1
         if stays:
             console.print("\nRunning until Ctrl-C.")
-            signal.pause()
+            _wait_for_the_end()
         return 0
     except KeyboardInterrupt:
-        return 0 if stays else 130
+        return 128 + signal.SIGINT
+    except Terminated:
+        return 128 + signal.SIGTERM
     except (ServiceError, TimeoutError) as error:
         console.print(f"[red]{error}[/red]", markup=True)
         return 1
     finally:
+        # Whoever is impatient now would leave servers behind.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         console.print("Stopping")
         stack.stop()
         home.release()
@@ -65,11 +75,12 @@ def _run(stack: Stack, api: AirflowApi, console: Console) -> bool:
     run_id = api.trigger(DAG_ID)
     console.print(f"Triggered {DAG_ID}, run {run_id}")
     seen: dict[str, str] = {}
+    order = api.task_order(DAG_ID)
     started = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
 
         def on_change(tasks: list[dict[str, Any]]) -> None:
-            live.update(_progress(tasks))
+            live.update(_progress(sorted(tasks, key=lambda task: order.index(task["task_id"]))))
             if not console.is_terminal:
                 for one in tasks:
                     if one["state"] in FINISHED and seen.get(one["task_id"]) != one["state"]:
@@ -92,16 +103,31 @@ def _progress(tasks: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2))
     for heading in ("task", "state", "seconds"):
         table.add_column(heading)
-    for one in sorted(tasks, key=lambda one: (one["start_date"] is None, one["start_date"] or "", one["task_id"])):
+    for one in tasks:
         state = one["state"] or "waiting"
         colour = _COLOURS.get(state, "white")
-        seconds = f"{one['duration']:.1f}" if one["duration"] else ""
-        table.add_row(one["task_id"], f"[{colour}]{state}[/{colour}]", seconds)
+        table.add_row(one["task_id"], f"[{colour}]{state}[/{colour}]", _seconds(one))
     return table
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _seconds(task: dict[str, Any]) -> str:
+    if task["duration"]:
+        return f"{task['duration']:.1f}"
+    if task["state"] == "running" and task["start_date"]:
+        return f"{(datetime.now(UTC) - datetime.fromisoformat(task['start_date'])).total_seconds():.0f}"
+    return ""
+
+
+def _wait_for_the_end() -> None:
+    """Return at Ctrl-C, which is how a demo that has shown everything is meant to end."""
+    try:
+        signal.pause()
+    except (KeyboardInterrupt, Terminated):
+        return
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 if __name__ == "__main__":

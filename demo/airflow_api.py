@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from graphlib import TopologicalSorter
 from typing import Any, cast
 
 import httpx
@@ -38,6 +39,15 @@ class AirflowApi:
         self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
         answer = self._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf or {}})
         return cast("str", answer.raise_for_status().json()["dag_run_id"])
+
+    def task_order(self, dag_id: str) -> list[str]:
+        """The ids of the DAG's tasks, each after those that it depends on."""
+        answer = self.get(f"/dags/{dag_id}/tasks")["tasks"]
+        upstream: dict[str, set[str]] = {task["task_id"]: set() for task in answer}
+        for task in answer:
+            for downstream in task["downstream_task_ids"]:
+                upstream[downstream].add(task["task_id"])
+        return list(TopologicalSorter(upstream).static_order())
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""

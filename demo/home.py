@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
@@ -49,29 +50,29 @@ class Home:
             # A process id is used again some day; together with its start time it is not. A leader
             # that has gone leaves members whose session bears its id, which then cannot be new.
             if _started(int(pid)) in (started, None):
-                end_session(int(pid), grace=2.0)
+                end_sessions([int(pid)], grace=2.0)
         self._sessions.unlink(missing_ok=True)
 
 
-def end_session(leader: int, grace: float) -> None:
-    """End all processes of the session that `leader` leads: with SIGTERM first and SIGKILL after `grace` seconds."""
+def end_sessions(leaders: Collection[int], grace: float) -> None:
+    """End all processes of the sessions that `leaders` lead: with SIGTERM first and SIGKILL after `grace` seconds."""
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 2.0)):
-        for pid in members(leader):
+        for pid in members(leaders):
             _send(pid, number)
         deadline = time.monotonic() + patience
-        while members(leader) and time.monotonic() < deadline:
+        while members(leaders) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if not members(leader):
+        if not members(leaders):
             return
 
 
-def members(leader: int) -> list[int]:
-    """The living processes of a session."""
+def members(leaders: Collection[int]) -> list[int]:
+    """The living processes of the sessions that `leaders` lead."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             fields = _stat(int(entry.name))
-            if fields and int(fields[3]) == leader and fields[0] != "Z":
+            if fields and int(fields[3]) in leaders and fields[0] != "Z":
                 found.append(int(entry.name))
     return found
 

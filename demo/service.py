@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from demo.home import Home, end_session
+from demo.home import Home, end_sessions
 
 
 class ServiceError(Exception):
@@ -75,6 +75,11 @@ class Service:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def started(self) -> bool:
+        """Whether `start` was called, and `stop` not since."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """The id of the process, which is also its session's."""
         assert self._process is not None
@@ -86,7 +91,16 @@ class Service:
 
     def stop(self) -> None:
         """End the process and all that it started."""
+        stop_all([self])
+
+    def _forget(self) -> None:
         if self._process is not None:
-            end_session(self._process.pid, grace=10.0)
             self._process.wait()
             self._process = None
+
+
+def stop_all(services: Sequence[Service]) -> None:
+    """End the processes of all services at once, and all that they started."""
+    end_sessions([service.pid for service in services if service.started], grace=10.0)
+    for service in services:
+        service._forget()

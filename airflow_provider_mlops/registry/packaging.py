@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,8 +59,9 @@ def save(
     scikit-learn's and those, and if it holds functions or classes that nobody could import again.
     """
     import mlflow.sklearn
-    import skops.io
     from mlflow.exceptions import MlflowException
+
+    skops = _skops()
 
     trusted.check(trusted_types)
     if pip_requirements is None:
@@ -99,7 +101,8 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
     """
     import mlflow.models
     import mlflow.sklearn
-    import skops.io
+
+    skops = _skops()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     flavors = mlflow.models.Model.load(str(directory)).flavors
@@ -133,10 +136,20 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
         ) from error
 
 
+def _skops() -> Any:
+    """skops, with its `io`. Importing it asks every loaded module for every SciPy function.
+
+    In an Airflow task a thousand warnings about names that Airflow has moved would come of that.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import skops.io
+    return skops
+
+
 def _explain(model: Any, trusted_types: Sequence[str]) -> None:
     """Raise InvalidSpecError if skops cannot save the model, or if it is made of types that are not trusted."""
-    import skops.io
-
+    skops = _skops()
     with tempfile.TemporaryDirectory(prefix="mlops-skops-") as directory:
         path = os.path.join(directory, "model.skops")
         try:

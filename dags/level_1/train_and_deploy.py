@@ -41,25 +41,56 @@ from airflow_provider_mlops.operators.validate_data import ValidateDataOperator
 PARAMS = {
     "source": Param(
         "breast_cancer",
+        type="string",
         enum=["breast_cancer", "wine", "iris", "digits"],
         title="Source",
-        description="A dataset that ships with scikit-learn. For your own data, change the `source` of `extract`.",
+        description_md="A dataset that ships with scikit-learn. For your own data, change the `source` of `extract`.",
+        section="Data",
     ),
-    "target": Param("target", type="string", title="Target", description="The column that the model predicts."),
-    "model_name": Param("level_1", type="string", title="Model", description="The registered model's name."),
+    "target": Param(
+        "target",
+        type="string",
+        minLength=1,
+        title="Target",
+        description_md="The column that the model predicts. In the datasets above it is `target`.",
+        section="Data",
+    ),
+    "model_name": Param(
+        "level_1",
+        type="string",
+        minLength=1,
+        title="Model",
+        description_md="The registered model's name. Give each source a model of its own: a version that takes other "
+        "columns than the champion is rejected.",
+        section="Model",
+    ),
     "estimator": Param(
         "sklearn.linear_model.LogisticRegression",
+        type="string",
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
         examples=[
             "sklearn.linear_model.LogisticRegression",
             "sklearn.ensemble.RandomForestClassifier",
             "sklearn.ensemble.HistGradientBoostingClassifier",
         ],
         title="Estimator",
-        description="The import path of a scikit-learn classifier.",
-        type="string",
+        description_md="The import path of a classifier, such as `sklearn.ensemble.RandomForestClassifier`.",
+        section="Model",
     ),
     "parameters": Param(
-        {"max_iter": 1000}, type="object", title="Parameters", description="What the estimator is created with."
+        {},
+        type="object",
+        title="Parameters",
+        description_md='What the estimator is created with, such as `{"n_estimators": 300}`. Empty means its defaults.',
+        section="Model",
+    ),
+    "seed": Param(
+        0,
+        type="integer",
+        minimum=0,
+        title="Seed",
+        description_md="Of the split, the training and the intervals. The same seed gives the same model.",
+        section="Model",
     ),
     "minimum_accuracy": Param(
         0.85,
@@ -67,7 +98,8 @@ PARAMS = {
         minimum=0,
         maximum=1,
         title="Minimum accuracy",
-        description="A version below this share of right answers on the test rows is rejected.",
+        description_md="A version below this share of right answers on the test rows is rejected.",
+        section="Gates",
     ),
     "margin": Param(
         0.05,
@@ -75,9 +107,9 @@ PARAMS = {
         minimum=0,
         maximum=1,
         title="Margin",
-        description="How much worse than the champion a version may be at most, shown on the same rows.",
+        description_md="How much worse than the champion a version may be at most, shown on the same rows.",
+        section="Gates",
     ),
-    "seed": Param(0, type="integer", title="Seed", description="Of the split, the training and the intervals."),
 }
 
 with DAG(
