@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_mlops.data.profile import list_names
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.extract_increment import Window, write_like
 from airflow_provider_mlops.lifecycle.extract_sources import SqlSource
+from airflow_provider_mlops.lifecycle.extract_sql_types import declared_types, to_arrow
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,23 +21,20 @@ if TYPE_CHECKING:
 
     from airflow_provider_mlops.lifecycle.workspace import Workspace
 
-# Of the databases, PostgreSQL says in its cursors what type a column has: by object identifiers that never change.
-_POSTGRES_TYPES = {
-    16: "bool", 20: "int64", 21: "int64", 23: "int64", 26: "int64", 700: "float64", 701: "float64", 1700: "float64",
-    25: "string", 1042: "string", 1043: "string", 19: "string", 2950: "string", 114: "string", 3802: "string",
-    1082: "date32", 1114: "timestamp[us]", 1184: "timestamp[us, tz=UTC]", 17: "binary",
-}  # fmt: skip
-
+# What messages say when trying again may help, and when it will not: databases agree on no code for either.
 _AWAY = (
-    "locked",
-    "refused",
-    "timeout",
-    "timed out",
-    "could not connect",
-    "server closed",
-    "gone away",
-    "lost connection",
-)
+    "locked", "refused", "timeout", "timed out", "could not connect", "server closed", "gone away", "lost connection",
+    "terminating connection", "shutting down", "starting up", "connection reset", "broken pipe",
+)  # fmt: skip
+_WRONG_LOGIN = ("authentication failed", "access denied", "no password", "no pg_hba.conf entry")
+_WRONG_DATABASE = ("does not exist", "unknown database")
+
+# Drivers that do as well as the one that a URL names or SQLAlchemy would take, by what is imported for them.
+_DRIVERS = {
+    "postgresql": {"postgresql+psycopg": "psycopg", "postgresql+psycopg2": "psycopg2"},
+    "mysql": {"mysql+pymysql": "pymysql", "mysql+mysqldb": "MySQLdb", "mysql+mysqlconnector": "mysql.connector"},
+    "mariadb": {"mariadb+pymysql": "pymysql", "mariadb+mysqldb": "MySQLdb"},
+}
 
 
 def read_sql(
@@ -54,13 +51,15 @@ def read_sql(
         statement = _statement(source, window, connection, offered)
         with _query_errors(source, url):
             result = connection.execution_options(stream_results=True, yield_per=batch_rows).execute(statement)
+        if not result.returns_rows:
+            raise InvalidSpecError("source.query", source.query, "it gives no rows: write a SELECT statement")
         names = list(result.keys())
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise InvalidSpecError(
                 "source.query", list_names(repeated), "columns must have different names: rename them with AS"
             )
-        declared = _declared_types(connection, result)
+        declared = declared_types(connection.dialect.name, getattr(result.cursor, "description", None), len(names))
         empty = True
         partitions = result.partitions(batch_rows)
         while True:
@@ -72,53 +71,6 @@ def read_sql(
             yield to_arrow(names, rows, declared)
         if empty:
             yield to_arrow(names, [], declared)
-
-
-def to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]], declared: Sequence[str | None]) -> pyarrow.Table:
-    """Rows of Python values as an Arrow table; a type that is not declared follows from the values."""
-    import pyarrow
-
-    columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    return pyarrow.table(
-        [_array(values, kind) for values, kind in zip(columns, declared, strict=True)], names=list(names)
-    )
-
-
-def _array(values: Sequence[Any], declared: str | None) -> pyarrow.Array:
-    import pyarrow
-
-    first = next((value for value in values if value is not None), None)
-    if isinstance(first, dict | list | tuple):
-        values = [None if value is None else json.dumps(value, default=str) for value in values]
-    elif isinstance(first, memoryview):
-        values = [None if value is None else bytes(value) for value in values]
-    try:
-        return pyarrow.array(values, type=_arrow_type(declared))
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError, OverflowError):
-        pass
-    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
-        return pyarrow.array([None if value is None else float(value) for value in values], type="float64")
-    if declared == "float64":
-        return pyarrow.array([None if value is None else float(value) for value in values], type="float64")
-    # Values of several kinds, or of one that Arrow does not know, such as UUIDs.
-    return pyarrow.array([None if value is None else str(value) for value in values], type="string")
-
-
-def _arrow_type(declared: str | None) -> pyarrow.DataType | None:
-    import pyarrow
-
-    if declared is None:
-        return None
-    if declared.startswith("timestamp"):
-        return pyarrow.timestamp("us", tz="UTC" if "UTC" in declared else None)
-    return pyarrow.type_for_alias(declared)
-
-
-def _declared_types(connection: sqlalchemy.Connection, result: Any) -> list[str | None]:
-    description = getattr(getattr(result, "cursor", None), "description", None)
-    if connection.dialect.name != "postgresql" or description is None:
-        return [None] * len(result.keys())
-    return [_POSTGRES_TYPES.get(column[1]) for column in description]
 
 
 def _url(source: SqlSource, workspace: Workspace) -> sqlalchemy.URL:
@@ -137,8 +89,7 @@ def _url(source: SqlSource, workspace: Workspace) -> sqlalchemy.URL:
         raise InvalidSpecError(
             "source.connection", source.connection, "its URI is not one that SQLAlchemy reads: correct the connection"
         ) from None
-    if url.drivername == "postgres":
-        url = url.set(drivername="postgresql")
+    url = _with_driver(url)
     # SQLite would make an empty database of a wrong path.
     on_disk = url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":memory:", "file:"))
     if on_disk and not os.path.exists(str(url.database)):
@@ -146,6 +97,20 @@ def _url(source: SqlSource, workspace: Workspace) -> sqlalchemy.URL:
             "source.connection", source.connection, f"there is no database file {url.database}: correct the path"
         )
     return url
+
+
+def _with_driver(url: sqlalchemy.URL) -> sqlalchemy.URL:
+    """The URL with a driver that is there, if its own is not: an Airflow connection names the worker's."""
+    from importlib.util import find_spec
+
+    if url.drivername == "postgres":
+        url = url.set(drivername="postgresql")
+    drivers = _DRIVERS.get(url.get_backend_name())
+    if drivers is None:
+        return url
+    named = f"{url.get_backend_name()}+{url.get_driver_name()}"
+    there = [name for name, module in drivers.items() if find_spec(module.partition(".")[0]) is not None]
+    return url.set(drivername=there[0]) if named in drivers and there and named not in there else url
 
 
 @contextmanager
@@ -164,18 +129,35 @@ def _connected(url: sqlalchemy.URL, source: SqlSource) -> Iterator[sqlalchemy.Co
         ) from error
     except sqlalchemy.exc.DBAPIError as error:
         message = str(error.orig)
-        if any(word in message.lower() for word in ("authentication failed", "access denied", "no password")):
+        if any(word in message.lower() for word in _WRONG_LOGIN):
             raise InvalidSpecError(
                 "source.connection", source.connection, f"{address} refuses the login: correct user and password"
+            ) from error
+        if any(word in message.lower() for word in _WRONG_DATABASE):
+            raise InvalidSpecError(
+                "source.connection", source.connection, f"{message.strip()}: correct the connection's schema"
             ) from error
         raise BackendAwayError(
             "The database", address, f"{message.strip()}; check that it runs, and try again"
         ) from error
     try:
         yield connection
+    except BaseException:
+        _break(connection)
+        raise
     finally:
         connection.close()
         engine.dispose()
+
+
+def _break(connection: sqlalchemy.Connection) -> None:
+    """End a connection at once: in order, drivers read the rest of the rows first, or talk to a server that is away."""
+    if not connection.invalidated:
+        # PyMySQL wants to read the rest even then, as soon as its result is let go of.
+        unread = getattr(connection.connection.driver_connection, "_result", None)
+        if hasattr(unread, "unbuffered_active"):
+            unread.unbuffered_active = False
+    connection.invalidate()
 
 
 @contextmanager
@@ -191,8 +173,16 @@ def _query_errors(source: SqlSource, url: sqlalchemy.URL) -> Iterator[None]:
             raise BackendAwayError("The database", address, f"{message}; try again") from error
         raise InvalidSpecError("source.query", source.query, f"the database refuses it: {message}") from error
     except sqlalchemy.exc.StatementError as error:
+        message = str(error.orig).partition(" (Background")[0]
         raise InvalidSpecError(
-            "source.query", source.query, f"a parameter is missing or wrong: {error.orig}"
+            "source.query",
+            source.query,
+            f"a parameter is missing or wrong: {message}; a colon that begins no parameter is written \\:",
+        ) from error
+    except ValueError as error:
+        # Dates before the year 1 and their like, which are values of the database and none of Python.
+        raise InvalidSpecError(
+            "source.query", source.query, f"the driver cannot read a value ({error}): cast it in the query"
         ) from error
 
 
@@ -201,17 +191,15 @@ def _statement(
 ) -> Executable:
     """The query with its parameters and, if not all rows are wanted, a condition around it."""
     import sqlalchemy
-    from sqlalchemy import column, literal, literal_column, select
+    from sqlalchemy import bindparam, column, literal_column, select
 
-    text = sqlalchemy.text(source.query)
+    # On a line of its own, what is put around the query is no part of a comment that ends it.
+    text = sqlalchemy.text(source.query + "\n")
     named = set(text.compile().params)
-    sqlite = connection.dialect.name == "sqlite"
-    values: dict[str, Any] = {
-        name: value.replace(tzinfo=None).isoformat(sep=" ") if sqlite and isinstance(value, datetime) else value
-        for name, value in offered.items()
-        if name in named
-    }
-    text = text.bindparams(**values, **{name: value for name, value in source.parameters.items() if name in named})
+    values = {**{name: _moment(value, connection) for name, value in offered.items()}, **source.parameters}
+    text = text.bindparams(
+        *(_parameter(bindparam(name, value), value) for name, value in values.items() if name in named)
+    )
     unused = sorted(set(source.parameters) - named)
     if unused:
         raise InvalidSpecError(
@@ -235,5 +223,23 @@ def _statement(
     ):
         if end is not None:
             operator = open_operator if is_open else closed_operator
-            statement = statement.where(getattr(rows.c[window.column], operator)(literal(end)))
+            parameter = _parameter(bindparam(None, end, unique=True), end)
+            statement = statement.where(getattr(rows.c[window.column], operator)(parameter))
     return cast("Executable", statement)
+
+
+def _parameter(parameter: sqlalchemy.BindParameter[Any], value: Any) -> sqlalchemy.BindParameter[Any]:
+    """A parameter whose text the database reads as what it stands beside: a VARCHAR is no time for PostgreSQL."""
+    import sqlalchemy
+
+    if isinstance(value, str):
+        parameter.type = sqlalchemy.types.NULLTYPE
+    return parameter
+
+
+def _moment(value: Any, connection: sqlalchemy.Connection) -> Any:
+    """A moment as a parameter; in UTC without a zone for databases whose times have none."""
+    if not isinstance(value, datetime) or connection.dialect.name not in ("sqlite", "mysql", "mariadb"):
+        return value
+    value = value.astimezone(UTC).replace(tzinfo=None)
+    return value.isoformat(sep=" ") if connection.dialect.name == "sqlite" else value

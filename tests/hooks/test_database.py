@@ -34,7 +34,7 @@ def test_sqlite_opens_the_file(tmp_path, monkeypatch, how):
     [
         (
             {
-                "conn_type": "postgres",
+                "conn_type": "redshift",
                 "host": "db",
                 "port": 5433,
                 "login": "ada",
@@ -59,7 +59,9 @@ def test_the_password_is_masked(monkeypatch):
     from airflow.providers.common.compat.sdk import redact
 
     connect(monkeypatch, conn_type="postgres", host="db", login="ada", password="hush-hush-3")
-    assert redact(sqlalchemy_url("shop")) == "postgresql://ada:***@db"
+    shown = redact(sqlalchemy_url("shop"))
+    assert shown.startswith("postgresql")
+    assert shown.endswith("://ada:***@db")
 
 
 def test_a_connection_that_does_not_exist():

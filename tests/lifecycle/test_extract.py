@@ -24,7 +24,7 @@ from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract import STEP, ExtractResult
-from airflow_provider_mlops.lifecycle.extract_sql import to_arrow
+from airflow_provider_mlops.lifecycle.extract_sql_types import to_arrow
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 SQL = {"kind": "sql", "query": "SELECT * FROM visits", "connection": "warehouse"}
