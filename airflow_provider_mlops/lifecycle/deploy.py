@@ -190,25 +190,43 @@ def _go_live(
 
 
 def _bring_back(workspace: Workspace, registry: Registry, gateway: GatewayClient, entry: AuditEntry, why: str) -> str:
-    """Make the champion before the entry champion again. Returns what was done, in a sentence."""
+    """Make the champion before the entry champion again, or none. Returns what was done, in a sentence."""
     from airflow_provider_mlops.registry import audit, promotion
 
     before = entry.from_version
     if entry.by.key != workspace.task.key:
         return f"{entry.by.key} made it champion before, so the alias stays: roll back if it should not"
-    if before is None or before == entry.to_version:
-        return "No other version was champion before, so the alias stays: correct the cause and run the task again"
     newest = audit.last(registry, entry.model_name)
     if newest is None or newest.sequence != entry.sequence:
-        return "Somebody moved the alias in the meantime, so it stays where it is"
-    promotion.rollback(
-        registry, entry.model_name, to_version=before, by=workspace.task, reason=f"deployment failed: {why}"[:1000]
-    )
+        return _MOVED
+    reason = f"deployment failed: {why}"[:1000]
     try:
-        gateway.activate(entry.model_name, before, champion=True)
+        if before is None:
+            promotion.withdraw(registry, entry, by=workspace.task, reason=reason)
+        else:
+            promotion.rollback(
+                registry,
+                entry.model_name,
+                to_version=before,
+                expected=entry.to_version,
+                by=workspace.task,
+                reason=reason,
+            )
+    except PromotionConflictError:
+        return _MOVED
+    try:
+        if before is not None:
+            gateway.activate(entry.model_name, before, champion=True)
+        elif entry.to_version is not None:
+            gateway.deactivate(entry.model_name, entry.to_version)
     except MlopsError as error:
         log.warning("The gateway could not be told to go back (%s); it follows the alias by itself", error)
+    if before is None:
+        return "No version was champion before, and none is now: correct the cause and run the task again"
     return f"The alias is back on version {before}"
+
+
+_MOVED = "Somebody moved the alias in the meantime, so it stays where it is"
 
 
 STEP = Step("deploy", DeploySpec, DeployResult, deploy)

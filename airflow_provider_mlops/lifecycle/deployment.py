@@ -27,7 +27,8 @@ class Deployment(BaseModel):
 
     @classmethod
     def of(cls, entry: AuditEntry, gateway_url: str | None) -> Deployment:
-        """The deployment that an audit entry recorded."""
+        """The deployment that an audit entry recorded, which is a promotion or a rollback."""
+        assert entry.to_version is not None
         return cls(
             model_name=entry.model_name,
             version=entry.to_version,

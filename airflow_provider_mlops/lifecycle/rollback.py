@@ -25,6 +25,12 @@ class RollbackSpec(Spec):
         description="The version that becomes champion. By default the one before the champion, which the gateway "
         "keeps in memory, so that it answers at once.",
     )
+    expected_champion: int | None = Field(
+        default=None,
+        ge=1,
+        description="The champion to be rid of, such as `monitor.output['model_version']`. If another version is "
+        "champion by now, the step fails with `PromotionConflictError`. By default whichever is champion.",
+    )
     reason: str = Field(default="", description="Why, for the audit trail.")
     timeout: float = Field(default=30.0, gt=0, description="How many seconds the gateway is waited for.")
 
@@ -40,8 +46,8 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
 
     A retry of the task completes what it began and does not roll back once more. With the gateway away the alias moves
     all the same: the gateway follows it when it is back. Raises InvalidSpecError if there is nothing to go back to or
-    the gateway refuses the token or the version, PromotionConflictError if somebody promotes at the same moment,
-    BackendAwayError if MLflow does not answer.
+    the gateway refuses the token or the version, PromotionConflictError if the champion is another one than expected or
+    somebody promotes at the same moment, BackendAwayError if MLflow does not answer.
     """
     from airflow_provider_mlops.registry import promotion
 
@@ -51,16 +57,18 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
         registry,
         spec.model_name,
         to_version=spec.to_version,
+        expected=spec.expected_champion,
         by=workspace.task,
         reason=spec.reason or f"rolled back by {workspace.task.key}",
     )
+    deployment = Deployment.of(entry, workspace.gateway_url)
     moved = f"{entry.model_name}: version {entry.to_version} is champion in place of version {entry.from_version}"
     if workspace.gateway_url is None:
         log.warning("%s. No gateway is configured: a gateway that serves the model follows the alias by itself", moved)
-        return RollbackResult(deployment=Deployment.of(entry, None))
+        return RollbackResult(deployment=deployment)
     try:
         with connect_gateway(workspace, spec.timeout) as gateway:
-            gateway.activate(entry.model_name, entry.to_version, champion=True)
+            gateway.activate(deployment.model_name, deployment.version, champion=True)
     except BackendAwayError as error:
         log.warning("%s. The gateway does not know yet (%s): it follows the alias as soon as it is back", moved, error)
     except InvalidSpecError as error:
@@ -69,7 +77,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
         ) from error
     else:
         log.info("%s and answers (audit entry %d, %.2f s)", moved, entry.sequence, time.monotonic() - started)
-    return RollbackResult(deployment=Deployment.of(entry, workspace.gateway_url))
+    return RollbackResult(deployment=deployment)
 
 
 STEP = Step("rollback", RollbackSpec, RollbackResult, rollback)

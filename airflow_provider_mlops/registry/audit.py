@@ -20,7 +20,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
 
-Action = Literal["promote", "rollback"]
+Action = Literal["promote", "rollback", "withdraw"]
 
 
 class AuditEntry(BaseModel):
@@ -29,10 +29,10 @@ class AuditEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     sequence: int = Field(description="The entry's number in the model's trail, from 1.")
-    action: Action = Field(description="`promote` or `rollback`.")
+    action: Action = Field(description="`promote`, `rollback` or `withdraw`.")
     model_name: str = Field(description="The registered model.")
-    from_version: int | None = Field(description="The champion before; null for a model's first.")
-    to_version: int = Field(description="The champion after.")
+    from_version: int | None = Field(description="The champion before; null if there was none.")
+    to_version: int | None = Field(description="The champion after; null for `withdraw`.")
     previous_version: int | None = Field(description="Where the alias `previous` points afterwards.")
     by: TaskIdentity = Field(description="The task that did it.")
     reason: str = Field(description="Why, in the words of whoever did it.")
@@ -57,7 +57,7 @@ def append(
     action: Action,
     model_name: str,
     from_version: int | None,
-    to_version: int,
+    to_version: int | None,
     previous_version: int | None,
     by: TaskIdentity,
     reason: str,

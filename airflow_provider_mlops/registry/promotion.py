@@ -29,9 +29,9 @@ PREVIOUS = "previous"
 def champion(registry: Registry, name: str) -> ModelVersion | None:
     """The version that serves, or None. The audit trail is asked first: the alias may lag behind it after a crash."""
     newest = audit.last(registry, name)
-    if newest is not None:
-        return models.find(registry, name, newest.to_version)
-    return models.find(registry, name, CHAMPION)
+    if newest is None:
+        return models.find(registry, name, CHAMPION)
+    return None if newest.to_version is None else models.find(registry, name, newest.to_version)
 
 
 def set_challenger(registry: Registry, model: ModelVersion) -> None:
@@ -67,17 +67,26 @@ def promote(
         return newest
     current = _current(registry, model.name, newest)
     if check and current != expected:
-        raise _conflict(model, expected, current, newest)
+        raise _conflict(f"{model} was compared with {_named(expected)}", current, newest, _COMPARE)
     return _move(registry, newest, "promote", model.name, current, model.version, by, reason)
 
 
 def rollback(
-    registry: Registry, name: str, *, to_version: int | None = None, by: TaskIdentity, reason: str
+    registry: Registry,
+    name: str,
+    *,
+    to_version: int | None = None,
+    expected: int | None = None,
+    by: TaskIdentity,
+    reason: str,
 ) -> AuditEntry:
     """Make the version `previous`, or another one, the champion again.
 
-    A retry by the same task completes what it began and does not roll back once more. Raises InvalidSpecError if
-    there is nothing to go back to, PromotionConflictError if somebody promotes at the same time.
+    :param expected: the champion that the caller saw and wants to be rid of; None takes back whichever it is.
+    :param by: the task that rolls back. A retry of it completes what it began and does not roll back once more.
+
+    Raises InvalidSpecError if there is nothing to go back to, PromotionConflictError if the champion is another one
+    than expected, or somebody promotes at the same time.
     """
     newest = settle(registry, name)
     done = newest is not None and newest.action == "rollback" and newest.by.key == by.key
@@ -85,6 +94,8 @@ def rollback(
         log.info("An earlier try of this task rolled %s back to version %d already", name, newest.to_version)
         return newest
     current = _current(registry, name, newest)
+    if expected is not None and current != expected:
+        raise _conflict(f"{_named(expected)} of {name} was to be taken back", current, newest, _LOOK)
     target = to_version
     if target is None:
         target = models.aliases(registry, name).get(PREVIOUS)
@@ -96,6 +107,16 @@ def rollback(
             "to_version", target, f"version {target} of {name} is the champion already: name another one"
         )
     return _move(registry, newest, "rollback", name, current, target, by, reason)
+
+
+def withdraw(registry: Registry, entry: AuditEntry, *, by: TaskIdentity, reason: str) -> AuditEntry:
+    """Take back a promotion before which there was no champion, so that there is none again.
+
+    :param entry: the promotion. It must be the newest entry of the trail.
+
+    Raises PromotionConflictError if somebody moved the champion since.
+    """
+    return _move(registry, entry, "withdraw", entry.model_name, entry.to_version, None, by, reason)
 
 
 def settle(registry: Registry, name: str) -> AuditEntry | None:
@@ -117,11 +138,14 @@ def _move(
     action: audit.Action,
     name: str,
     current: int | None,
-    target: int,
+    target: int | None,
     by: TaskIdentity,
     reason: str,
 ) -> AuditEntry:
     previous = current if current != target else (newest.previous_version if newest else None)
+    if target is None:
+        # What was withdrawn is nothing that a rollback should return to.
+        previous = None
     try:
         entry = audit.append(
             registry,
@@ -139,16 +163,12 @@ def _move(
         if winner is not None and winner.action == action and _is_same(winner, by, target):
             settle(registry, name)
             return winner
-        raise _conflict(
-            ModelVersion(name=name, version=target, run_id=""), current, winner.to_version if winner else None, winner
-        ) from None
+        what = f"{_named(target)} of {name} was to be the champion in place of {_named(current)}"
+        now = winner.to_version if winner else None
+        raise _conflict(what, now, winner, _COMPARE if action == "promote" else _LOOK) from None
     settle(registry, name)
     log.info(
-        "Version %d of %s is the champion in place of %s (audit entry %d)",
-        target,
-        name,
-        _named(current),
-        entry.sequence,
+        "The champion of %s is %s, and was %s (audit entry %d)", name, *map(_named, (target, current)), entry.sequence
     )
     return entry
 
@@ -157,21 +177,24 @@ def _follow(registry: Registry, entry: AuditEntry) -> None:
     """Set the aliases as the entry says, those that differ. `challenger` leaves a version that became the champion."""
     client = registry.client
     there = models.aliases(registry, entry.model_name)
-    if models.find(registry, entry.model_name, entry.to_version) is None:
+    if entry.to_version is not None and models.find(registry, entry.model_name, entry.to_version) is None:
         log.warning("Version %d of %s was deleted: its aliases stay", entry.to_version, entry.model_name)
         return
     if there.get(CHAMPION) not in (entry.from_version, entry.to_version):
         log.warning(
-            "Somebody moved the champion of %s by hand to %s: setting it back to version %d, as audit entry %d says",
+            "Somebody moved the champion of %s by hand to %s: setting it back to %s, as audit entry %d says",
             entry.model_name,
             _named(there.get(CHAMPION)),
-            entry.to_version,
+            _named(entry.to_version),
             entry.sequence,
         )
     previous = entry.previous_version
     if previous is not None and there.get(PREVIOUS) != previous and models.find(registry, entry.model_name, previous):
         client.set_registered_model_alias(entry.model_name, PREVIOUS, str(entry.previous_version))
-    if there.get(CHAMPION) != entry.to_version:
+    if entry.to_version is None:
+        if CHAMPION in there:
+            client.delete_registered_model_alias(entry.model_name, CHAMPION)
+    elif there.get(CHAMPION) != entry.to_version:
         client.set_registered_model_alias(entry.model_name, CHAMPION, str(entry.to_version))
     if entry.action == "promote" and there.get(CHALLENGER) == entry.to_version:
         client.delete_registered_model_alias(entry.model_name, CHALLENGER)
@@ -183,20 +206,19 @@ def _current(registry: Registry, name: str, newest: AuditEntry | None) -> int | 
     return models.aliases(registry, name).get(CHAMPION)
 
 
-def _is_same(entry: AuditEntry, by: TaskIdentity, version: int) -> bool:
+def _is_same(entry: AuditEntry, by: TaskIdentity, version: int | None) -> bool:
     return entry.by.key == by.key and entry.to_version == version
 
 
-def _conflict(
-    model: ModelVersion, expected: int | None, current: int | None, winner: AuditEntry | None
-) -> PromotionConflictError:
+_COMPARE = "Evaluate and validate it against the new champion, then deploy again."
+_LOOK = "Look at the audit trail, and do it again if it is still needed."
+
+
+def _conflict(what: str, current: int | None, winner: AuditEntry | None, way_out: str) -> PromotionConflictError:
     who = ""
     if winner is not None:
         who = f" It was made so by {winner.by.key} at {winner.time:%Y-%m-%d %H:%M:%S} UTC."
-    return PromotionConflictError(
-        f"{model} was compared with {_named(expected)}, but the champion is {_named(current)}.{who} "
-        "Evaluate and validate it against the new champion, then deploy again."
-    )
+    return PromotionConflictError(f"{what}, but the champion is {_named(current)}.{who} {way_out}")
 
 
 def _named(version: int | None) -> str:

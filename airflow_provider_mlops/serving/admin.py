@@ -35,6 +35,7 @@ class Admin:
             Route("/admin/models/{name}", self.model, methods=["GET"]),
             Route("/admin/models/{name}/load", self.load, methods=["POST"]),
             Route("/admin/models/{name}/activate", self.activate, methods=["POST"]),
+            Route("/admin/models/{name}/deactivate", self.deactivate, methods=["POST"]),
             Route("/admin/compact", self.compact, methods=["POST"]),
         ]
 
@@ -63,6 +64,14 @@ class Admin:
             if type(champion) is not bool:
                 raise Refusal(400, f"send true or false, not {shown(champion)}", "champion")
             return await self._models.activate(name, version, champion=champion)
+
+        return await self._change(request, change)
+
+    async def deactivate(self, request: Request) -> Response:
+        """Let `{"version": N}` answer no longer where a request names no version: its promotion was withdrawn."""
+
+        async def change(name: str, version: int, content: dict[str, Any]) -> ServedModel:
+            return self._models.deactivate(name, version)
 
         return await self._change(request, change)
 

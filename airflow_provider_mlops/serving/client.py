@@ -44,7 +44,8 @@ class Predictions:
 class GatewayClient:
     """A client of one gateway. Use it in a `with` block, or call `close`.
 
-    :param token: for the admin calls `load`, `activate`, `models`, `model` and `compact`, and for verifications.
+    :param token: for the admin calls `load`, `activate`, `deactivate`, `models`, `model` and `compact`, and for
+        verifications.
     :param timeout: seconds for a whole answer. Loading a version may take longer, see `load`.
 
     Every call raises BackendAwayError if nobody answers or the gateway says "not now"; InvalidSpecError if the token is
@@ -131,6 +132,10 @@ class GatewayClient:
         """
         content = {"version": version, "champion": champion}
         return self._post(f"/admin/models/{quote(name, safe='')}/activate", content, timeout=timeout)
+
+    def deactivate(self, name: str, version: int) -> dict[str, Any]:
+        """Let a version that was withdrawn answer no longer, unless another one answers already. Returns the state."""
+        return self._post(f"/admin/models/{quote(name, safe='')}/deactivate", {"version": version})
 
     def feedback(self, prediction_id: str, label: str | float | bool) -> None:
         """Give the label of one prediction. The last one counts, and sending it twice changes nothing."""

@@ -42,6 +42,9 @@ def document(version: str) -> dict[str, Any]:
             "/admin/models/{name}/activate": _guarded(
                 _at(_post("Let a version answer", "Activation", *change[1:]), "name")
             ),
+            "/admin/models/{name}/deactivate": _guarded(
+                _at(_post("Let a version that was withdrawn answer no longer", *change), "name")
+            ),
             "/admin/compact": _guarded(
                 {"post": {"summary": "Compact the prediction log", "responses": _responses("Compacted", 401, 503)}}
             ),

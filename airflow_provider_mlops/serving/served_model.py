@@ -56,6 +56,11 @@ class ServedModel:
             self.active, self.previous = version, self.active
         self.policy = Direct(version)
 
+    def deactivate(self) -> None:
+        """Let no version answer requests that name none. What is loaded stays in memory."""
+        self.activations += 1
+        self.active, self.policy = None, None
+
     def status(self) -> dict[str, Any]:
         """What the admin API says of the model."""
         return {

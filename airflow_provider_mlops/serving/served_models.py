@@ -101,8 +101,18 @@ class ServedModels:
         log.info("Model %s: version %d answers now (before: %s)", name, version, before)
         return model
 
+    def deactivate(self, name: str, version: int) -> ServedModel:
+        """Let a version that was withdrawn answer no longer; nothing happens if another one answers.
+
+        Raises Refusal (404) if there is no such model.
+        """
+        model = self.get(name)
+        if model.active == version:
+            self._stop(model)
+        return model
+
     async def poll(self) -> None:
-        """Follow the champion alias of each model where it has moved since the last look.
+        """Follow the champion alias of each model where it has moved or gone since the last look.
 
         Only a move counts: a version that was activated through the admin API stays, whatever the alias says, until
         the alias moves. Nothing is raised; what goes wrong is logged and shown in the status.
@@ -129,11 +139,24 @@ class ServedModels:
                 self._unsettled.add(name)
             if name in self._unsettled:
                 await self._follow(name, champion, previous, activations.get(name, 0))
+        for name in [name for name in self._aliased if name not in aliases]:
+            model = self._models.get(name)
+            if model is None:
+                del self._aliased[name]
+            elif model.activations == activations.get(name, 0):
+                self._stop(model)
         self._polled = True
 
     def close(self) -> None:
         """Stop the loading thread once it has done what it is at."""
         self._loader.shutdown(wait=False, cancel_futures=True)
+
+    def _stop(self, model: ServedModel) -> None:
+        if model.active is not None:
+            log.warning("Model %s: version %s has been withdrawn, and none answers now", model.name, model.active)
+        self._aliased.pop(model.name, None)
+        self._unsettled.discard(model.name)
+        model.deactivate()
 
     async def _follow(self, name: str, champion: int, previous: int | None, activations: int) -> None:
         model = self._models.get(name)

@@ -28,7 +28,7 @@ class Versions:
         workspace = with_task(self.workspace, "deploy", run_id or f"run {number}")
         return deploy(DeploySpec(model=self[number], **fields), workspace)  # type: ignore[arg-type]
 
-    def trail(self) -> list[tuple[str, int | None, int]]:
+    def trail(self) -> list[tuple[str, int | None, int | None]]:
         return [(e.action, e.from_version, e.to_version) for e in audit.entries(self.registry, self.name)]
 
     def aliases(self) -> dict[str, int]:

@@ -191,8 +191,8 @@ def test_a_candidate_that_answers_otherwise_is_not_deployed(
     versions.deploy(1)
     original = GatewayClient.infer
 
-    def infer(self: GatewayClient, name: str, rows: object, version: int | None = None) -> object:
-        answer = original(self, name, rows, version)  # type: ignore[arg-type]
+    def infer(self: GatewayClient, *arguments: Any, **keywords: Any) -> Any:
+        answer = original(self, *arguments, **keywords)
         answer.output[0] = "no" if answer.output[0] == "yes" else "yes"
         return answer
 
@@ -242,17 +242,58 @@ def test_a_gateway_that_refuses_to_activate_brings_the_alias_back(
     assert versions.deploy(2, expected_champion=1).deployment.audit_sequence == 4
 
 
-def test_a_first_deployment_that_fails_has_nothing_to_go_back_to(
-    versions: Versions, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("told", [True, False])
+def test_a_first_deployment_that_fails_is_withdrawn(
+    versions: Versions, gateway: LiveGateway, monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
+    activate = GatewayClient.activate
+
+    def fail(self: GatewayClient, *arguments: Any, **keywords: Any) -> None:
+        activate(self, *arguments, **keywords)
+        raise RejectedError("it answers otherwise")
+
+    def vanish(*arguments: object, **keywords: object) -> None:
+        raise BackendAwayError("the gateway", gateway.url, "connection refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GatewayClient, "activate", fail)
+        if not told:
+            patched.setattr(GatewayClient, "deactivate", vanish)
+        with pytest.raises(RejectedError, match="No version was champion before, and none is now"):
+            versions.deploy(1)
+    assert versions.aliases() == {}
+    assert versions.trail() == [("promote", None, 1), ("withdraw", 1, None)]
+    assert "it answers otherwise" in audit.entries(versions.registry, versions.name)[-1].reason
+    with gateway.client() as client:
+        # A gateway that could not be told sees that the alias is gone.
+        gateway.wait(lambda: client.model(versions.name)["active"] is None, seconds=0.2 if told else 20)
+    # The same task may be cleared once the cause is gone.
+    assert versions.deploy(1).deployment.audit_sequence == 3
+    assert versions.trail()[-1] == ("promote", None, 1)
+    assert versions.aliases() == {"champion": 1}
+    assert answers(gateway, versions.name) == 1
+
+
+def test_a_first_deployment_that_fails_leaves_what_somebody_else_promoted(
+    versions: Versions, gateway: LiveGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    withdraw = promotion.withdraw
+
+    def too_late(*arguments: Any, **keywords: Any) -> Any:
+        by = with_task(versions.workspace, "deploy", "quicker").task
+        promotion.promote(versions.registry, versions[2], expected=1, by=by, reason="quicker")
+        return withdraw(*arguments, **keywords)
+
     def refuse(*arguments: object, **keywords: object) -> None:
         raise RejectedError("it cannot be activated")
 
     with monkeypatch.context() as patched:
         patched.setattr(GatewayClient, "activate", refuse)
-        with pytest.raises(RejectedError, match="No other version was champion before"):
+        patched.setattr(promotion, "withdraw", too_late)
+        with pytest.raises(RejectedError, match="Somebody moved the alias in the meantime"):
             versions.deploy(1)
-    assert versions.deploy(1).deployment.audit_sequence == 1
+    assert versions.trail() == [("promote", None, 1), ("promote", 1, 2)]
+    assert versions.aliases()["champion"] == 2
 
 
 def test_a_gateway_that_goes_away_after_the_decision_is_retried(

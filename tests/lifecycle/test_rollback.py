@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.rollback import RollbackSpec, rollback
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit
@@ -52,6 +52,15 @@ def test_a_rollback_to_a_named_version(versions: Versions, gateway: LiveGateway)
         versions.deploy(number)
     assert roll_back(versions, to_version=1) == (1, 3)
     assert answers(gateway, versions.name) == 1
+
+
+def test_a_rollback_of_a_champion_that_is_champion_no_longer(versions: Versions, gateway: LiveGateway) -> None:
+    for number in (1, 2, 3):
+        versions.deploy(number)
+    with pytest.raises(PromotionConflictError, match=r"version 2 of .* was to be taken back, but .* is version 3"):
+        roll_back(versions, expected_champion=2)
+    assert answers(gateway, versions.name) == 3
+    assert roll_back(versions, expected_champion=3) == (2, 3)
 
 
 def test_rollbacks_that_cannot_be(versions: Versions) -> None:

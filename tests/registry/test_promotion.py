@@ -130,6 +130,82 @@ def test_rollback_goes_to_previous_and_back(registry: Registry) -> None:
     assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}
 
 
+def test_a_rollback_takes_back_only_the_champion_that_was_seen(registry: Registry) -> None:
+    _promote(registry, 1, None, "first")
+    _promote(registry, 2, 1, "second")
+    _promote(registry, 3, 2, "third")
+    with pytest.raises(PromotionConflictError, match=r"version 2 of churn was to be taken back.*version 3.*third"):
+        promotion.rollback(registry, "churn", expected=2, by=_task("undo"), reason="drift of version 2")
+    assert models.aliases(registry, "churn") == {"champion": 3, "previous": 2}
+    entry = promotion.rollback(registry, "churn", expected=3, by=_task("undo"), reason="drift of version 3")
+    assert (entry.from_version, entry.to_version) == (3, 2)
+    # Its retry completes, although version 3 is no longer there to be seen.
+    assert promotion.rollback(registry, "churn", expected=3, by=_task("undo"), reason="drift of version 3") == entry
+
+
+def test_a_promotion_between_a_rollbacks_look_and_its_entry_wins(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _promote(registry, 1, None, "first")
+    _promote(registry, 2, 1, "second")
+    append = audit.append
+
+    def too_late(*arguments: Any, **keywords: Any) -> Any:
+        monkeypatch.setattr(audit, "append", append)
+        _promote(registry, 3, 2, "third")
+        return append(*arguments, **keywords)
+
+    monkeypatch.setattr(audit, "append", too_late)
+    with pytest.raises(
+        PromotionConflictError, match=r"version 1 of churn was to be the champion.*champion is version 3"
+    ):
+        promotion.rollback(registry, "churn", expected=2, by=_task("undo"), reason="")
+    assert models.aliases(registry, "churn") == {"champion": 3, "previous": 2}
+
+
+def test_a_first_promotion_that_is_withdrawn_leaves_no_champion(registry: Registry) -> None:
+    first = _promote(registry, 1, None, "first")
+    entry = promotion.withdraw(registry, first, by=_task("first"), reason="it does not answer")
+    assert (entry.action, entry.from_version, entry.to_version, entry.previous_version) == ("withdraw", 1, None, None)
+    assert models.aliases(registry, "churn") == {}
+    assert promotion.champion(registry, "churn") is None
+    assert promotion.settle(registry, "churn") == entry
+    with pytest.raises(InvalidSpecError, match="no previous champion"):
+        promotion.rollback(registry, "churn", by=_task("undo"), reason="")
+    # The same task tries again, and another version may come first as well.
+    assert _promote(registry, 1, None, "first").sequence == 3
+    assert models.aliases(registry, "churn") == {"champion": 1}
+    with pytest.raises(PromotionConflictError, match="version 1"):
+        _promote(registry, 2, None, "second")
+
+
+def test_a_crash_between_the_withdrawal_and_the_alias_is_completed(registry: Registry) -> None:
+    first = _promote(registry, 1, None, "first")
+    audit.append(
+        registry,
+        first,
+        action="withdraw",
+        model_name="churn",
+        from_version=1,
+        to_version=None,
+        previous_version=None,
+        by=_task("first"),
+        reason="it does not answer",
+    )
+    assert models.aliases(registry, "churn") == {"champion": 1}
+    assert promotion.champion(registry, "churn") is None
+    assert _promote(registry, 2, None, "second").from_version is None
+    assert models.aliases(registry, "churn") == {"champion": 2}
+
+
+def test_what_was_promoted_since_is_not_withdrawn(registry: Registry) -> None:
+    first = _promote(registry, 1, None, "first")
+    _promote(registry, 2, 1, "second")
+    with pytest.raises(PromotionConflictError, match="the champion is version 2"):
+        promotion.withdraw(registry, first, by=_task("first"), reason="it does not answer")
+    assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}
+
+
 def test_rollback_without_a_way_back_says_so(registry: Registry) -> None:
     with pytest.raises(InvalidSpecError, match="no previous champion"):
         promotion.rollback(registry, "churn", by=_task("undo"), reason="")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving.refusal import Refusal
 from airflow_provider_mlops.serving.served_models import ServedModels
 
 
@@ -60,5 +61,52 @@ def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path, monkey
 
     try:
         assert asyncio.run(activate_while_looking()) == [2, 1]
+    finally:
+        served.close()
+
+
+def test_an_alias_that_is_taken_away_is_followed(storage: Path) -> None:
+    registry = Registry(None, storage_uri=str(storage))
+    served = ServedModels(registry, ["cancer"])
+
+    async def withdraw() -> list[int | None]:
+        await served.poll()
+        active = [served.get("cancer").active]
+        registry.client.delete_registered_model_alias("cancer", "champion")
+        await served.poll()
+        active.append(served.get("cancer").active)
+        # What is activated by hand while there is no champion stays, since no alias has moved.
+        await served.activate("cancer", 2)
+        await served.poll()
+        active.append(served.get("cancer").active)
+        registry.client.set_registered_model_alias("cancer", "champion", "1")
+        await served.poll()
+        return [*active, served.get("cancer").active]
+
+    try:
+        assert asyncio.run(withdraw()) == [1, None, 2, 1]
+        assert served.waiting_for() == []
+    finally:
+        served.close()
+
+
+def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> None:
+    registry = Registry(None, storage_uri=str(storage))
+    served = ServedModels(registry, ["cancer"])
+
+    async def withdraw() -> None:
+        await served.poll()
+        served.deactivate("cancer", 2)
+        assert served.get("cancer").active == 1
+        served.deactivate("cancer", 1)
+
+    try:
+        asyncio.run(withdraw())
+        model = served.get("cancer")
+        assert model.active is None
+        assert model.choose(1)[0].version == 1
+        with pytest.raises(Refusal, match="no version of the model 'cancer' is active"):
+            model.choose(None)
+        assert served.waiting_for() == ["the model 'cancer' has no active version"]
     finally:
         served.close()
