@@ -12,8 +12,8 @@ from pydantic import Field
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle import prepare_reuse
-from airflow_provider_mlops.lifecycle.prepare_rows import build_features, keep, nearest
-from airflow_provider_mlops.lifecycle.prepare_split import ORDER, PART, PARTS, POSITION, Split, assign
+from airflow_provider_mlops.lifecycle.prepare_rows import build_features, check_features_code, keep, nearest
+from airflow_provider_mlops.lifecycle.prepare_split import ORDER, PART, PARTS, POSITION, TAKEN, Split, assign
 from airflow_provider_mlops.lifecycle.preprocessing import Preprocessing, column_kinds
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
 from airflow_provider_mlops.lifecycle.user_code import UserCode
@@ -84,6 +84,9 @@ def prepare(spec: PrepareSpec, workspace: Workspace) -> PrepareResult:
     """
     started = time.monotonic()
     manifest = spec.dataset.manifest
+    if spec.features is not None:
+        check_features_code(spec.features)
+    spec.preprocessing.check()
     codes = [code for code in (spec.features, spec.preprocessing.code) if code is not None]
     asked = spec.model_dump(mode="json", exclude={"dataset", "reuse"}) | {"name": spec.dataset.name}
     entry = prepare_reuse.entry_uri(workspace, spec.dataset, asked, codes)
@@ -161,7 +164,7 @@ def _check_features(spec: PrepareSpec, table: ibis.Table) -> None:
     for name in spec.split.key:
         if name not in table.columns:
             raise InvalidSpecError("split.key", name, f"there is no such column: {nearest(name, table)}")
-    taken = {PART, ORDER, POSITION} & set(table.columns)
+    taken = TAKEN & set(table.columns)
     if taken:
         raise InvalidSpecError("dataset", sorted(taken), "these column names are used by the split: rename them")
     if spec.preprocessing.code is None:
@@ -219,21 +222,35 @@ def _distribute(batch: pyarrow.RecordBatch, schema: pyarrow.Schema, writers: lis
             writer.write(chosen)
 
 
+_MORE_EVEN = {
+    "random": "extract more rows, change the shares, or use the method stratified, which meets them exactly",
+    "stratified": "extract more rows, or set its share to 0",
+    "group": "extract rows of more values of {column!r}, change the shares, or set this one to 0",
+    "time": "extract rows of more times of {column!r}, change the shares, or set this one to 0",
+}
+_WHY_UNEVEN = {
+    "random": "the method random meets shares on average, and stratified exactly",
+    "stratified": "equal rows stay together",
+    "group": "rows with the same {column!r} stay together",
+    "time": "rows with the same {column!r} stay together",
+}
+
+
 def _check_sizes(spec: PrepareSpec, sizes: list[int]) -> None:
     rows = sum(sizes)
     for part, share, size in zip(PARTS, spec.split.shares, sizes, strict=True):
         if share and not size:
             raise RejectedError(
                 f"the split {spec.split.method!r} of {rows} rows leaves none for {part}, whose share is {share:.0%}: "
-                "extract more rows, change the shares, or use the method stratified, which meets them exactly"
+                f"{_MORE_EVEN[spec.split.method].format(column=spec.split.column)}"
             )
         if rows and abs(size / rows - share) > 0.05:
             log.warning(
-                "%s has %.1f%% of the rows instead of %.1f%%: the data allow no closer split by %s",
+                "%s has %.1f%% of the rows instead of %.1f%%: %s",
                 part,
                 100 * size / rows,
                 100 * share,
-                spec.split.column or "row",
+                _WHY_UNEVEN[spec.split.method].format(column=spec.split.column),
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -69,6 +68,11 @@ def nearest(name: str, table: ibis.Table) -> str:
     return f"the columns are {shown}{', …' if len(table.columns) > 30 else ''}"
 
 
+def check_features_code(code: UserCode) -> tuple[str, ...]:
+    """The arguments that the user's code for features takes. Raises InvalidSpecError for what it cannot be given."""
+    return code.check("features", "frame", "table", "target")
+
+
 def build_features(table: ibis.Table, code: UserCode, target: str) -> ibis.Table:
     """What the user's code makes of the rows.
 
@@ -82,13 +86,11 @@ def build_features(table: ibis.Table, code: UserCode, target: str) -> ibis.Table
     import pandas
     import pyarrow
 
-    offered: dict[str, Any] = {"target": target}
-    names = inspect.signature(code.resolve()).parameters
-    if "frame" in names:
-        offered["frame"] = table.to_pandas()
+    names = check_features_code(code)
+    if "frame" in names and "table" not in names:
+        built = code.call(target=target, frame=table.to_pandas())
     else:
-        offered["table"] = table
-    built = code.call(**offered)
+        built = code.call(target=target, table=table)
     if isinstance(built, ibis.Table):
         return built
     if isinstance(built, pandas.DataFrame):

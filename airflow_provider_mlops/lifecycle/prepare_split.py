@@ -7,6 +7,7 @@ rows have equal hashes and stay together, so that a duplicate cannot leak from t
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import ibis
     import pyarrow
 
+log = logging.getLogger(__name__)
+
 PARTS = ("train", "validation", "test")
 PART = "mlops_part"
 """The column that holds 0, 1 or 2: the position in PARTS."""
@@ -25,6 +28,10 @@ ORDER = "mlops_order"
 """The column by which a part's rows are sorted: a hash of the row, which shuffles them, but always in the same way."""
 POSITION = "mlops_position"
 STRATUM = "mlops_stratum"
+FIRST_CUT, SECOND_CUT = "mlops_first_cut", "mlops_second_cut"
+
+TAKEN = frozenset({PART, ORDER, POSITION, STRATUM, FIRST_CUT, SECOND_CUT})
+"""The names of columns that a split adds while it works, which the rows cannot have."""
 
 MAXIMUM_STRATA = 1000
 
@@ -39,7 +46,8 @@ class Split(BaseModel):
         description="- `random`: by a hash of the row. A row stays in its part as the data grows; the shares are "
         "met on average.\n"
         "- `stratified`: like random, but every value of `column` (the target, if no column is given) has the same "
-        "share in each part, and the shares are exact up to duplicate rows.\n"
+        "share in each part, and the shares are exact up to duplicate rows. Of a value with fewer rows than parts, "
+        "some part has none.\n"
         "- `group`: all rows with the same value of `column` are in the same part; the shares are met as closely as "
         "whole groups allow.\n"
         "- `time`: the oldest rows by `column` train, the newest test; rows of the same time stay together.",
@@ -94,20 +102,20 @@ def assign(table: ibis.Table, split: Split, target: str, seed: int, key: list[st
     stratum = ibis.literal("")
     position = table[ORDER]
     if split.method == "stratified":
-        stratum = table[column].cast("string").fill_null("\x00")
+        stratum = table[column].cast("string").fill_null("\ue000")
     elif split.method == "group":
         position = _digest(table, [column], seed)
     else:
         position = table[column]
     table = table.mutate(position.name(POSITION), stratum.name(STRATUM))
-    cuts = ibis.memtable(_cuts(table, split))
+    cuts = ibis.memtable(_cuts(table, split, seed))
     joined = table.inner_join(cuts, STRATUM)
     place = ibis.cases(
-        ((joined[POSITION] <= joined["first_cut"]).fill_null(False), 0),
-        ((joined[POSITION] <= joined["second_cut"]).fill_null(False), 1),
+        ((joined[POSITION] <= joined[FIRST_CUT]).fill_null(False), 0),
+        ((joined[POSITION] <= joined[SECOND_CUT]).fill_null(False), 1),
         else_=2,
     )
-    return joined.mutate(place.cast("int8").name(PART)).drop(STRATUM, "first_cut", "second_cut")
+    return joined.mutate(place.cast("int8").name(PART)).drop(STRATUM, FIRST_CUT, SECOND_CUT)
 
 
 def _check_column(table: ibis.Table, split: Split, column: str) -> None:
@@ -143,7 +151,7 @@ def _digest(table: ibis.Table, columns: list[str], seed: int) -> ibis.Value:
     """16 hexadecimal digits that depend on the seed and on the row's values in `columns`."""
     import ibis
 
-    texts = [table[name].cast("string").fill_null("\x00") for name in columns]
+    texts = [table[name].cast("string").fill_null("\ue000") for name in columns]
     return ibis.literal("\x1f").join([ibis.literal(str(seed)), *texts]).hexdigest("md5")[:16]
 
 
@@ -161,12 +169,17 @@ class _Sizes(NamedTuple):
     second: list[int]
 
 
-def _cuts(table: ibis.Table, split: Split) -> pyarrow.Table:
+def _cuts(table: ibis.Table, split: Split, seed: int) -> pyarrow.Table:
     """Per stratum the last position of training and the last one of validation; null where a part is empty."""
     import ibis
     import pyarrow
 
-    sizes = table.group_by(STRATUM).aggregate(rows=table.count()).order_by(STRATUM).to_pyarrow()
+    strata = table.group_by(STRATUM).aggregate(rows=table.count())
+    # What is left over by rounding must not go to the strata whose names come first: of many small ones, or of the
+    # numbers of a quantity, these would be no sample of all.
+    sizes = strata.order_by([_digest(strata, [STRATUM], seed), STRATUM]).to_pyarrow()
+    if split.method == "stratified":
+        _warn_of_small(split, sizes["rows"].to_pylist())
     wanted = cumulative_sizes(sizes["rows"].to_pylist(), split.shares)
     targets = ibis.memtable(pyarrow.table({STRATUM: sizes[STRATUM], "first": wanted.first, "second": wanted.second}))
     counts = table.group_by(STRATUM, POSITION).aggregate(rows=table.count())
@@ -184,11 +197,24 @@ def _cuts(table: ibis.Table, split: Split) -> pyarrow.Table:
         }
     found = running.group_by(STRATUM).aggregate(**ends)
     nearest: dict[str, ibis.Value] = {}
-    for name in ("first", "second"):
+    for name, cut in (("first", FIRST_CUT), ("second", SECOND_CUT)):
         under = found[f"{name}_wanted"] - found[f"{name}_below_rows"].fill_null(0)
         over = found[f"{name}_above_rows"] - found[f"{name}_wanted"]
-        nearest[f"{name}_cut"] = (over < under).ifelse(found[f"{name}_above"], found[f"{name}_below"])
+        nearest[cut] = (over < under).ifelse(found[f"{name}_above"], found[f"{name}_below"])
     return found.select(STRATUM, **nearest).to_pyarrow()
+
+
+def _warn_of_small(split: Split, strata: list[int]) -> None:
+    parts = sum(share > 0 for share in split.shares)
+    small = sum(rows < parts for rows in strata)
+    if small:
+        log.warning(
+            "%d of the %d values of %s have fewer than %d rows, so that not every part has one of them",
+            small,
+            len(strata),
+            split.column or "the target",
+            parts,
+        )
 
 
 def cumulative_sizes(strata: list[int], shares: tuple[float, float, float]) -> _Sizes:

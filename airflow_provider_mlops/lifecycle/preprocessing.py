@@ -76,6 +76,11 @@ class Preprocessing(BaseModel):
         "(a pandas DataFrame without the target) by name and returns an unfitted scikit-learn transformer.",
     )
 
+    def check(self) -> None:
+        """Check what can be told without rows. Raises InvalidSpecError for user code that cannot be called."""
+        if self.code is not None:
+            self.code.check("preprocessing.code", "features")
+
     def build(self, frame: pandas.DataFrame) -> Any:
         """The unfitted scikit-learn transformer for the columns of `frame`, the features without the target.
 

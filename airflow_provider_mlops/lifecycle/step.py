@@ -5,15 +5,20 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import inspect
 import json
+import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Spec(BaseModel):
@@ -52,7 +57,7 @@ class Step(Generic[SpecT, ResultT]):
         try:
             return self.spec.model_validate(fields)
         except ValidationError as error:
-            raise _first(error, self.spec.model_fields) from error
+            raise invalid(error.errors(include_url=False)[0], self.spec) from error
 
 
 STEPS = (
@@ -78,14 +83,66 @@ def load(name: str) -> Step[Any, Any]:
     return cast("Step[Any, Any]", module.STEP)
 
 
-def _first(error: ValidationError, known: Iterable[str]) -> InvalidSpecError:
-    details = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in details["loc"]) or "spec"
-    if details["type"] == "missing":
+def invalid(details: ErrorDetails, spec: type[BaseModel]) -> InvalidSpecError:
+    """What pydantic says of one field, as this package says it."""
+    parts, models = _place(details["loc"], spec)
+    field, value, kind = ".".join(parts) or "spec", details["input"], details["type"]
+    if kind == "missing":
         return InvalidSpecError(field, None, "this field is required")
-    if details["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(details["loc"][-1]), list(known), n=1)
-        hint = f"did you mean {close[0]}?" if close and len(details["loc"]) == 1 else "look at the fields of the Spec"
-        return InvalidSpecError(field, details["input"], f"there is no such field; {hint}")
-    way_out = details["msg"].removeprefix("Value error, ")
-    return InvalidSpecError(field, details["input"], way_out[:1].lower() + way_out[1:])
+    if kind == "extra_forbidden":
+        known = [name for model in models for name in model.model_fields]
+        close = difflib.get_close_matches(parts[-1], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
+        return InvalidSpecError(field, value, f"there is no such field; {hint}")
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tags = [tag for model in models for tag in _tags(model)]
+        tag = value.get("kind") if isinstance(value, dict) else value
+        return InvalidSpecError(f"{field}.kind", tag, f"use one of {', '.join(tags)}")
+    if value is None:
+        return InvalidSpecError(
+            field, None, _lower(details["msg"]) + "; a template or an XCom without a value gives None"
+        )
+    if kind in ("tuple_type", "list_type"):
+        return InvalidSpecError(field, value, f"write a list of values, such as [{value!r:.50}]")
+    if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
+        return InvalidSpecError(field, value, f"write a mapping{_contents(models)}")
+    if kind == "time_delta_parsing":
+        return InvalidSpecError(field, value, "write a number of seconds, or a duration such as 'P1D' or '1 12:00:00'")
+    return InvalidSpecError(field, value, _lower(details["msg"].removeprefix("Value error, ")))
+
+
+def _contents(models: list[type[BaseModel]]) -> str:
+    tags = [tag for model in models for tag in _tags(model)]
+    if tags:
+        return f" whose kind is one of {', '.join(tags)}"
+    return f" of the fields {', '.join(models[0].model_fields)}" if models else ""
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _place(loc: Iterable[str | int], spec: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Where an error is as a user writes it, without the tags of unions, and which models may stand there."""
+    parts: list[str] = []
+    models = [spec]
+    for part in loc:
+        tagged = [model for model in models if part in _tags(model)]
+        if tagged:
+            models = tagged
+            continue
+        parts.append(str(part))
+        fields = [model.model_fields[part] for model in models if isinstance(part, str) and part in model.model_fields]
+        if fields:
+            models = [model for field in fields for model in _models_in(field.annotation)]
+    return parts, models
+
+
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    return typing.get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas
 
 
+OFFERED = ("features", "target", "parameters", "seed", "problem")
+"""The arguments that user code may take."""
+
+
 def from_import_path(path: str, parameters: Mapping[str, Any], seed: int) -> Any:
     """An estimator of the class at `path`, with the seed as its `random_state` where it has one.
 
@@ -64,7 +68,7 @@ def from_code(
     """What the user's function returns. Raises InvalidSpecError if that is no estimator."""
     built = code.call(features=features, target=target, parameters=dict(parameters), seed=seed, problem=problem)
     if inspect.isclass(built) or not (hasattr(built, "fit") and hasattr(built, "predict")):
-        shown = built.__name__ if inspect.isclass(built) else type(built).__name__
+        shown = f"the class {built.__name__} itself" if inspect.isclass(built) else type(built).__name__
         raise InvalidSpecError(
             "code",
             f"{code} returned {shown}",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle import train_estimator
 from airflow_provider_mlops.lifecycle.evaluate_metrics import Predictions, Problem, score
@@ -42,10 +43,12 @@ class Rows:
 def problem_of(spec: TrainSpec, dataset: Dataset) -> Problem:
     """What the spec says, or else what the estimator is, or else what the target looks like.
 
-    Raises InvalidSpecError if the spec and the estimator contradict each other.
+    Raises InvalidSpecError if the spec and the estimator contradict each other, and for whatever else is wrong in the
+    spec and can be told without the rows.
     """
     from airflow_provider_mlops.registry.rows import infer_problem
 
+    _check_beforehand(spec)
     kind = None
     if spec.estimator is not None:
         kind = train_estimator.kind_of(train_estimator.from_import_path(spec.estimator, spec.parameters, spec.seed))
@@ -58,6 +61,32 @@ def problem_of(spec: TrainSpec, dataset: Dataset) -> Problem:
         log.info("The target %s looks like %s; set problem to decide otherwise", spec.target, kind)
     found: Problem = "classification" if (spec.problem or kind) == "classification" else "regression"
     return found
+
+
+def _check_beforehand(spec: TrainSpec) -> None:
+    if spec.code is not None:
+        spec.code.check("code", *train_estimator.OFFERED)
+    if spec.preprocessing is not None:
+        spec.preprocessing.check()
+    if spec.profile_uri is not None:
+        Profile.read(spec.profile_uri)
+    for requirement in spec.pip_requirements or ():
+        _check_requirement(requirement)
+
+
+def _check_requirement(requirement: str) -> None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    # Options, paths and addresses are pip's own affair.
+    if requirement.startswith("-") or "/" in requirement:
+        return
+    try:
+        Requirement(requirement)
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidSpecError(
+            "pip_requirements", requirement, f"pip cannot read it ({reason}): write it like 'scikit-learn==1.9.1'"
+        ) from error
 
 
 def read(dataset: Dataset, target: str, problem: Problem, field: str = "dataset", like: Rows | None = None) -> Rows:
@@ -87,9 +116,30 @@ def read(dataset: Dataset, target: str, problem: Problem, field: str = "dataset"
         )
     table = dataset.arrow([*features, target])
     rows = Rows(feature_rows(table, features), target_values(table, target, problem))
-    if problem == "classification" and like is None:
+    if like is not None:
+        _check_kinds(field, dataset, rows, like)
+    elif problem == "classification":
         _check_classes(rows.target, target)
     return rows
+
+
+def _check_kinds(field: str, dataset: Dataset, rows: Rows, like: Rows) -> None:
+    for name in like.features.columns:
+        trained, found = like.features[name], rows.features[name]
+        if (trained.dtype == object) != (found.dtype == object) and not trained.isna().all() | found.isna().all():
+            kinds = [_kind_name(column) for column in (found, trained)]
+            raise InvalidSpecError(
+                field,
+                dataset.uri,
+                f"its column {name!r} holds {kinds[0]}, and that of the training rows {kinds[1]}: take both from the "
+                "same prepare task",
+            )
+
+
+def _kind_name(column: pandas.Series[Any]) -> str:
+    from pandas.api.types import infer_dtype
+
+    return f"{infer_dtype(column, skipna=True)} values" if column.dtype == object else "numbers"
 
 
 def fit(spec: TrainSpec, rows: Rows, problem: Problem, parameters: Mapping[str, Any]) -> Any:
@@ -120,7 +170,7 @@ def fit(spec: TrainSpec, rows: Rows, problem: Problem, parameters: Mapping[str, 
         steps.insert(0, ("preprocessing", spec.preprocessing.build(rows.features)))
     pipeline = Pipeline(steps)
     start = time.monotonic()
-    with _warnings_logged(), _errors_named(spec, parameters):
+    with _warnings_logged(), _errors_named(spec, parameters, rows.features):
         pipeline.fit(rows.features, rows.target)
     log.debug("Fitted in %.2f s", time.monotonic() - start)
     return pipeline
@@ -175,7 +225,7 @@ def _check_finite(values: numpy.ndarray[Any, Any], what: str, model: Any) -> Non
 
 
 @contextmanager
-def _errors_named(spec: TrainSpec, parameters: Mapping[str, Any]) -> Iterator[None]:
+def _errors_named(spec: TrainSpec, parameters: Mapping[str, Any], features: pandas.DataFrame) -> Iterator[None]:
     from sklearn.utils._param_validation import InvalidParameterError
 
     try:
@@ -186,9 +236,22 @@ def _errors_named(spec: TrainSpec, parameters: Mapping[str, Any]) -> Iterator[No
         if spec.estimator is None:
             raise
         way_out = str(error).strip().splitlines()[0]
+        infinite = _infinite(features)
+        if infinite and "infinity" in way_out:
+            raise RejectedError(
+                f"the columns {infinite[:20]} have infinite values, which {spec.estimator} or its preprocessing "
+                "refuses: leave these rows out with prepare's filters, or replace the values in its features code"
+            ) from error
         if spec.preprocessing is None and ("could not convert string" in way_out or "NaN" in way_out):
             way_out += ": set preprocessing, which encodes strings and fills missing numbers"
         raise InvalidSpecError("estimator", spec.estimator, way_out) from error
+
+
+def _infinite(features: pandas.DataFrame) -> list[str]:
+    import numpy
+
+    numbers = features.select_dtypes("number")
+    return [str(name) for name in numbers.columns[numpy.isinf(numbers.to_numpy()).any(axis=0)]]
 
 
 @contextmanager

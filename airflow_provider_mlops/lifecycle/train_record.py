@@ -49,6 +49,9 @@ def train_and_register(
     if done is not None and done.run_id == run.id:
         log.info("An earlier try of this task registered %s from the same spec, data and code: keeping it", done)
         return done, _metrics_of(run)
+    validation = None
+    if spec.validation_dataset is not None:
+        validation = train_fit.read(spec.validation_dataset, spec.target, problem, "validation_dataset", rows)
     _record_inputs(run, spec, problem, parameters, commit, rows, restart)
     log.info(
         "Training %s on %d rows and %d columns of %s",
@@ -60,7 +63,7 @@ def train_and_register(
     start = time.monotonic()
     model = train_fit.fit(spec, rows, problem, parameters)
     log.info("Trained in %.1f s", time.monotonic() - start)
-    metrics = _measure(model, spec, rows, problem)
+    metrics = _measure(model, rows, validation, problem)
     classes = {"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}
     model_id = models.log_model(
         run,
@@ -77,12 +80,11 @@ def train_and_register(
     return version, metrics
 
 
-def _measure(model: Any, spec: TrainSpec, rows: Rows, problem: Problem) -> dict[str, float]:
-    if spec.validation_dataset is None:
+def _measure(model: Any, rows: Rows, validation: Rows | None, problem: Problem) -> dict[str, float]:
+    if validation is None:
         metrics = {f"train_{name}": value for name, value in train_fit.scores(model, rows, problem).items()}
         log.info("On the training rows themselves: %s", _shown(metrics))
         return metrics
-    validation = train_fit.read(spec.validation_dataset, spec.target, problem, "validation_dataset", rows)
     metrics = train_fit.scores(model, validation, problem)
     log.info("On the %d validation rows: %s", len(validation.target), _shown(metrics))
     return metrics

@@ -53,19 +53,18 @@ class UserCode(BaseModel):
             raise ValueError("give a function, or an import path 'package.module:function'")
         return code
 
-    def resolve(self) -> Callable[..., Any]:
+    def resolve(self, field: str = "user code") -> Callable[..., Any]:
         """The function itself.
 
-        Raises InvalidSpecError when it cannot be imported, or when its source uses names that it does not define.
+        Raises InvalidSpecError, which names `field`, when it cannot be imported, or when its source uses names that it
+        does not define.
         """
         if self._callable is not None:
             return self._callable
         if self.import_path is not None:
-            found = import_object(self.import_path, "user code")
+            found = import_object(self.import_path, field)
             if not callable(found):
-                raise InvalidSpecError(
-                    "user code", self.import_path, f"it is a {type(found).__name__}: name a function"
-                )
+                raise InvalidSpecError(field, self.import_path, f"it is a {type(found).__name__}: name a function")
             return cast("Callable[..., Any]", found)
         assert self.source is not None
         assert self.name is not None
@@ -81,32 +80,48 @@ class UserCode(BaseModel):
         exec(compile(self.source, f"<{self.name}>", "exec"), namespace)
         return cast("Callable[..., Any]", namespace[self.name])
 
-    def call(self, **offered: Any) -> Any:
-        """Call the function with those of the offered arguments that it names; all of them for `**kwargs`.
+    def check(self, field: str, *offered: str) -> tuple[str, ...]:
+        """Those of the offered arguments that the function names; all of them for `**kwargs`.
 
-        Raises InvalidSpecError if it requires an argument that is not on offer.
+        Raises InvalidSpecError, which names `field`, if there is no such function, or if it requires an argument that
+        is not on offer.
+
+        >>> UserCode.model_validate("textwrap:dedent").check("code", "text", "seed")
+        ('text',)
         """
-        function = self.resolve()
+        function = self.resolve(field)
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError) as error:
-            raise InvalidSpecError(str(self), None, "its arguments are not known: wrap it in a function") from error
+            raise InvalidSpecError(field, str(self), "its arguments are not known: wrap it in a function") from error
         kinds = {parameter.kind for parameter in parameters}
         if inspect.Parameter.POSITIONAL_ONLY in kinds or kinds == {inspect.Parameter.VAR_POSITIONAL}:
             raise InvalidSpecError(
+                field,
                 str(self),
-                [p.name for p in parameters],
-                f"arguments are given by name: name those you need of {', '.join(sorted(offered))}",
+                "arguments are given by name, and it takes some by position: name those you need of "
+                f"{', '.join(sorted(offered))}",
             )
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         missing = [p.name for p in named if p.default is p.empty and p.name not in offered]
         if missing:
             raise InvalidSpecError(
-                str(self), missing, f"the function may only take the arguments {', '.join(sorted(offered))}"
+                field,
+                str(self),
+                f"it requires {', '.join(missing)}; the function may only take the arguments "
+                f"{', '.join(sorted(offered))}",
             )
         if inspect.Parameter.VAR_KEYWORD in kinds:
-            return function(**offered)
-        return function(**{p.name: offered[p.name] for p in named if p.name in offered})
+            return offered
+        return tuple(p.name for p in named if p.name in offered)
+
+    def call(self, **offered: Any) -> Any:
+        """Call the function with those of the offered arguments that it names; all of them for `**kwargs`.
+
+        Raises InvalidSpecError if it requires an argument that is not on offer.
+        """
+        taken = self.check("user code", *offered)
+        return self.resolve()(**{name: offered[name] for name in taken})
 
     def text_digest(self) -> str | None:
         """A hash of the code's text, or None if its text cannot be had, so that nobody can tell whether it changed.
@@ -141,6 +156,8 @@ def import_object(path: str, field: str) -> Any:
     module_name, separator, name = path.partition(":")
     if not separator:
         module_name, _, name = path.rpartition(".")
+    if not all(part.isidentifier() for part in f"{module_name or name}.{name}".split(".")):
+        raise InvalidSpecError(field, path, "this is no import path: write 'package.module:name'")
     try:
         found: Any = importlib.import_module(module_name) if module_name else None
     except ImportError as error:

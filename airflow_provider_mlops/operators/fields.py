@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.step import Spec, Step
+from airflow_provider_mlops.lifecycle.step import Spec, Step, invalid
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 
 
@@ -78,33 +78,39 @@ def default(field: FieldInfo) -> Any:
 def typed(field: FieldInfo, value: Any) -> Any:
     """What a template rendered, as the type that the field wants: `"None"` as None, `"[1, 2]"` as a list.
 
-    A string that the field accepts stays a string.
+    A string that the field accepts stays a string, and a number where the field wants text becomes text: with native
+    rendering, a parameter `"2026"` comes as the number.
 
     >>> typed(FieldInfo(annotation=int | None), "None"), typed(FieldInfo(annotation=str), "[1]")
     (None, '[1]')
     >>> typed(FieldInfo(annotation=dict[str, int]), '{"depth": 3}')
     {'depth': 3}
+    >>> typed(FieldInfo(annotation=str), 2026)
+    '2026'
     """
-    if not isinstance(value, str):
+    if not isinstance(value, (str, int, float)):
         return value
     annotation: Any = field.annotation
     adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-    if value in ("None", ""):
-        try:
-            adapter.validate_python(None)
-        except ValidationError:
-            pass
-        else:
-            return None
-    try:
-        adapter.validate_python(value)
-    except ValidationError:
+    if not isinstance(value, str):
+        return str(value) if not _accepts(adapter, value) and _accepts(adapter, str(value)) else value
+    if value in ("None", "") and _accepts(adapter, None):
+        return None
+    if not _accepts(adapter, value):
         for parse in (json.loads, ast.literal_eval):
             try:
                 return parse(value)
             except (ValueError, SyntaxError):
                 continue
     return value
+
+
+def _accepts(adapter: TypeAdapter[Any], value: Any) -> bool:
+    try:
+        adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def is_known(value: Any) -> bool:
@@ -155,11 +161,9 @@ def _check_one(step: Step[Any, Any], name: str, value: Any) -> None:
     try:
         step.spec.model_validate({name: value})
     except ValidationError as error:
-        for details in error.errors():
+        for details in error.errors(include_url=False):
             if details["loc"] and details["loc"][0] == name:
-                field = ".".join(str(part) for part in details["loc"])
-                way_out = details["msg"]
-                raise InvalidSpecError(field, details["input"], way_out[:1].lower() + way_out[1:]) from error
+                raise invalid(details, step.spec) from error
 
 
 def refuse_unknown(what: str, spec: type[Spec], names: Iterable[str], value: Any = None) -> None:

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import AssetAlias, BaseOperator, BaseOperatorLink
@@ -84,6 +84,15 @@ class StepOperator(BaseOperator):
         } | cls.template_fields_renderers
         cls.__init__ = _constructor(step, cls.events)  # type: ignore[method-assign]
         cls.__doc__ = describe(cls.__doc__ or step.spec.__doc__ or "", step)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse unknown fields before Airflow misses required ones: `dataset_nam=` is a typing error in the former."""
+        if hasattr(cls, "definition"):
+            taken = {*_BASE_ARGUMENTS, *inspect.signature(cls.__init__).parameters}
+            unknown = {name: value for name, value in kwargs.items() if name not in taken}
+            # Airflow tells the constructor more under names of its own.
+            _refuse_unknown(cls, {name: value for name, value in unknown.items() if name[0] != "_"}, kwargs)
+        return super().__new__(cls)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Carry out the step. Returns the fields of its Result as JSON."""
@@ -180,10 +189,8 @@ class StepOperator(BaseOperator):
         spec = self.definition.spec
         given = {name: fields.plain(arguments.pop(name)) for name in spec.model_fields if name in arguments}
         own = {name: arguments.pop(name, usual) for name, usual in _OWN.items()}
-        unknown = [name for name in arguments if name not in _BASE_ARGUMENTS]
-        if unknown:
-            what = f"{type(self).__name__} (task {arguments.get('task_id')})"
-            fields.refuse_unknown(what, spec, unknown[:1], arguments[unknown[0]])
+        unknown = {name: value for name, value in arguments.items() if name not in _BASE_ARGUMENTS}
+        _refuse_unknown(type(self), unknown, arguments)
         fields.check_known(self.definition, given)
         arguments["outlets"] = _with_alias(arguments.get("outlets"), self.events)
         arguments.setdefault("multiple_outputs", True)
@@ -195,6 +202,12 @@ class StepOperator(BaseOperator):
         self.runtime = copy.copy(own["runtime"])
         self.mlflow_conn_id = own["mlflow_conn_id"]
         self.gateway_conn_id = own["gateway_conn_id"]
+
+
+def _refuse_unknown(operator: type[StepOperator], unknown: dict[str, Any], arguments: dict[str, Any]) -> None:
+    for name, value in unknown.items():
+        what = f"{operator.__name__} (task {arguments.get('task_id')})"
+        fields.refuse_unknown(what, operator.definition.spec, [name], value)
 
 
 _BASE_ARGUMENTS = {*inspect.signature(BaseOperator.__init__).parameters, "_airflow_mapped_validation_only"}

@@ -271,8 +271,9 @@ def greedy(table: Any, everything: Any) -> Any:
         (no_table, r"features='.*no_table returned int': return an Ibis table, a pandas DataFrame or an Arrow table"),
         (without_target, "target='churned': there is no such column: the columns are 'id', 'age'"),
         (unnamed, r"features=\[1\]: .*whose names are not strings"),
-        (greedy, r"greedy=\['everything'\]: the function may only take the arguments table, target"),
-        ("airflow_provider_mlops.nowhere:features", "the module cannot be imported"),
+        (greedy, r"features='.*greedy': it requires everything; the function may only take the arguments frame, table"),
+        ("airflow_provider_mlops.nowhere:features", "features='.*nowhere:features': the module cannot be imported"),
+        ("math:hypot", "features='math:hypot': its arguments are not known: wrap it in a function"),
     ],
 )
 def test_wrong_features(workspace: Workspace, code: Any, message: str) -> None:
@@ -351,6 +352,52 @@ def test_decimals_become_floating_point(workspace: Workspace) -> None:
 def test_wrong_fields(workspace: Workspace, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpecError, match=message):
         run(workspace, write(workspace, rows(1100)), **fields)
+
+
+def test_code_is_checked_before_rows_are_read(workspace: Workspace) -> None:
+    # The filter would fail too, but only when the engine computes it.
+    with pytest.raises(InvalidSpecError, match=r"^preprocessing\.code='.*:greedy': it requires table, everything"):
+        run(workspace, write(workspace, rows(50)), filters=["age > 'old'"], preprocessing={"code": greedy})
+
+
+@pytest.mark.parametrize("name", ["mlops_part", "mlops_stratum", "mlops_first_cut"])
+def test_names_that_the_split_needs_are_refused(workspace: Workspace, name: str) -> None:
+    table = rows(50).append_column(name, pyarrow.array(range(50)))
+    with pytest.raises(InvalidSpecError, match=rf"dataset=\['{name}'\]: these column names are used by the split"):
+        run(workspace, write(workspace, table), split=METHODS["stratified"])
+
+
+def test_columns_may_have_the_names_of_intermediate_results(workspace: Workspace) -> None:
+    table = rows(200)
+    for name in ("first_cut", "second_cut", "first", "total", "rows"):
+        table = table.append_column(name, pyarrow.array(range(200)))
+    assert [len(part) for part in parts(run(workspace, write(workspace, table), split=METHODS["stratified"]))] == [
+        120,
+        40,
+        40,
+    ]
+
+
+def test_values_of_one_row_each_are_sampled_and_not_cut_off(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = write(workspace, rows(900))
+    with caplog.at_level(logging.WARNING):
+        result = run(workspace, dataset, split={"method": "stratified", "column": "id"})
+    assert "900 of the 900 values of id have fewer than 3 rows" in caplog.text
+    found = parts(result)
+    assert [len(part) for part in found] == [540, 180, 180]
+    for part in found:
+        # Five standard errors of the mean of that many of the numbers 0 to 899.
+        assert numpy.mean(part) == pytest.approx(449.5, abs=5 * 260 / len(part) ** 0.5)
+    other = run(workspace, dataset, split={"method": "stratified", "column": "id"}, seed=1)
+    assert sorted(ids(other.test)) != sorted(found[2])
+
+
+def test_a_part_without_rows_is_explained_by_the_method(workspace: Workspace) -> None:
+    table = rows(60).set_column(4, "customer", pyarrow.array([1, 2] * 30))
+    with pytest.raises(RejectedError, match=r"leaves none for test, .*: extract rows of more values of 'customer'"):
+        run(workspace, write(workspace, table), split=METHODS["group"])
 
 
 def test_rows_that_are_too_few(workspace: Workspace) -> None:

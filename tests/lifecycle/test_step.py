@@ -66,8 +66,14 @@ def test_an_unknown_step() -> None:
         ({"target": None}, r"target=None: input should be a valid string"),
         ({"seed": "many"}, r"seed='many': input should be a valid integer"),
         ({"sed": 3}, r"sed=3: there is no such field; did you mean seed\?"),
-        ({"xyz": 3}, r"xyz=3: there is no such field; look at the fields of the Spec"),
-        ({"split": {"method": "random", "tset": 0.3}}, r"split\.tset=0\.3: there is no such field"),
+        ({"xyz": 3}, r"xyz=3: there is no such field; the fields are dataset, target, split, seed"),
+        (
+            {"split": {"method": "random", "tset": 0.3}},
+            r"split\.tset=0\.3: there is no such field; did you mean test\?",
+        ),
+        ({"split": "random"}, r"split='random': write a mapping of the fields method, column, validation, test, key"),
+        ({"filters": "age > 3"}, r"filters='age > 3': write a list of values, such as \['age > 3'\]"),
+        ({"split": None}, r"split=None: .*; a template or an XCom without a value gives None"),
         ({"split": {"test": 1.5}}, r"split\.test=1\.5: input should be less than 1"),
         ({"features": "no_module"}, r"features='no_module': write it as 'package\.module:function'"),
         ({"features": lambda table: table}, r"features=<function .*: a lambda has no name"),
@@ -77,6 +83,25 @@ def test_an_unknown_step() -> None:
 def test_a_wrong_field_is_named(dataset: Dataset, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpecError, match=message):
         load("prepare").parse({"dataset": dataset, "target": "target", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"source": "rows.csv"}, r"source='rows\.csv': write a mapping whose kind is one of sql, files, ibis,"),
+        ({"source": {}}, r"source\.kind=None: use one of sql, files, ibis, sklearn, code"),
+        ({"source": {"kind": "sqll"}}, r"source\.kind='sqll': use one of sql, files"),
+        ({"source": {"kind": "sql", "query": "SELECT 1"}}, r"source\.connection=None: this field is required"),
+        ({"source": {"kind": "sklearn", "nam": "iris"}}, r"source\.nam='iris': .*; did you mean name\?"),
+        (
+            {"source": {"kind": "sklearn"}, "freshness": {"column": "at", "maximum_age": "soon"}},
+            r"freshness\.maximum_age='soon': write a number of seconds, or a duration such as 'P1D'",
+        ),
+    ],
+)
+def test_a_field_of_one_of_several_kinds_is_named_as_it_is_written(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidSpecError, match=message):
+        load("extract").parse({"dataset_name": "rows", **fields})
 
 
 def test_specs_are_frozen_and_have_a_digest(dataset: Dataset) -> None:

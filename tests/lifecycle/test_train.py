@@ -70,6 +70,15 @@ def numbers(count: int = 120, seed: int = 0) -> pyarrow.Table:
     return pyarrow.table({"a": features[:, 0], "b": features[:, 1], "label": (features[:, 0] > 0).astype(int)})
 
 
+def a_profile(workspace: Workspace) -> str:
+    """The URI of a profile of some rows."""
+    from airflow_provider_mlops.data.profiling import profile
+
+    return profile(write(workspace, people(), "profiled").table(), target="churned").write(
+        workspace.uri("profiles", "profile.json")
+    )
+
+
 def spec_for(workspace: Workspace, table: pyarrow.Table | None = None, **fields: Any) -> TrainSpec:
     """A spec for the rows that differs in the given fields."""
     defaults: dict[str, Any] = {
@@ -101,7 +110,7 @@ def test_training_records_all_of_it(workspace: Workspace, commit: str) -> None:
         preprocessing=Preprocessing(),
         parameters={"C": 0.5},
         seed=7,
-        profile_uri="file:///profile.json",
+        profile_uri=a_profile(workspace),
         version_tags={"team": "growth"},
     )
     result = train(spec, workspace)
@@ -143,7 +152,7 @@ def test_training_records_all_of_it(workspace: Workspace, commit: str) -> None:
             "mlops.map_index": "-1",
             "mlops.owner": "ada",
             "mlops.data_fingerprint": spec.dataset.fingerprint,
-            "mlops.profile_uri": "file:///profile.json",
+            "mlops.profile_uri": workspace.uri("profiles", "profile.json"),
             "mlops.target": "churned",
             "mlops.problem": "classification",
             "mlops.seed": "7",
@@ -272,6 +281,16 @@ def build_nothing(features: Any) -> Any:
     return {}
 
 
+def build_horizon(horizon: int) -> Any:
+    return horizon
+
+
+def build_a_class() -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression
+
+
 def build_homemade() -> Any:
     return Homemade()
 
@@ -333,6 +352,23 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             "could not convert string to float.*set preprocessing",
         ),
         (numbers(), {"model_name": "a/b"}, InvalidSpecError, "model_name='a/b'"),
+        (
+            _with("a", [1.0, float("inf"), 2.0, 3.5]),
+            {"preprocessing": {}},
+            RejectedError,
+            r"the columns \['a'\] have infinite values",
+        ),
+        (numbers(), {"code": build_horizon}, InvalidSpecError, r"^code='.*build_horizon': it requires horizon"),
+        (numbers(), {"code": "nowhere:build"}, InvalidSpecError, "^code='nowhere:build': the module cannot be"),
+        (
+            numbers(),
+            {"code": build_a_class},
+            InvalidSpecError,
+            "the class LogisticRegression itself': return an object",
+        ),
+        (numbers(), {"pip_requirements": ["scikit-learn =="]}, InvalidSpecError, "^pip_requirements='scikit-learn =='"),
+        (numbers(), {"profile_uri": "/nowhere.json"}, InvalidSpecError, "^profile_uri='/nowhere.json': nothing lies"),
+        (numbers(), {"estimator": "sklearn..Model"}, InvalidSpecError, "^estimator='sklearn..Model': .*no import path"),
     ],
 )
 def test_what_cannot_be_trained_says_why_and_leaves_no_version(
@@ -342,6 +378,26 @@ def test_what_cannot_be_trained_says_why_and_leaves_no_version(
         train(spec_for(workspace, table, **fields), workspace)
     assert versions(workspace) == []
     assert all(run.info.status == "FAILED" for run in runs(workspace))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"code": build_horizon},
+        {"pip_requirements": ["scikit-learn =="]},
+        {"profile_uri": "/nowhere.json"},
+        {"estimator": "sklearn.linear_model.Nobody"},
+    ],
+)
+def test_nothing_is_begun_with_a_spec_that_is_wrong(workspace: Workspace, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSpecError):
+        train(spec_for(workspace, **fields), workspace)
+    assert runs(workspace) == []
+
+
+def test_requirements_that_pip_reads_by_itself_are_let_through(workspace: Workspace) -> None:
+    requirements = ("scikit-learn", "--extra-index-url=https://example.com/simple", "pkg @ https://example.com/p.whl")
+    assert train(spec_for(workspace, pip_requirements=requirements), workspace).model.version == 1
 
 
 @pytest.mark.parametrize(
@@ -426,6 +482,32 @@ def test_a_validation_dataset_without_a_column_is_named(workspace: Workspace) ->
     validation = write(workspace, numbers().drop(["b"]), "validation")
     with pytest.raises(InvalidSpecError, match=r"validation_dataset=.*lacks the columns \['b'\]"):
         train(spec_for(workspace, validation_dataset=validation), workspace)
+
+
+def refuse_to_build() -> Any:
+    raise AssertionError("built before the validation rows were checked")
+
+
+def test_validation_rows_of_another_kind_are_named_before_the_training(workspace: Workspace) -> None:
+    table = numbers()
+    table = table.set_column(1, "b", pyarrow.array(["many"] * table.num_rows))
+    validation = write(workspace, table, "validation")
+    message = r"validation_dataset=.*its column 'b' holds string values, and that of the training rows numbers"
+    with pytest.raises(InvalidSpecError, match=message):
+        train(spec_for(workspace, validation_dataset=validation, code=refuse_to_build), workspace)
+
+
+def test_validation_rows_may_have_a_column_without_values(workspace: Workspace) -> None:
+    table = people().drop(["spend"])
+    nothing = table.set_column(1, "town", pyarrow.nulls(table.num_rows))
+    spec = spec_for(
+        workspace,
+        table,
+        target="churned",
+        preprocessing=Preprocessing(),
+        validation_dataset=write(workspace, nothing, "validation"),
+    )
+    assert 0 < train(spec, workspace).metrics["accuracy"] <= 1
 
 
 def test_training_twice_leaves_one_run_and_one_version(workspace: Workspace) -> None:

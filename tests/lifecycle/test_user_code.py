@@ -270,12 +270,25 @@ def by_position(seed: int, /) -> int:
 def test_arguments_are_given_by_name() -> None:
     assert of(everything).call(seed=1, features=2) == ["features", "seed"]
     assert of(some).call(seed=1, features=2) == (1, 5, ())
-    with pytest.raises(InvalidSpecError, match=r"required=\['horizon'\]: the function may only take .* features, seed"):
+    with pytest.raises(
+        InvalidSpecError, match=r"required': it requires horizon; the function may only .* features, seed"
+    ):
         of(required).call(seed=1, features=2)
-    with pytest.raises(InvalidSpecError, match=r"\['horizon'\]"):
+    with pytest.raises(InvalidSpecError, match="it requires horizon"):
         of(required_and_everything).call(seed=1)
     with pytest.raises(InvalidSpecError, match="arguments are given by name"):
         of(by_position).call(seed=1)
+
+
+def test_a_check_names_the_field_and_calls_nothing() -> None:
+    assert of(everything).check("code", "seed", "features") == ("seed", "features")
+    assert of(some).check("code", "seed", "features") == ("seed",)
+    with pytest.raises(InvalidSpecError, match=r"^code='math:hypot': .*wrap it in a function"):
+        of("math:hypot").check("code", "seed")
+    with pytest.raises(InvalidSpecError, match=r"^code='nowhere:run': the module cannot be imported"):
+        of("nowhere:run").check("code", "seed")
+    with pytest.raises(InvalidSpecError, match=r"^code='.*:required': it requires horizon"):
+        of(required).check("code", "seed")
 
 
 def test_the_text_digest_follows_the_text(

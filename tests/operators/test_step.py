@@ -35,6 +35,10 @@ class TestParsing:
         with pytest.raises(TypeError, match="fruit"):
             RipenOperator(task_id="ripen")
 
+    def test_a_required_field_that_is_misspelt_is_named(self):
+        with pytest.raises(InvalidSpecError, match=r"friut='pear': .*did you mean 'fruit'"):
+            RipenOperator(task_id="ripen", friut="pear")
+
     def test_a_wrong_literal_fails_and_names_the_field(self):
         with pytest.raises(InvalidSpecError, match=r"days=0: .*greater than or equal to 1"):
             RipenOperator(task_id="ripen", fruit="pear", days=0)
@@ -141,6 +145,12 @@ class TestRunning:
         rendered = ran.rendered("ripen")
         assert rendered["shelf"] == {"kind": "warm", "degrees": 20}
         assert "turn_twice" in rendered["turn"]
+
+    def test_text_that_native_rendering_made_a_number_is_text(self, run_dag):
+        with dag("native", params={"fruit": "2026"}, render_template_as_native_obj=True) as built:
+            RipenOperator(task_id="ripen", fruit="{{ params.fruit }}", days="{{ 3 }}")
+        ran = run_dag(built)
+        assert (ran.xcoms("ripen")["spec"]["fruit"], ran.xcoms("ripen")["spec"]["days"]) == ("2026", 3)
 
     def test_a_function_written_in_the_dag_is_not_called_by_templating(self, run_dag):
         def local(fruit: str) -> str:
