@@ -197,6 +197,8 @@ class ClassificationScorer:
     def _prepare(self, probability: Floats) -> None:
         import numpy as np
 
+        from airflow_provider_mlops.stats.calibration import bin_of
+
         rows = np.arange(len(self._truth))
         # Clipped as scikit-learn does, so that one certain error does not make the loss infinite.
         smallest = np.finfo(np.float64).eps
@@ -209,8 +211,7 @@ class ClassificationScorer:
             self._brier = ((probability - truth) ** 2).sum(axis=1)
             best = probability.argmax(axis=1)
             self._confidence, self._hit = probability[rows, best], (best == self._truth).astype(np.float64)
-        inner = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
-        self._bin = np.searchsorted(inner, self._confidence, side="right")
+        self._bin = bin_of(self._confidence, CALIBRATION_BINS)
         self._rankings = [
             _Ranking(self._truth == code, probability[:, code])
             for code in ([1] if self._classes == 2 else range(self._classes))

@@ -67,7 +67,6 @@ def calibration(rows: RowPredictions, confidence: float) -> tuple[CalibrationBin
     With two classes of the positive one; with more, of the class that the model finds most probable.
     """
     from airflow_provider_mlops.stats.calibration import reliability_curve
-    from airflow_provider_mlops.stats.intervals import wilson_interval
 
     probability = rows.models["model"].probability
     if probability is None:
@@ -77,19 +76,14 @@ def calibration(rows: RowPredictions, confidence: float) -> tuple[CalibrationBin
     else:
         predicted, hit = probability.max(axis=1), probability.argmax(axis=1) == rows.truth
     curve = reliability_curve(hit, predicted.clip(0, 1), bins=CALIBRATION_BINS)
-    bins = []
-    for mean, share, weight in zip(curve.predicted.tolist(), curve.observed.tolist(), curve.rows.tolist(), strict=True):
-        # The mean of a bin's probabilities lies in the bin.
-        position = min(int(mean * CALIBRATION_BINS), CALIBRATION_BINS - 1)
-        low, high = wilson_interval(round(share * weight), round(weight), confidence)
-        bins.append(
-            CalibrationBin(
-                lower=position / CALIBRATION_BINS,
-                upper=(position + 1) / CALIBRATION_BINS,
-                rows=round(weight),
-                predicted=mean,
-                observed=share,
-                interval=(low, high),
-            )
+    return tuple(
+        CalibrationBin(
+            lower=curve.lower[place],
+            upper=curve.upper[place],
+            rows=round(curve.rows[place]),
+            predicted=curve.predicted[place],
+            observed=curve.observed[place],
+            interval=interval,
         )
-    return tuple(bins)
+        for place, interval in enumerate(curve.intervals(confidence))
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.evaluate_intervals import percentiles, resample
+from airflow_provider_mlops.lifecycle.evaluate_intervals import resample
 from airflow_provider_mlops.lifecycle.evaluate_metrics import METRICS, Metric, Predictions, main_metric, score
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def compare(
     :param truth: of shape (rows,): class codes by `evaluation.classes`, or numbers.
     :param false_alarm_rate: the chance of `worse` when nothing has changed.
     """
+    from airflow_provider_mlops.stats.bca import percentile_interval
+
     confidence = 1 - 2 * false_alarm_rate  # only one of the two sides is an alarm
     value = score(evaluation.problem, truth, predictions, len(evaluation.classes)).get(metric.name)
     if value is None:
@@ -66,7 +68,7 @@ def compare(
         evaluation.problem, truth, [predictions], len(evaluation.classes), resamples=_RESAMPLES, seed=seed
     )[0]
     # A thousand resamples say little about the quantiles far out that a small false alarm rate asks for.
-    interval = rescaled(value, percentiles(resampled.resamples[metric.name], value, 0.95), 0.95, confidence)
+    interval = rescaled(value, percentile_interval(value, resampled.resamples[metric.name], 0.95), 0.95, confidence)
     expected = evaluation.metrics.get(metric.name)
     if expected is None:
         return Performance(metric.name, value, interval, None, None, len(truth), False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -157,6 +155,7 @@ def _count(table: ibis.Table, profile: Profile, rows: int) -> Counted:
 
 def feature_counts(column: ColumnProfile, reference: BinCounts, current: BinCounts) -> FeatureCounts:
     """The counts of one column as the drift tests take them: numbers in as many bins as suit the smaller sample."""
+    from airflow_provider_mlops.stats.binning import merged_bins, suitable_bins
     from airflow_provider_mlops.stats.drift import FeatureCounts
 
     missing = (reference.counts[0], current.counts[0])
@@ -178,48 +177,6 @@ def feature_counts(column: ColumnProfile, reference: BinCounts, current: BinCoun
         other=(reference.counts[-1], current.counts[-1]),
         missing=missing,
     )
-
-
-def suitable_bins(rows: int) -> int:
-    """How many bins a chi-square test of so many rows should have: about n to the power of 2/5, and at least 4.
-
-    Many bins on few rows leave the test blind. H. B. Mann and A. Wald, "On the choice of the number of class
-    intervals in the application of the chi square test", Annals of Mathematical Statistics 13 (1942), 306-317; half of
-    their number, which this is about, loses hardly any power: C. A. Williams, Journal of the American Statistical
-    Association 45 (1950), 77-86.
-
-    >>> [suitable_bins(rows) for rows in (20, 143, 1000, 10_000)]
-    [4, 7, 16, 40]
-    """
-    return max(4, round(math.pow(rows, 0.4)))
-
-
-def merged_bins(counts: Sequence[int], at_most: int) -> list[tuple[int, int]]:
-    """Neighbouring bins put together to at most so many, with about the same number of the reference's rows in each.
-
-    Returned as (first, behind the last). They depend on the reference alone, so that the test stays honest.
-
-    >>> merged_bins([10, 10, 10, 10, 10, 10], 3)
-    [(0, 2), (2, 4), (4, 6)]
-    >>> merged_bins([50, 1, 1, 1, 47], 2)
-    [(0, 1), (1, 5)]
-    """
-    if len(counts) <= at_most:
-        return [(place, place + 1) for place in range(len(counts))]
-    groups: list[tuple[int, int]] = []
-    start, left = 0, sum(counts)
-    while start < len(counts):
-        share = left / max(1, at_most - len(groups))
-        end, taken = start + 1, counts[start]
-        # The next bin joins if that brings the group nearer to its share.
-        while end < len(counts) and (
-            len(groups) == at_most - 1 or abs(taken + counts[end] - share) < abs(taken - share)
-        ):
-            taken += counts[end]
-            end += 1
-        groups.append((start, end))
-        start, left = end, left - taken
-    return groups
 
 
 def _arms(table: ibis.Table, include_pinned: bool) -> ibis.Table:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.evaluate_fairness import NEEDS_BOTH_CLASSES
-from airflow_provider_mlops.lifecycle.evaluate_intervals import Resampled, difference, resample
+from airflow_provider_mlops.lifecycle.evaluate_intervals import difference, resample
 from airflow_provider_mlops.lifecycle.evaluate_metrics import METRICS, Metric
 from airflow_provider_mlops.lifecycle.evaluate_predictions import RowPredictions
 from airflow_provider_mlops.lifecycle.evaluation import Evaluation, FairnessScore
@@ -30,6 +30,8 @@ from airflow_provider_mlops.lifecycle.validate_gates import (
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from airflow_provider_mlops.stats.bootstrap import Resampled
 
 
 class Evidence:

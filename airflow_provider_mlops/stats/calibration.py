@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from airflow_provider_mlops.stats.intervals import Interval, wilson_interval
+
 Floats = NDArray[np.float64]
 Binning = Literal["width", "count"]
 
@@ -23,12 +25,16 @@ class ReliabilityCurve:
     observed
         Share of positive rows of each bin.
     rows
-        Rows, or total weight, of each bin.
+        Rows of each bin.
+    lower, upper
+        The probabilities between which each bin lies.
     """
 
     predicted: Floats
     observed: Floats
     rows: Floats
+    lower: Floats
+    upper: Floats
 
     @property
     def expected_calibration_error(self) -> float:
@@ -38,6 +44,13 @@ class ReliabilityCurve:
         section on calibration measures.
         """
         return float(np.sum(self.rows * np.abs(self.observed - self.predicted)) / self.rows.sum())
+
+    def intervals(self, confidence: float = 0.95) -> list[Interval]:
+        """Wilson's interval of the observed share of each bin."""
+        positive = np.rint(self.observed * self.rows)
+        return [
+            wilson_interval(int(hits), int(rows), confidence) for hits, rows in zip(positive, self.rows, strict=True)
+        ]
 
     @property
     def maximum_calibration_error(self) -> float:
@@ -75,17 +88,37 @@ def reliability_curve(
     if bins < 1:
         raise ValueError(f"bins must be at least 1, not {bins}")
     if binning == "width":
-        inner = np.linspace(0, 1, bins + 1)[1:-1]
+        edges = np.linspace(0, 1, bins + 1)
+        place = bin_of(predicted, bins)
     else:
         inner = np.unique(np.quantile(predicted, np.linspace(0, 1, bins + 1)[1:-1]))
-    place = np.searchsorted(inner, predicted, side="right")
-    rows = np.bincount(place, minlength=bins)
+        edges = np.concatenate([[0.0], inner, [1.0]])
+        place = np.searchsorted(inner, predicted, side="right")
+    rows = np.bincount(place, minlength=edges.size - 1)
     filled = rows > 0
     return ReliabilityCurve(
-        predicted=np.bincount(place, weights=predicted, minlength=bins)[filled] / rows[filled],
-        observed=np.bincount(place, weights=labels, minlength=bins)[filled] / rows[filled],
+        predicted=np.bincount(place, weights=predicted, minlength=rows.size)[filled] / rows[filled],
+        observed=np.bincount(place, weights=labels, minlength=rows.size)[filled] / rows[filled],
         rows=rows[filled].astype(np.float64),
+        lower=edges[:-1][filled],
+        upper=edges[1:][filled],
     )
+
+
+def bin_of(probability: Floats, bins: int = 10) -> NDArray[np.int64]:
+    """The bin of equal width into which each probability falls, from 0; the last bin is closed.
+
+    Parameters
+    ----------
+    probability
+        Between 0 and 1, of shape `(rows,)`.
+    bins
+        How many bins there are.
+
+    >>> bin_of(np.array([0.0, 0.05, 0.1, 1.0]))
+    array([0, 0, 1, 9])
+    """
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probability, side="right").astype(np.int64)
 
 
 def expected_calibration_error(

@@ -34,6 +34,24 @@ def count_pair(reference: ArrayLike, current: ArrayLike) -> tuple[Counts, Counts
     return first, second
 
 
+def filled_pair(reference: ArrayLike, current: ArrayLike) -> tuple[Counts, Counts]:
+    """The cells of `count_pair` that have a row on either side.
+
+    Raises
+    ------
+    ValueError
+        As `count_pair` does, and if a side has no rows.
+
+    >>> filled_pair([1, 0, 2], [3, 0, 0])
+    (array([1., 2.]), array([3., 0.]))
+    """
+    first, second = count_pair(reference, current)
+    if not first.sum() or not second.sum():
+        raise ValueError("there must be rows on both sides")
+    present = first + second > 0
+    return first[present], second[present]
+
+
 def pool_cells(
     reference: ArrayLike, current: ArrayLike, *, ordered: bool, minimum_expected: float = 5.0
 ) -> tuple[Counts, Counts]:

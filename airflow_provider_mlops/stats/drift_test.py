@@ -40,6 +40,11 @@ class DriftTest:
     current_rows: int
     false_alarm_rate: float
 
+    @classmethod
+    def of_nothing(cls, reference_rows: int, current_rows: int, false_alarm_rate: float) -> DriftTest:
+        """The outcome where the rows do not suffice to compare anything."""
+        return cls(0.0, 1.0, float("inf"), 0.0, 0, reference_rows, current_rows, false_alarm_rate)
+
     @property
     def drifted(self) -> bool:
         """Whether the p value is at most the false alarm rate."""

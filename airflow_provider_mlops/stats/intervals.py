@@ -53,14 +53,7 @@ def clopper_pearson_interval(successes: int, rows: int, confidence: float = 0.95
     .. math:: B^{-1}(\alpha/2;\, s,\, n-s+1),\quad B^{-1}(1-\alpha/2;\, s+1,\, n-s)
 
     Clopper and Pearson (1934), *The use of confidence or fiducial limits illustrated in the case of the binomial*,
-    Biometrika 26(4).
-
-    Parameters
-    ----------
-    successes, rows
-        `0 <= successes <= rows`, `rows >= 1`.
-    confidence
-        Between 0 and 1.
+    Biometrika 26(4). Parameters as for `wilson_interval`.
 
     >>> [round(end, 4) for end in clopper_pearson_interval(8, 10)]
     [0.4439, 0.9748]

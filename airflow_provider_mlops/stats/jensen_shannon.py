@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from airflow_provider_mlops.stats.counts import Counts, count_pair
+from airflow_provider_mlops.stats.counts import Counts, filled_pair
 
 
 def jensen_shannon_distance(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
@@ -20,24 +20,14 @@ def jensen_shannon_distance(reference_counts: ArrayLike, current_counts: ArrayLi
     cells need no smoothing. Like it, it is above zero by chance: compare values only for similar numbers of rows, or
     test with `chi_square_test`.
 
-    Parameters
-    ----------
-    reference_counts, current_counts
-        Counts of shape `(cells,)`, with rows on both sides.
-
-    Raises
-    ------
-    ValueError
-        If a side has no rows.
+    Parameters and what is raised as for `filled_pair`.
 
     >>> jensen_shannon_distance([10, 0], [0, 3])
     1.0
     >>> round(jensen_shannon_distance([50, 50], [80, 20]), 4)
     0.2704
     """
-    reference, current = count_pair(reference_counts, current_counts)
-    if not reference.sum() or not current.sum():
-        raise ValueError("there must be rows on both sides")
+    reference, current = filled_pair(reference_counts, current_counts)
     first, second = reference / reference.sum(), current / current.sum()
     middle = (first + second) / 2
     divergence = (_relative_entropy(first, middle) + _relative_entropy(second, middle)) / 2

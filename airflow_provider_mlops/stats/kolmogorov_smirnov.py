@@ -45,7 +45,7 @@ def kolmogorov_smirnov_test(
     reference, current = count_pair(reference_counts, current_counts)
     reference_rows, current_rows = int(reference.sum()), int(current.sum())
     if not reference_rows or not current_rows:
-        return DriftTest(0.0, 1.0, float("inf"), 0.0, 0, reference_rows, current_rows, false_alarm_rate)
+        return DriftTest.of_nothing(reference_rows, current_rows, false_alarm_rate)
     distance = float(np.max(np.abs(np.cumsum(reference) / reference_rows - np.cumsum(current) / current_rows)))
     effective = _effective_rows(reference_rows, current_rows)
     return DriftTest(

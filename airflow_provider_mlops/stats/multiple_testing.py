@@ -41,14 +41,7 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     Benjamini and Hochberg (1995), *Controlling the false discovery rate*, Journal of the Royal Statistical Society B
     57(1), section 3. Holds for independent or positively dependent tests.
 
-    Parameters
-    ----------
-    p_values
-        Of shape `(tests,)`, each between 0 and 1.
-
-    Returns
-    -------
-    Adjusted p values of the same shape, in the same order.
+    Parameters and what is returned as for `holm`.
 
     >>> benjamini_hochberg([0.01, 0.04, 0.03])
     array([0.03, 0.04, 0.04])

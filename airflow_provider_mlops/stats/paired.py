@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
-from airflow_provider_mlops.stats.bootstrap import (
-    BootstrapInterval,
-    IndexMetric,
-    Method,
-    WeightMetric,
-    bootstrap,
-    bootstrap_weighted,
-)
+from airflow_provider_mlops.stats.bca import bca_interval
+from airflow_provider_mlops.stats.bootstrap import Resampled
 from airflow_provider_mlops.stats.intervals import Interval
 
+Floats = NDArray[np.float64]
 Comparison = Literal["better", "non_inferior", "worse", "inconclusive"]
 
 
@@ -52,55 +45,10 @@ def compare_with_margin(low: float, high: float, margin: float) -> Comparison:
     return "worse" if high < -margin else "inconclusive"
 
 
-@dataclass(frozen=True, eq=False)
-class PairedDifference:
-    """The gain of a candidate over a champion on the same rows.
-
-    Parameters
-    ----------
-    candidate, champion
-        The metric of each on all rows, in its own direction.
-    gain
-        By how much the candidate is better; negative where it is worse, whichever way the metric goes.
-    low, high
-        Interval of the gain.
-    margin
-        Loss that is still acceptable.
-    comparison
-        `better`, `non_inferior`, `worse` or `inconclusive`, see `compare_with_margin`.
-    bootstrap
-        The resamples of the gain.
-    """
-
-    candidate: float
-    champion: float
-    gain: float
-    low: float
-    high: float
-    margin: float
-    comparison: Comparison
-    bootstrap: BootstrapInterval
-
-    @property
-    def interval(self) -> Interval:
-        """Both ends of the gain's interval."""
-        return Interval(self.low, self.high)
-
-
-def paired_bootstrap(
-    candidate: IndexMetric,
-    champion: IndexMetric,
-    rows: int,
-    *,
-    margin: float = 0.0,
-    greater_is_better: bool = True,
-    strata: ArrayLike | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    method: Method = "bca",
-    seed: int = 0,
-) -> PairedDifference:
-    """Bootstrap the difference of a metric between two models, both on the same resampled rows.
+def paired_gain(
+    candidate: Resampled, champion: Resampled, metric: str, greater_is_better: bool | None, confidence: float = 0.95
+) -> tuple[float, Interval]:
+    """By how much the candidate is better than the champion on the same rows, and the interval of that.
 
     What rows have in common, such as being hard for every model, cancels out, which is why the interval is narrower
     than the two models' own. Efron and Tibshirani (1993), *An Introduction to the Bootstrap*, chapters 8 and 14.
@@ -108,94 +56,31 @@ def paired_bootstrap(
     Parameters
     ----------
     candidate, champion
-        The metric of each model, called with row numbers of shape `(rows,)`.
-    rows
-        Number of rows.
-    margin
-        Loss that is still acceptable, in units of the metric.
+        Of one call of `resample`, so that both have the same resamples.
+    metric
+        Its name.
     greater_is_better
-        False for errors and losses.
-    strata, confidence, resamples, method, seed
-        As for `bootstrap`. With 95 % confidence, a candidate that is worse by exactly the margin is called
-        non-inferior once in 40 times.
+        False for errors and losses. None where neither way is better and the value nearer to zero is, as for a bias.
+    confidence
+        Nominal level. With 95 %, the interval of a candidate that is worse by exactly the margin lies above minus the
+        margin once in 40 times.
 
-    Raises
-    ------
-    ValueError
-        If the margin is negative, or the difference is not finite on all rows or on most resamples.
-
-    >>> right = np.array([1.0] * 90 + [0.0] * 10)
-    >>> better = np.array([1.0] * 97 + [0.0] * 3)
-    >>> found = paired_bootstrap(lambda rows: better[rows].mean(), lambda rows: right[rows].mean(), 100)
-    >>> found.comparison, round(found.gain, 2)
-    ('better', 0.07)
+    >>> from airflow_provider_mlops.stats.bootstrap import resample
+    >>> right, better = np.repeat([1.0, 0.0], [90, 10]), np.repeat([1.0, 0.0], [97, 3])
+    >>> def share(values):
+    ...     return lambda counts: {"share": counts @ values / counts.sum(axis=1)}
+    >>> two = resample(lambda chosen: [share(better), share(right)], 100)
+    >>> gain, (low, high) = paired_gain(*two, "share", True)
+    >>> round(gain, 2), compare_with_margin(low, high, 0.0)
+    (0.07, 'better')
     """
-    sign = 1.0 if greater_is_better else -1.0
-    found = bootstrap(
-        lambda row_numbers: sign * (candidate(row_numbers) - champion(row_numbers)),
-        rows,
-        strata=strata,
-        confidence=confidence,
-        resamples=resamples,
-        method=method,
-        seed=seed,
-    )
-    return _difference(_on_all_rows(candidate, rows), _on_all_rows(champion, rows), found, margin)
 
+    def gains(first: Floats, second: Floats) -> Floats:
+        if greater_is_better is None:
+            return np.abs(second) - np.abs(first)
+        return first - second if greater_is_better else second - first
 
-def paired_bootstrap_weighted(
-    candidate: WeightMetric,
-    champion: WeightMetric,
-    rows: int,
-    *,
-    margin: float = 0.0,
-    greater_is_better: bool = True,
-    strata: ArrayLike | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    method: Method = "bca",
-    seed: int = 0,
-) -> PairedDifference:
-    """`paired_bootstrap` for metrics that accept weights, many resamples at once.
-
-    Parameters
-    ----------
-    candidate, champion
-        The metric of each model, called with weights of shape `(some resamples, rows)`.
-    rows, margin, greater_is_better, strata, confidence, resamples, method, seed
-        As for `paired_bootstrap`, whose result this is but for rounding.
-
-    >>> losses, others = np.full(50, 0.2), np.full(50, 0.3)
-    >>> mean = lambda values: lambda weights: weights @ values / weights.sum(axis=1)
-    >>> paired_bootstrap_weighted(mean(losses), mean(others), 50, greater_is_better=False).comparison
-    'better'
-    """
-    sign = 1.0 if greater_is_better else -1.0
-    found = bootstrap_weighted(
-        lambda weights: sign * (candidate(weights) - champion(weights)),
-        rows,
-        strata=strata,
-        confidence=confidence,
-        resamples=resamples,
-        method=method,
-        seed=seed,
-    )
-    once = np.ones((1, rows))
-    return _difference(float(candidate(once)[0]), float(champion(once)[0]), found, margin)
-
-
-def _on_all_rows(metric: Callable[..., float], rows: int) -> float:
-    return float(metric(np.arange(rows)))
-
-
-def _difference(candidate: float, champion: float, found: BootstrapInterval, margin: float) -> PairedDifference:
-    return PairedDifference(
-        candidate=candidate,
-        champion=champion,
-        gain=found.estimate,
-        low=found.low,
-        high=found.high,
-        margin=margin,
-        comparison=compare_with_margin(found.low, found.high, margin),
-        bootstrap=found,
-    )
+    estimate = float(gains(np.array(candidate.estimates[metric]), np.array(champion.estimates[metric])))
+    drawn = gains(candidate.resamples[metric], champion.resamples[metric])
+    without = gains(candidate.jackknife[metric], champion.jackknife[metric])
+    return estimate, bca_interval(estimate, drawn, without, candidate.rows, confidence)

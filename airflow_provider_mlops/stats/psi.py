@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from airflow_provider_mlops.stats.counts import Counts, count_pair, pool_cells
+from airflow_provider_mlops.stats.counts import Counts, count_pair, filled_pair, pool_cells
 from airflow_provider_mlops.stats.drift_test import DriftTest
 
 
@@ -115,14 +115,8 @@ def psi_test(
 
     Parameters
     ----------
-    reference_counts, current_counts
-        Counts of shape `(cells,)`, with rows on both sides.
-    false_alarm_rate
-        Rate at which the returned threshold is crossed without drift.
-    ordered
-        Whether neighbouring cells may be pooled (bins of a number) or only rare ones (values of a category).
-    minimum_expected
-        Rows each pooled cell expects in the smaller sample.
+    reference_counts, current_counts, false_alarm_rate, ordered, minimum_expected
+        As for `chi_square_test`.
 
     Returns
     -------
@@ -139,7 +133,7 @@ def psi_test(
     )
     reference_rows, current_rows = int(reference.sum()), int(current.sum())
     if reference.size < 2:
-        return DriftTest(0.0, 1.0, float("inf"), 0.0, 0, reference_rows, current_rows, false_alarm_rate)
+        return DriftTest.of_nothing(reference_rows, current_rows, false_alarm_rate)
     statistic = population_stability_index(reference, current)
     degrees = reference.size - 1
     return DriftTest(
@@ -159,11 +153,7 @@ def _chance(reference_rows: float, current_rows: float) -> float:
 
 
 def _shares(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[Counts, Counts]:
-    reference, current = count_pair(reference_counts, current_counts)
-    if reference.sum() == 0 or current.sum() == 0:
-        raise ValueError("the population stability index needs rows on both sides")
-    present = reference + current > 0
-    reference, current = reference[present], current[present]
+    reference, current = filled_pair(reference_counts, current_counts)
     reference = np.where(reference == 0, 0.5, reference)
     current = np.where(current == 0, 0.5, current)
     return reference / reference.sum(), current / current.sum()

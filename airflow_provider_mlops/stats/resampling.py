@@ -1,57 +1,59 @@
-"""Drawing bootstrap resamples of row numbers, plain or by stratum."""
+"""Drawing bootstrap resamples of rows, as how often each row counts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 CELLS_AT_ONCE = 4_000_000
 """How many numbers of resamples are held in memory at a time."""
 
+ROWS_TO_SUBSAMPLE = 10_000
+"""With more rows than these, resamples are drawn from subsets of the rows."""
 
-def strata_rows(rows: int, strata: ArrayLike | None = None) -> list[Indices]:
-    """The row numbers of each stratum; one stratum of all rows if `strata` is None.
+_SUBSETS = 20
+_LEAST_SUBSET = 5_000
 
-    Parameters
-    ----------
-    rows
-        Number of rows, at least 1.
-    strata
-        A label for each row, of shape `(rows,)`.
 
-    Raises
-    ------
-    ValueError
-        If there are no rows, or not one label for each.
+def draw_subsets(rows: int, resamples: int, generator: np.random.Generator) -> Iterator[tuple[Indices, int]]:
+    """The rows to draw resamples from, and how many resamples: all rows at once, or twenty subsets in turn.
 
-    >>> strata_rows(4, ["a", "b", "a", "b"])
-    [array([0, 2]), array([1, 3])]
+    Of more than `ROWS_TO_SUBSAMPLE` rows, n to the power of 0.7 make a subset, and 5,000 at least. That is the bag of
+    little bootstraps of Kleiner, Talwalkar, Sarkar and Jordan (2014), *A scalable bootstrap for massive data*, Journal
+    of the Royal Statistical Society B 76(4), section 2; 0.7 is in the range that their section 4 recommends.
+
+    >>> [(len(chosen), number) for chosen, number in draw_subsets(3, 100, np.random.default_rng(0))]
+    [(3, 100)]
+    >>> {(len(chosen), number) for chosen, number in draw_subsets(10**6, 100, np.random.default_rng(0))}
+    {(15849, 5)}
     """
-    if rows < 1:
-        raise ValueError("there are no rows to resample")
-    if strata is None:
-        return [np.arange(rows, dtype=np.int64)]
-    labels = np.asarray(strata)
-    if labels.shape != (rows,):
-        raise ValueError(f"strata must have one label for each of {rows} rows, not the shape {labels.shape}")
-    _, codes = np.unique(labels, return_inverse=True)
-    order = np.argsort(codes, kind="stable").astype(np.int64)
-    return np.split(order, np.cumsum(np.bincount(codes))[:-1])
+    if rows <= ROWS_TO_SUBSAMPLE:
+        yield np.arange(rows), resamples
+        return
+    size = min(rows, max(_LEAST_SUBSET, math.ceil(rows**0.7)))
+    for position in range(_SUBSETS):
+        number = resamples // _SUBSETS + (position < resamples % _SUBSETS)
+        if number:
+            yield generator.choice(rows, size, replace=False, shuffle=False), number
 
 
-def draw_indices(groups: list[Indices], resamples: int, generator: np.random.Generator) -> Iterator[Indices]:
-    """Row numbers drawn with replacement within each group, some resamples at a time.
+def draw_counts(rows: int, size: int, resamples: int, generator: np.random.Generator) -> Iterator[Floats]:
+    """How often each of `size` rows occurs when `rows` are drawn from them with replacement, some resamples at a time.
 
     Efron (1979), *Bootstrap methods: another look at the jackknife*, Annals of Statistics 7(1), section 2.
 
     Parameters
     ----------
-    groups
-        Of `strata_rows`. Every resample has as many rows of each group as the group.
+    rows
+        How many rows a resample has.
+    size
+        How many different rows there are: as many, or those of a subset.
     resamples
         How many, in total.
     generator
@@ -59,28 +61,27 @@ def draw_indices(groups: list[Indices], resamples: int, generator: np.random.Gen
 
     Yields
     ------
-    Arrays of shape `(some resamples, rows)`.
+    Arrays of shape `(some resamples, size)`, each row of which adds up to `rows`.
 
-    >>> batches = draw_indices(strata_rows(3), 2, np.random.default_rng(0))
-    >>> [batch.shape for batch in batches]
-    [(2, 3)]
+    >>> [counts.sum(axis=1).tolist() for counts in draw_counts(5, 3, 2, np.random.default_rng(0))]
+    [[5.0, 5.0]]
     """
-    rows = sum(group.size for group in groups)
-    at_once = max(1, CELLS_AT_ONCE // rows)
+    at_once = max(1, CELLS_AT_ONCE // size)
     for start in range(0, resamples, at_once):
-        shape = min(at_once, resamples - start)
-        yield np.concatenate(
-            [group[generator.integers(group.size, size=(shape, group.size))] for group in groups], axis=1
-        )
+        number = min(at_once, resamples - start)
+        if rows == size:
+            yield counts_of_rows(generator.integers(rows, size=(number, rows)), rows)
+        else:
+            yield generator.multinomial(rows, np.full(size, 1 / size), size=number).astype(np.float64)
 
 
-def counts_of_rows(indices: Indices, rows: int) -> NDArray[np.float64]:
-    """How often each row occurs in each resample: the resample as weights.
+def counts_of_rows(indices: Indices, rows: int) -> Floats:
+    """How often each row occurs in each resample.
 
     Parameters
     ----------
     indices
-        Of shape `(resamples, drawn rows)`.
+        Row numbers, of shape `(resamples, drawn rows)`.
     rows
         Number of rows drawn from.
 
@@ -94,3 +95,15 @@ def counts_of_rows(indices: Indices, rows: int) -> NDArray[np.float64]:
     resamples = len(indices)
     places = indices + np.arange(resamples, dtype=np.int64)[:, None] * rows
     return np.bincount(places.ravel(), minlength=resamples * rows).reshape(resamples, rows).astype(np.float64)
+
+
+def counts_without(left_out: Indices, rows: int) -> Floats:
+    """Every row once, but for one that is left out each time: the jackknife. Of shape `(rows left out, rows)`.
+
+    >>> counts_without(np.array([0, 2]), 3)
+    array([[0., 1., 1.],
+           [1., 1., 0.]])
+    """
+    counts = np.ones((len(left_out), rows))
+    counts[np.arange(len(left_out)), left_out] = 0
+    return counts

@@ -16,25 +16,7 @@ from airflow_provider_mlops.lifecycle.monitor_performance import (
     difference_interval,
     rescaled,
 )
-from airflow_provider_mlops.lifecycle.monitor_window import merged_bins, suitable_bins
 from airflow_provider_mlops.stats.intervals import wilson_interval
-
-
-@given(st.lists(st.integers(0, 1000), min_size=1, max_size=60), st.integers(1, 60))
-def test_merged_bins_cover_every_bin_once(counts: list[int], at_most: int) -> None:
-    groups = merged_bins(counts, at_most)
-    assert len(groups) <= max(at_most, 1)
-    assert [place for start, end in groups for place in range(start, end)] == list(range(len(counts)))
-
-
-@given(st.integers(2, 40), st.integers(1, 20))
-def test_merged_bins_of_equal_bins_are_equal(groups: int, size: int) -> None:
-    merged = merged_bins([10] * (groups * size), groups)
-    assert {end - start for start, end in merged} == {size}
-
-
-def test_a_large_sample_keeps_all_twenty_bins() -> None:
-    assert suitable_bins(5000) >= 20
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss
 
 from airflow_provider_mlops.stats.calibration import (
     Binning,
+    bin_of,
     brier_decomposition,
     brier_score,
     expected_calibration_error,
@@ -86,3 +87,24 @@ def test_nonsense_is_refused(positive: list[int], probability: list[float]) -> N
         brier_score(positive, probability)
     with pytest.raises(ValueError, match="bins"):
         reliability_curve([0, 1], [0.1, 0.2], bins=0)
+
+
+@given(PREDICTIONS, st.integers(1, 20), st.sampled_from(BINNINGS))
+def test_every_bin_holds_its_mean_and_its_interval_the_share(
+    rows: list[tuple[bool, float]], bins: int, binning: Binning
+) -> None:
+    positive, probability = (np.array(column) for column in zip(*rows, strict=True))
+    curve = reliability_curve(positive, probability, bins=bins, binning=binning)
+    assert np.all((curve.lower <= curve.predicted + 1e-12) & (curve.predicted <= curve.upper + 1e-12))
+    assert np.all(curve.lower[1:] >= curve.upper[:-1])
+    for share, (low, high) in zip(curve.observed, curve.intervals(0.9), strict=True):
+        assert low <= share + 1e-12
+        assert share <= high + 1e-12
+
+
+@given(st.floats(0, 1), st.integers(1, 40))
+def test_a_probability_falls_into_the_bin_between_whose_edges_it_lies(probability: float, bins: int) -> None:
+    (place,) = bin_of(np.array([probability]), bins)
+    edges = np.linspace(0, 1, bins + 1)
+    assert edges[place] <= probability
+    assert probability < edges[place + 1] or (place == bins - 1 and probability == 1)
