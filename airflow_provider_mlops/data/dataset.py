@@ -126,8 +126,10 @@ def read_manifest(uri: str) -> Manifest:
         if _is_parquet_file(uri):
             return parquet_file.describe(uri)
         text = storage.read_text(storage.join(uri, MANIFEST))
-    except FileNotFoundError:
-        if storage.exists(uri):
+    except (FileNotFoundError, NotADirectoryError):
+        if storage.is_file(uri):
+            way_out = "it is a file, but not Parquet: make a dataset of it with ExtractDataOperator, or convert it"
+        elif storage.exists(uri):
             way_out = "it has no manifest, so its writer has not finished: run the task that makes it again"
         else:
             way_out = "nothing lies there: run the task that makes it first, or correct the URI"

@@ -54,6 +54,13 @@ def exists(uri: str) -> bool:
     return bool(fs.exists(path))
 
 
+def is_file(uri: str) -> bool:
+    """Whether a file lies at `uri`, and not a directory."""
+    fs, path = locate(uri)
+    fs.invalidate_cache()
+    return bool(fs.isfile(path))
+
+
 def read_bytes(uri: str) -> bytes:
     """The whole file at `uri`. Raises FileNotFoundError."""
     fs, path = locate(uri)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 from pydantic import SecretStr
 
+from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
 
@@ -81,7 +82,11 @@ class MlopsGatewayHook(BaseHook):
         try:
             url = self.settings().url
             with self.client() as client:
-                models = client.models()
+                models = len(client.models())
+        except InvalidSpecError as error:
+            if error.field.startswith("/"):
+                return False, f"what answers at {url} is not the gateway: it has no {error.field}"
+            return False, str(error)
         except Exception as error:
             return False, str(error)
-        return True, f"the gateway at {url} answers; it has {len(models)} models"
+        return True, f"the gateway at {url} answers; models: {models}"

@@ -94,13 +94,17 @@ class MlflowHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the tracking server and the registry for something; for the form's test button."""
+        from mlflow.exceptions import MlflowException
+
         try:
             registry = self.get_conn()
-            experiments = registry.client.search_experiments(max_results=1000)
+            experiments = len(registry.client.search_experiments(max_results=1000))
             registry.client.search_registered_models(max_results=1)
+        except MlflowException as error:
+            return False, f"what answers at {self.settings().tracking_uri} is not MLflow, or is broken: {error}"
         except Exception as error:
             return False, str(error)
-        return True, f"MLflow at {registry.tracking_uri} answers; it has {len(experiments)} experiments"
+        return True, f"MLflow at {registry.tracking_uri} answers; experiments: {experiments}"
 
     @staticmethod
     def _page(uri: str | None) -> str | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# MLflow's UI then shows an experiment as one of model training, and not of prompts and agents.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 # Progress bars and links printed to standard output belong to notebooks; a task has its log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 # By default MLflow tries for more than four minutes before it gives up. Airflow's retries do that better.
@@ -153,7 +155,7 @@ class Registry:
                 if storage.is_local(location):
                     location = "file://" + quote(storage.local_path(location))
             try:
-                return self.client.create_experiment(name, artifact_location=location)
+                return self.client.create_experiment(name, artifact_location=location, tags=_KIND)
             except MlflowException:
                 found = self.client.get_experiment_by_name(name)
                 if found is None:

@@ -45,7 +45,6 @@ PARAMS = {
         enum=["breast_cancer", "wine", "iris", "digits"],
         title="Source",
         description_md="A dataset that ships with scikit-learn. For your own data, change the `source` of `extract`.",
-        section="Data",
     ),
     "target": Param(
         "target",
@@ -53,7 +52,6 @@ PARAMS = {
         minLength=1,
         title="Target",
         description_md="The column that the model predicts. In the datasets above it is `target`.",
-        section="Data",
     ),
     "model_name": Param(
         "level_1",
@@ -62,7 +60,6 @@ PARAMS = {
         title="Model",
         description_md="The registered model's name. Give each source a model of its own: a version that takes other "
         "columns than the champion is rejected.",
-        section="Model",
     ),
     "estimator": Param(
         "sklearn.linear_model.LogisticRegression",
@@ -75,14 +72,14 @@ PARAMS = {
         ],
         title="Estimator",
         description_md="The import path of a classifier, such as `sklearn.ensemble.RandomForestClassifier`.",
-        section="Model",
+        section="Training",
     ),
     "parameters": Param(
         {},
         type="object",
         title="Parameters",
         description_md='What the estimator is created with, such as `{"n_estimators": 300}`. Empty means its defaults.',
-        section="Model",
+        section="Training",
     ),
     "seed": Param(
         0,
@@ -90,7 +87,7 @@ PARAMS = {
         minimum=0,
         title="Seed",
         description_md="Of the split, the training and the intervals. The same seed gives the same model.",
-        section="Model",
+        section="Training",
     ),
     "minimum_accuracy": Param(
         0.85,

@@ -149,6 +149,13 @@ def test_a_manifest_that_is_no_manifest_is_named(tmp_path: Path) -> None:
         Dataset.at(dataset.uri)
 
 
+def test_a_file_that_is_not_parquet_is_not_half_a_dataset(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("a\n1\n")
+    with pytest.raises(InvalidSpecError, match="it is a file, but not Parquet: make a dataset of it with Extract"):
+        Dataset.at(str(file))
+
+
 def test_where_nothing_lies_the_message_says_so(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpecError, match="nothing lies there"):
         Dataset.at(str(tmp_path / "nowhere"))

@@ -33,7 +33,7 @@ def test_the_test_button_takes_the_token_of_the_connection(storage, monkeypatch,
     right = token.find(str(gateway.storage))
     connect(monkeypatch, host=gateway.url, password=right)
     assert MlopsGatewayHook().settings().secrets()["gateway_token"].get_secret_value() == right
-    assert MlopsGatewayHook().test_connection() == (True, f"the gateway at {gateway.url} answers; it has 0 models")
+    assert MlopsGatewayHook().test_connection() == (True, f"the gateway at {gateway.url} answers; models: 0")
     connect(monkeypatch, host=gateway.url, password="wrong-token")
     works, message = MlopsGatewayHook().test_connection()
     assert not works
@@ -53,6 +53,13 @@ def test_a_gateway_that_is_away(storage, monkeypatch):
     works, message = MlopsGatewayHook().test_connection()
     assert not works
     assert "http://127.0.0.1:1 is away" in message
+
+
+def test_an_address_where_another_server_answers(storage, monkeypatch, mlflow_server):
+    connect(monkeypatch, host=mlflow_server, password="any")
+    works, message = MlopsGatewayHook().test_connection()
+    assert not works
+    assert message == f"what answers at {mlflow_server} is not the gateway: it has no /admin/models"
 
 
 def test_the_token_is_masked(storage: Path, monkeypatch):

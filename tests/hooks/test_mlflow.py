@@ -7,6 +7,7 @@ import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
+from tests.lifecycle.live_gateway import LiveGateway
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str = "mlflow_default", **fields: object) -> None:
@@ -83,6 +84,14 @@ def test_the_test_button_says_that_nobody_answers(storage, monkeypatch):
     works, message = MlflowHook().test_connection()
     assert not works
     assert f"MLflow at http://127.0.0.1:{port} is away" in message
+
+
+def test_the_test_button_says_that_another_server_answers(storage, monkeypatch):
+    with LiveGateway(storage) as gateway:
+        connect(monkeypatch, host=gateway.url)
+        works, message = MlflowHook().test_connection()
+    assert not works
+    assert message.startswith(f"what answers at {gateway.url} is not MLflow, or is broken: ")
 
 
 def test_the_form_s_test_button_finds_the_hook(storage, mlflow_server, monkeypatch, airflow_database):
