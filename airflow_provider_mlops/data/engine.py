@@ -43,13 +43,26 @@ def connect(url: str | None = None) -> ibis.BaseBackend:
 
 def read_dataset(dataset: Dataset, connection: ibis.BaseBackend | None = None) -> ibis.Table:
     """The dataset's rows as a table of `connection`."""
-    backend = connect() if connection is None else connection
-    files = dataset.files()
-    if all(storage.is_local(uri) for uri in files):
-        files = [storage.local_path(uri) for uri in files]
+    return read_parquet(connect() if connection is None else connection, dataset.files())
+
+
+def read_parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
+    """The rows of Parquet files as a table of `backend`. The names of directories are no columns."""
+    import ibis
+
+    if all(storage.is_local(uri) for uri in uris):
+        uris = [storage.local_path(uri) for uri in uris]
     else:
-        reach(backend, dataset.uri)
-    return backend.read_parquet(files)
+        reach(backend, uris[0])
+    if backend.name != "duckdb":
+        return backend.read_parquet(uris)
+    # Ibis would have DuckDB download an extension for s3:// and https://, which has other credentials than fsspec.
+    name = ibis.util.gen_name("parquet")
+    files = ", ".join("'" + uri.replace("'", "''") + "'" for uri in uris)
+    backend.con.execute(
+        f'CREATE TEMPORARY VIEW "{name}" AS SELECT * FROM read_parquet([{files}], hive_partitioning=false)'
+    )
+    return backend.table(name)
 
 
 def reach(backend: ibis.BaseBackend, uri: str) -> None:

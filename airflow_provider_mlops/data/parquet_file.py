@@ -21,7 +21,6 @@ def describe(uri: str) -> Manifest:
     Raises FileNotFoundError if there is no file, InvalidSpecError if it is not Parquet.
     """
     fs, path = storage.locate(uri)
-    fs.invalidate_cache()
     return _describe(uri, str(fs.ukey(path)))
 
 

@@ -20,7 +20,10 @@ def locate(uri: str) -> tuple[AbstractFileSystem, str]:
     """Return the file system of `uri` and the path on it."""
     import fsspec
 
-    return cast("tuple[AbstractFileSystem, str]", fsspec.core.url_to_fs(uri))
+    fs, path = cast("tuple[AbstractFileSystem, str]", fsspec.core.url_to_fs(uri))
+    # Object stores remember what a directory held, and would not see what other processes have written since.
+    fs.invalidate_cache()
+    return fs, path
 
 
 def join(uri: str, *parts: str) -> str:
@@ -50,14 +53,12 @@ def local_path(uri: str) -> str:
 def exists(uri: str) -> bool:
     """Whether a file or a directory lies at `uri`."""
     fs, path = locate(uri)
-    fs.invalidate_cache()
     return bool(fs.exists(path))
 
 
 def is_file(uri: str) -> bool:
     """Whether a file lies at `uri`, and not a directory."""
     fs, path = locate(uri)
-    fs.invalidate_cache()
     return bool(fs.isfile(path))
 
 
@@ -117,7 +118,6 @@ def _name_when_written(path: str, content: bytes, name: Callable[[str, str], Non
 def names(uri: str) -> list[str]:
     """The sorted names of the files and directories directly under `uri`; empty if it is not there."""
     fs, path = locate(uri)
-    fs.invalidate_cache()
     if not fs.exists(path):
         return []
     entries = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False))
@@ -139,6 +139,5 @@ def age(uri: str) -> timedelta:
 def delete(uri: str) -> None:
     """Remove the file or the directory at `uri` with all that is in it; nothing happens if it is not there."""
     fs, path = locate(uri)
-    fs.invalidate_cache()
     if fs.exists(path):
         fs.rm(path, recursive=True)

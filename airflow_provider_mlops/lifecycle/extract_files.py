@@ -133,7 +133,9 @@ class FilesReader:
 def _json_lines(uri: str) -> Iterator[pyarrow.Table]:
     import pyarrow.json
 
-    with _uncompressed(uri) as file:
+    with _uncompressed(uri) as raw:
+        # What file systems open need not read a number of lines by itself.
+        file = io.BufferedReader(raw)
         while lines := file.readlines(_BLOCK_BYTES):
             block = b"".join(lines)
             if block.strip():

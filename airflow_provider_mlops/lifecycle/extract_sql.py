@@ -155,7 +155,7 @@ def _break(connection: sqlalchemy.Connection) -> None:
     if not connection.invalidated:
         # PyMySQL wants to read the rest even then, as soon as its result is let go of.
         unread = getattr(connection.connection.driver_connection, "_result", None)
-        if hasattr(unread, "unbuffered_active"):
+        if unread is not None and hasattr(unread, "unbuffered_active"):
             unread.unbuffered_active = False
     connection.invalidate()
 

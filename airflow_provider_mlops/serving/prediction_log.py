@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.data import engine, storage
+from airflow_provider_mlops.data import engine
 from airflow_provider_mlops.serving import compaction, log_layout, write_ahead
 from airflow_provider_mlops.serving.log_schema import FEATURE, LogSchema
 
@@ -173,13 +173,8 @@ def _place(name: str) -> int:
 
 
 def _parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
-    if all(storage.is_local(uri) for uri in uris):
-        uris = [storage.local_path(uri) for uri in uris]
-    else:
-        engine.reach(backend, uris[0])
+    table = engine.read_parquet(backend, uris)
     # The names of the directories say the model and the date; some engines make columns of them, unasked.
-    options = {"hive_partitioning": False} if backend.name == "duckdb" else {}
-    table = backend.read_parquet(uris, **options)
     return table.drop(*(name for name in ("model", "date") if name in table.columns))
 
 
