@@ -49,14 +49,18 @@ def register(*dags: Any) -> None:
     """Write DAGs to the database, as the DAG processor does with the DAGs of a file."""
     try:
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        options = {"bundle_name": "tests"}
     except ImportError:  # Airflow 3.1
         from airflow.models.dagbag import DagBag, sync_bag_to_db
+
+        options = {}
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
 
     with create_session() as session:
         session.merge(DagBundleModel(name="tests"))
-    bag = DagBag(dag_folder=os.devnull, bundle_name="tests")
+    bag = DagBag(dag_folder=os.devnull, **options)
     for dag in dags:
         bag.bag_dag(dag)
     sync_bag_to_db(bag, "tests", None)

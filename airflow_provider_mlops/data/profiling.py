@@ -283,6 +283,8 @@ def _duplicates(table: ibis.Table, rows: int, exact: bool) -> int:
     import ibis
     from ibis.common.exceptions import OperationNotDefinedError, UnsupportedOperationError
 
+    # Missing values are alike, whether they were written as NULL or as NaN.
+    table = table.select(**{name: ex.present(table[name]) for name in table.columns})
     if not exact:
         try:
             hashed = table.select(row=ibis.struct({name: table[name] for name in table.columns}).hash())

@@ -31,7 +31,8 @@ NEAR_PERFECT_BINNED = 0.95
 NEAR_PERFECT_ORDER = 0.995
 """The area under the ROC curve of a single number from which on it is suspicious."""
 
-OTHER = "\x00other"
+OTHER = "\ue000other"
+"""Where rare categories are counted together: of a character that is in no text, since its use is private."""
 
 Cells = dict[tuple[int, str | None], int]
 """How many rows a number has in each (cell, class); cells are numbered in the order of their values."""

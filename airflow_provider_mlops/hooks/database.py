@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, mask_secret
-from airflow.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, mask_secret
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.hooks.connection import get
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -21,12 +21,9 @@ def sqlalchemy_url(conn_id: str) -> str:
 
     The connection's own hook is asked first. Raises InvalidSpecError if there is no such connection.
     """
-    try:
-        connection = BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        raise InvalidSpecError(
-            "source.connection", conn_id, "there is no such connection: create it in Airflow"
-        ) from None
+    connection = get(conn_id)
+    if connection is None:
+        raise InvalidSpecError("source.connection", conn_id, "there is no such connection: create it in Airflow")
     url = _from_hook(connection) or _from_fields(connection)
     if connection.password:
         mask_secret(connection.password, "password")

@@ -126,7 +126,7 @@ def read(dataset: Dataset, target: str, problem: Problem, field: str = "dataset"
 def _check_kinds(field: str, dataset: Dataset, rows: Rows, like: Rows) -> None:
     for name in like.features.columns:
         trained, found = like.features[name], rows.features[name]
-        if (trained.dtype == object) != (found.dtype == object) and not trained.isna().all() | found.isna().all():
+        if (trained.dtype.kind == "O") != (found.dtype.kind == "O") and not trained.isna().all() | found.isna().all():
             kinds = [_kind_name(column) for column in (found, trained)]
             raise InvalidSpecError(
                 field,
@@ -139,7 +139,7 @@ def _check_kinds(field: str, dataset: Dataset, rows: Rows, like: Rows) -> None:
 def _kind_name(column: pandas.Series[Any]) -> str:
     from pandas.api.types import infer_dtype
 
-    return f"{infer_dtype(column, skipna=True)} values" if column.dtype == object else "numbers"
+    return f"{infer_dtype(column, skipna=True)} values" if column.dtype.kind == "O" else "numbers"
 
 
 def fit(spec: TrainSpec, rows: Rows, problem: Problem, parameters: Mapping[str, Any]) -> Any:

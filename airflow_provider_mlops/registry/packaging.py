@@ -173,17 +173,13 @@ def _explain(model: Any, trusted_types: Sequence[str]) -> None:
         )
 
 
-def _type(dtype: Any, values: Any) -> str:
-    import numpy
+_KINDS = {"b": "boolean", "i": "long", "u": "long", "f": "double", "M": "datetime"}
+"""MLflow's types by the kind of a dtype, which those of NumPy and of pandas have alike."""
 
-    if numpy.issubdtype(dtype, numpy.bool_):
-        return "boolean"
-    if numpy.issubdtype(dtype, numpy.integer):
-        return "long"
-    if numpy.issubdtype(dtype, numpy.floating):
-        return "double"
-    if numpy.issubdtype(dtype, numpy.datetime64):
-        return "datetime"
+
+def _type(dtype: Any, values: Any) -> str:
+    if dtype.kind in _KINDS:
+        return _KINDS[dtype.kind]
     shown = next((value for value in values if value is not None and value == value), "")
     if not isinstance(shown, str):
         raise InvalidSpecError(

@@ -11,7 +11,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.data import engine
@@ -44,6 +44,7 @@ SCHEMA = pyarrow.schema({"x": "float64", "n": "int64", "s": "string", "b": "bool
 
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(rows=st.lists(row, min_size=1, max_size=60), bins=st.integers(2, 8))
+@example(rows=[{"x": x, "n": 2, "s": None, "b": None} for x in (float("nan"), None)], bins=4)
 def test_a_profile_equals_pandas_and_numpy(connection: ibis.BaseBackend, rows: list[dict], bins: int) -> None:
     arrow = pyarrow.Table.from_pylist(rows, schema=SCHEMA)
     found = profile(table(connection, arrow), bins=bins, top_values=3)

@@ -52,7 +52,7 @@ def fitted(dataset: Dataset, target: str, problem: str, features: Sequence[str],
 
     table = dataset.arrow()
     rows = feature_rows(table, features)
-    text = [name for name in features if rows[name].dtype == object]
+    text = [name for name in features if rows[name].dtype.kind == "O"]
     numbers = [name for name in features if name not in text]
     columns = make_column_transformer((StandardScaler(), numbers), (OneHotEncoder(handle_unknown="ignore"), text))
     return make_pipeline(columns, estimator).fit(rows, target_values(table, target, problem))

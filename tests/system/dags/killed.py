@@ -9,7 +9,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, conf, get_current_context
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import DAG, get_current_context
 
 from airflow_provider_mlops.operators.deploy import DeployModelOperator
 from airflow_provider_mlops.operators.evaluate import EvaluateModelOperator
