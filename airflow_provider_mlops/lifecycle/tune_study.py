@@ -100,6 +100,11 @@ def finished(study: optuna.Study) -> int:
     )
 
 
+def is_over(study: optuna.Study, limit: int) -> bool:
+    """Whether as many trials as `limit` have ended and nobody is at one. Of several workers, the last one sees it."""
+    return finished(study) >= limit and not study.get_trials(deepcopy=False, states=(_states().RUNNING,))
+
+
 def has_complete(study: optuna.Study) -> bool:
     """Whether a trial got to its last fold."""
     return bool(study.get_trials(deepcopy=False, states=(_states().COMPLETE,)))

@@ -37,6 +37,7 @@ class Run:
 
     :ivar id: the run's id in MLflow.
     :ivar url: the run's page in the MLflow UI; None when MLflow is not reached over HTTP.
+    :ivar goes_on: set it where other tasks still work on the run, so that closing it here leaves it RUNNING.
     """
 
     def __init__(self, registry: Registry, experiment_id: str, run_id: str, tags: Mapping[str, str], name: str) -> None:
@@ -45,6 +46,7 @@ class Run:
         self.id = run_id
         self.name = name
         self._tags = dict(tags)
+        self.goes_on = False
 
     @property
     def url(self) -> str | None:
@@ -173,13 +175,14 @@ def begin(registry: Registry, experiment_id: str, tags: Mapping[str, str], name:
 
 @contextmanager
 def closing(run: Run) -> Iterator[None]:
-    """Mark the run as FINISHED after the block, as FAILED after an error in it."""
+    """Mark the run as FINISHED after the block, unless it goes on, and as FAILED after an error in it."""
     try:
         yield
     except BaseException as error:
         _fail(run.registry, run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    run.registry.client.set_terminated(run.id, "FINISHED")
+    if not run.goes_on:
+        run.registry.client.set_terminated(run.id, "FINISHED")
 
 
 def find(registry: Registry, experiment_id: str, identity_tag: str) -> str | None:

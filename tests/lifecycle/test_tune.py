@@ -209,6 +209,33 @@ def test_search_tasks_share_a_study_and_finish_registers_its_best(workspace: Wor
     assert models.tags(workspace.registry(), result.model)["mlops.task_id"] == "finish"
 
 
+def test_the_run_of_a_study_is_running_until_the_search_ends(workspace: Workspace) -> None:
+    import optuna
+
+    from airflow_provider_mlops.lifecycle import tune_study
+    from airflow_provider_mlops.lifecycle.evaluate_metrics import METRICS
+
+    def status() -> str:
+        (parent,), _ = runs(workspace)
+        return str(parent.info.status)
+
+    spec = spec_for(workspace, trials=3, pruner="none", phase="search")
+    study = tune_study.open_study(spec, workspace, METRICS["accuracy"])
+    # Another worker is at a trial all the while this one searches.
+    other = tune_study.ask(study, 3, "another worker")
+    assert other is not None
+    assert tune(spec, task(workspace, "search", map_index=0)).trials == 2
+    assert status() == "RUNNING"
+    # A worker that comes late and finds nothing left to try does not end it either.
+    assert tune(spec, task(workspace, "search", map_index=1)).trials == 2
+    assert status() == "RUNNING"
+    study.tell(other, state=optuna.trial.TrialState.FAIL)
+    assert tune(spec, task(workspace, "search", map_index=1)).trials == 3
+    assert status() == "FINISHED"
+    assert tune(spec.model_copy(update={"phase": "finish"}), task(workspace, "finish")).model is not None
+    assert status() == "FINISHED"
+
+
 _KILLED = """
 import os, signal, sys
 from airflow_provider_mlops.lifecycle import train_fit, tune_search
