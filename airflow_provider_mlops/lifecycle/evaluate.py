@@ -245,7 +245,7 @@ def _evaluate(
         else None,
         champion_note=note,
         slices=slice_scores(rows, spec.slices, spec.confidence, spec.resamples, spec.seed),
-        fairness=fairness_scores(rows, spec.sensitive),
+        fairness=fairness_scores(rows, spec.sensitive, spec.confidence, spec.resamples, spec.seed),
         calibration=calibration(rows, spec.confidence),
         predictions_uri=directory + "/predictions.parquet",
         prediction_profile_uri=write_prediction_profile(test, model, spec, directory + "/prediction_profile.json"),

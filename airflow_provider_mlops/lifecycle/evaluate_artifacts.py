@@ -88,6 +88,8 @@ def log_to_mlflow(run: Run, spec: EvaluateSpec, version: ModelVersion, evaluatio
         others |= {f"champion_{name}": value for name, value in evaluation.champion.metrics.items()}
     for part in evaluation.fairness:
         others |= {f"{name}/{part.column}": value for name, value in part.metrics.items()}
+        for name, (low, high) in part.intervals.items():
+            others |= {f"{name}_low/{part.column}": low, f"{name}_high/{part.column}": high}
     run.log_metrics(others)
     own = dict(evaluation.metrics)
     for name, (low, high) in evaluation.intervals.items():

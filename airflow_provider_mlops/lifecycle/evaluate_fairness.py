@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def fairness_named(name: str, field: str = "metric") -> str:
 def fairness(
     problem: Problem, truth: Values, predicted: Values, classes: int, column: str, labels: NDArray[np.object_]
 ) -> FairnessScore:
-    """Measure one sensitive column.
+    """Measure one sensitive column, without intervals.
 
     With more than two classes each class in turn is the positive one, and the worst of them is reported.
 
@@ -64,9 +65,7 @@ def fairness(
     codes = [1] if classes == 2 else list(range(classes))
     seen = [code for code in codes if (truth == code).any() or (predicted == code).any()]
     measured = [_one_class(truth == code, predicted == code, groups) for code in seen or codes[:1]]
-    metrics = {
-        name: (min if name.endswith("ratio") else max)(measures[name] for measures in measured) for name in measured[0]
-    }
+    metrics = {name: _worst(name, [measures[name] for measures in measured]) for name in measured[0]}
     hit = (truth == predicted).astype(np.float64)
     parts: dict[str, dict[str, float]] = {}
     for group in np.unique(groups):
@@ -78,6 +77,14 @@ def fairness(
     accuracies = [part["accuracy"] for part in parts.values()]
     metrics["accuracy_difference"] = max(accuracies) - min(accuracies)
     return FairnessScore(column=column, metrics=_finite(metrics), groups=parts)
+
+
+def _worst(name: str, values: list[float]) -> float:
+    """The worst of the classes for which the measure is defined; NaN if it is for none."""
+    defined = [value for value in values if math.isfinite(value)]
+    if not defined:
+        return math.nan
+    return min(defined) if name.endswith("ratio") else max(defined)
 
 
 def _one_class(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], groups: NDArray[Any]) -> dict[str, float]:
@@ -127,6 +134,4 @@ def _regression(truth: Values, predicted: Values, column: str, groups: NDArray[A
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float]:
-    import math
-
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -230,7 +230,7 @@ class ClassificationScorer:
                 values["average_precision"] = _mean_of_finite(np.stack([precision for _, precision in areas]))
                 values["log_loss"] = counts @ self._log_loss / total
                 values["brier_score"] = counts @ self._brier / total
-                distance = _binned(self._bin, counts * (self._confidence - self._hit), CALIBRATION_BINS)
+                distance = binned(self._bin, counts * (self._confidence - self._hit), CALIBRATION_BINS)
                 values["calibration_error"] = np.abs(distance).sum(axis=1) / total
         return values
 
@@ -238,8 +238,8 @@ class ClassificationScorer:
         import numpy as np
 
         # Of the confusion matrix, whose size is the square of the classes, only the diagonal and the sums are needed.
-        hits = _binned(self._truth, counts * self._right, self._classes)
-        true, predicted = (_binned(codes, counts, self._classes) for codes in (self._truth, self._predicted))
+        hits = binned(self._truth, counts * self._right, self._classes)
+        true, predicted = (binned(codes, counts, self._classes) for codes in (self._truth, self._predicted))
         recall = np.where(true > 0, hits / true, 0.0)
         precision = np.where(predicted > 0, hits / predicted, 0.0)
         f1 = np.where(true + predicted > 0, 2 * hits / (true + predicted), 0.0)
@@ -338,8 +338,12 @@ class _Ranking:
         return area, np.where(negatives > 0, precision, np.nan)
 
 
-def _binned(cells: Integers, counts: Floats, size: int) -> Floats:
-    """The sums of the counts by cell, of shape (resamples, size)."""
+def binned(cells: Integers, counts: Floats, size: int) -> Floats:
+    """The sums of the counts by cell, of shape (resamples, size).
+
+    :param cells: the cell of each row, of shape (rows,).
+    :param counts: of shape (resamples, rows).
+    """
     import numpy as np
 
     summed = [np.bincount(cells, weights=row, minlength=size) for row in counts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from airflow_provider_mlops.lifecycle.evaluate_fairness import fairness
+from airflow_provider_mlops.lifecycle.evaluate_fairness_scorer import resample_fairness
 from airflow_provider_mlops.lifecycle.evaluate_intervals import resample
 from airflow_provider_mlops.lifecycle.evaluate_metrics import CALIBRATION_BINS
 from airflow_provider_mlops.lifecycle.evaluate_predictions import RowPredictions
@@ -53,12 +54,22 @@ def slice_scores(
     return tuple(scores)
 
 
-def fairness_scores(rows: RowPredictions, columns: tuple[str, ...]) -> tuple[FairnessScore, ...]:
-    """Fairness by every sensitive column."""
-    return tuple(
-        fairness(rows.problem, rows.truth, rows.models["model"].value, len(rows.classes), column, rows.groups[column])
-        for column in columns
-    )
+def fairness_scores(
+    rows: RowPredictions, columns: tuple[str, ...], confidence: float, resamples: int, seed: int
+) -> tuple[FairnessScore, ...]:
+    """Fairness by every sensitive column, with intervals."""
+    scores = []
+    predicted, classes = rows.models["model"].value, len(rows.classes)
+    for column in columns:
+        labels = rows.groups[column]
+        log.info("Measuring fairness by %s", column)
+        score = fairness(rows.problem, rows.truth, predicted, classes, column, labels)
+        drawn = resample_fairness(
+            rows.problem, rows.truth, predicted, classes, labels, resamples=resamples, seed=seed
+        ).intervals(confidence)
+        intervals = {name: drawn[name] for name in score.metrics if name in drawn}
+        scores.append(score.model_copy(update={"intervals": intervals}))
+    return tuple(scores)
 
 
 def calibration(rows: RowPredictions, confidence: float) -> tuple[CalibrationBin, ...]:

@@ -125,8 +125,11 @@ def _fairness(page: Report, evaluation: Evaluation) -> None:
     )
     for part in evaluation.fairness:
         page.table(
-            ["measure", "value", "meaning"],
-            [[name, value, FAIRNESS.get(name, "")] for name, value in part.metrics.items()],
+            ["measure", "value", "interval", "meaning"],
+            [
+                [name, value, _interval(part.intervals.get(name)), FAIRNESS.get(name, "")]
+                for name, value in part.metrics.items()
+            ],
             part.column,
         )
         names = list(dict.fromkeys(name for group in part.groups.values() for name in group))

@@ -58,6 +58,11 @@ class FairnessScore(Part):
 
     column: str
     metrics: dict[str, float] = Field(description="Differences and ratios over the groups, by name.")
+    intervals: dict[str, Interval] = Field(
+        default_factory=dict,
+        description="Their confidence intervals. Groups that are treated alike still differ by chance, so that the "
+        "interval of a difference seldom reaches 0, nor that of a ratio 1.",
+    )
     groups: dict[str, dict[str, float]] = Field(description="By group: rows, selection rate, error rates.")
 
 

@@ -145,6 +145,11 @@ class FairnessGate(GateBase):
         default=None, description="Which of the evaluation's sensitive columns. By default all."
     )
     minimum_rows: int = Field(default=30, ge=1, description="With a smaller group the gate is inconclusive.")
+    certain: bool = Field(
+        default=False,
+        description="Whether the whole confidence interval of the measure must lie within the limits, and not only "
+        "the estimate. An interval that holds a limit is then inconclusive: more test rows would decide it.",
+    )
 
     @field_validator("metric")
     @classmethod

@@ -14,7 +14,7 @@ from airflow_provider_mlops.lifecycle.evaluate_fairness import NEEDS_BOTH_CLASSE
 from airflow_provider_mlops.lifecycle.evaluate_intervals import difference, resample
 from airflow_provider_mlops.lifecycle.evaluate_metrics import METRICS, Metric
 from airflow_provider_mlops.lifecycle.evaluate_predictions import RowPredictions
-from airflow_provider_mlops.lifecycle.evaluation import Evaluation, FairnessScore
+from airflow_provider_mlops.lifecycle.evaluation import Evaluation, FairnessScore, Interval
 from airflow_provider_mlops.lifecycle.report import format_number as number
 from airflow_provider_mlops.lifecycle.validate_gates import (
     BaselineGate,
@@ -121,22 +121,12 @@ def limit(gate: LimitGate, evidence: Evidence) -> GateResult:
     value = evidence.evaluation.metrics[metric.name]
     low, high = evidence.evaluation.intervals[metric.name]
     values = {"value": value, "low": low, "high": high}
-    wanted = " and ".join(
-        f"{words} {number(bound)}"
-        for words, bound in (("at least", gate.minimum), ("at most", gate.maximum))
-        if bound is not None
-    )
     said = f"{metric.name} is {number(value)} ({_interval((low, high), evidence.evaluation.confidence)}), "
-    said += f"{wanted} is asked"
-    least = float("-inf") if gate.minimum is None else gate.minimum
-    most = float("inf") if gate.maximum is None else gate.maximum
-    if not gate.certain:
-        return _result(gate, "passed" if least <= value <= most else "failed", said, values)
-    if least <= low and high <= most:
-        return _result(gate, "passed", said, values)
-    if high < least or low > most:
-        return _result(gate, "failed", said, values)
-    return _result(gate, "inconclusive", f"{said}, and the interval holds a limit", values)
+    said += f"{_wanted(gate)} is asked"
+    verdict = _within(gate, value, (low, high))
+    return _result(
+        gate, verdict, said if verdict != "inconclusive" else f"{said}, and the interval holds a limit", values
+    )
 
 
 def champion(gate: ChampionGate, evidence: Evidence) -> GateResult:
@@ -204,7 +194,9 @@ def fairness(gate: FairnessGate, evidence: Evidence) -> GateResult:
     scores = [s for s in evidence.evaluation.fairness if gate.columns is None or s.column in gate.columns]
     if not scores:
         return _result(gate, "inconclusive", "the evaluation has no sensitive columns: name some in evaluate")
-    values, failed, unjudged = {}, [], []
+    values: dict[str, float] = {}
+    found: dict[GateVerdict, list[str]] = {"passed": [], "failed": [], "inconclusive": []}
+    unjudged = []
     for score in scores:
         small = _small_groups(gate, score)
         value = score.metrics.get(gate.metric)
@@ -212,19 +204,40 @@ def fairness(gate: FairnessGate, evidence: Evidence) -> GateResult:
             unjudged.append(f"{score.column} (too few rows in {_some(small)})" if small else score.column)
             continue
         values[score.column] = value
-        if (gate.maximum is not None and value > gate.maximum) or (gate.minimum is not None and value < gate.minimum):
-            failed.append(f"{number(value)} by {score.column}")
-    wanted = " and ".join(
-        f"{words} {number(bound)}"
-        for words, bound in (("at least", gate.minimum), ("at most", gate.maximum))
-        if bound is not None
-    )
-    if failed:
-        return _result(gate, "failed", f"{gate.metric} is {_some(failed)}, {wanted} is asked", values)
+        ends = score.intervals.get(gate.metric)
+        if ends is None and gate.certain:
+            unjudged.append(f"{score.column} (no interval: run evaluate again)")
+            continue
+        said = f"{number(value)} by {score.column}"
+        if ends is not None:
+            values |= {f"{score.column}_low": ends[0], f"{score.column}_high": ends[1]}
+            said += f" ({_interval(ends, evidence.evaluation.confidence)})"
+        found[_within(gate, value, ends)].append(said)
+    asked = f"{_wanted(gate)} is asked"
+    if found["failed"]:
+        return _result(gate, "failed", f"{gate.metric} is {_some(found['failed'])}, {asked}", values)
     if unjudged:
         return _result(gate, "inconclusive", f"{gate.metric} cannot be judged by {_some(unjudged)}", values)
-    found = _some([f"{number(value)} by {column}" for column, value in values.items()])
-    return _result(gate, "passed", f"{gate.metric} is {found}, {wanted} is asked", values)
+    if found["inconclusive"]:
+        said = f"{gate.metric} is {_some(found['inconclusive'])}, {asked}, and the interval holds a limit"
+        return _result(gate, "inconclusive", said, values)
+    return _result(gate, "passed", f"{gate.metric} is {_some(found['passed'])}, {asked}", values)
+
+
+def _wanted(gate: LimitGate | FairnessGate) -> str:
+    """The limits in words."""
+    limits = (("at least", gate.minimum), ("at most", gate.maximum))
+    return " and ".join(f"{words} {number(bound)}" for words, bound in limits if bound is not None)
+
+
+def _within(gate: LimitGate | FairnessGate, value: float, ends: Interval | None) -> GateVerdict:
+    """Whether the value, or the whole interval if the gate is to be certain, lies within the limits."""
+    least = float("-inf") if gate.minimum is None else gate.minimum
+    most = float("inf") if gate.maximum is None else gate.maximum
+    low, high = ends if gate.certain and ends is not None else (value, value)
+    if least <= low and high <= most:
+        return "passed"
+    return "failed" if high < least or low > most else "inconclusive"
 
 
 def _compare(

@@ -145,6 +145,11 @@ def test_fairness_is_that_of_fairlearn(house: House, binary: tuple[EvaluateResul
     assert found.column == "sex"
     assert found.metrics["demographic_parity_difference"] == pytest.approx(demographic_parity_difference(**both))
     assert found.metrics["equalized_odds_difference"] == pytest.approx(equalized_odds_difference(**both))
+    assert found.intervals.keys() == found.metrics.keys()
+    for name, (low, high) in found.intervals.items():
+        assert low <= found.metrics[name] + 1e-9
+        assert found.metrics[name] <= high + 1e-9
+        assert low < high
     assert {name: group["rows"] for name, group in found.groups.items()} == frame.sex.value_counts().to_dict()
 
 

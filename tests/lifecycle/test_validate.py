@@ -302,6 +302,18 @@ def test_fairness(arena: Arena, uris: dict[str, str]) -> None:
         ({"metric": "equalized_odds_ratio", "minimum": 0.01}, "approved"),
     ):
         assert arena.validate("fair", arena.alone, uris["alone"], {**base, **limits}).verdict == verdict, limits
+    low, high = next(s for s in evaluation.fairness if s.column == "sex").intervals["demographic_parity_difference"]
+    assert low < value < high
+    for limits, verdict in (
+        ({"maximum": high + 1e-9}, "approved"),
+        ({"maximum": value + 1e-9}, "inconclusive"),
+        ({"maximum": value - 1e-9}, "inconclusive"),
+        ({"maximum": low - 1e-9}, "rejected"),
+        ({"minimum": value}, "inconclusive"),
+    ):
+        result = arena.validate("fair", arena.alone, uris["alone"], {**base, **limits, "certain": True})
+        assert result.verdict == verdict, limits
+        assert "interval" in result.reasons[name]
     small = arena.validate("fair", arena.alone, uris["alone"], {**base, "maximum": 1, "minimum_rows": 400})
     assert "sex (too few rows in f, m)" in small.reasons[name]
     both = arena.validate("fair", arena.alone, uris["alone"], {"kind": "fairness", "maximum": 0.9})
@@ -324,6 +336,10 @@ def test_error_rates_of_a_group_with_one_class_are_not_judged(arena: Arena, uris
     assert arena.validate("one-class", arena.alone, uri, gate).verdict == "inconclusive"
     gate = {"kind": "fairness", "maximum": 1, "metric": "demographic_parity_difference"}
     assert arena.validate("one-class", arena.alone, uri, gate).verdict == "approved"
+    # An evaluation from before there were intervals cannot make a gate certain.
+    without = arena.validate("one-class", arena.alone, uri, {**gate, "certain": True})
+    assert without.verdict == "inconclusive"
+    assert "no interval: run evaluate again" in next(iter(without.reasons.values()))
 
 
 def test_signature(arena: Arena, uris: dict[str, str]) -> None:
@@ -485,8 +501,8 @@ def test_an_evaluation_whose_files_are_gone_or_broken(arena: Arena, uris: dict[s
         ([{"kind": "fairness", "metric": "parity", "maximum": 1}], r"^gates.metric='parity': there is no such fair"),
         ([{"kind": "limit", "metric": "accuracy"}], r"give a minimum, a maximum, or both"),
         ([{"kind": "limit", "metric": "accuracy", "minimum": 2, "maximum": 1}], r"nothing could pass"),
-        ([{"kind": "limit", "metric": "accuracy", "minimun": 1}], r"^gates.0.limit.minimun=1: there is no such field"),
-        ([{"kind": "speed"}], r"^gates.0={'kind': 'speed'}: .*'latency'"),
+        ([{"kind": "limit", "metric": "accuracy", "minimun": 1}], r"^gates.0.minimun=1: there is no such field"),
+        ([{"kind": "speed"}], r"^gates.0.kind='speed': use one of limit, .*latency"),
         ([{"kind": "champion"}, {"kind": "champion"}], r"^gates='champion': two gates are called so"),
         ([], r"^gates=\[\]"),
         ([{"kind": "size"}] * 41, r"^gates="),
