@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter, Manifest
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle import prepare_reuse
 from airflow_provider_mlops.lifecycle.prepare_rows import build_features, check_features_code, keep, nearest
@@ -88,7 +88,8 @@ def prepare(spec: PrepareSpec, workspace: Workspace) -> PrepareResult:
         check_features_code(spec.features)
     spec.preprocessing.check()
     codes = [code for code in (spec.features, spec.preprocessing.code) if code is not None]
-    asked = spec.model_dump(mode="json", exclude={"dataset", "reuse"}) | {"name": spec.dataset.name}
+    within = _within(manifest)
+    asked = spec.model_dump(mode="json", exclude={"dataset", "reuse"}) | {"name": spec.dataset.name, "within": within}
     entry = prepare_reuse.entry_uri(workspace, spec.dataset, asked, codes)
     earlier = prepare_reuse.find(entry) if spec.reuse else None
     if earlier is not None:
@@ -109,8 +110,8 @@ def prepare(spec: PrepareSpec, workspace: Workspace) -> PrepareResult:
     table = _rows(spec)
     _check_features(spec, table)
     key = _key(spec, table)
-    assigned = assign(table, spec.split, spec.target, spec.seed, key)
-    parts = _write(spec, workspace, assigned, [name for name in table.columns if name not in spec.drop])
+    assigned = assign(table, spec.split, spec.target, "/".join([str(spec.seed), *within]), key)
+    parts = _write(spec, workspace, assigned, [name for name in table.columns if name not in spec.drop], within)
     prepared = prepare_reuse.Prepared(**parts, made_by=workspace.task.key)
     prepare_reuse.remember(entry, prepared)
     log.info(
@@ -120,6 +121,16 @@ def prepare(spec: PrepareSpec, workspace: Workspace) -> PrepareResult:
         ", ".join(f"{name} {part.rows} rows at {part.uri}" for name, part in parts.items()),
     )
     return PrepareResult(**parts, preprocessing=spec.preprocessing, skipped=False)
+
+
+def _within(manifest: Manifest) -> list[str]:
+    """Of which part of which part of a split the rows are; nothing for rows that were not split before.
+
+    It goes into the hash that decides where a row goes. The rows of a `train` part are those whose hashes are small;
+    split by the same hashes again, they would all go to `train` once more.
+    """
+    within = manifest.source.get("within")
+    return [str(part) for part in within] if isinstance(within, list) else []
 
 
 def _rows(spec: PrepareSpec) -> ibis.Table:
@@ -179,7 +190,9 @@ def _key(spec: PrepareSpec, table: ibis.Table) -> list[str]:
     return sorted(key)
 
 
-def _write(spec: PrepareSpec, workspace: Workspace, assigned: ibis.Table, columns: list[str]) -> dict[str, Dataset]:
+def _write(
+    spec: PrepareSpec, workspace: Workspace, assigned: ibis.Table, columns: list[str], within: list[str]
+) -> dict[str, Dataset]:
     """Write the parts in one pass over the sorted rows."""
     from airflow_provider_mlops.data import engine
 
@@ -200,7 +213,13 @@ def _write(spec: PrepareSpec, workspace: Workspace, assigned: ibis.Table, column
         _check_sizes(spec, [writer.rows for writer in writers])
         return {
             part: writer.commit(
-                source={"step": "prepare", "part": part, "method": spec.split.method, "seed": spec.seed},
+                source={
+                    "step": "prepare",
+                    "part": part,
+                    "within": [*within, part],
+                    "method": spec.split.method,
+                    "seed": spec.seed,
+                },
                 parents=(spec.dataset.fingerprint,),
                 spec_digest=spec.digest,
                 created_by=workspace.task,

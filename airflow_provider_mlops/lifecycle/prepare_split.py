@@ -83,7 +83,7 @@ class Split(BaseModel):
         return (1 - self.validation - self.test, self.validation, self.test)
 
 
-def assign(table: ibis.Table, split: Split, target: str, seed: int, key: list[str]) -> ibis.Table:
+def assign(table: ibis.Table, split: Split, target: str, seed: int | str, key: list[str]) -> ibis.Table:
     """`table` with the columns PART and ORDER, the latter a hash of the columns `key`.
 
     Raises InvalidSpecError if the split's column is not there, holds nulls or too many strata, or cannot be sorted.
@@ -147,7 +147,7 @@ def _check_column(table: ibis.Table, split: Split, column: str) -> None:
         )
 
 
-def _digest(table: ibis.Table, columns: list[str], seed: int) -> ibis.Value:
+def _digest(table: ibis.Table, columns: list[str], seed: int | str) -> ibis.Value:
     """16 hexadecimal digits that depend on the seed and on the row's values in `columns`."""
     import ibis
 
@@ -169,7 +169,7 @@ class _Sizes(NamedTuple):
     second: list[int]
 
 
-def _cuts(table: ibis.Table, split: Split, seed: int) -> pyarrow.Table:
+def _cuts(table: ibis.Table, split: Split, seed: int | str) -> pyarrow.Table:
     """Per stratum the last position of training and the last one of validation; null where a part is empty."""
     import ibis
     import pyarrow

@@ -394,6 +394,21 @@ def test_values_of_one_row_each_are_sampled_and_not_cut_off(
     assert sorted(ids(other.test)) != sorted(found[2])
 
 
+@pytest.mark.parametrize("method", ["random", "stratified", "group"])
+def test_a_part_can_be_split_again(workspace: Workspace, method: str) -> None:
+    split = {**METHODS[method], "validation": 0.0, "test": 0.5}
+    dataset = write(workspace, rows(2000))
+    sizes = []
+    for level in range(3):
+        task = workspace.task.model_copy(update={"task_id": f"level_{level}"})
+        found = run(workspace.model_copy(update={"task": task}), dataset, split=split, drop=["at"] if not level else [])
+        assert sorted(ids(found.train) + ids(found.test)) == sorted(ids(dataset))
+        dataset = found.train
+        sizes.append(dataset.rows)
+    # Halves of halves, to within five standard deviations where the shares are met on average only.
+    assert sizes == pytest.approx([1000, 500, 250], abs={"random": 110, "group": 60}.get(method, 2))
+
+
 def test_a_part_without_rows_is_explained_by_the_method(workspace: Workspace) -> None:
     table = rows(60).set_column(4, "customer", pyarrow.array([1, 2] * 30))
     with pytest.raises(RejectedError, match=r"leaves none for test, .*: extract rows of more values of 'customer'"):
