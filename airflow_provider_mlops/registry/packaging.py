@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -139,11 +140,15 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
 def _skops() -> Any:
     """skops, with its `io`. Importing it asks every loaded module for every SciPy function.
 
-    In an Airflow task a thousand warnings about names that Airflow has moved would come of that.
+    In an Airflow task a thousand warnings about names that Airflow has moved would come of that. The filters of
+    warnings belong to all threads, so they are touched for the first import only.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import skops.io
+    if "skops.io" not in sys.modules:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import skops.io
+    import skops
+
     return skops
 
 
