@@ -262,5 +262,6 @@ def _warnings_logged() -> Iterator[None]:
         try:
             yield
         finally:
-            for text in dict.fromkeys(f"{one.category.__name__}: {one.message}" for one in caught):
+            texts = (f"{one.category.__name__}: {' '.join(str(one.message).split())}" for one in caught)
+            for text in dict.fromkeys(texts):
                 log.warning("%s", text)

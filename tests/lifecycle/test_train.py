@@ -229,6 +229,13 @@ def test_regression_is_inferred_and_measured(workspace: Workspace) -> None:
     assert models.tags(workspace.registry(), result.model)["mlops.problem"] == "regression"
 
 
+def test_a_warning_of_a_library_is_one_line_of_the_log(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    train(spec_for(workspace, parameters={"max_iter": 1}), workspace)
+    (said,) = [record.getMessage() for record in caplog.records if "ConvergenceWarning" in record.getMessage()]
+    assert "\n" not in said
+    assert "increase" in said.lower()
+
+
 def test_the_seed_decides_the_model(workspace: Workspace) -> None:
     def probabilities(seed: int, name: str) -> Any:
         spec = spec_for(
