@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,8 @@ def result_page(result: ExpectationSuiteValidationResult, title: str) -> str:
     schema: Any = expectationSuiteValidationResultSchema
     plain = schema.load(_escaped(_plain(result)))
     safe = plain if isinstance(plain, ExpectationSuiteValidationResult) else ExpectationSuiteValidationResult(**plain)
+    # The renderer needs what some versions of Great Expectations give only to results of a checkpoint.
+    safe.meta.setdefault("run_id", {"run_name": escape(title), "run_time": datetime.now(UTC).isoformat()})
     return _page(ValidationResultsPageRenderer(run_info_at_end=True).render(safe), title)
 
 
