@@ -55,7 +55,8 @@ def read_parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
     else:
         reach(backend, uris[0])
     if backend.name != "duckdb":
-        return backend.read_parquet(uris)
+        # One by one: not every backend takes a list.
+        return ibis.union(*map(backend.read_parquet, uris)) if len(uris) > 1 else backend.read_parquet(uris[0])
     # Ibis would have DuckDB download an extension for s3:// and https://, which has other credentials than fsspec.
     name = ibis.util.gen_name("parquet")
     files = ", ".join("'" + uri.replace("'", "''") + "'" for uri in uris)

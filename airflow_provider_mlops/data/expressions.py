@@ -45,6 +45,13 @@ def missing(column: ibis.Value) -> ibis.Value:
     return column.isnull() | column.isnan().fill_null(False)
 
 
+def how_many(condition: ibis.Value) -> ibis.Value:
+    """In how many rows the condition is true; NULL without rows."""
+    import ibis
+
+    return ibis.ifelse(condition, 1, 0).cast("int64").sum()
+
+
 def present(column: ibis.Value) -> ibis.Value:
     """The value, with NaN turned into NULL."""
     import ibis
@@ -63,7 +70,8 @@ def number(column: ibis.Value) -> ibis.Value:
         moment = column.cast("timestamp") if dtype.is_date() else column
         return moment.epoch_seconds().cast("float64")
     if dtype.is_boolean():
-        return column.cast("int8").cast("float64")
+        # Not cast: PostgreSQL makes no number of truth, or not of every width.
+        return ibis.ifelse(column, 1.0, ibis.ifelse(~column, 0.0, ibis.null("float64")))
     double = column.cast("float64")
     if not dtype.is_floating():
         return double

@@ -37,7 +37,7 @@ def summaries(table: ibis.Table, rows: int, bins: int, exact: bool) -> list[Colu
 
 def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, ibis.Value]:
     kind = ex.kind_of(column.type())
-    figures = {"nulls": ex.missing(column).cast("int64").sum()}
+    figures = {"nulls": ex.how_many(ex.missing(column))}
     if kind == "other":
         return figures
     value = ex.number(column) if column.type().is_floating() else column
@@ -45,7 +45,7 @@ def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, 
     if kind in ("numeric", "temporal"):
         number = ex.number(column)
         if column.type().is_floating():
-            figures["infinite"] = column.isinf().cast("int64").sum()
+            figures["infinite"] = ex.how_many(column.isinf())
         figures["quantiles"] = number.quantile(wanted) if exact else number.approx_quantile(wanted)
         figures["low"], figures["high"] = number.min(), number.max()
         figures["mean"], figures["deviation"] = ex.squarable(number).mean(), ex.squarable(number).std(how="sample")
