@@ -7,6 +7,8 @@ writer that is killed leaves only files that no manifest names.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from airflow_provider_mlops.data import parquet_file, storage
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
 
 if TYPE_CHECKING:
     import ibis
@@ -102,18 +104,56 @@ class Dataset(BaseModel):
         return [storage.join(directory, name) for name in self.manifest.files]
 
     def table(self, connection: ibis.BaseBackend | None = None) -> ibis.Table:
-        """The rows as an Ibis table on `connection`, by default on DuckDB in bounded memory."""
+        """The rows as an Ibis table on `connection`, by default on DuckDB in bounded memory.
+
+        Raises InvalidSpecError if a file is gone or damaged.
+        """
         from airflow_provider_mlops.data import engine
 
-        return engine.read_dataset(self, connection)
+        with self._damage_named():
+            return engine.read_dataset(self, connection)
 
     def arrow(self, columns: list[str] | None = None) -> pyarrow.Table:
-        """The rows in memory, in the order of the files."""
+        """The rows in memory, in the order of the files. Raises InvalidSpecError if a file is gone or damaged."""
         import pyarrow
 
         from airflow_provider_mlops.data import parquet_read
 
-        return pyarrow.concat_tables([parquet_read.read(uri, columns) for uri in self.files()])
+        with self._damage_named():
+            return pyarrow.concat_tables([parquet_read.read(uri, columns) for uri in self.files()])
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        """Turn an error of whichever engine into one about the file, if a file is what is wrong.
+
+        A storage that does not answer keeps its error, since a retry can help there.
+        """
+        try:
+            yield
+        except MlopsError:
+            raise
+        except Exception as error:
+            for uri in self.files():
+                damage = _damage(uri)
+                if damage is not None:
+                    raise InvalidSpecError(
+                        "dataset", self.uri, f"its file {uri} {damage}: run the task that makes it again"
+                    ) from error
+            raise
+
+
+def _damage(uri: str) -> str | None:
+    import pyarrow
+
+    from airflow_provider_mlops.data import parquet_read
+
+    try:
+        with parquet_read.opened(uri):
+            return None
+    except FileNotFoundError:
+        return "is gone"
+    except pyarrow.ArrowInvalid as error:
+        return f"is no whole Parquet file ({error})"
 
 
 def _is_parquet_file(uri: str) -> bool:

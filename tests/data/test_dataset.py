@@ -156,6 +156,24 @@ def test_a_file_that_is_not_parquet_is_not_half_a_dataset(tmp_path: Path) -> Non
         Dataset.at(str(file))
 
 
+@pytest.mark.parametrize("way", ["table", "arrow"])
+def test_a_file_that_is_gone_or_cut_off_is_named(tmp_path: Path, way: str) -> None:
+    dataset = write(str(tmp_path / "rows"), pyarrow.table({"a": [1, 2, 3]}))
+    (file,) = (tmp_path / "rows").glob("*.parquet")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InvalidSpecError, match=rf"dataset='.*rows': its file .*{file.name} is no whole Parquet file"):
+        getattr(dataset, way)()
+    file.unlink()
+    with pytest.raises(InvalidSpecError, match=rf"its file .*{file.name} is gone: run the task that makes it again"):
+        getattr(dataset, way)()
+
+
+def test_an_error_that_no_file_is_to_blame_for_stays_what_it_is(tmp_path: Path) -> None:
+    dataset = write(str(tmp_path / "rows"), pyarrow.table({"a": [1, 2, 3]}))
+    with pytest.raises(KeyError, match="b"):
+        dataset.arrow(["b"])
+
+
 def test_where_nothing_lies_the_message_says_so(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpecError, match="nothing lies there"):
         Dataset.at(str(tmp_path / "nowhere"))
