@@ -105,7 +105,7 @@ class _ClassificationScorer:
         return worst | {"accuracy_difference": accuracy}
 
     def _by_class(self, cells: NDArray[np.int64], counts: Floats) -> Floats:
-        from airflow_provider_mlops.lifecycle.evaluate_metrics import binned
+        from airflow_provider_mlops.lifecycle.evaluate_scorers import binned
 
         return binned(cells, counts, self._size * self._classes).reshape(len(counts), self._size, self._classes)
 
@@ -122,7 +122,7 @@ class _RegressionScorer:
         """The measures for counts of the rows of shape (resamples, rows)."""
         import numpy as np
 
-        from airflow_provider_mlops.lifecycle.evaluate_metrics import binned
+        from airflow_provider_mlops.lifecycle.evaluate_scorers import binned
 
         rows = binned(self._groups, counts, self._size)
         values = {

@@ -41,11 +41,11 @@ def train_and_register(
 
     A version that an earlier try registered for the very same work is kept, and nothing is trained.
     """
-    from airflow_provider_mlops.registry import models
+    from airflow_provider_mlops.registry import registration
 
     commit = train_provenance.git_commit(spec.code)
     work = train_provenance.work(spec, parameters, commit)
-    done = models.registered_by(run.registry, spec.model_name, workspace.task, work)
+    done = registration.registered_by(run.registry, spec.model_name, workspace.task, work)
     if done is not None and done.run_id == run.id:
         log.info("An earlier try of this task registered %s from the same spec, data and code: keeping it", done)
         return done, _metrics_of(run)
@@ -65,7 +65,7 @@ def train_and_register(
     log.info("Trained in %.1f s", time.monotonic() - start)
     metrics = _measure(model, rows, validation, problem)
     classes = {"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}
-    model_id = models.log_model(
+    model_id = registration.log_model(
         run,
         model,
         rows.features,
@@ -74,7 +74,7 @@ def train_and_register(
         metadata={"problem": problem, "target": spec.target, **classes},
     )
     run.log_metrics(metrics, model_id=model_id)
-    version = models.register(
+    version = registration.register(
         run, spec.model_name, model_id, workspace.task, tags=_version_tags(spec, problem, commit), work=work
     )
     return version, metrics

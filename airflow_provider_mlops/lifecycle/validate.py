@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
+from airflow_provider_mlops.lifecycle import validate_evidence
 from airflow_provider_mlops.lifecycle import validate_metric_gates as metric_gates
 from airflow_provider_mlops.lifecycle import validate_package_gates as package_gates
 from airflow_provider_mlops.lifecycle.evaluation import Evaluation
@@ -116,7 +117,7 @@ def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
             f"it evaluates {evaluation.model}, and not {spec.model}: run evaluate on that version",
         )
     for gate in spec.gates:
-        metric_gates.check(gate, evaluation)
+        validate_evidence.check(gate, evaluation)
     registry = workspace.registry()
     version = models.get(registry, spec.model.name, spec.model.version)
     champion = promotion.champion(registry, version.name)
@@ -169,7 +170,7 @@ def _decide(
     version: ModelVersion,
     champion: ModelVersion | None,
 ) -> list[GateResult]:
-    evidence = metric_gates.Evidence(evaluation, champion.version if champion is not None else None)
+    evidence = validate_evidence.Evidence(evaluation, champion.version if champion is not None else None)
     probed = _probed(spec, registry, evaluation, version)
     results = []
     for gate in spec.gates:

@@ -17,7 +17,7 @@ from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.data.profiling import profile
 from airflow_provider_mlops.lifecycle.evaluate import EvaluateSpec, evaluate
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.registry import models, tags
+from airflow_provider_mlops.registry import registration, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.rows import feature_rows
 
@@ -90,8 +90,8 @@ def train(
         version_tags[tags.PROFILE_URI] = profile_uri
     with registry.run(workspace.task, "train") as run:
         metadata = {"problem": "classification", "target": "churned", "classes": fitted.classes_.tolist()}
-        model_id = models.log_model(run, fitted, rows, pip_requirements=["scikit-learn"], metadata=metadata)
-        model = models.register(run, name, model_id, workspace.task, tags=version_tags)
+        model_id = registration.log_model(run, fitted, rows, pip_requirements=["scikit-learn"], metadata=metadata)
+        model = registration.register(run, name, model_id, workspace.task, tags=version_tags)
     if evaluated:
         test = store(with_task(workspace, "prepare"), customers(1500, seed=2), "test")
         spec = EvaluateSpec(model=model, dataset=test, target="churned", resamples=200)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.registry import models, tags
+from airflow_provider_mlops.registry import registration, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.rows import feature_rows, target_values
 
@@ -73,11 +73,13 @@ def register(
     model = fitted(dataset, target, problem, features, estimator)
     with workspace.registry().run(by, "train") as run:
         run.log_datasets([(dataset, "training")])
-        model_id = models.log_model(
+        model_id = registration.log_model(
             run,
             model,
             feature_rows(dataset.arrow(), features),
             metadata={"problem": problem, "target": target},
             pip_requirements=["scikit-learn"],
         )
-        return models.register(run, name, model_id, by, tags={tags.PROBLEM: problem, tags.TARGET: target}, work=task_id)
+        return registration.register(
+            run, name, model_id, by, tags={tags.PROBLEM: problem, tags.TARGET: target}, work=task_id
+        )

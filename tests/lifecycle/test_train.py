@@ -578,7 +578,7 @@ import os, signal, sys
 from airflow_provider_mlops.lifecycle import train_fit, train_record
 from airflow_provider_mlops.lifecycle.train import TrainSpec, train
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.registry import guard, models
+from airflow_provider_mlops.registry import guard, registration
 point = sys.argv[1]
 def kill(*arguments, **keywords):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -592,9 +592,9 @@ if point == "before fit":
 elif point == "after fit":
     train_fit.fit = after(train_fit.fit)
 elif point == "after the model's files":
-    models.log_model = after(models.log_model)
+    registration.log_model = after(registration.log_model)
 elif point == "after the version":
-    models.register = after(models.register)
+    registration.register = after(registration.register)
 else:
     plain = guard.GuardedClient.__getattr__
     def deadly(self, name):

@@ -22,7 +22,7 @@ from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.validate import STEP, ValidateResult, ValidateSpec, validate
 from airflow_provider_mlops.lifecycle.validate_gates import DEFAULT_GATES
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.registry import models, promotion, tags
+from airflow_provider_mlops.registry import models, promotion, registration, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from tests.lifecycle.models_in_test import customers, register, write
 
@@ -409,10 +409,10 @@ def test_infrastructure_finds_what_only_this_process_can_import(
     fitted = make_pipeline(FunctionTransformer(only_here.doubled), LogisticRegression(max_iter=1000))
     fitted.fit(rows, target_values(arena.train.arrow(), "target", "classification"))
     with workspace.registry().run(workspace.task, "train") as run:
-        model_id = models.log_model(
+        model_id = registration.log_model(
             run, fitted, rows, pip_requirements=["scikit-learn"], trusted_types=["only_here.doubled"]
         )
-        version = models.register(run, "local", model_id, workspace.task, work="local")
+        version = registration.register(run, "local", model_id, workspace.task, work="local")
     uri = arena.evaluated(version, "e-local")
     result = arena.validate("local", version, uri, {"kind": "infrastructure"})
     assert result.verdict == "rejected"

@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.registry import models
+from airflow_provider_mlops.registry import models, registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.trusted import TRUSTED_TYPES
@@ -38,8 +38,8 @@ def _fitted(estimator: Any = None) -> tuple[Any, pandas.DataFrame]:
 
 def _registered(workspace: Workspace, model: Any, features: pandas.DataFrame, **options: Any) -> ModelVersion:
     with workspace.registry().run(workspace.task, "train") as run:
-        model_id = models.log_model(run, model, features, metadata={"problem": "classification"}, **options)
-        return models.register(run, "churn", model_id, workspace.task, tags={"colour": "blue"}, work="w")
+        model_id = registration.log_model(run, model, features, metadata={"problem": "classification"}, **options)
+        return registration.register(run, "churn", model_id, workspace.task, tags={"colour": "blue"}, work="w")
 
 
 def test_a_model_comes_back_as_it_was(workspace: Workspace) -> None:

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.registry import audit, models, promotion
+from airflow_provider_mlops.registry import audit, models, promotion, registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
@@ -28,8 +28,8 @@ def registry(workspace: Workspace) -> Registry:
     registry = workspace.registry()
     for index in range(4):
         with registry.run(_task(f"train{index}"), "train") as run:
-            model_id = models.log_model(run, model, features)
-            models.register(run, "churn", model_id, _task(f"train{index}"))
+            model_id = registration.log_model(run, model, features)
+            registration.register(run, "churn", model_id, _task(f"train{index}"))
     return registry
 
 

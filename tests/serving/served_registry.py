@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.registry import models
+from airflow_provider_mlops.registry import models, registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
@@ -73,7 +73,7 @@ def register(registry: Registry, name: str, model: Any, features: pd.DataFrame, 
     """Log a model in a run and make it a version."""
     task = TaskIdentity(dag_id="serving", run_id=run_id, task_id=name)
     with registry.run(task, "train") as run:
-        return models.register(run, name, models.log_model(run, model, features, pip_requirements=[]), task)
+        return registration.register(run, name, registration.log_model(run, model, features, pip_requirements=[]), task)
 
 
 def register_pickled(registry: Registry, name: str, model: Any, directory: Path) -> ModelVersion:
