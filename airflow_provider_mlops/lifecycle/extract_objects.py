@@ -10,6 +10,12 @@ from airflow_provider_mlops.data import engine
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.extract_sources import CodeSource, IbisSource, SklearnSource
 
+_VERSIONS_WAY_OUT = (
+    "the installed versions of Ibis and DuckDB do not go together in connection.sql(...) and in create_table(...) of "
+    "rows in memory: use connection.table(...), connection.read_parquet(...), ibis.memtable(...), or "
+    "connection.raw_sql('CREATE TABLE ...') and then connection.table(...)"
+)
+
 if TYPE_CHECKING:
     import pyarrow
 
@@ -38,7 +44,12 @@ def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iter
         ) from error
     except Exception as error:
         raise BackendAwayError("The Ibis backend", shown, f"{type(error).__name__}: {error}") from error
-    table = source.expression.call(connection=connection)
+    try:
+        table = source.expression.call(connection=connection)
+    except Exception as error:
+        if _is_of_versions(error):
+            raise InvalidSpecError("source.expression", str(source.expression), _VERSIONS_WAY_OUT) from error
+        raise
     if not isinstance(table, ibis.Table):
         raise InvalidSpecError(
             "source.expression", str(source.expression), f"it must return an Ibis table, not {type(table).__name__}"
@@ -54,6 +65,15 @@ def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iter
         ) from error
     finally:
         connection.disconnect()
+
+
+def _is_of_versions(error: Exception) -> bool:
+    """Whether Ibis has failed, as Ibis 12 does, on a method that DuckDB 2 has dropped or on SQL that it wrote badly."""
+    import duckdb
+
+    text = str(error)
+    dropped = isinstance(error, AttributeError) and "DuckDBPyConnection" in text
+    return dropped or (isinstance(error, duckdb.ParserException) and "DROP VIEW IF EXISTS" in text)
 
 
 def read_sklearn(source: SklearnSource) -> Iterator[pyarrow.Table]:

@@ -522,6 +522,33 @@ def test_a_password_does_not_show_in_an_error(workspace: Workspace, free_port: i
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("call", ["sql", "create_table"])
+def test_what_ibis_cannot_do_with_this_duckdb_is_done_or_named(workspace: Workspace, call: str) -> None:
+    """Ibis 12 fails inside itself with DuckDB 2; with versions that go together both calls work."""
+    import duckdb
+    import ibis
+
+    def rows(connection: Any) -> Any:
+        if call == "sql":
+            return connection.sql("SELECT 1 AS a")
+        return connection.create_table("numbers", pandas.DataFrame({"a": [1]}))
+
+    source = {"kind": "ibis", "expression": rows}
+    if int(duckdb.__version__.split(".")[0]) < 2 or int(ibis.__version__.split(".")[0]) > 12:
+        assert column(extract(workspace, source), "a") == [1]
+        return
+    with pytest.raises(InvalidSpecError, match=r"source\.expression=.*do not go together.*raw_sql"):
+        extract(workspace, source)
+
+
+def test_tables_that_ibis_makes_by_sql(workspace: Workspace) -> None:
+    def rows(connection: Any) -> Any:
+        connection.raw_sql("CREATE TABLE numbers AS SELECT 1 AS a")
+        return connection.table("numbers")
+
+    assert column(extract(workspace, {"kind": "ibis", "expression": rows}), "a") == [1]
+
+
 # -- killed in the middle ---------------------------------------------------------------------------
 
 SLOW_ROWS = """
