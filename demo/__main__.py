@@ -84,7 +84,7 @@ def _run(stack: Stack, api: AirflowApi, console: Console) -> bool:
             if not console.is_terminal:
                 for one in tasks:
                     if one["state"] in FINISHED and seen.get(one["task_id"]) != one["state"]:
-                        console.print(f"  {one['task_id']:15} {one['state']:10} {one['duration'] or 0:6.1f} s")
+                        console.print(f"  {one['task_id']:15} {one['state']:16} {one['duration'] or 0:6.1f} s")
                         seen[one["task_id"]] = one["state"]
 
         state = api.wait_for_run(DAG_ID, run_id, 900, on_change)

@@ -84,10 +84,10 @@ class AirflowApi:
             return answer.text
         lines = []
         for entry in answer.json()["content"]:
-            if isinstance(entry, dict):
+            if isinstance(entry, dict) and not str(entry.get("event", "")).startswith(("::group::", "::endgroup::")):
                 lines.append(f"{entry.get('level', '')!s:8} {entry.get('event', '')}")
                 lines.extend(_frames(detail) for detail in entry.get("error_detail") or ())
-            else:
+            elif not isinstance(entry, dict):
                 lines.append(str(entry))
         return "\n".join(lines)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# MLflow's UI then shows an experiment as one of model training, and not of prompts and agents.
+# Which kind of experiment it is; MLflow's UI would have to guess whether it is one of prompts and agents.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 # Progress bars and links printed to standard output belong to notebooks; a task has its log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}

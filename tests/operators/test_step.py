@@ -269,6 +269,14 @@ class TestRunning:
         assert report.endswith("/ripen/ripen.html")
         assert ran.xcoms("rejected")["_link_ReportLink"].endswith("/rejected/ripen.html")
 
+    def test_links_without_an_address_find_something_to_look_into(self, run_dag, capfd, caplog):
+        with dag("unlinked") as built:
+            RipenOperator(task_id="ripen", fruit="fig", weather="wrong")
+        ran = run_dag(built)
+        assert ran.xcoms("ripen")["links"] == {}
+        told = caplog.text + "".join(capfd.readouterr())
+        assert "XCom not found" not in told
+
 
 class TestAssets:
     def test_an_event_carries_the_lineage_and_starts_consumers(self, run_dag):

@@ -86,7 +86,7 @@ def test_the_embedded_default_needs_a_local_directory() -> None:
         Registry(None, storage_uri="s3://bucket/mlops")
 
 
-def test_mlflows_ui_takes_an_experiment_for_one_of_model_training(workspace: Workspace) -> None:
+def test_an_experiment_is_marked_as_one_of_model_training(workspace: Workspace) -> None:
     registry = workspace.registry()
     tags = registry.client.get_experiment(registry.experiment("churn")).tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
