@@ -73,7 +73,8 @@ def result_page(result: ExpectationSuiteValidationResult, title: str) -> str:
     plain = schema.load(_escaped(_plain(result)))
     safe = plain if isinstance(plain, ExpectationSuiteValidationResult) else ExpectationSuiteValidationResult(**plain)
     # The renderer needs what some versions of Great Expectations give only to results of a checkpoint.
-    safe.meta.setdefault("run_id", {"run_name": escape(title), "run_time": datetime.now(UTC).isoformat()})
+    run: Any = {"run_name": escape(title), "run_time": datetime.now(UTC).isoformat()}
+    safe.meta.setdefault("run_id", run)
     return _page(ValidationResultsPageRenderer(run_info_at_end=True).render(safe), title)
 
 
