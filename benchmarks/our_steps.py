@@ -42,6 +42,8 @@ def run(storage_uri: str, tracking_uri: str, gateway_url: str, token: str, run_i
         dataset=extracted.dataset,
         target="target",
         split={"method": "stratified", "validation": 0.2, "test": 0.25},
+        # Otherwise every round but the first would find its work done.
+        reuse=False,
     )
     trained = step(
         "train",
