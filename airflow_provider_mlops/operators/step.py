@@ -166,7 +166,7 @@ class StepOperator(BaseOperator):
         if self.do_xcom_push:
             stored |= outcome if self.multiple_outputs else {}
             stored["return_value"] = outcome
-        if addresses:
+        if self.operator_extra_links:
             stored[XCOM_KEY] = addresses
         stored |= {
             link.xcom_key: addresses.get(link.key, "")
