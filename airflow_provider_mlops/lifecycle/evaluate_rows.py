@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
+from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RejectedError
 from airflow_provider_mlops.lifecycle.evaluate_metrics import Predictions, Problem
 from airflow_provider_mlops.lifecycle.evaluate_slices import as_text
 
@@ -109,7 +109,7 @@ def read_rows(
                 parts[name].append(answer(model, feature_rows(table, model.features)))
             except Exception as error:
                 if name == "model":
-                    raise
+                    raise _cannot_predict(dataset, table.select(list(model.features)), error) from error
                 errors[name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         done += table.num_rows
         if time.monotonic() - reported > 10:
@@ -157,11 +157,32 @@ def answer(model: Scorable, features: pd.DataFrame) -> Answers:
     return Answers(output, probability)
 
 
+def _cannot_predict(dataset: Dataset, features: pyarrow.Table, error: Exception) -> Exception:
+    """What to raise when the model refuses rows: an error of ours as it is, and otherwise one that names the rows."""
+    import numpy as np
+    import pyarrow
+
+    if isinstance(error, MlopsError) or not isinstance(error, ValueError | TypeError):
+        return error
+    infinite = [
+        name
+        for name, column in zip(features.column_names, features.columns, strict=True)
+        if pyarrow.types.is_floating(column.type) and np.isinf(column.to_numpy()).any()
+    ]
+    cause = f"the columns {infinite[:20]} have infinite values" if infinite else str(error).splitlines()[0][:300]
+    return InvalidSpecError(
+        "dataset",
+        dataset.uri,
+        f"the model cannot predict its rows: {cause}. Evaluate on the test part of the prepare task that made the rows "
+        "for training",
+    )
+
+
 def class_names(model: Scorable, rows: TestRows, champion: Scorable | None, positive: str | None) -> tuple[str, ...]:
     """The classes as text, by code: those of the model in its order, then what only the champion or the truth knows.
 
-    With two classes the second is the positive one. Raises InvalidSpecError if `positive` is none of two classes, or if
-    the model predicts numbers that are no classes.
+    With two classes the second is the positive one. Raises InvalidSpecError if `positive` is none of two classes, if
+    the model predicts numbers that are no classes, or if the truth has no class that the model knows.
     """
     output = rows.answers["model"].output
     if model.classes is None and output.dtype.kind == "f" and (output != output.round()).any():
@@ -169,8 +190,16 @@ def class_names(model: Scorable, rows: TestRows, champion: Scorable | None, posi
             "problem", "classification", f"the model predicts numbers such as {output[0]:.6g}: write 'regression'"
         )
     names = [as_text(value) for value in model.classes or sorted(set(output.tolist()), key=str)]
+    known, true = set(names), {as_text(value) for value in set(rows.truth.tolist())}
+    if not known & true:
+        raise InvalidSpecError(
+            "target",
+            sorted(true)[:20],
+            f"none of these is a class of the model, which knows {sorted(known)[:20]}: evaluate on rows whose target "
+            "is written as it was in training",
+        )
     further = [as_text(value) for value in champion.classes or ()] if champion is not None else []
-    further += sorted({as_text(value) for value in set(rows.truth.tolist())})
+    further += sorted(true)
     names = list(dict.fromkeys([*names, *further]))
     if positive is None:
         return tuple(names)

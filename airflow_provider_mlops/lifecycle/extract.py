@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
@@ -80,11 +80,13 @@ class ExtractSpec(Spec):
         default=100_000, ge=1, description="How many rows are in memory at a time, where the source can be streamed."
     )
 
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> Self:
-        if self.maximum_rows is not None and self.maximum_rows < self.minimum_rows:
-            raise ValueError(f"maximum_rows must not be below minimum_rows, which is {self.minimum_rows}")
-        return self
+    @field_validator("maximum_rows")
+    @classmethod
+    def _bounds_in_order(cls, maximum_rows: int | None, info: ValidationInfo) -> int | None:
+        minimum_rows = info.data.get("minimum_rows", 0)
+        if maximum_rows is not None and maximum_rows < minimum_rows:
+            raise ValueError(f"it must not be below minimum_rows, which is {minimum_rows}")
+        return maximum_rows
 
 
 class ExtractResult(Result):
@@ -198,6 +200,11 @@ def _write(
             raise RejectedError(
                 f"The source gave {writer.rows:,} rows, fewer than minimum_rows={spec.minimum_rows:,}: "
                 "look at the source, or lower the limit"
+            )
+        if writer.schema is None:
+            raise RejectedError(
+                "The source gave no rows and does not say what its columns are: a dataset without rows can be made of "
+                "Parquet files or of a database, which know their types"
             )
         if spec.freshness is not None:
             _check_freshness(spec.freshness, newest, workspace, window)

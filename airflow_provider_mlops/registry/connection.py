@@ -190,12 +190,31 @@ class Registry:
         _knock(self.tracking_uri)
         _knock(self.registry_uri)
         first = Guard(self.guard.address, self._settings(_FIRST_CALL))
-        with first(), _one_at_a_time(self.tracking_uri):
+        known = _known_kinds(self.tracking_uri, self.registry_uri)
+        with first(), known, _one_at_a_time(self.tracking_uri):
             client = MlflowClient(self.tracking_uri, self.registry_uri)
             client.search_experiments(max_results=1)
             if self.registry_uri != self.tracking_uri:
                 client.search_registered_models(max_results=1)
         return cast("MlflowClient", GuardedClient(client, self.guard))
+
+
+@contextmanager
+def _known_kinds(tracking_uri: str, registry_uri: str) -> Iterator[None]:
+    """Turn what MLflow raises for an address of a kind that it does not know into an InvalidSpecError."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        for field, uri in (("tracking_uri", tracking_uri), ("registry_uri", registry_uri)):
+            if f"URI '{uri}'" in str(error) or f"URI: '{uri}'" in str(error):
+                raise InvalidSpecError(
+                    field,
+                    _without_password(uri),
+                    "MLflow knows no such kind of address: write http://, https:// or a database such as sqlite:///",
+                ) from error
+        raise
 
 
 def _embedded_uri(storage_uri: str) -> str:

@@ -300,6 +300,20 @@ def test_a_regressor_is_no_classifier(house: House) -> None:
         house.evaluate("number", model=model, problem="classification")
 
 
+def test_rows_that_the_model_cannot_predict_are_named(house: House) -> None:
+    frame = house.test_frame
+    for name, wrong, message in (
+        ("text", frame.assign(age="old"), r"could not convert string to float"),
+        ("infinite", frame.assign(income=np.inf), r"the columns \['income'\] have infinite values"),
+    ):
+        rows = write(house.as_task("wrong"), name, wrong)
+        with pytest.raises(InvalidSpecError, match=rf"dataset='.*/{name}'.*{message}.*test part of the prepare task"):
+            house.evaluate("wrong", dataset=rows)
+    other = write(house.as_task("wrong"), "other", frame.assign(target=frame.target.map({0: "no", 1: "yes"})))
+    with pytest.raises(InvalidSpecError, match=r"target=\['no', 'yes'\]: none of these is a class of the model"):
+        house.evaluate("wrong", dataset=other)
+
+
 def test_the_champion_is_scored_on_the_same_rows(house: House) -> None:
     first = house.register("duel", "target", "classification", LogisticRegression(), task_id="t-first")
     second = house.register(

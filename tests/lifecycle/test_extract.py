@@ -488,7 +488,7 @@ def test_a_wrong_interval_column_of_a_query_is_named(workspace: Workspace, datab
         ({"dataset_name": "a/b"}, "dataset_name"),
         ({"source": {"kind": "ftp"}}, "source"),
         ({"source": {"kind": "sql", "query": "  ;", "connection": "c"}}, "SELECT"),
-        ({"minimum_rows": 5, "maximum_rows": 4}, "minimum_rows"),
+        ({"minimum_rows": 5, "maximum_rows": 4}, "maximum_rows=4.* not be below minimum_rows"),
         ({"freshness": {"column": "a", "maximum_age": "-P1D"}}, "maximum_age"),
         ({"query": "SELECT 1"}, "no such field"),
     ],
@@ -496,6 +496,12 @@ def test_a_wrong_interval_column_of_a_query_is_named(workspace: Workspace, datab
 def test_a_wrong_spec_is_named_before_anything_runs(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpecError, match=message):
         STEP.parse({"dataset_name": "visits", "source": SQL, **fields})
+
+
+def test_a_source_without_rows_that_does_not_know_its_columns(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("a,b\n")
+    with pytest.raises(RejectedError, match="gave no rows and does not say what its columns are"):
+        extract(workspace, {"kind": "files", "paths": [str(tmp_path / "empty.csv")]}, minimum_rows=0)
 
 
 def test_wrong_and_absent_databases_are_told_apart(workspace: Workspace, tmp_path: Path, free_port: int) -> None:

@@ -86,6 +86,18 @@ def test_the_embedded_default_needs_a_local_directory() -> None:
         Registry(None, storage_uri="s3://bucket/mlops")
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tracking_uri": "htp://mlflow"}, "tracking_uri='htp://mlflow'"),
+        ({"tracking_uri": None, "registry_uri": "htp://mlflow"}, "registry_uri='htp://mlflow'"),
+    ],
+)
+def test_an_address_of_an_unknown_kind_is_named(tmp_path: object, fields: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidSpecError, match=f"{message}: MLflow knows no such kind of address"):
+        _ = Registry(storage_uri=str(tmp_path), **fields).client
+
+
 def test_an_experiment_is_marked_as_one_of_model_training(workspace: Workspace) -> None:
     registry = workspace.registry()
     tags = registry.client.get_experiment(registry.experiment("churn")).tags
