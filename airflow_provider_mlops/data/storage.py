@@ -6,11 +6,14 @@ takes a temporary name and a rename.
 
 from __future__ import annotations
 
+import inspect
 import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
+
+from airflow_provider_mlops.errors import InvalidSpecError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -90,14 +93,24 @@ def write_text(uri: str, content: str) -> None:
 def create(uri: str, content: bytes) -> None:
     """Write a file that must not be there yet; of several writers exactly one succeeds.
 
-    Raises FileExistsError for the others. On a local disk a hard link makes the name, so that a
-    writer that dies half-way leaves no name behind; object stores do it with a conditional put.
+    Raises FileExistsError for the others, and InvalidSpecError where it cannot be done. On a local
+    disk a hard link makes the name, so that a writer that dies half-way leaves no name behind; object
+    stores do it with a conditional put.
     """
     fs, path = locate(uri)
     if not is_local(uri):
+        _require_exclusive(fs, uri)
         fs.pipe_file(path, content, mode="create")
         return
     _name_when_written(path, content, os.link)
+
+
+def _require_exclusive(fs: AbstractFileSystem, uri: str) -> None:
+    """Refuse an s3fs before 2024.12, which takes `mode="create"` and writes over what is there all the same."""
+    if "s3" in fs.protocol and "mode" not in inspect.signature(fs._pipe_file).parameters:
+        raise InvalidSpecError(
+            "storage_uri", uri, "the installed s3fs cannot create a file only if it is not there: install s3fs>=2024.12"
+        )
 
 
 def _name_when_written(path: str, content: bytes, name: Callable[[str, str], None]) -> None:

@@ -259,6 +259,17 @@ def test_of_several_creators_exactly_one_wins(s3: str) -> None:
         assert [storage.read_text(uri)] == [str(number) for number in won]
 
 
+def test_an_s3fs_that_would_overwrite_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases before 2024.12 had this method, without `mode`."""
+
+    async def pipe_file(self: Any, path: str, data: bytes, chunksize: int = 50 * 2**20, **options: Any) -> None:
+        raise AssertionError("it must not come to writing")
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_pipe_file", pipe_file)
+    with pytest.raises(InvalidSpecError, match=r"install s3fs>=2024\.12"):
+        storage.create(f"{s3}/created/old.json", b"")
+
+
 def test_the_audit_trail(s3: str, tracking_uri: str) -> None:
     registry = workspace_of(f"{s3}/audited", "deploy", tracking_uri=tracking_uri).registry()
     by = TaskIdentity(dag_id="churn", run_id="one", task_id="deploy")
