@@ -91,19 +91,23 @@ class Report:
         return self._add(f'<div class="text">{markdown.render(text)}</div>')
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Self:
-        """A table. Numbers are rounded to what can be read and set to the right; None is a dash."""
+        """A table. Numbers are rounded to what can be read and set to the right; None is a dash.
+
+        Where all headers are empty there is no line for them.
+        """
         rows = [tuple(row) for row in rows]
         numeric = [bool(rows) and all(_is_number(row[place]) for row in rows) for place in range(len(headers))]
-        head = "".join(
+        cells = "".join(
             f'<th scope="col"{" class=number" if right else ""}>{escape(header)}</th>'
             for header, right in zip(headers, numeric, strict=True)
         )
+        head = f"<thead><tr>{cells}</tr></thead>" if any(headers) else ""
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
         title = f"<caption>{escape(caption)}</caption>" if caption else ""
         if not body:
             body = f'<tr><td class="empty" colspan="{max(1, len(headers))}">nothing to show</td></tr>'
         return self._add(
-            f'<div class="wide" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead>'
+            f'<div class="wide" tabindex="0"><table>{title}{head}'
             f"<tbody>{body}</tbody></table></div>"
         )
 
