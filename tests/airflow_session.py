@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.lifecycle.live_gateway import LiveGateway
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +48,19 @@ def run_dag(airflow_database: None, storage: Path) -> Callable[..., Ran]:
         return Ran(dag.test(**options))
 
     return run
+
+
+@pytest.fixture
+def gateway(storage: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveGateway]:
+    """A gateway over the storage of the test, with a connection to it."""
+    from airflow_provider_mlops.serving import token
+    from tests.lifecycle.live_gateway import LiveGateway
+
+    shutil.copy(mlflow_database, storage / "mlflow.db")
+    with LiveGateway(storage) as running:
+        document = {"conn_type": "mlops_gateway", "host": running.url, "password": token.find(str(storage))}
+        monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
+        yield running
 
 
 def register(*dags: Any) -> None:

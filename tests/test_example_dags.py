@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_mlops.serving import token
 from tests.lifecycle.live_gateway import LiveGateway
 
 DAGS = Path(__file__).resolve().parent.parent / "dags"
 FILES = sorted(path for path in DAGS.rglob("*.py") if not path.name.startswith("_"))
-
-
-@pytest.fixture
-def gateway(storage: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveGateway]:
-    shutil.copy(mlflow_database, storage / "mlflow.db")
-    with LiveGateway(storage) as running:
-        document = {"conn_type": "mlops_gateway", "host": running.url, "password": token.find(str(storage))}
-        monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
-        yield running
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
 from airflow.sdk import DAG, Asset, task
 
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
@@ -22,19 +20,8 @@ from airflow_provider_mlops.operators.rollback import RollbackModelOperator
 from airflow_provider_mlops.operators.train import TrainModelOperator
 from airflow_provider_mlops.operators.validate import ValidateModelOperator
 from airflow_provider_mlops.operators.validate_data import ValidateDataOperator
-from airflow_provider_mlops.serving import token
-from tests.lifecycle.live_gateway import LiveGateway
 
 OPTIONS: dict[str, Any] = {"start_date": datetime(2026, 1, 1, tzinfo=UTC), "default_args": {"target": "target"}}
-
-
-@pytest.fixture
-def gateway(storage: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    shutil.copy(mlflow_database, storage / "mlflow.db")
-    with LiveGateway(storage) as running:
-        document = {"conn_type": "mlops_gateway", "host": running.url, "password": token.find(str(storage))}
-        monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
-        yield running
 
 
 def chain() -> DAG:
