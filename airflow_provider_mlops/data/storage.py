@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from typing import TYPE_CHECKING, cast
 
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -106,10 +107,16 @@ def create(uri: str, content: bytes) -> None:
 
 
 def _require_exclusive(fs: AbstractFileSystem, uri: str) -> None:
-    """Refuse an s3fs before 2024.12, which takes `mode="create"` and writes over what is there all the same."""
-    if "s3" in fs.protocol and "mode" not in inspect.signature(fs._pipe_file).parameters:
+    """Refuse an s3fs before 2024.12 and a botocore before 1.35.21: they write over what is there all the same."""
+    if "s3" not in fs.protocol:
+        return
+    botocore = tuple(int(number) for number in version("botocore").split(".")[:3])
+    if "mode" not in inspect.signature(fs._pipe_file).parameters or botocore < (1, 35, 21):
         raise InvalidSpecError(
-            "storage_uri", uri, "the installed s3fs cannot create a file only if it is not there: install s3fs>=2024.12"
+            "storage_uri",
+            uri,
+            "the installed s3fs or botocore cannot create a file only if it is not there: "
+            "install s3fs>=2024.12 and aiobotocore>=2.16",
         )
 
 

@@ -260,7 +260,11 @@ def test_of_several_creators_exactly_one_wins(s3: str) -> None:
 
 
 def test_an_s3fs_that_would_overwrite_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Releases before 2024.12 had this method, without `mode`."""
+    """Releases before 2024.12 had this method without `mode`; with an older botocore, `mode` has no effect."""
+    with monkeypatch.context() as patch:
+        patch.setattr("airflow_provider_mlops.data.storage.version", lambda name: "1.31.17")
+        with pytest.raises(InvalidSpecError, match=r"aiobotocore>=2\.16"):
+            storage.create(f"{s3}/created/old.json", b"")
 
     async def pipe_file(self: Any, path: str, data: bytes, chunksize: int = 50 * 2**20, **options: Any) -> None:
         raise AssertionError("it must not come to writing")
