@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import httpx
 
+from demo.service import ServiceError
+
 FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
@@ -24,15 +26,19 @@ class AirflowApi:
         return cast("dict[str, Any]", self._http.get(path, params=query).raise_for_status().json())
 
     def wait_for_dag(self, dag_id: str, seconds: float) -> None:
-        """Return when the DAG can be triggered. Raises TimeoutError, with the import errors if there are any."""
+        """Return when the DAG can be triggered.
+
+        Raises ServiceError if a file of the DAGs cannot be imported, TimeoutError if the DAG does not come.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             answer = self._http.get(f"/dags/{dag_id}")
             if answer.is_success and not answer.json()["is_stale"]:
                 return
+            for error in self.get("/importErrors")["import_errors"]:
+                raise ServiceError(f"{error['filename']} cannot be imported:\n{error['stack_trace']}")
             time.sleep(0.5)
-        errors = self.get("/importErrors")["import_errors"]
-        raise TimeoutError(f"Airflow does not know the DAG {dag_id}. Import errors: {errors}")
+        raise TimeoutError(f"Airflow does not know the DAG {dag_id} after {seconds:.0f} s")
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run of the DAG and return its id."""
