@@ -1,0 +1,53 @@
+"""UCB1: the arm that could be the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_provider_mlops.stats.bandits.propensity import one_hot, with_floor
+from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ucb1:
+    r"""Takes the arm with the greatest :math:`\bar x_a + w\sqrt{2\log N / n_a}`, each arm once before that.
+
+    Auer, Cesa-Bianchi and Fischer (2002), *Finite-time analysis of the multiarmed bandit problem*, Machine Learning 47,
+    for rewards in a range of `width` :math:`w`. It is deterministic: of arms with the same index the first is taken,
+    and its propensity is one but for the floor. Where rewards come late, all decisions until then are the same; a
+    floor, or Thompson sampling, spreads them.
+
+    Parameters
+    ----------
+    width
+        Of the range of rewards, above 0; a smaller one explores less than the theory wants.
+    minimum_propensity
+        Least probability of any arm.
+
+    >>> Ucb1(minimum_propensity=0.1).propensities(RewardStatistics.of([0, 0, 1], [1, 0, 0], 2))
+    array([0.9, 0.1])
+    """
+
+    width: float = 1.0
+    minimum_propensity: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.width > 0:
+            raise ValueError(f"width must be above 0, not {self.width}")
+
+    def index(self, statistics: RewardStatistics) -> Floats:
+        """What each arm could be worth, infinite without a reward; of the statistics' shape."""
+        n = statistics.count
+        decisions = np.maximum(n.sum(axis=-1, keepdims=True), 1.0)
+        bonus = np.sqrt(2 * np.log(decisions) / np.maximum(n, 1e-300))
+        return np.where(n > 0, statistics.total / np.maximum(n, 1e-300) + self.width * bonus, np.inf)
+
+    def propensities(self, statistics: RewardStatistics) -> Floats:
+        """Of each arm, of the statistics' shape, exactly."""
+        best = np.argmax(self.index(statistics), axis=-1)
+        return with_floor(one_hot(best, statistics.count.shape[-1]), self.minimum_propensity)

@@ -1,0 +1,150 @@
+"""A confidence sequence for the difference of two rates, however the trials are shared out between the arms."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from airflow_provider_mlops.stats.intervals import Interval
+from airflow_provider_mlops.stats.rate_sequence import checked_counts, crossing, log_evidence, rate_bounds
+from airflow_provider_mlops.stats.sequence_tuning import prior_observations
+
+Floats = NDArray[np.float64]
+
+# Points of the grid on which the edge of the joint set is searched, and how often it is refined around the best one:
+# by a factor of eight each time.
+POINTS, ROUNDS = 17, 6
+
+
+def rate_difference_sequence(
+    candidate_successes: float,
+    candidate_trials: float,
+    champion_successes: float,
+    champion_trials: float,
+    *,
+    paired: bool = False,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+) -> Interval:
+    r"""The interval of candidate's rate less champion's that holds the true difference at all times at once.
+
+    Each arm has the mixture martingale :math:`M` of `rate_sequence`. A trial of an arm multiplies that arm's one by a
+    factor of mean one, given everything before, so the product of the two is a martingale as well, *whichever arm
+    each trial goes to and however that depends on the past*. By Ville's inequality the true pair of rates stays with
+    a chance of :math:`1-\alpha` in
+
+    .. math:: \{(p_0, p_1): M_{n_0}(p_0)\, M_{n_1}(p_1) < 1/\alpha\}
+
+    and its difference between the least and the greatest difference in that set, which is convex because both
+    :math:`\log M` are. Kaufmann and Koolen (2021), *Mixture martingales revisited with applications to sequential
+    tests and confidence intervals*, JMLR 22(246), for products of arms' martingales under adaptive sampling; Turner
+    and Grünwald (2023), *Exact anytime-valid confidence intervals for contingency tables and beyond*, Statistics and
+    Probability Letters 198, for projecting a joint set of two rates. The two arms' errors add like variances, where
+    two sequences at half the error each would add their widths.
+
+    Exact, if each arm has one rate that does not change; canary steps, a bandit's weights and optional stopping are
+    all allowed. Counts of several replicas add.
+
+    Parameters
+    ----------
+    candidate_successes, candidate_trials, champion_successes, champion_trials
+        Counts; an arm may have no trials.
+    paired
+        Whether both arms answered the same requests, as in a shadow rollout. Outcomes of one request depend on each
+        other and their factors may not be multiplied; then each arm has a sequence at half the error (union bound).
+    confidence
+        Between 0 and 1.
+    tuned_for
+        Trials *of each arm* at which the interval is to be about tightest. To be chosen before the data.
+
+    >>> [round(end, 4) for end in rate_difference_sequence(450, 1000, 400, 1000)]
+    [-0.0256, 0.1253]
+    """
+    low, high = rate_difference_bounds(
+        [candidate_successes],
+        [candidate_trials],
+        [champion_successes],
+        [champion_trials],
+        paired=paired,
+        confidence=confidence,
+        tuned_for=tuned_for,
+    )
+    return Interval(float(low[0]), float(high[0]))
+
+
+def rate_difference_bounds(
+    candidate_successes: ArrayLike,
+    candidate_trials: ArrayLike,
+    champion_successes: ArrayLike,
+    champion_trials: ArrayLike,
+    *,
+    paired: bool = False,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+) -> tuple[Floats, Floats]:
+    """`rate_difference_sequence` for arrays of shape `(pairs,)`: lower and upper ends.
+
+    >>> low, high = rate_difference_bounds([0, 99], [100, 100], [0, 1], [100, 100], tuned_for=100)
+    >>> low.round(3), high.round(3)
+    (array([-0.04 ,  0.903]), array([0.04, 1.  ]))
+    """
+    s1, n1 = checked_counts(candidate_successes, candidate_trials)
+    s0, n0 = checked_counts(champion_successes, champion_trials)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    if paired:
+        halved = (1 + confidence) / 2
+        low1, high1 = rate_bounds(s1, n1, confidence=halved, tuned_for=tuned_for)
+        low0, high0 = rate_bounds(s0, n0, confidence=halved, tuned_for=tuned_for)
+        return low1 - high0, high1 - low0
+    weight = prior_observations(tuned_for, 1 - confidence)
+    limit = float(-np.log(1 - confidence))
+    low = _least_difference(s1, n1, s0, n0, weight, limit)
+    return low, -_least_difference(s0, n0, s1, n1, weight, limit)
+
+
+def _least_difference(s1: Floats, n1: Floats, s0: Floats, n0: Floats, weight: float, limit: float) -> Floats:
+    """The least `p1 - p0` in the joint set: a convex function of `p0` along the set's edge, searched on a grid."""
+    centre0, centre1 = _least_contradicted(s0, n0, weight), _least_contradicted(s1, n1, weight)
+    least0, least1 = log_evidence(s0, n0, centre0, weight), log_evidence(s1, n1, centre1, weight)
+    # The greatest p0 there is in the set, with p1 where nothing speaks against it; and the least p1.
+    top = crossing(lambda p: log_evidence(s0, n0, p, weight), centre0, np.ones_like(s0), limit - least1)
+    bottom = crossing(lambda p: log_evidence(s1, n1, p, weight), centre1, np.zeros_like(s1), limit - least0)
+    top, bottom = np.where(n0 == 0, 1.0, top), np.where(n1 == 0, 0.0, bottom)
+    first, last = centre0, top
+    best = np.minimum(centre1 - top, bottom - centre0)
+    for _ in range(ROUNDS):
+        p0 = first[:, None] + (last - first)[:, None] * np.linspace(0, 1, POINTS)
+        left = limit - log_evidence(s0[:, None], n0[:, None], p0, weight)
+        p1 = crossing(
+            lambda p: log_evidence(s1[:, None], n1[:, None], p, weight), centre1[:, None], np.zeros_like(p0), left
+        )
+        p1 = np.where(n1[:, None] == 0, 0.0, p1)
+        # Where rounding leaves no budget for the other arm, its centre is all there is.
+        difference = np.where(left <= least1[:, None], centre1[:, None], p1) - p0
+        place = np.argmin(difference, axis=1)
+        rows = np.arange(place.size)
+        best = np.minimum(best, difference[rows, place])
+        first = p0[rows, np.maximum(place - 1, 0)]
+        last = p0[rows, np.minimum(place + 1, POINTS - 1)]
+    return np.asarray(np.maximum(best, -1.0))
+
+
+def _least_contradicted(successes: Floats, trials: Floats, weight: float) -> Floats:
+    """The rate with the least evidence against it, near the share of successes: where the slope of the log is 0."""
+
+    def slope(p: Floats) -> Floats:
+        inside = np.clip(p, 1e-300, 1 - 1e-16)
+        a, b = weight * inside, weight * (1 - inside)
+        failures = trials - successes
+        return np.asarray(
+            weight * (special.digamma(a + successes) - special.digamma(a))
+            - successes / inside
+            - weight * (special.digamma(b + failures) - special.digamma(b))
+            + failures / (1 - inside)
+        )
+
+    found = crossing(slope, np.zeros_like(trials), np.ones_like(trials), np.zeros_like(trials))
+    found = np.where(successes == 0, 0.0, np.where(successes == trials, 1.0, found))
+    return np.where(trials == 0, 0.5, found)
