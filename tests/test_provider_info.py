@@ -13,7 +13,9 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from airflow import __version__ as airflow_version
 from airflow.sdk import BaseHook, BaseOperator, BaseOperatorLink
+from packaging.version import Version
 
 import airflow_provider_mlops
 from airflow_provider_mlops.get_provider_info import get_provider_info
@@ -100,6 +102,10 @@ def test_the_forms_reach_airflow():
 
     manager = ProvidersManager()
     assert {"mlflow", "mlops_gateway"} <= set(manager.hooks)
+    if Version(airflow_version) < Version("3.2"):
+        pytest.skip(
+            "Airflow 3.1 shows no fields of a provider's own: they are entered as JSON"
+        )
     assert {"registry_uri", "token"} <= {
         name.rpartition("__")[2] for name in manager.connection_form_widgets if name.startswith("extra__mlflow__")
     }

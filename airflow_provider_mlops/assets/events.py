@@ -27,10 +27,20 @@ MODELS = AssetAlias("mlops-models")
 
 @dataclass(frozen=True)
 class AssetUpdate:
-    """One asset that a task has made a new version of."""
+    """One asset that a task has made a new version of.
+
+    `extra` is flat, since Airflow 3.1 loses an event whose extra holds a list or a dictionary.
+    """
 
     uri: str
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        nested = [name for name, value in self.extra.items() if isinstance(value, list | tuple | dict)]
+        if nested:
+            raise TypeError(
+                f"extra holds lists or dictionaries under {nested}: write each value under a key of its own"
+            )
 
 
 def emit(context: Context, alias: AssetAlias, updates: list[AssetUpdate], task: TaskIdentity) -> None:

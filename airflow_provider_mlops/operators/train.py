@@ -19,4 +19,5 @@ class TrainModelOperator(StepOperator, step=STEP):
 
     def asset_updates(self, spec: Any, result: Any) -> list[AssetUpdate]:
         """The registered version."""
-        return [version_made(result.model, {"data_fingerprint": spec.dataset.fingerprint, "metrics": result.metrics})]
+        metrics = {f"metrics.{name}": value for name, value in result.metrics.items()}
+        return [version_made(result.model, {"data_fingerprint": spec.dataset.fingerprint, **metrics})]

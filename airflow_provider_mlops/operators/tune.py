@@ -21,4 +21,5 @@ class TuneModelOperator(StepOperator, step=STEP):
         """The registered version, if this task trained one."""
         if result.model is None:
             return []
-        return [version_made(result.model, {"data_fingerprint": spec.dataset.fingerprint, "metrics": result.metrics})]
+        metrics = {f"metrics.{name}": value for name, value in result.metrics.items()}
+        return [version_made(result.model, {"data_fingerprint": spec.dataset.fingerprint, **metrics})]

@@ -104,6 +104,8 @@ def test_data_becomes_a_monitored_model(run_dag, gateway, storage):
     assert made["mlops://datasets/tumours"]["fingerprint"] == ran.xcoms("extract")["fingerprint"]
     assert made["mlops://models/tumours"]["version"] == 1
     assert made["mlops://models/tumours"]["mlflow_run_id"] == version["run_id"]
+    for name, value in ran.xcoms("logistic")["metrics"].items():
+        assert made["mlops://models/tumours"][f"metrics.{name}"] == value
     assert made["mlops://models/tumours"]["data_fingerprint"] == ran.xcoms("prepare")["train"]["fingerprint"]
     assert made["mlops://models/tumours/aliases/challenger"]["to"] == 1
     champion = made["mlops://models/tumours/aliases/champion"]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from airflow import __version__ as airflow_version
+from packaging.version import Version
 
 from airflow_provider_mlops.links.served import is_served
 
@@ -67,16 +69,16 @@ def test_whoever_is_not_logged_in_gets_nothing(api_server, written):
     assert get(api_server, f"churn/{ROOT}/analyze.html", token="made.up.token").status_code in (401, 403)
 
 
-def test_a_user_reads_a_report_in_the_browser(api_server, written, token):
-    for answer in (
-        get(api_server, f"churn/{ROOT}/analyze.html", token),
-        get(api_server, f"churn/{ROOT}/analyze.html", cookie=token),
-    ):
-        assert answer.status_code == 200
-        assert answer.text == "<h1>Report</h1>"
-        assert answer.headers["content-type"] == "text/html; charset=utf-8"
-        assert "sandbox" in answer.headers["content-security-policy"]
-        assert answer.headers["x-content-type-options"] == "nosniff"
+@pytest.mark.parametrize("way", ["token", "cookie"])
+def test_a_user_reads_a_report_in_the_browser(api_server, written, token, way):
+    if way == "cookie" and Version(airflow_version) < Version("3.1.1"):
+        pytest.skip("Airflow 3.1.0 lets no user in by the cookie of the browser")
+    answer = get(api_server, f"churn/{ROOT}/analyze.html", **{way: token})
+    assert answer.status_code == 200
+    assert answer.text == "<h1>Report</h1>"
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
