@@ -106,10 +106,7 @@ class Report:
         title = f"<caption>{escape(caption)}</caption>" if caption else ""
         if not body:
             body = f'<tr><td class="empty" colspan="{max(1, len(headers))}">nothing to show</td></tr>'
-        return self._add(
-            f'<div class="wide" tabindex="0"><table>{title}{head}'
-            f"<tbody>{body}</tbody></table></div>"
-        )
+        return self._add(f'<div class="wide" tabindex="0"><table>{title}{head}<tbody>{body}</tbody></table></div>')
 
     def figure(self, figure: Figure, caption: str) -> Self:
         """A matplotlib figure, drawn now as SVG; afterwards it is closed."""

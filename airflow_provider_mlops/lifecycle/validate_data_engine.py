@@ -205,8 +205,8 @@ class _Rows:
 def _to_pandas(table: pyarrow.Table) -> pandas.DataFrame:
     """As pandas has it, with what Great Expectations cannot deal with made plain.
 
-    Decimals become floating point, dates become timestamps, and times with a zone become the same time in UTC
-    without one.
+    Decimals become floating point, dates become timestamps, times with a zone become the same time in UTC without
+    one, and text is of the type `object`, also where pandas has a type for it.
     """
     import pyarrow
     from pyarrow import types
@@ -221,7 +221,8 @@ def _to_pandas(table: pyarrow.Table) -> pandas.DataFrame:
             field = field.with_type(pyarrow.timestamp(field.type.unit))
         fields.append(field)
     frame: pandas.DataFrame = table.cast(pyarrow.schema(fields)).to_pandas(date_as_object=False)
-    return frame
+    texts = [field.name for field in fields if types.is_string(field.type) or types.is_large_string(field.type)]
+    return frame.astype(dict.fromkeys(texts, object))
 
 
 def _batch_definition(name: str) -> BatchDefinition[Any]:

@@ -37,7 +37,7 @@ def champion(registry: Registry, name: str) -> ModelVersion | None:
 def set_challenger(registry: Registry, model: ModelVersion) -> None:
     """Point the alias `challenger` at a version that was approved. Raises InvalidSpecError if it is not there."""
     models.get(registry, model.name, model.version)
-    registry.client.set_registered_model_alias(model.name, CHALLENGER, str(model.version))
+    _point(registry, model.name, CHALLENGER, model.version)
     log.info("The alias challenger of %s points at version %d", model.name, model.version)
 
 
@@ -190,14 +190,30 @@ def _follow(registry: Registry, entry: AuditEntry) -> None:
         )
     previous = entry.previous_version
     if previous is not None and there.get(PREVIOUS) != previous and models.find(registry, entry.model_name, previous):
-        client.set_registered_model_alias(entry.model_name, PREVIOUS, str(entry.previous_version))
+        _point(registry, entry.model_name, PREVIOUS, previous)
     if entry.to_version is None:
         if CHAMPION in there:
             client.delete_registered_model_alias(entry.model_name, CHAMPION)
     elif there.get(CHAMPION) != entry.to_version:
-        client.set_registered_model_alias(entry.model_name, CHAMPION, str(entry.to_version))
+        _point(registry, entry.model_name, CHAMPION, entry.to_version)
     if entry.action == "promote" and there.get(CHALLENGER) == entry.to_version:
         client.delete_registered_model_alias(entry.model_name, CHALLENGER)
+
+
+def _point(registry: Registry, name: str, alias: str, version: int) -> None:
+    """Let an alias stand at a version.
+
+    MLflow inserts an alias that is not there yet, so that of two processes which do it at once one gets an error. It
+    finds the alias there then, and moves it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        registry.client.set_registered_model_alias(name, alias, str(version))
+    except MlflowException:
+        if alias not in models.aliases(registry, name):
+            raise
+        registry.client.set_registered_model_alias(name, alias, str(version))
 
 
 def _current(registry: Registry, name: str, newest: AuditEntry | None) -> int | None:

@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -146,7 +147,7 @@ def test_an_importable_function_travels_by_its_path() -> None:
     for function, path in (
         (of, f"{__name__}:of"),
         (math.sqrt, "math:sqrt"),
-        (Path.exists, f"{Path.exists.__module__}:Path.exists"),
+        (Fraction.limit_denominator, "fractions:Fraction.limit_denominator"),
         (Decorator, f"{__name__}:Decorator"),
     ):
         code = of(function)

@@ -247,6 +247,24 @@ else:
 """
 
 
+def test_an_alias_that_another_process_has_just_made_is_moved(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    set_alias = MlflowClient.set_registered_model_alias
+
+    def set_and_lose(client: MlflowClient, name: str, alias: str, version: str) -> None:
+        monkeypatch.setattr(MlflowClient, "set_registered_model_alias", set_alias)
+        set_alias(client, name, alias, "2")
+        raise MlflowException("UNIQUE constraint failed: registered_model_aliases.name")
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", set_and_lose)
+    _promote(registry, 1, None, "first")
+    assert models.aliases(registry, "churn") == {"champion": 1}
+
+
 def test_of_two_processes_that_promote_at_once_exactly_one_wins(registry: Registry, tmp_path: Path) -> None:
     _promote(registry, 1, None, "first")
     gate = tmp_path / "gate"
