@@ -6,43 +6,65 @@ probability it did, so that what another policy would have earned can be estimat
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 CHAMPION = "champion"
+CANDIDATE = "candidate"
+SHADOW = "shadow"
 PINNED = "pinned"
 VERIFICATION = "verification"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The version that answers, the arm it stands for, and the probability with which the policy chose it."""
+    """The version that answers, the arm it stands for, and the probability with which the policy chose it.
+
+    :ivar marks: what the log's record of the answer holds besides, where the choice belongs to a rollout.
+    """
 
     version: int
     arm: str
     propensity: float
+    marks: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingRequest:
+    """What a policy may know of a request.
+
+    :ivar key: who asks, where the rollout is sticky by it; None if the request does not say.
+    :ivar context: the declared features of the request, for policies that learn from them.
+    :ivar random: gives a number from 0 to below 1, each of them as likely as any other.
+    """
+
+    key: str | None = None
+    context: Mapping[str, Any] | None = None
+    random: Callable[[], float] = random.random
+
+
+ANYBODY = RoutingRequest()
+"""A request of which nothing is known."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A version that a policy may choose, and what it is called."""
+
+    name: str
+    version: int
 
 
 class Policy(Protocol):
     """Chooses a version for each request."""
 
-    def choose(self) -> Choice:
+    def choose(self, request: RoutingRequest = ANYBODY) -> Choice:
         """The choice for one request."""
 
-
-@dataclass(frozen=True)
-class Direct:
-    """All traffic goes to one version."""
-
-    version: int
-
-    def choose(self) -> Choice:
-        """Always the same version.
-
-        >>> Direct(3).choose()
-        Choice(version=3, arm='champion', propensity=1.0)
-        """
-        return Choice(self.version, CHAMPION, 1.0)
+    def weights(self) -> dict[tuple[int, str], float]:
+        """The share of the requests that each version and arm gets; where it depends on them, of one without any."""
 
 
 def pinned(version: int) -> Choice:
@@ -53,7 +75,9 @@ def pinned(version: int) -> Choice:
 def verification(choice: Choice) -> Choice:
     """The same choice for a request that checks the gateway: what the routing chose, logged under an arm of its own.
 
-    >>> verification(Direct(3).choose())
-    Choice(version=3, arm='verification', propensity=1.0)
+    It belongs to no rollout, so that checks do not count there.
+
+    >>> verification(Choice(3, CHAMPION, 1.0)).arm
+    'verification'
     """
-    return replace(choice, arm=VERIFICATION)
+    return replace(choice, arm=VERIFICATION, marks=None)

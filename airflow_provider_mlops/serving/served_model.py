@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_mlops.serving.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.policies.direct import Direct
 from airflow_provider_mlops.serving.refusal import Refusal
-from airflow_provider_mlops.serving.routes import Choice, Direct, Policy, pinned
+from airflow_provider_mlops.serving.routes import ANYBODY, Choice, Policy, RoutingRequest, pinned
 
 WARM = 4
 """How many versions of a model stay in memory: the active one, the one before it, and the latest candidates."""
@@ -26,7 +27,7 @@ class ServedModel:
     activations: int = 0
     failures: dict[int, str] = field(default_factory=dict)
 
-    def choose(self, version: int | None) -> tuple[Choice, LoadedModel]:
+    def choose(self, version: int | None, request: RoutingRequest = ANYBODY) -> tuple[Choice, LoadedModel]:
         """Who answers a request that names a version, or none. Raises Refusal (404)."""
         if version is not None:
             choice = pinned(version)
@@ -35,7 +36,7 @@ class ServedModel:
                 reason = f"it could not be loaded: {failure}" if failure else "it is not loaded"
                 raise Refusal(404, f"version {version} of the model {self.name!r} does not serve: {reason}", "version")
         elif self.policy is not None:
-            choice = self.policy.choose()
+            choice = self.policy.choose(request)
         else:
             raise Refusal(404, f"no version of the model {self.name!r} is active: deploy one", "name")
         return choice, self.versions[choice.version]
