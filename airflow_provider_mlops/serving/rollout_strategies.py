@@ -1,0 +1,291 @@
+"""How a rollout shares out the traffic: one small JSON object, told apart by its `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_MINIMUM_PROPENSITY = Field(
+    default=0.01,
+    ge=0,
+    le=0.1,
+    description="The least probability with which any version is drawn, so that a loser can still show that it has "
+    "become better, and the log stays good for estimates of what another policy would have earned.",
+)
+_PROBABILITY_LIMIT = Field(
+    default=0.99,
+    gt=0.5,
+    lt=1,
+    description="The rollout ends when the probability that one version is the best one passes this limit. It is a "
+    "probability given the rewards and the prior, not a bound on false alarms over repeated looks.",
+)
+
+
+class _Strategy(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def weights(self, step: int) -> tuple[float, ...] | None:
+        """The shares of champion and candidate at a step; None where they follow from the rewards."""
+        raise NotImplementedError
+
+    @property
+    def steps_count(self) -> int:
+        """How many steps there are."""
+        return 1
+
+
+class DirectStrategy(_Strategy):
+    """All traffic at once; the old version is kept warm."""
+
+    kind: Literal["direct"] = "direct"
+
+    def weights(self, step: int) -> tuple[float, ...] | None:
+        """All to the candidate."""
+        return (0.0, 1.0)
+
+
+class ShadowStrategy(_Strategy):
+    """The candidate answers copies of the requests, which no caller sees."""
+
+    kind: Literal["shadow"] = "shadow"
+    share: float = Field(default=1.0, gt=0, le=1, description="The share of the requests that are copied.")
+    maximum_waiting: int = Field(
+        default=100, ge=1, description="How many copies may wait in a gateway; those beyond are dropped and counted."
+    )
+    timeout_seconds: float = Field(
+        default=10.0, gt=0, description="After how many seconds a copy without an answer counts as an error."
+    )
+    tolerance: float = Field(
+        default=1e-6,
+        ge=0,
+        description="By how much two numbers may differ and still agree, relative to the champion's (and to one, where "
+        "that is smaller). Classes agree if they are the same.",
+    )
+    on_success: Literal["promote", "end"] = Field(
+        default="promote",
+        description="What follows when all gates are passed: `promote` makes the candidate the champion, `end` leaves "
+        "the champion, so that a next task can show the candidate to callers step by step.",
+    )
+
+    def weights(self, step: int) -> tuple[float, ...] | None:
+        """All to the champion."""
+        return (1.0, 0.0)
+
+
+class CanaryStrategy(_Strategy):
+    """The candidate's share grows step by step."""
+
+    kind: Literal["canary"] = "canary"
+    steps: tuple[float, ...] = Field(
+        default=(0.05, 0.25, 0.5, 1.0),
+        min_length=1,
+        max_length=20,
+        description="The candidate's share of the requests at each step, rising. Before each next one all gates must "
+        "have been passed; after the last one the candidate is promoted.",
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not all(0 < share <= 1 for share in self.steps) or list(self.steps) != sorted(set(self.steps)):
+            raise ValueError("steps must rise, above 0 and up to 1")
+        return self
+
+    def weights(self, step: int) -> tuple[float, ...] | None:
+        """The step's share to the candidate."""
+        share = self.steps[step]
+        return (1 - share, share)
+
+    @property
+    def steps_count(self) -> int:
+        """How many shares are declared."""
+        return len(self.steps)
+
+
+class AbStrategy(_Strategy):
+    """A fixed split, sticky by a key, decided by a business metric."""
+
+    kind: Literal["ab"] = "ab"
+    candidate_share: float = Field(default=0.5, gt=0, lt=1, description="The candidate's share of the keys.")
+    smallest_effect: float | None = Field(
+        default=None,
+        gt=0,
+        description="The smallest difference of the mean reward that is worth finding. The number of rewards that the "
+        "test needs follows from it, `baseline` or `deviation`, and `power`.",
+    )
+    baseline: float | None = Field(
+        default=None, gt=0, lt=1, description="For rewards of 0 or 1: the champion's rate, as it is known before."
+    )
+    deviation: float | None = Field(
+        default=None, gt=0, description="For other rewards: their standard deviation, as it is known before."
+    )
+    power: float = Field(
+        default=0.8, gt=0.5, lt=1, description="The wanted chance of finding an effect of `smallest_effect`."
+    )
+    planned_rewards: int | None = Field(
+        default=None,
+        ge=2,
+        description="How many rewards of the candidate the test ends at without a decision. By default it follows from "
+        "`smallest_effect`; without either the test goes on until it decides.",
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.smallest_effect is not None and self.planned_rewards is None:
+            if (self.baseline is None) == (self.deviation is None):
+                raise ValueError("smallest_effect needs either baseline or deviation, or give planned_rewards instead")
+            if self.baseline is not None and self.baseline + self.smallest_effect > 1:
+                raise ValueError("baseline and smallest_effect must not exceed 1 together")
+        return self
+
+    def weights(self, step: int) -> tuple[float, ...] | None:
+        """The fixed split."""
+        return (1 - self.candidate_share, self.candidate_share)
+
+
+class BetaThompsonAlgorithm(_Strategy):
+    """Thompson sampling for rewards between 0 and 1."""
+
+    kind: Literal["thompson_beta"] = "thompson_beta"
+    prior_successes: float = Field(default=1.0, gt=0, description="Successes that each version starts with.")
+    prior_failures: float = Field(default=1.0, gt=0, description="Failures that each version starts with.")
+
+
+class GaussianThompsonAlgorithm(_Strategy):
+    """Thompson sampling for rewards of any size."""
+
+    kind: Literal["thompson_gaussian"] = "thompson_gaussian"
+    prior_mean: float = Field(default=0.0, description="What each version is thought to be worth before any reward.")
+    prior_count: float = Field(default=0.01, gt=0, description="How many rewards that counts as.")
+    prior_deviation: float = Field(
+        default=1.0, gt=0, description="A guess of the standard deviation of the rewards, of its right size."
+    )
+
+
+class Ucb1Algorithm(_Strategy):
+    """UCB1: the version that could be the best."""
+
+    kind: Literal["ucb1"] = "ucb1"
+    width: float = Field(default=1.0, gt=0, description="Of the range of the rewards.")
+
+
+class EpsilonGreedyAlgorithm(_Strategy):
+    """The best version so far, and now and then any."""
+
+    kind: Literal["epsilon_greedy"] = "epsilon_greedy"
+    epsilon: float = Field(default=0.1, ge=0, le=1, description="The share of requests that are drawn at random.")
+    decay: float | None = Field(default=None, gt=0, description="Rewards after which half as much is explored.")
+
+
+BanditAlgorithm: TypeAlias = Annotated[
+    BetaThompsonAlgorithm | GaussianThompsonAlgorithm | Ucb1Algorithm | EpsilonGreedyAlgorithm,
+    Field(discriminator="kind"),
+]
+
+
+class BanditStrategy(_Strategy):
+    """The more a version earns, the more requests it gets."""
+
+    kind: Literal["bandit"] = "bandit"
+    algorithm: BanditAlgorithm = Field(
+        default=BetaThompsonAlgorithm(), description="How rewards become probabilities of the versions."
+    )
+    minimum_propensity: float = _MINIMUM_PROPENSITY
+    probability_limit: float = _PROBABILITY_LIMIT
+
+    def weights(self, step: int) -> tuple[float, ...] | None:
+        """They follow from the rewards."""
+        return None
+
+
+class NumberFeature(BaseModel):
+    """A number in the context of a request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["number"] = "number"
+    name: str = Field(min_length=1, description="Its name in the context.")
+    source: Literal["field", "header", "hour"] = Field(
+        default="field",
+        description="`field`: the column of that name in the request's first row; `header`: the header of that name; "
+        "`hour`: the hour of the day (UTC) at which the request came.",
+    )
+    centre: float = Field(default=0.0, description="What is subtracted; a request without the number counts as this.")
+    scale: float = Field(default=1.0, gt=0, description="What the rest is divided by: about the standard deviation.")
+
+
+class CategoryFeature(BaseModel):
+    """A category in the context of a request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["category"] = "category"
+    name: str = Field(min_length=1, description="Its name in the context.")
+    source: Literal["field", "header", "hour"] = Field(default="field", description="As for numbers.")
+    values: tuple[str, ...] = Field(
+        min_length=1, max_length=100, description="The values that are told apart; all others count as one more."
+    )
+
+
+ContextFeature: TypeAlias = Annotated[NumberFeature | CategoryFeature, Field(discriminator="kind")]
+
+
+class LinUcbAlgorithm(_Strategy):
+    """LinUCB: the version that could be the best for this request."""
+
+    kind: Literal["linucb"] = "linucb"
+    exploration: float = Field(default=1.0, ge=0, description="How much an uncertain version is preferred.")
+
+
+class LinearThompsonAlgorithm(_Strategy):
+    """Thompson sampling with a linear model of the rewards."""
+
+    kind: Literal["linear_thompson"] = "linear_thompson"
+    deviation: float = Field(
+        default=1.0,
+        gt=0,
+        description="The standard deviation of rewards around the model; a greater one explores more.",
+    )
+
+
+ContextualAlgorithm: TypeAlias = Annotated[LinUcbAlgorithm | LinearThompsonAlgorithm, Field(discriminator="kind")]
+
+
+class ContextualStrategy(_Strategy):
+    """The version that earns most for requests like this one."""
+
+    kind: Literal["contextual_bandit"] = "contextual_bandit"
+    algorithm: ContextualAlgorithm = Field(
+        default=LinearThompsonAlgorithm(), description="How rewards and context become probabilities of the versions."
+    )
+    features: tuple[ContextFeature, ...] = Field(
+        min_length=1, max_length=30, description="What of a request the rewards may depend on."
+    )
+    strength: float = Field(
+        default=1.0, gt=0, description="Of the ridge that keeps the model defined while there are few rewards."
+    )
+    minimum_propensity: float = _MINIMUM_PROPENSITY
+    probability_limit: float = Field(
+        default=0.99,
+        gt=0.5,
+        lt=1,
+        description="The rollout ends when the probability that one version is the best one for the average request "
+        "passes this limit: only then can one version serve everybody.",
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        names = [feature.name for feature in self.features]
+        if len(set(names)) != len(names):
+            raise ValueError(f"features must have different names, not {names}")
+        return self
+
+    def weights(self, step: int) -> tuple[float, ...] | None:
+        """They follow from the rewards and the request."""
+        return None
+
+
+Strategy: TypeAlias = Annotated[
+    DirectStrategy | ShadowStrategy | CanaryStrategy | AbStrategy | BanditStrategy | ContextualStrategy,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,133 @@
+"""Specs and states of rollouts: what is refused and why, JSON there and back, transitions."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from airflow_provider_mlops.serving import rollout, rollout_gates, rollout_strategies, rollout_transitions
+from airflow_provider_mlops.serving.rollout import Reward, RolloutSpec, RolloutState
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PAIR: dict[str, Any] = {"champion": 1, "candidates": [2]}
+REWARD = {"source": "correct"}
+FEATURE = {"kind": "number", "name": "age"}
+SPECS: dict[str, dict[str, Any]] = {
+    "canary": PAIR,
+    "canary by key": {**PAIR, "sticky": {"source": "field", "name": "user"}},
+    "direct": {**PAIR, "strategy": {"kind": "direct"}, "gates": [{"kind": "error_rate", "maximum": 0.01}]},
+    "shadow": {**PAIR, "strategy": {"kind": "shadow"}, "gates": [{"kind": "agreement"}, {"kind": "latency"}]},
+    "ab": {**PAIR, "strategy": {"kind": "ab"}, "gates": [{"kind": "metric"}], "reward": REWARD},
+    "bandit": {"champion": 1, "candidates": [2, 3], "strategy": {"kind": "bandit"}, "reward": REWARD, "gates": []},
+    "contextual": {
+        **PAIR, "strategy": {"kind": "contextual_bandit", "features": [FEATURE]}, "reward": REWARD, "gates": [],
+    },
+    "drift": {**PAIR, "gates": [{"kind": "drift", "classes": ["0", "1"]}]},
+}  # fmt: skip
+
+
+def canary(**fields: Any) -> RolloutSpec:
+    return RolloutSpec.model_validate({**PAIR, **fields})
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_spec_survives_json(name: str) -> None:
+    spec = RolloutSpec.model_validate_json(json.dumps(SPECS[name]))
+    assert RolloutSpec.model_validate_json(spec.model_dump_json()) == spec
+    state = rollout_transitions.started(spec, NOW, "a task")
+    assert RolloutState.model_validate_json(state.model_dump_json()) == state
+    assert [arm.version for arm in spec.arms] == [spec.champion, *spec.candidates]
+    assert len({arm.name for arm in spec.arms}) == len(spec.arms)
+    if state.weights is not None:
+        assert sum(state.weights.values()) == 1
+        assert state.weights.keys() == {arm.name for arm in spec.arms}
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.champion = 7  # type: ignore[misc]
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"candidates": [1]}, "differ from each other and from the champion"),
+    ({"candidates": []}, "at least 1"),
+    ({"candidates": [2, 3]}, "takes one candidate"),
+    ({"strategy": {"kind": "canary", "steps": [0.5, 0.25]}}, "steps must rise"),
+    ({"strategy": {"kind": "canary", "steps": [0.5, 1.5]}}, "steps must rise"),
+    ({"strategy": {"kind": "bandit"}}, "needs a reward"),
+    ({"strategy": {"kind": "ab"}, "reward": REWARD}, "add a gate of kind metric"),
+    ({"strategy": {"kind": "ab", "smallest_effect": 0.1}}, "either baseline or deviation"),
+    ({"strategy": {"kind": "ab", "smallest_effect": 0.5, "baseline": 0.6}}, "must not exceed 1"),
+    ({"gates": [{"kind": "metric"}]}, "needs a reward"),
+    ({"gates": [{"kind": "agreement"}]}, "only a shadow"),
+    ({"gates": [{"kind": "drift"}]}, "either classes or edges"),
+    ({"gates": [{"kind": "drift", "edges": [2, 1]}]}, "edges must rise"),
+    ({"gates": [{"kind": "drift", "classes": ["a"]}] * 2}, "one gate drift"),
+    ({"strategy": {"kind": "direct"}}, "fixed limits"),
+    ({"strategy": {"kind": "shadow"}, "gates": [{"kind": "metric"}], "reward": REWARD}, "drop the metric"),
+    ({"strategy": {"kind": "shadow"}, "sticky": {}}, "only canary and ab are sticky"),
+    ({"strategy": {"kind": "bandit"}, "reward": {"low": 0, "high": 2}}, "thompson_gaussian"),
+    ({"reward": {"low": 0, "high": None}}, "both low and high"),
+    ({"reward": {"low": 1, "high": 0}}, "low must be below high"),
+    ({"reward": {"low": None, "high": None, "binary": True}}, "binary rewards need"),
+    ({"reward": {"source": "correct", "high": 2}}, "is 0 or 1"),
+    ({"bake_time": 60, "decide_within": 30}, "decide_within"),
+    ({"strategy": {"kind": "blue"}}, "'direct', 'shadow', 'canary', 'ab', 'bandit', 'contextual_bandit'"),
+    ({"bake": 1}, "Extra inputs"),
+    ({"false_alarm_rate": 0}, "greater than 0"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), REFUSED)
+def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        canary(**fields)
+
+
+@pytest.mark.parametrize("module", [rollout, rollout_gates, rollout_strategies])
+def test_every_field_is_described(module: Any) -> None:
+    models = [
+        value for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
+    ]  # fmt: skip
+    assert models
+    for model in models:
+        for name, field in model.model_fields.items():
+            assert name == "kind" or (field.description or "").strip().endswith((".", "`")), f"{model.__name__}.{name}"
+
+
+def test_the_transitions_of_a_canary() -> None:
+    spec = canary(strategy={"kind": "canary", "steps": [0.1, 1.0]})
+    state = rollout_transitions.started(spec, NOW, "task")
+    assert (state.status, state.step, state.weights) == ("running", 0, {"champion": 0.9, "candidate": 0.1})
+    later = NOW + timedelta(minutes=5)
+    held = rollout_transitions.held(state, later, "task", "too few requests")
+    assert (held.status, held.weights, held.step_started_at) == ("held", state.weights, NOW)
+    assert rollout_transitions.extended(held, later, "task", "more time").extensions == 1
+    agreed = rollout_transitions.approved(held, later, "ada", "looks fine")
+    assert (agreed.status, agreed.approved, agreed.by) == ("running", True, "ada")
+    second = rollout_transitions.next_step(spec, agreed, later, "task", "all gates passed")
+    assert (second.step, second.weights, second.approved) == (1, {"champion": 0.0, "candidate": 1.0}, False)
+    with pytest.raises(ValueError, match="no step after 1"):
+        rollout_transitions.next_step(spec, second, later, "task", "")
+    done = rollout_transitions.promoted(spec, second, 2, later, "task", "passed")
+    assert (done.version, done.is_under_way, done.occupies) == (2, False, True)
+    assert not rollout_transitions.settled(done, later, "task").occupies
+    back = rollout_transitions.rolled_back(spec, second, later, "gateway", "errors")
+    assert (back.version, back.weights, back.occupies) == (1, {"champion": 1.0, "candidate": 0.0}, False)
+    for state in (done, back):
+        with pytest.raises(ValueError, match="over already"):
+            rollout_transitions.rolled_back(spec, state, later, "gateway", "errors")
+
+
+@given(value=st.floats(), low=st.floats(-10, 0), width=st.floats(0.1, 10), binary=st.booleans())
+def test_rewards_stay_within_their_bounds(value: float, low: float, width: float, binary: bool) -> None:
+    reward = Reward(low=low, high=low + width, binary=binary)
+    found = reward.bounded(value)
+    if found is not None:
+        assert found in (reward.low, reward.high) if binary else low <= found <= low + width
+        assert reward.bounded(found) == found
+    assert (found is None) == (value != value or value in (float("inf"), float("-inf")))
