@@ -42,6 +42,10 @@ class PromotionConflictError(RejectedError):
     """Somebody else moved the champion in the meantime. What was validated is no longer the comparison to make."""
 
 
+class RolloutConflictError(RejectedError):
+    """Another rollout of the model is under way. Two at once could not be told apart."""
+
+
 class BackendAwayError(MlopsError):
     """A service that the step needs does not answer. Airflow's retries can help."""
 
@@ -56,6 +60,7 @@ class BackendAwayError(MlopsError):
 
 
 BY_NAME: dict[str, type[MlopsError]] = {
-    error.__name__: error for error in (InvalidSpecError, RejectedError, PromotionConflictError, BackendAwayError)
+    error.__name__: error
+    for error in (InvalidSpecError, RejectedError, PromotionConflictError, RolloutConflictError, BackendAwayError)
 }
 """How an error that crossed a process border as JSON gets its type back."""

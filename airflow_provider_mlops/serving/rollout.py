@@ -67,6 +67,11 @@ class Reward(BaseModel):
         "the bound.",
     )
     high: float | None = Field(default=1.0, description="The most that a reward can be; null where there is no bound.")
+    expected: float | None = Field(
+        default=None,
+        description="About what the mean is, as it is known before: the nearer it is to the truth, the sooner rewards "
+        "with bounds tell. By default the middle of the bounds.",
+    )
     binary: bool = Field(default=False, description="Whether every reward is either `low` or `high`.")
     greater_is_better: bool = Field(default=True, description="Whether a greater reward is a better one.")
 
@@ -76,6 +81,8 @@ class Reward(BaseModel):
             raise ValueError("give both low and high, or neither")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError("low must be below high")
+        if self.expected is not None and not (self.low is None or self.low <= self.expected <= (self.high or 0.0)):
+            raise ValueError("expected must lie between low and high")
         if self.binary and self.low is None:
             raise ValueError("binary rewards need low and high")
         if self.source == "correct" and (self.low, self.high) != (0.0, 1.0):

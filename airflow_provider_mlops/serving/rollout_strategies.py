@@ -22,6 +22,10 @@ _PROBABILITY_LIMIT = Field(
 )
 
 
+_MOST_SLOTS = 64
+"""What a contextual bandit remembers grows with the square of it."""
+
+
 class _Strategy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -278,6 +282,9 @@ class ContextualStrategy(_Strategy):
         names = [feature.name for feature in self.features]
         if len(set(names)) != len(names):
             raise ValueError(f"features must have different names, not {names}")
+        slots = 1 + sum(1 if isinstance(part, NumberFeature) else len(part.values) + 1 for part in self.features)
+        if slots > _MOST_SLOTS:
+            raise ValueError(f"features may have {_MOST_SLOTS} slots together, a category one more than it has values")
         return self
 
     def weights(self, step: int) -> tuple[float, ...] | None:

@@ -74,6 +74,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"reward": {"low": 1, "high": 0}}, "low must be below high"),
     ({"reward": {"low": None, "high": None, "binary": True}}, "binary rewards need"),
     ({"reward": {"source": "correct", "high": 2}}, "is 0 or 1"),
+    ({"reward": {"expected": 2}}, "between low and high"),
+    (
+        {
+            "strategy": {
+                "kind": "contextual_bandit",
+                "features": [{"kind": "category", "name": "place", "values": [str(n) for n in range(70)]}],
+            },
+            "reward": REWARD,
+        },
+        "64 slots",
+    ),
     ({"bake_time": 60, "decide_within": 30}, "decide_within"),
     ({"strategy": {"kind": "blue"}}, "'direct', 'shadow', 'canary', 'ab', 'bandit', 'contextual_bandit'"),
     ({"bake": 1}, "Extra inputs"),

@@ -1,0 +1,215 @@
+"""The rollout store in SQLite and in PostgreSQL: one rollout a model, compare-and-set, history, and being away."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
+from airflow_provider_mlops.serving import rollout_transitions
+from airflow_provider_mlops.serving.rollout import Rollout, RolloutState
+from airflow_provider_mlops.serving.rollout_store import RolloutStore, StaleRolloutError, default_url
+from tests.serving.rollout_in_test import canary, task
+from tests.system.postgresql_cluster import Cluster, programs
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    pytest.importorskip("psycopg", reason="PostgreSQL's driver is missing: pip install 'psycopg[binary]'")
+    if programs() is None:
+        pytest.skip("PostgreSQL's server is missing: apt-get install postgresql")
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return default_url(str(tmp_path / "mlops"))
+    cluster: Cluster = request.getfixturevalue("cluster")
+    name = f"rollouts_{os.urandom(4).hex()}"
+    cluster.execute(f"CREATE DATABASE {name}", database="postgres")
+    return cluster.url(database=name)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[RolloutStore]:
+    store = RolloutStore(url)
+    yield store
+    store.close()
+
+
+def promoted(rollout: Rollout) -> RolloutState:
+    return rollout_transitions.promoted(rollout.spec, rollout.state, 2, NOW, "task", "all gates passed")
+
+
+def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
+    assert store.occupying() == []
+    assert store.current("churn") is None
+    before = store.changes()
+    rollout = store.start("churn", canary(), task(), NOW)
+    assert store.get(rollout.id) == store.current("churn") == rollout
+    second = store.compare_and_set(rollout, rollout_transitions.next_step(rollout.spec, rollout.state, NOW, "a", "ok"))
+    third = store.compare_and_set(second, promoted(second))
+    assert [state.status for state in store.history(rollout.id)] == ["running", "running", "promoted"]
+    assert store.history(rollout.id)[-1] == third.state == store.get(rollout.id).state
+    assert store.changes() == (before[0] + 3, before[1])
+    assert [found.id for found in store.of_model("churn")] == [rollout.id]
+    with pytest.raises(InvalidSpecError, match="no such rollout"):
+        store.get("nobody")
+
+
+def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(store: RolloutStore) -> None:
+    first = store.start("churn", canary(), task(), NOW)
+    with pytest.raises(RolloutConflictError, match=r"begun by churn/run-1/rollout \(owner ada\).*running at step 0"):
+        store.start("churn", canary(), task("run-2"))
+    assert store.start("other", canary(), task("run-2")).model == "other"
+    done = store.compare_and_set(first, promoted(first))
+    with pytest.raises(RolloutConflictError, match="promoted at step 0"):
+        store.start("churn", canary(), task("run-2"))
+    # A try after a crash takes over the end; only then is there room.
+    assert store.start("churn", canary(), task(try_number=2)) == done
+    store.compare_and_set(done, rollout_transitions.settled(done.state, NOW, "task"))
+    second = store.start("churn", canary(), task("run-2"))
+    back = rollout_transitions.rolled_back(second.spec, second.state, NOW, "gateway", "errors")
+    store.compare_and_set(second, back)
+    assert store.start("churn", canary(), task("run-2")).id == second.id
+    assert store.start("churn", canary(), task("run-3")).id != second.id
+
+
+def test_a_retry_joins_the_running_rollout_and_a_cleared_task_begins_anew(store: RolloutStore) -> None:
+    first = store.start("churn", canary(), task())
+    assert store.start("churn", canary(minimum_requests=7), task(try_number=2)) == first
+    over = store.compare_and_set(first, rollout_transitions.ended(first.spec, first.state, NOW, "task", "enough"))
+    store.compare_and_set(over, rollout_transitions.settled(over.state, NOW, "task"))
+    assert store.start("churn", canary(), task()).id != first.id
+
+
+def test_of_two_changes_at_once_one_is_told_to_look_again(store: RolloutStore) -> None:
+    seen = store.start("churn", canary(), task())
+    store.compare_and_set(seen, rollout_transitions.held(seen.state, NOW, "task", "too few requests"))
+    with pytest.raises(StaleRolloutError, match="has changed"):
+        store.compare_and_set(seen, promoted(seen))
+    assert store.get(seen.id).state.status == "held"
+    assert len(store.history(seen.id)) == 2
+
+
+def test_changes_by_many_threads_are_all_made(store: RolloutStore) -> None:
+    rollout = store.start("churn", canary(), task())
+
+    def extend(_: int) -> None:
+        store.change(rollout.id, lambda seen: rollout_transitions.extended(seen.state, NOW, "task", "more"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(extend, range(20)))
+    assert store.get(rollout.id).state.extensions == 20
+    assert [state.extensions for state in store.history(rollout.id)] == list(range(21))
+
+
+STARTS = """
+import sys
+from airflow_provider_mlops.errors import RolloutConflictError
+from airflow_provider_mlops.serving.rollout_store import RolloutStore
+from tests.serving.rollout_in_test import canary, task
+store = RolloutStore(sys.argv[1])
+sys.stdin.readline()
+try:
+    print(store.start("churn", canary(), task(sys.argv[2])).id)
+except RolloutConflictError:
+    print("conflict")
+"""
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_processes_that_make_the_tables_and_start_at_once(url: str, same: bool) -> None:
+    """Nothing is there yet: not the file, not the tables. One starts, or all of one task join the same."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(STARTS), url, "run" if same else f"run-{number}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    try:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        outcomes = [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    answers = [output.strip() for output, _ in outcomes]
+    assert all(answers), [error for _, error in outcomes]
+    if same:
+        assert len(set(answers)) == 1
+        assert "conflict" not in answers
+    else:
+        assert answers.count("conflict") == 3
+
+
+def test_a_database_that_is_away_is_said_to_be_and_used_again(cluster: Cluster) -> None:
+    store = RolloutStore(cluster.url())
+    rollout = store.start("away", canary(), task())
+    cluster.stop()
+    try:
+        with pytest.raises(BackendAwayError, match=r"The rollout store at postgresql\+psycopg://ada:\*\*\*@127"):
+            store.changes()
+        with pytest.raises(BackendAwayError):
+            store.compare_and_set(rollout, promoted(rollout))
+    finally:
+        cluster.start()
+    assert store.get(rollout.id) == rollout
+    store.close()
+
+
+def test_a_directory_that_cannot_be_written_is_said_to_be_away(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    store = RolloutStore(default_url(str(tmp_path / "file" / "mlops")))
+    with pytest.raises(BackendAwayError, match="directory cannot be used"):
+        store.changes()
+    broken = tmp_path / "broken.db"
+    broken.mkdir(mode=stat.S_IRWXU)
+    with pytest.raises(BackendAwayError, match="unable to open"):
+        RolloutStore(f"sqlite:///{broken}").changes()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://a@b/c", "in SQLite or PostgreSQL"),
+        ("sqlite://", "name a file"),
+        ("nonsense", "give an SQLAlchemy URL"),
+        ("postgresql+nothing://a:secret@b/c", "install its driver"),
+    ],
+)
+def test_a_url_that_cannot_be_is_refused(url: str, message: str) -> None:
+    with pytest.raises(InvalidSpecError, match=message) as refused:
+        RolloutStore(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_remote_storage_keeps_its_rollouts_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert default_url("s3://bucket/mlops").startswith("sqlite:////state/airflow-mlops/rollouts-")
+    assert default_url("s3://bucket/mlops/") == default_url("s3://bucket/mlops") != default_url("s3://bucket/other")
+
+
+def test_forgetting_leaves_what_is_under_way(store: RolloutStore) -> None:
+    rollout = store.start("churn", canary(), task(), NOW)
+    assert store.forget(NOW + timedelta(days=9)) == 0
+    assert store.get(rollout.id) == rollout
