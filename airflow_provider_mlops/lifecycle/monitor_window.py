@@ -180,7 +180,7 @@ def feature_counts(column: ColumnProfile, reference: BinCounts, current: BinCoun
 
 
 def _arms(table: ibis.Table, include_pinned: bool) -> ibis.Table:
-    from airflow_provider_mlops.serving.routes import PINNED, VERIFICATION
+    from airflow_provider_mlops.serving.routes import PINNED, SHADOW, VERIFICATION
 
-    unwanted = [VERIFICATION] if include_pinned else [VERIFICATION, PINNED]
+    unwanted = [VERIFICATION, SHADOW] if include_pinned else [VERIFICATION, SHADOW, PINNED]
     return table.filter(table.arm.notin(unwanted))

@@ -141,6 +141,10 @@ class GatewayClient:
         """Give the label of one prediction. The last one counts, and sending it twice changes nothing."""
         self._post("/feedback", {"prediction_id": prediction_id, "label": label})
 
+    def reward(self, prediction_id: str, reward: float) -> None:
+        """Say how good the answer of one prediction was. The first one counts, and sending it twice changes nothing."""
+        self._post("/feedback", {"prediction_id": prediction_id, "reward": reward})
+
     def feedback_many(self, labels: Iterable[tuple[str, str | float | bool]]) -> int:
         """Give many labels in one request, as (prediction id, label). Returns how many."""
         entries = [{"prediction_id": name, "label": label} for name, label in labels]

@@ -7,11 +7,12 @@ the next one writes the same files again under the same names: nothing is lost a
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,19 +26,25 @@ from airflow_provider_mlops.serving.log_schema import FEEDBACK, LogSchema, colum
 log = logging.getLogger(__name__)
 
 
-def compact(storage_uri: str, own: write_ahead.WriteAhead) -> int:
+def compact(
+    storage_uri: str,
+    own: write_ahead.WriteAhead,
+    may_go: Callable[[write_ahead.Segment], bool] = lambda segment: True,
+) -> int:
     """Compact all that can be: this process's finished segments and what dead processes left.
+
+    :param may_go: whether a segment is no longer needed as such; those that are stay for the next call.
 
     Returns the number of segments. Whatever the storage raises when it is away goes up to the
     caller; everything stays where it is and the next call tries again.
     """
     began = time.monotonic()
     done = 0
-    for segment in own.sealed():
+    for segment in filter(may_go, own.sealed()):
         compact_segment(storage_uri, segment)
         done += 1
     with write_ahead.orphans(own.root) as left:
-        for segment in left:
+        for segment in filter(may_go, left):
             compact_segment(storage_uri, segment)
             done += 1
     if done:
@@ -79,8 +86,8 @@ class SegmentContent:
                     schema = schemas[record["model"], record["version"]]
                     self.predictions[schema, _date(record["time"])].append(record)
             elif "feedback" in record:
-                for name, label, micros in record["feedback"]:
-                    self.feedback[_date(micros)].append([name, label, micros])
+                for name, label, micros, *reward in record["feedback"]:
+                    self.feedback[_date(micros)].append([name, label, micros, reward[0] if reward else None])
 
 
 def prediction_table(schema: LogSchema, records: list[dict[str, Any]]) -> pa.Table:
@@ -104,14 +111,22 @@ def prediction_table(schema: LogSchema, records: list[dict[str, Any]]) -> pa.Tab
     values.append([value for record in records for value in record["output"]])
     values += [chained("probabilities", place) for place in range(len(schema.classes))]
     values.append(repeated("latency_ms"))
+    for mark in ("rollout", "context", "shadow_of"):
+        values.append(
+            [_text(record.get(mark)) for record, count in zip(records, rows, strict=True) for _ in range(count)]
+        )
     columns = [column(part, field.type) for part, field in zip(values, arrow, strict=True)]
     return pa.Table.from_arrays(columns, schema=arrow)
 
 
 def feedback_table(labels: list[list[Any]]) -> pa.Table:
-    """Rows of [prediction id, label, microseconds]."""
+    """Rows of [prediction id, label, microseconds, reward]."""
     columns = [column([row[place] for row in labels], field.type) for place, field in enumerate(FEEDBACK)]
     return pa.Table.from_arrays(columns, schema=FEEDBACK)
+
+
+def _text(mark: Any) -> str | None:
+    return mark if mark is None or type(mark) is str else json.dumps(mark)
 
 
 def _date(micros: int) -> str:

@@ -73,12 +73,22 @@ class LogSchema:
                 pa.field("output", TYPES[self.output]),
                 *(pa.field(PROBABILITY + name, pa.float64()) for name in self.classes),
                 pa.field("latency_ms", pa.float64()),
+                pa.field("rollout", pa.string()),
+                pa.field("context", pa.string()),
+                pa.field("shadow_of", pa.string()),
             ]
         )
 
 
-FEEDBACK = pa.schema([pa.field("prediction_id", pa.string()), pa.field("label", pa.string()), pa.field("time", TIME)])
-"""The columns of the labels. A label is kept as text, since it comes without the model that it belongs to."""
+FEEDBACK = pa.schema(
+    [
+        pa.field("prediction_id", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("time", TIME),
+        pa.field("reward", pa.float64()),
+    ]
+)
+"""The columns of the feedback. A label is kept as text, since it comes without the model that it belongs to."""
 
 
 def column(values: Sequence[Any], type_: pa.DataType) -> pa.Array:

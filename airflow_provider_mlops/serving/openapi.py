@@ -139,11 +139,12 @@ _RECORD = {"type": "object", "additionalProperties": _VALUE}
 
 def _schemas() -> dict[str, Any]:
     tensor = {"name": _TEXT, "shape": _list(_WHOLE), "datatype": _TEXT, "parameters": {"type": "object"}}
-    label = _object(
-        ("prediction_id", "label"),
-        prediction_id={"type": "string", "pattern": f"^{prediction_id.PATTERN}$"},
-        label={"type": ["number", "string", "boolean"]},
-    )
+    told = {
+        "prediction_id": {"type": "string", "pattern": f"^{prediction_id.PATTERN}$"},
+        "label": {"type": ["number", "string", "boolean"]},
+        "reward": {"type": ["number", "boolean"]},
+    }
+    label = {"anyOf": [_object(("prediction_id", needed), **told) for needed in ("label", "reward")]}
     tensor_metadata = _object(
         ("name", "datatype", "shape"), name=_TEXT, datatype=_TEXT, shape=_list(_WHOLE), parameters={"type": "object"}
     )

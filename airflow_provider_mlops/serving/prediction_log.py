@@ -37,8 +37,12 @@ def read(
     - `output`: what the model predicted: int64, float64, string or boolean; a list of float64 for several targets
     - `probability_<class>`: float64, for classifiers that know probabilities
     - `latency_ms`: float64, from the request's last byte to the log record, the same for all rows of a request
+    - `rollout`: string, the rollout that the request was part of; `context`: string, the declared features that its
+      policy went by, as JSON; `shadow_of`: string, for an answer to a copy that no caller has seen (its arm is
+      `shadow`): the id of the request that was copied. All are null elsewhere
     - `label`: the last label that came, as the type of `output`; null if none came or if it cannot be read as that type
     - `label_time`: timestamp in UTC of that label; null if none came
+    - `reward`: float64, the first reward that came; null if none came
 
     Where versions have different features, a row has null in those that its version does not know. A model that never
     answered gives no rows, and no feature and probability columns; `output` and `label` are float64 then.
@@ -115,7 +119,12 @@ def _feedback(
     if not parts:
         return None
     table = ibis.union(*parts) if len(parts) > 1 else parts[0]
-    return table.group_by("prediction_id").agg(label=table.label.argmax(table.time), label_time=table.time.max())
+    labelled, rewarded = table.label.notnull(), table.reward.notnull()
+    return table.group_by("prediction_id").agg(
+        label=table.label.argmax(table.time, where=labelled),
+        label_time=table.time.max(where=labelled),
+        reward=table.reward.argmin(table.time, where=rewarded),
+    )
 
 
 def _labelled(table: ibis.Table, labels: ibis.Table | None) -> ibis.Table:
@@ -123,13 +132,15 @@ def _labelled(table: ibis.Table, labels: ibis.Table | None) -> ibis.Table:
 
     type_ = table.output.type()
     if labels is None:
-        return table.mutate(label=ibis.null(type_), label_time=ibis.null("timestamp('UTC')"))
+        return table.mutate(
+            label=ibis.null(type_), label_time=ibis.null("timestamp('UTC')"), reward=ibis.null("float64")
+        )
     label = labels.label if type_.is_string() else labels.label.try_cast(type_)
     if type_.is_array():
         label = ibis.null(type_)
     labels = labels.mutate(label=label)
     joined = table.left_join(labels, "prediction_id")
-    return joined.select(*(table[name] for name in table.columns), labels.label, labels.label_time)
+    return joined.select(*(table[name] for name in table.columns), labels.label, labels.label_time, labels.reward)
 
 
 def _union(parts: list[ibis.Table]) -> ibis.Table:

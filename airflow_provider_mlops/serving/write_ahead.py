@@ -20,7 +20,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,13 +71,17 @@ class WriteAhead:
         output: Sequence[Any],
         probabilities: Sequence[Sequence[float]] | None,
         latency_ms: float,
+        marks: Mapping[str, Any] | None = None,
     ) -> None:
         """Log the predictions of one request; `features` and `probabilities` hold one sequence a column.
+
+        :param marks: of a rollout, see `marks.py`. They come right after the id, where ingestion looks for them.
 
         Raises OSError if the record could not be written as a whole; then nothing of it is there.
         """
         record = {
             "predictions": request_id,
+            **(marks or {}),
             "time": time.time_ns() // 1000,
             "model": schema.model,
             "version": schema.version,
@@ -90,15 +94,39 @@ class WriteAhead:
         }
         self._append(json.dumps(record, separators=(",", ":")).encode() + b"\n", schema)
 
-    def feedback(self, labels: Sequence[tuple[str, str]]) -> None:
-        """Log labels as (prediction id, label as text). Of two for the same prediction, the later one counts.
+    def failure(
+        self, request_id: str, *, model: str, version: int, arm: str, latency_ms: float, error: str,
+        marks: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """Log that a version of a rollout failed to answer a request. Raises OSError as `predictions` does."""
+        record = {
+            "failure": request_id,
+            **marks,
+            "time": time.time_ns() // 1000,
+            "model": model,
+            "version": version,
+            "arm": arm,
+            "latency_ms": round(latency_ms, 3),
+            "error": error[:1000],
+        }
+        self._append(json.dumps(record, separators=(",", ":")).encode() + b"\n", None)
+
+    def feedback(self, labels: Sequence[tuple[str, str] | tuple[str, str | None, float | None]]) -> None:
+        """Log labels as (prediction id, label as text), or with a reward as (prediction id, label or None, reward).
+
+        Of two labels for the same prediction, the later one counts; of two rewards, the first one.
 
         Raises OSError as `predictions` does.
         """
         with self._guard:
             first = max(time.time_ns() // 1000, self._last_time + 1)
             self._last_time = first + len(labels) - 1
-        record = {"feedback": [[name, label, first + place] for place, (name, label) in enumerate(labels)]}
+        record = {
+            "feedback": [
+                [name, label, first + place, *(value for value in reward if value is not None)]
+                for place, (name, label, *reward) in enumerate(labels)
+            ]
+        }
         self._append(json.dumps(record, separators=(",", ":")).encode() + b"\n", None)
 
     def rotate(self) -> None:
@@ -107,10 +135,15 @@ class WriteAhead:
             if self._size:
                 self._open_next()
 
+    def position(self) -> tuple[int, int]:
+        """The number of the current segment, and its bytes that are there to stay: a write that fails is undone."""
+        with self._guard:
+            return self._number, self._size
+
     def sealed(self) -> list[Segment]:
         """This process's segments that will not change any more, oldest first."""
         with self._guard:
-            return [segment for segment in _segments_of(self.root, self.writer) if segment.number < self._number]
+            return [segment for segment in segments_of(self.root, self.writer) if segment.number < self._number]
 
     def close(self) -> None:
         """Close the file and give up the lock, so that whoever compacts next takes over what is left."""
@@ -120,7 +153,7 @@ class WriteAhead:
             if not self._size:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._path)
-            if not _segments_of(self.root, self.writer):
+            if not segments_of(self.root, self.writer):
                 _remove(self.directory)
             os.close(self._lock_file)
 
@@ -173,7 +206,7 @@ def segments(root: str) -> list[Segment]:
         writers = sorted(os.listdir(root))
     except FileNotFoundError:
         return []
-    return [segment for writer in writers for segment in _segments_of(root, writer)]
+    return [segment for writer in writers for segment in segments_of(root, writer)]
 
 
 @contextlib.contextmanager
@@ -191,7 +224,7 @@ def orphans(root: str) -> Iterator[list[Segment]]:
         except (BlockingIOError, FileNotFoundError, NotADirectoryError):
             continue
         held.append((directory, lock_file))
-        found.extend(_segments_of(root, writer))
+        found.extend(segments_of(root, writer))
     try:
         yield found
     finally:
@@ -214,6 +247,20 @@ def records(path: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             except ValueError:
                 log.error("A line of %d bytes in %s is not JSON and is left out: was the file edited?", len(line), path)
+
+
+def lines(path: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """The whole lines of a segment between two positions, each with the position after it.
+
+    Raises FileNotFoundError.
+    """
+    with open(path, "rb") as file:
+        file.seek(start)
+        for line in file:
+            start += len(line)
+            if start > end or not line.endswith(b"\n"):
+                return
+            yield start, line
 
 
 def _new_writer(root: str) -> tuple[str, str, int]:
@@ -242,7 +289,8 @@ def _take(directory: str) -> int:
     return file
 
 
-def _segments_of(root: str, writer: str) -> list[Segment]:
+def segments_of(root: str, writer: str) -> list[Segment]:
+    """The segments of one writer, oldest first."""
     directory = os.path.join(root, writer)
     return [
         Segment(writer, int(name.removesuffix(_SUFFIX)), os.path.join(directory, name))

@@ -61,8 +61,12 @@ def test_an_empty_log_has_the_documented_columns(tmp_path: Path) -> None:
             "propensity",
             "output",
             "latency_ms",
+            "rollout",
+            "context",
+            "shadow_of",
             "label",
             "label_time",
+            "reward",
         ),
     )
 
