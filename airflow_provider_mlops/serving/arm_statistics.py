@@ -129,35 +129,38 @@ class ArmStatistics:
         return BoundedMoments.around(expected, self.reward_count, self.reward_total, self.reward_squares)
 
 
-def reward_statistics(arms: Sequence[ArmStatistics], *, greater_is_better: bool = True) -> RewardStatistics:
-    """The rewards of several arms, for `stats.bandits`; costs are turned round, so that greater is better there."""
+def reward_statistics(arms: Sequence[ArmStatistics], *, mirror: float | None = None) -> RewardStatistics:
+    """The rewards of several arms, for `stats.bandits`.
+
+    :param mirror: where less is better: the number that each reward is taken from, so that more is better.
+    """
     import numpy as np
 
     from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 
-    sign = 1.0 if greater_is_better else -1.0
     count, total, squares = (
         np.array([float(getattr(arm, name)) for arm in arms])
         for name in ("reward_count", "reward_total", "reward_squares")
     )
-    return RewardStatistics(count, sign * total, squares)
+    if mirror is not None:
+        total, squares = mirror * count - total, mirror**2 * count - 2 * mirror * total + squares
+    return RewardStatistics(count, total, squares)
 
 
-def linear_statistics(
-    arms: Sequence[ArmStatistics], features: int, *, greater_is_better: bool = True
-) -> LinearStatistics:
-    """The sums of the linear models of several arms, for `stats.bandits`."""
+def linear_statistics(arms: Sequence[ArmStatistics], features: int, *, mirror: float | None = None) -> LinearStatistics:
+    """The sums of the linear models of several arms, for `stats.bandits`; the first feature is always one."""
     import numpy as np
 
     from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
 
-    sign = 1.0 if greater_is_better else -1.0
     gram = np.zeros((len(arms), features, features))
     response = np.zeros((len(arms), features))
     for place, arm in enumerate(arms):
         if arm.gram:
             gram[place] = np.reshape(arm.gram, (features, features))
-            response[place] = sign * np.asarray(arm.response)
+            response[place] = arm.response
+    if mirror is not None:
+        response = mirror * gram[:, 0, :] - response
     return LinearStatistics(np.array([float(arm.reward_count) for arm in arms]), gram, response)
 
 

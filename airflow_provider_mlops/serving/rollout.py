@@ -94,6 +94,15 @@ class Reward(BaseModel):
         """Whether there are two values only."""
         return self.binary or self.source == "correct"
 
+    @property
+    def mirror(self) -> float | None:
+        """What a cost is taken from to make more of it better; None where more is better already.
+
+        >>> Reward().mirror, Reward(greater_is_better=False).mirror
+        (None, 1.0)
+        """
+        return None if self.greater_is_better else (self.low or 0.0) + (self.high or 0.0)
+
     def bounded(self, value: float) -> float | None:
         """A value within the bounds, and of two values only where the rewards are binary; None if it is no number.
 

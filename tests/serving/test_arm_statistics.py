@@ -84,8 +84,18 @@ def test_conversions_say_what_the_observations_say() -> None:
     np.testing.assert_allclose(found.gram[:2], expected.gram)
     np.testing.assert_allclose(found.response[:2], expected.response)
     assert not found.gram[2].any()
-    costs = arm_statistics.reward_statistics(arms, greater_is_better=False)
-    np.testing.assert_allclose(costs.mean, [-rewards[place == arm].mean() for arm in (0, 1)])
+    costs = arm_statistics.reward_statistics(arms, mirror=1.0)
+    np.testing.assert_allclose(costs.mean, [1 - rewards[place == arm].mean() for arm in (0, 1)])
+    np.testing.assert_allclose(costs.squares, [((1 - rewards[place == arm]) ** 2).sum() for arm in (0, 1)])
     assert arms[0].moments().variance == pytest.approx(rewards[place == 0].var(ddof=1))
     moments = arms[0].bounded_moments(0.5)
     assert moments.variation == pytest.approx(((rewards[place == 0] - 0.5) ** 2).sum())
+
+
+def test_costs_of_a_linear_model_are_turned_round() -> None:
+    generator = np.random.default_rng(0)
+    x = np.column_stack([np.ones(20), generator.normal(size=20)])
+    cost = generator.uniform(size=20)
+    arm = ArmStatistics(reward_count=20, gram=tuple((x.T @ x).ravel()), response=tuple(x.T @ cost))
+    found = arm_statistics.linear_statistics([arm], 2, mirror=1.0)
+    np.testing.assert_allclose(found.response, LinearStatistics.of([0] * 20, x, 1 - cost, 1).response)
