@@ -103,9 +103,7 @@ def test_the_forms_reach_airflow():
     manager = ProvidersManager()
     assert {"mlflow", "mlops_gateway"} <= set(manager.hooks)
     if Version(airflow_version) < Version("3.2"):
-        pytest.skip(
-            "Airflow 3.1 shows no fields of a provider's own: they are entered as JSON"
-        )
+        pytest.skip("Airflow 3.1 shows no fields of a provider's own: they are entered as JSON")
     assert {"registry_uri", "token"} <= {
         name.rpartition("__")[2] for name in manager.connection_form_widgets if name.startswith("extra__mlflow__")
     }

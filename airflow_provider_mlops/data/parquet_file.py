@@ -32,17 +32,18 @@ def _describe(uri: str, state: str) -> Manifest:
     from airflow_provider_mlops.data import parquet_read
     from airflow_provider_mlops.data.dataset import Column, Manifest
     from airflow_provider_mlops.data.fingerprint import Fingerprint
+    from airflow_provider_mlops.data.schema import plain
 
     try:
         with parquet_read.opened(uri) as file:
             schema = file.schema_arrow.remove_metadata()
         fingerprint = Fingerprint()
         rows = 0
-        fingerprint.update(schema.empty_table())
+        fingerprint.update(plain(schema.empty_table()))
         for batch in parquet_read.batches(uri, _ROWS_PER_BATCH):
-            table = pyarrow.Table.from_batches([batch]).replace_schema_metadata(None)
-            fingerprint.update(table)
-            rows += table.num_rows
+            # As an extraction would have written them: the same data has the same fingerprint.
+            fingerprint.update(plain(batch))
+            rows += batch.num_rows
     except pyarrow.ArrowInvalid as error:
         raise InvalidSpecError("dataset", uri, f"it cannot be read as Parquet ({error}): write it again") from error
     fs, path = storage.locate(uri)

@@ -114,7 +114,8 @@ def requests_for_means(
             found = stats.norm.sf(critical - noncentrality)
         return float(found) - power
 
-    least = 2.001 / (1 + ratio)
+    # With a request in each arm and one more there is a degree of freedom, the least for which there is a test.
+    least = max(1.0, 1 / ratio, 3 / (1 + ratio))
     return _split(_first_enough(missing, least), ratio)
 
 

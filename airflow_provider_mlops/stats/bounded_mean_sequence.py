@@ -159,11 +159,16 @@ def deviation_bound(variation: ArrayLike, weight: float, error: float) -> Floats
 def log_mixture(deviations: ArrayLike, variation: ArrayLike, weight: float) -> Floats:
     """Log of the gamma mixture :math:`m(s, v)` of `bounded_mean_sequence`.
 
-    >>> log_mixture(0.0, 0.0, 2.0)
-    array(0.)
+    Minus infinity for deviations so far below 0 that the formula ends: they are no evidence anyway.
+
+    >>> round(float(log_mixture(10.0, 20.0, 2.0)), 3)
+    1.015
     """
     s, v = np.asarray(deviations, dtype=np.float64), np.asarray(variation, dtype=np.float64)
     shape, rate = v + weight, s + v + weight
+    inside = np.maximum(rate, 1e-3 * shape)
     constant = weight * math.log(weight) - special.gammaln(weight) - np.log(special.gammainc(weight, weight))
-    tail = np.log(special.gammainc(shape, rate))
-    return np.asarray(constant + special.gammaln(shape) + tail - shape * np.log(rate) + s + v, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        tail = np.log(special.gammainc(shape, inside))
+    mixture = constant + special.gammaln(shape) + tail - shape * np.log(inside) + s + v
+    return np.asarray(np.where(rate > 1e-3 * shape, mixture, -np.inf), dtype=np.float64)

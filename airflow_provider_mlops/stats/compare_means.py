@@ -22,7 +22,7 @@ def compare_means(
     greater_is_better: bool,
     margin: float = 0.0,
     goal: Goal = "non_inferior",
-    minimum_count: int = 100,
+    minimum_count: int = 500,
     confidence: float = 0.95,
     tuned_for: float = 1000,
 ) -> SequentialComparison:

@@ -56,7 +56,7 @@ class Moments:
 
 
 def mean_sequence(
-    moments: Moments, *, confidence: float = 0.95, tuned_for: float = 1000, first_look: int = 100
+    moments: Moments, *, confidence: float = 0.95, tuned_for: float = 1000, first_look: int = 500
 ) -> Interval:
     r"""The interval of a mean that holds the true mean at all times from `first_look` on at once, asymptotically.
 
@@ -77,8 +77,10 @@ def mean_sequence(
     tuned_for
         Observations at which the interval is to be tightest. To be chosen before the data.
     first_look
-        Observations from which it is used, at least 2. A hundred keep the level for values as skewed as exponential
-        ones; heavier tails, such as revenue per visitor, need more.
+        Observations from which it is used, at least 2. Of 8,000 null streams of 4,000 values the sequence at 95 %
+        missed, with a first look at 100, 200 and 500: 3.0, 2.9 and 2.3 % of normal values; 4.7, 4.2 and 3.0 % of
+        exponential ones; 5.7, 4.4 and 3.1 % of a rate of 10 %; 7.5, 6.0 and 4.0 % of log-normal values. A rate of 2 %
+        needs a thousand: rates have a sequence of their own.
 
     >>> [round(end, 3) for end in mean_sequence(Moments(1000, 10_000.0, 104_000.0))]
     [9.808, 10.192]
@@ -106,7 +108,7 @@ def unit_radius(count: ArrayLike, *, confidence: float = 0.95, tuned_for: float 
 
 
 def mean_difference_sequence(
-    candidate: Moments, champion: Moments, *, confidence: float = 0.95, tuned_for: float = 1000, first_look: int = 100
+    candidate: Moments, champion: Moments, *, confidence: float = 0.95, tuned_for: float = 1000, first_look: int = 500
 ) -> Interval:
     r"""The interval of candidate's mean less champion's, however values were shared out between the arms.
 

@@ -87,7 +87,7 @@ def rate_difference_bounds(
 
     >>> low, high = rate_difference_bounds([0, 99], [100, 100], [0, 1], [100, 100], tuned_for=100)
     >>> low.round(3), high.round(3)
-    (array([-0.04 ,  0.903]), array([0.04, 1.  ]))
+    (array([-0.04,  0.9 ]), array([0.04, 1.  ]))
     """
     s1, n1 = checked_counts(candidate_successes, candidate_trials)
     s0, n0 = checked_counts(champion_successes, champion_trials)
@@ -146,5 +146,8 @@ def _least_contradicted(successes: Floats, trials: Floats, weight: float) -> Flo
         )
 
     found = crossing(slope, np.zeros_like(trials), np.ones_like(trials), np.zeros_like(trials))
+    # A single success leaves the least evidence next to 0, a single failure next to 1, but not there: at the ends
+    # themselves such counts are impossible.
+    found = np.clip(found, 1e-300, np.nextafter(1.0, 0.0))
     found = np.where(successes == 0, 0.0, np.where(successes == trials, 1.0, found))
     return np.where(trials == 0, 0.5, found)

@@ -16,9 +16,11 @@ def test_a_parquet_file_is_a_dataset(tmp_path):
     assert sorted(dataset.table().a.execute().tolist()) == [1, 2, 3]
 
 
-def test_its_fingerprint_is_that_of_a_dataset_with_the_same_rows(tmp_path):
+@pytest.mark.parametrize("text", ["string", "large_string"])
+def test_its_fingerprint_is_that_of_a_dataset_with_the_same_rows(tmp_path, text):
     rows = pyarrow.table({"a": [1, 2, 3], "b": ["x", None, "z"]})
-    pyarrow.parquet.write_table(rows, tmp_path / "rows.parquet")
+    schema = pyarrow.schema({"a": "int64", "b": text})
+    pyarrow.parquet.write_table(rows.cast(schema), tmp_path / "rows.parquet")
     with DatasetWriter(str(tmp_path / "dataset"), "rows") as writer:
         writer.write(rows)
         dataset = writer.commit()

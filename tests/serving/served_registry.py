@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.registry import models, registration
+from airflow_provider_mlops.registry import registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
@@ -99,10 +99,10 @@ def build(directory: Path) -> None:
     registry = Registry(None, storage_uri=str(directory))
     register(registry, "cancer", cancer_model(1.0), CANCER, "1")
     register(registry, "cancer", cancer_model(0.01), CANCER, "2")
-    broken = register(registry, "cancer", cancer_model(0.5), CANCER, "3")
-    with models.downloaded(registry, broken) as path:
-        for file in path.glob("*.skops"):
-            file.write_bytes(b"no model")
+    before = set(directory.rglob("model.*"))
+    register(registry, "cancer", cancer_model(0.5), CANCER, "3")
+    (broken,) = set(directory.rglob("model.*")) - before
+    broken.write_bytes(b"no model")
     register_pickled(registry, "cancer", cancer_model(1.0), directory)
     bare = directory / "bare"
     mlflow.sklearn.save_model(cancer_model(1.0), str(bare), serialization_format="skops", pip_requirements=[])

@@ -39,6 +39,16 @@ def test_arms_and_outcomes_may_be_exchanged(candidate: tuple[int, int], champion
     assert rate_difference_sequence(*failures[0], *failures[1]) == pytest.approx((-high, -low), abs=1e-6)
 
 
+@pytest.mark.parametrize("successes", [0, 1, 2, 298, 299, 300])
+def test_a_single_success_or_failure(successes: int) -> None:
+    """Whose evidence is least next to the end at which such counts are impossible."""
+    low, high = rate_difference_sequence(successes, 300, 150, 300)
+    mirrored = rate_difference_sequence(300 - successes, 300, 150, 300)
+    assert (low, high) == pytest.approx((-mirrored.high, -mirrored.low), abs=1e-9)
+    assert low < successes / 300 - 0.5 < high
+    assert high - low > 0.1
+
+
 def test_many_and_very_unequal_trials() -> None:
     low, high = rate_difference_sequence(3, 50, 40_000, 2_000_000, tuned_for=1000)
     assert -0.02 < low < 0.04 < high < 1

@@ -6,7 +6,9 @@ import json
 
 import httpx
 import pytest
+from airflow import __version__ as airflow_version
 from mlflow import MlflowClient
+from packaging.version import Version
 
 from airflow_provider_mlops.data.dataset import Dataset
 from demo.airflow_api import AirflowApi
@@ -59,6 +61,9 @@ def test_every_xcom_of_a_task_fits_into_16_kb(airflow: AirflowApi, level_1_run: 
         assert 0 < size <= 16 * 1024, task["task_id"]
 
 
+@pytest.mark.skipif(
+    Version(airflow_version) < Version("3.1.2"), reason="Airflow 3.1.0 and 3.1.1 do not retry a task that was killed"
+)
 def test_killed_tasks_leave_one_of_everything(stack: Stack, airflow: AirflowApi) -> None:
     run_id = run(airflow, "killed")
     tries = {task["task_id"]: task["try_number"] for task in airflow.tasks("killed", run_id)}

@@ -62,7 +62,7 @@ class LinearStatistics:
 class RidgeFit:
     r"""A ridge regression of each arm: :math:`A = \lambda I + \sum x x^\top`, :math:`\theta = A^{-1} \sum r x`.
 
-    To be made once for new statistics, and used for many requests.
+    To be made once for new statistics, and used for many requests. Problems at once may stand before the arms.
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ class RidgeFit:
             raise ValueError(f"strength must be above 0, not {strength}")
         inverse = np.linalg.inv(statistics.gram + strength * np.eye(statistics.gram.shape[-1]))
         inverse = (inverse + np.swapaxes(inverse, -1, -2)) / 2
-        return cls(np.einsum("aij,aj->ai", inverse, statistics.response), inverse)
+        return cls(np.einsum("...ij,...j->...i", inverse, statistics.response), inverse)
 
     def means(self, features: ArrayLike) -> Floats:
         """What each arm is worth for a vector of features: of shape `(arms,)`; `(requests, arms)` for a matrix."""
-        return np.asarray(np.asarray(features, dtype=np.float64) @ self.coefficients.T)
+        return np.asarray(np.einsum("...i,...ai->...a", np.asarray(features, dtype=np.float64), self.coefficients))
 
     def deviations(self, features: ArrayLike) -> Floats:
         r"""How uncertain that is, for a noise of one: :math:`\sqrt{x^\top A^{-1} x}`, of the same shape."""
         x = np.asarray(features, dtype=np.float64)
-        return np.asarray(np.sqrt(np.maximum(np.einsum("...i,aij,...j->...a", x, self.inverse, x), 0.0)))
+        return np.asarray(np.sqrt(np.maximum(np.einsum("...i,...aij,...j->...a", x, self.inverse, x), 0.0)))

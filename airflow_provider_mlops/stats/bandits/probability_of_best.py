@@ -57,14 +57,19 @@ def beta_best(a: ArrayLike, b: ArrayLike) -> Floats:
     """
     first, second = (np.asarray(part, dtype=np.float64)[:, None] for part in (a, b))
 
-    def density(x: Floats) -> Floats:
-        log = special.xlogy(first - 1, x) + special.xlog1py(second - 1, -x) - special.betaln(first, second)
+    # Over log odds, where the density has no poles: near 0 and 1 a distribution may have infinite density.
+    def quantile(level: Floats) -> Floats:
+        with np.errstate(divide="ignore"):
+            odds = np.log(special.betaincinv(first, second, level))
+            odds = odds - np.log(special.betaincinv(second, first, 1 - level))
+        return np.asarray(np.clip(odds, -600, 600), dtype=np.float64)
+
+    def density(odds: Floats) -> Floats:
+        log = first * special.log_expit(odds) + second * special.log_expit(-odds) - special.betaln(first, second)
         return np.asarray(np.exp(log), dtype=np.float64)
 
     return probability_of_best(
-        lambda level: np.asarray(special.betaincinv(first, second, level)),
-        density,
-        lambda x: np.asarray(special.betainc(first, second, x)),
+        quantile, density, lambda odds: np.asarray(special.betainc(first, second, special.expit(odds)))
     )
 
 

@@ -1,0 +1,202 @@
+"""How much reward do the bandits lose, against the bound of Lai and Robbins, and how long do propensities take?
+
+Each algorithm on 200 seeds at once: a stationary problem, the same with a change of the best arm halfway, one with
+normal rewards, and one where the best arm depends on the context.
+
+    python benchmarks/bandit_regret.py [--seeds 200] [--decisions 10000] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+from measure import print_table, write_json
+
+from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
+from airflow_provider_mlops.stats.bandits.lai_robbins import lai_robbins_means, lai_robbins_rates
+from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
+from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
+from airflow_provider_mlops.stats.bandits.linucb import LinUcb
+from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
+from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
+from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
+from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
+
+RATES = np.array([0.30, 0.35, 0.45])
+MEANS, NOISE = np.array([0.0, 0.2, 0.5]), 1.0
+# A period of so many decisions counts so much of the one after it, where a policy forgets.
+PERIOD, FACTOR = 100, 0.9
+
+Choose = Callable[[RewardStatistics, np.random.Generator], np.ndarray]
+
+
+def drawn(policy: EpsilonGreedy | Ucb1) -> Choose:
+    """Arms by the propensities of many problems at once."""
+
+    def choose(statistics: RewardStatistics, generator: np.random.Generator) -> np.ndarray:
+        sums = np.cumsum(policy.propensities(statistics), axis=1)
+        return (generator.random(len(sums))[:, None] >= sums[:, :-1]).sum(axis=1)
+
+    return choose
+
+
+def uniform(statistics: RewardStatistics, generator: np.random.Generator) -> np.ndarray:
+    seeds, arms = statistics.count.shape
+    return generator.integers(0, arms, seeds)
+
+
+def regret(choose: Choose, worth: np.ndarray, noise: float | None, seeds: int, *, forgets: bool = False) -> np.ndarray:
+    """Lost reward after all decisions, for each seed. `worth` has a row for each decision."""
+    generator = np.random.default_rng(20)
+    statistics = RewardStatistics.empty(seeds, worth.shape[1])
+    lost, everyone = np.zeros(seeds), np.arange(seeds)
+    for step, means in enumerate(worth):
+        if forgets and step % PERIOD == 0:
+            for part in (statistics.count, statistics.total, statistics.squares):
+                part *= FACTOR
+        arm = choose(statistics, generator)
+        if noise is None:
+            reward = (generator.random(seeds) < means[arm]).astype(float)
+        else:
+            reward = means[arm] + noise * generator.standard_normal(seeds)
+        statistics.count[everyone, arm] += 1
+        statistics.total[everyone, arm] += reward
+        statistics.squares[everyone, arm] += reward**2
+        lost += means.max() - means[arm]
+    return lost
+
+
+def contextual_regret(policy: LinUcb | LinearThompson | None, decisions: int, seeds: int) -> np.ndarray:
+    """Three arms, five features, of which the best arm depends on; the models are renewed every ten decisions."""
+    generator = np.random.default_rng(21)
+    arms, size, noise = 3, 5, 0.5
+    truth = generator.normal(0, 0.4, (seeds, arms, size))
+    gram, response = np.zeros((seeds, arms, size, size)), np.zeros((seeds, arms, size))
+    lost, everyone = np.zeros(seeds), np.arange(seeds)
+    for step in range(decisions):
+        if step % 10 == 0:
+            fit = RidgeFit.of(LinearStatistics(np.zeros((seeds, arms)), gram, response))
+        x = generator.normal(size=(seeds, size))
+        x[:, 0] = 1
+        if policy is None:
+            arm = generator.integers(0, arms, seeds)
+        elif isinstance(policy, LinUcb):
+            arm = policy.index(fit, x).argmax(axis=1)
+        else:
+            arm = policy.sample(fit, x, generator)
+        worth = np.einsum("si,sai->sa", x, truth)
+        reward = worth[everyone, arm] + noise * generator.standard_normal(seeds)
+        gram[everyone, arm] += x[:, :, None] * x[:, None, :]
+        response[everyone, arm] += reward[:, None] * x
+        lost += worth.max(axis=1) - worth[everyone, arm]
+    return lost
+
+
+def propensity_times() -> list[list[object]]:
+    """Milliseconds for the propensities of one problem, the best of ten."""
+    rows = []
+    for arms in (2, 5, 10):
+        generator = np.random.default_rng(1)
+        statistics = RewardStatistics.of(generator.integers(0, arms, 3000), generator.random(3000) < 0.3, arms)
+        features = generator.normal(size=(500, 8))
+        fit = RidgeFit.of(LinearStatistics.of(generator.integers(0, arms, 500), features, features[:, 0], arms))
+        calls: dict[str, Callable[[], object]] = {
+            "Thompson, Beta": lambda s=statistics: BetaThompson().propensities(s),
+            "Thompson, Student": lambda s=statistics: GaussianThompson().propensities(s),
+            "Thompson, linear": lambda f=fit, x=features[0]: LinearThompson().propensities(f, x),
+            "LinUCB": lambda f=fit, x=features[0]: LinUcb().propensities(f, x),
+            "UCB1": lambda s=statistics: Ucb1().propensities(s),
+        }
+        for name, call in calls.items():
+            taken = []
+            for _ in range(10):
+                start = time.perf_counter()
+                call()
+                taken.append(time.perf_counter() - start)
+            rows.append([name, arms, round(1000 * min(taken), 3)])
+    return rows
+
+
+def summary(lost: np.ndarray) -> list[object]:
+    error = lost.std(ddof=1) / np.sqrt(lost.size)
+    return [round(lost.mean(), 1), round(2 * error, 1), round(float(np.quantile(lost, 0.95)), 1)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--decisions", type=int, default=10_000)
+    parser.add_argument("--json", help="write the ratios by name to this file")
+    arguments = parser.parse_args()
+    seeds, decisions = arguments.seeds, arguments.decisions
+    policies: dict[str, Choose] = {
+        "Thompson, Beta": BetaThompson().sample,
+        "UCB1": drawn(Ucb1()),
+        "epsilon-greedy 0.1": drawn(EpsilonGreedy(0.1)),
+        "epsilon-greedy 1, halved by 50": drawn(EpsilonGreedy(1.0, decay=50.0)),
+        "at random": uniform,
+    }
+    ratios: dict[str, float] = {}
+    headers = ["policy", "mean regret", "± 2 s.e.", "95 % quantile", "over the bound"]
+
+    still = np.tile(RATES, (decisions, 1))
+    bound = lai_robbins_rates(RATES, decisions)
+    rows = []
+    for name, choose in policies.items():
+        lost = regret(choose, still, None, seeds)
+        rows.append([name, *summary(lost), round(lost.mean() / bound, 2)])
+        ratios[f"stationary: {name}"] = round(lost.mean() / bound, 3)
+    title = f"Stationary, rates {RATES.tolist()}, {decisions:,} decisions, {seeds} seeds; Lai-Robbins {bound:.1f}"
+    print_table(headers, rows, title)
+
+    normal = np.tile(MEANS, (decisions, 1))
+    bound = lai_robbins_means(MEANS, NOISE, decisions)
+    rows = []
+    gaussian: dict[str, Choose] = {
+        "Thompson, known noise": GaussianThompson(noise=NOISE).sample,
+        "Thompson, Student": GaussianThompson().sample,
+        "UCB1, width 2": drawn(Ucb1(width=2.0)),
+        "at random": uniform,
+    }
+    for name, choose in gaussian.items():
+        lost = regret(choose, normal, NOISE, seeds)
+        rows.append([name, *summary(lost), round(lost.mean() / bound, 2)])
+        ratios[f"normal: {name}"] = round(lost.mean() / bound, 3)
+    title = f"Stationary, normal rewards of means {MEANS.tolist()} and deviation {NOISE:g}; Lai-Robbins {bound:.1f}"
+    print_table(headers, rows, title)
+
+    changing = still.copy()
+    changing[decisions // 2 :] = RATES[::-1]
+    rows = []
+    for name, choose in policies.items():
+        for forgets in (False, True):
+            if name == "at random" and forgets:
+                continue
+            lost = regret(choose, changing, None, seeds, forgets=forgets)
+            rows.append([name + (", forgetting" if forgets else ""), *summary(lost)])
+            ratios[f"changing: {rows[-1][0]}"] = round(float(lost.mean()), 1)
+    print_table(headers[:4], rows, f"Changing: the best arm becomes the worst after {decisions // 2:,} decisions")
+
+    rows = []
+    linear: dict[str, LinUcb | LinearThompson | None] = {
+        "LinUCB, exploration 0.5": LinUcb(0.5), "LinUCB, exploration 1": LinUcb(1.0),
+        "Thompson, linear, deviation 0.5": LinearThompson(0.5), "at random": None,
+    }  # fmt: skip
+    for name, policy in linear.items():
+        lost = contextual_regret(policy, decisions // 5, seeds)
+        rows.append([name, *summary(lost)])
+        ratios[f"contextual: {name}"] = round(float(lost.mean()), 1)
+    print_table(headers[:4], rows, f"Contextual: three arms, five features, {decisions // 5:,} decisions")
+
+    times = propensity_times()
+    print_table(["propensities of", "arms", "ms"], times, "One set of propensities")
+    ratios |= {f"propensities: {name}, {arms} arms, ms": float(str(taken)) for name, arms, taken in times}
+    if arguments.json:
+        write_json(arguments.json, ratios)
+
+
+if __name__ == "__main__":
+    main()
