@@ -1,0 +1,165 @@
+"""What happens next to a rollout: a pure function of its spec, its state, the evidence and the time.
+
+A candidate is rolled back as soon as one gate is worse, and goes on once all are better and the step has lasted its
+bake time and seen its requests. What is neither is inconclusive, and too little traffic is that as well: it never
+counts as success. When a step has waited for `decide_within`, `on_inconclusive` says what happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_mlops.lifecycle.rollout_best import probabilities_of_best
+from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, Finding, findings
+from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
+from airflow_provider_mlops.serving import rollout_transitions
+from airflow_provider_mlops.serving.arm_statistics import ArmStatistics
+from airflow_provider_mlops.serving.rollout import RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollout_strategies import BanditStrategy, ContextualStrategy, ShadowStrategy
+from airflow_provider_mlops.serving.routes import CHAMPION
+
+Action: TypeAlias = Literal["wait", "go_on", "hold", "extend", "ask", "roll_back", "promote", "end"]
+
+
+class RolloutDecision(BaseModel):
+    """What to do, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: Action = Field(
+        description="`wait`: look again later. `go_on`: the next step. `hold`, `extend`, `ask`: the evidence does not "
+        "tell, and the spec asks for this then. `roll_back`: the candidate is worse. `promote`: it becomes the "
+        "champion. `end`: the champion stays, and nothing is held against the candidate."
+    )
+    reason: str = Field(description="Why, in plain words.")
+    findings: tuple[Finding, ...] = Field(default=(), description="What is known about each gate.")
+    version: int | None = Field(default=None, description="The version to promote.")
+    probabilities: dict[str, float] = Field(
+        default_factory=dict, description="Of bandits: the probability of each arm that it is the best one."
+    )
+
+
+def decide(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime) -> RolloutDecision:
+    """The decision. Raises ValueError if the rollout is over."""
+    if not state.is_under_way:
+        raise ValueError(f"the rollout is over: {state.status}")
+    found = findings(spec, evidence)
+    chances = probabilities_of_best(spec, evidence)
+
+    def decision(action: Action, reason: str, version: int | None = None) -> RolloutDecision:
+        return RolloutDecision(action=action, reason=reason, findings=found, version=version, probabilities=chances)
+
+    worse = [finding for finding in found if finding.verdict == "worse"]
+    if worse:
+        return decision("roll_back", _sentences(worse))
+    missing = [] if state.approved else _missing(spec, state, evidence, now)
+    if isinstance(spec.strategy, BanditStrategy | ContextualStrategy):
+        best = max(chances, key=lambda arm: chances[arm])
+        limit = spec.strategy.probability_limit
+        if chances[best] < limit and not state.approved:
+            missing.append(
+                f"{best} is the best with a probability of {chances[best]:.3f}, below the limit of {limit:g}"
+            )
+        missing += _open([finding for finding in found if finding.arm == best], state)
+        if not missing:
+            reason = f"{best} is the best with a probability of {chances[best]:.3f}, above the limit of {limit:g}"
+            if best == CHAMPION:
+                return decision("end", f"{reason}: the champion stays")
+            return decision("promote", reason, next(arm.version for arm in spec.arms if arm.name == best))
+    else:
+        if not missing and not state.approved:
+            ended = _planned_end(spec, evidence, found)
+            if ended is not None:
+                return decision("end", ended)
+        missing += _open(found, state)
+        if not missing:
+            reason = _passed(found, state)
+            if state.step + 1 < spec.strategy.steps_count:
+                return decision("go_on", reason)
+            if isinstance(spec.strategy, ShadowStrategy) and spec.strategy.on_success == "end":
+                return decision("end", f"{reason} The champion stays, as the strategy asks for.")
+            return decision("promote", reason, spec.candidates[0])
+    waited = now - state.step_started_at
+    allowed = spec.decide_within * (1 + state.extensions)
+    text = "; ".join(missing)
+    if waited < allowed:
+        return decision("wait", text)
+    if state.status == "held":
+        return decision("wait", f"held: {text}")
+    late = f"no decision within {allowed}: {text}"
+    if spec.on_inconclusive == "extend":
+        if state.extensions < spec.maximum_extensions:
+            return decision("extend", late)
+        return decision("roll_back", f"{late}; the step was extended {state.extensions} times")
+    return decision(spec.on_inconclusive, late)
+
+
+def apply(decision: RolloutDecision, spec: RolloutSpec, state: RolloutState, now: datetime, by: str) -> RolloutState:
+    """The state that a decision leads to; the same one for `wait`."""
+    reason = decision.reason
+    if decision.action == "go_on":
+        return rollout_transitions.next_step(spec, state, now, by, reason)
+    if decision.action in ("hold", "ask"):
+        return rollout_transitions.held(state, now, by, reason)
+    if decision.action == "extend":
+        return rollout_transitions.extended(state, now, by, reason)
+    if decision.action == "roll_back":
+        return rollout_transitions.rolled_back(spec, state, now, by, reason)
+    if decision.action == "promote":
+        assert decision.version is not None
+        return rollout_transitions.promoted(spec, state, decision.version, now, by, reason)
+    if decision.action == "end":
+        return rollout_transitions.ended(spec, state, now, by, reason)
+    return state
+
+
+def _missing(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime) -> list[str]:
+    """What keeps the step from being decided, whatever the gates say."""
+    missing = []
+    left = spec.bake_time - (now - state.step_started_at)
+    if left.total_seconds() > 0:
+        missing.append(f"the step lasts {spec.bake_time} at least, {left} more")
+    requests = sum(_answered(evidence.step, arm.name) for arm in spec.arms[1:])
+    if requests < spec.minimum_requests:
+        missing.append(f"too few requests in this step, {requests:,} of at least {spec.minimum_requests:,}")
+    return missing
+
+
+def _answered(arms: Mapping[str, ArmStatistics], arm: str) -> int:
+    return arms[arm].requests if arm in arms else 0
+
+
+def _open(found: list[Finding] | tuple[Finding, ...], state: RolloutState) -> list[str]:
+    """The gates that are not passed; none if a human let the step go on without."""
+    if state.approved:
+        return []
+    return [finding.sentence.rstrip(".") for finding in found if finding.verdict != "better"]
+
+
+def _passed(found: tuple[Finding, ...], state: RolloutState) -> str:
+    if state.approved:
+        return f"Approved by {state.by}: {state.reason}."
+    return _sentences(found) if found else "There are no gates; the step has lasted its time and seen its requests."
+
+
+def _planned_end(spec: RolloutSpec, evidence: Evidence, found: tuple[Finding, ...]) -> str | None:
+    """Why an A/B test ends at its planned size; None while it is not there, or where it has decided."""
+    planned = planned_rewards(spec)
+    if planned is None or all(finding.verdict == "better" for finding in found):
+        return None
+    came = [evidence.of_arm(arm.name).reward_count for arm in (spec.arms[1], spec.arms[0])]
+    if came[0] < planned[0] or came[1] < planned[1]:
+        return None
+    return (
+        f"The test has its planned size, {came[0]:,} rewards of the candidate and {came[1]:,} of the champion, without "
+        f"a decision: the champion stays. {_sentences(found)}"
+    )
+
+
+def _sentences(found: list[Finding] | tuple[Finding, ...]) -> str:
+    several = len({finding.arm for finding in found}) > 1
+    return " ".join(f"{finding.arm}: {finding.sentence}" if several else finding.sentence for finding in found)

@@ -1,0 +1,397 @@
+"""Decisions about rollouts: each branch by hand, and how often they are wrong over many simulated rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from airflow_provider_mlops.lifecycle import rollout_decision
+from airflow_provider_mlops.lifecycle.rollout_best import probabilities_of_best
+from airflow_provider_mlops.lifecycle.rollout_decision import RolloutDecision, decide
+from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
+from airflow_provider_mlops.serving import rollout_transitions
+from airflow_provider_mlops.serving.arm_statistics import ArmStatistics, latency_cell
+from airflow_provider_mlops.serving.rollout import RolloutSpec, RolloutState
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+PAIR = {"champion": 1, "candidates": [2]}
+
+
+def canary(**fields: Any) -> RolloutSpec:
+    values = {
+        **PAIR, "strategy": {"kind": "canary", "steps": [0.5, 1.0]}, "gates": [{"kind": "error_rate", "margin": 0.05}],
+        "bake_time": HOUR, "decide_within": 10 * HOUR, "minimum_requests": 100, **fields,
+    }  # fmt: skip
+    return RolloutSpec.model_validate(values)
+
+
+def begun(spec: RolloutSpec, **fields: Any) -> RolloutState:
+    return rollout_transitions.started(spec, NOW, "task").model_copy(update=fields)
+
+
+def served(requests: int, errors: int = 0, latency: float = 10.0, **fields: Any) -> ArmStatistics:
+    return ArmStatistics(requests=requests, errors=errors, latency={latency_cell(latency): requests - errors}, **fields)
+
+
+def evidence(champion: ArmStatistics, candidate: ArmStatistics, name: str = "candidate", step: int = 0) -> Evidence:
+    return Evidence.of({(step, "champion"): champion, (step, name): candidate}, step)
+
+
+GOOD = evidence(served(3000, 30), served(3000, 30))
+BAD = evidence(served(3000, 30), served(50, 25))
+UNCLEAR = evidence(served(3000, 30), served(150, 4))
+
+
+def after(spec: RolloutSpec, hours: float, found: Evidence, **fields: Any) -> RolloutDecision:
+    return decide(spec, begun(spec, **fields), found, NOW + hours * HOUR)
+
+
+def test_a_step_lasts_its_time_and_sees_its_requests() -> None:
+    spec = canary()
+    early = after(spec, 0.5, GOOD)
+    assert (early.action, early.reason) == ("wait", "the step lasts 1:00:00 at least, 0:30:00 more")
+    few = after(canary(minimum_requests=5000), 2, GOOD)
+    assert (few.action, few.reason) == ("wait", "too few requests in this step, 3,000 of at least 5,000")
+    on = after(spec, 1, GOOD)
+    assert on.action == "go_on"
+    assert on.reason.startswith("Error rate: candidate less champion is below 5 points")
+    assert after(spec, 1, Evidence(GOOD.total, GOOD.step), step=1).action == "promote"
+    # What was seen in the step before does not count as requests of this one.
+    assert (
+        after(spec, 2, Evidence.of({(0, "champion"): served(3000), (0, "candidate"): served(3000)}, 1), step=1).action
+        == "wait"
+    )
+
+
+def test_what_is_worse_is_rolled_back_at_any_time() -> None:
+    for fields in ({}, {"status": "held"}, {"approved": True}):
+        for hours in (0.01, 100):
+            found = after(canary(), hours, BAD, **fields)
+            assert found.action == "roll_back"
+            assert "is not below 5 points; it is 49 points" in found.reason
+            assert [finding.verdict for finding in found.findings] == ["worse"]
+
+
+@pytest.mark.parametrize("found", [UNCLEAR, Evidence()])
+def test_no_evidence_is_no_success(found: Evidence) -> None:
+    assert after(canary(minimum_requests=0), 5, found).action == "wait"
+    for policy, action in {"hold": "hold", "ask": "ask", "roll_back": "roll_back", "extend": "extend"}.items():
+        late = after(canary(on_inconclusive=policy, minimum_requests=0), 10, found)
+        assert late.action == action
+        assert late.reason.startswith("no decision within 10:00:00: Error rate: ")
+
+
+def test_extensions_end_in_a_rollback() -> None:
+    spec = canary(on_inconclusive="extend", maximum_extensions=2)
+    state, actions = begun(spec), []
+    for hours in range(40):
+        decision = decide(spec, state, UNCLEAR, NOW + hours * HOUR)
+        actions.append(decision.action)
+        state = rollout_decision.apply(decision, spec, state, NOW + hours * HOUR, "task")
+        if not state.is_under_way:
+            break
+    assert [action for action in actions if action != "wait"] == ["extend", "extend", "roll_back"]
+    assert len(actions) == 31
+
+
+def test_what_is_held_goes_on_when_the_evidence_is_there_or_a_human_says_so() -> None:
+    spec = canary(on_inconclusive="ask")
+    asked = after(spec, 10, UNCLEAR)
+    state = rollout_decision.apply(asked, spec, begun(spec), NOW + 10 * HOUR, "task")
+    assert state.status == "held"
+    assert decide(spec, state, UNCLEAR, NOW + 20 * HOUR).action == "wait"
+    assert decide(spec, state, GOOD, NOW + 20 * HOUR).action == "go_on"
+    agreed = rollout_transitions.approved(state, NOW, "ada", "known and harmless")
+    on = decide(spec, agreed, UNCLEAR, NOW + 20 * HOUR)
+    assert (on.action, on.reason) == ("go_on", "Approved by ada: known and harmless.")
+    assert decide(spec, agreed, BAD, NOW + 20 * HOUR).action == "roll_back"
+    with pytest.raises(ValueError, match="is over"):
+        decide(spec, rollout_transitions.ended(spec, state, NOW, "a", ""), GOOD, NOW)
+
+
+def test_a_shadow_is_promoted_or_ends_as_asked() -> None:
+    gates = [{"kind": "agreement", "minimum": 0.9}, {"kind": "drift", "classes": ["0", "1"], "largest": 0.1}]
+    answers = {"rows": 20_000, "outputs": {0: 10_000, 1: 10_000}}
+    same = evidence(served(20_000, **answers), served(20_000, **answers, compared=20_000, agreed=19_500), "shadow")
+    other = evidence(served(20_000, **answers), served(20_000, **answers, compared=20_000, agreed=15_000), "shadow")
+    drifted = {"rows": 20_000, "outputs": {0: 5000, 1: 15_000}}
+    moved = evidence(served(20_000, **answers), served(20_000, **drifted, compared=20_000, agreed=19_500), "shadow")
+    for on_success, action in (("promote", "promote"), ("end", "end")):
+        spec = canary(strategy={"kind": "shadow", "on_success": on_success}, gates=gates)
+        assert after(spec, 2, same).action == action
+        assert "Agreement with the champion is not above 0.9" in after(spec, 2, other).reason
+        assert "Share of predictions that moved is not below 0.1" in after(spec, 2, moved).reason
+
+
+def verdicts(gate: dict[str, Any], candidate: ArmStatistics, champion: ArmStatistics, **fields: Any) -> str:
+    spec = canary(gates=[gate], **fields)
+    (found,) = findings(spec, evidence(champion, candidate))
+    return found.verdict
+
+
+def test_latency_is_compared_with_the_champion_or_with_a_limit() -> None:
+    ratio = {"kind": "latency", "quantile": 0.95, "ratio": 1.5}
+    champion = served(3000, latency=10)
+    for latency, verdict in ((10, "better"), (12, "better"), (20, "worse"), (15, "inconclusive")):
+        assert verdicts(ratio, served(3000, latency=latency), champion) == verdict
+    assert verdicts(ratio, served(20, latency=10), champion) == "inconclusive"
+    assert verdicts(ratio, served(3000, latency=10), ArmStatistics()) == "inconclusive"
+    limit = {"kind": "latency", "maximum_ms": 15}
+    for latency, verdict in ((10, "better"), (20, "worse")):
+        assert verdicts(limit, served(3000, latency=latency), ArmStatistics()) == verdict
+
+
+REWARDS = {
+    "binary": {"binary": True},
+    "bounded": {"low": 0, "high": 1, "expected": 0.3},
+    "unbounded": {"low": None, "high": None},
+}
+
+
+def rewards(mean: float, count: int, deviation: float = 0.4) -> ArmStatistics:
+    return ArmStatistics(
+        requests=count, reward_count=count, reward_total=mean * count,
+        reward_squares=(mean**2 + deviation**2) * count,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REWARDS)
+@pytest.mark.parametrize("greater", [True, False])
+def test_metrics_of_every_kind(kind: str, greater: bool) -> None:
+    reward = {**REWARDS[kind], "greater_is_better": greater}
+    up, down = ("better", "worse") if greater else ("worse", "better")
+    champion = rewards(0.3, 20_000)
+    superior = {"kind": "metric"}
+    assert verdicts(superior, rewards(0.4, 20_000), champion, reward=reward) == up
+    assert verdicts(superior, rewards(0.2, 20_000), champion, reward=reward) == down
+    assert verdicts(superior, rewards(0.3, 20_000), champion, reward=reward) == "inconclusive"
+    assert verdicts(superior, ArmStatistics(), champion, reward=reward) == "inconclusive"
+    alike = {"kind": "metric", "goal": "non_inferior", "margin": 0.1}
+    assert verdicts(alike, rewards(0.3, 20_000), champion, reward=reward) == "better"
+
+
+AB = {
+    "strategy": {"kind": "ab", "smallest_effect": 0.1, "baseline": 0.3}, "gates": [{"kind": "metric"}],
+    "reward": {"binary": True}, "minimum_requests": 0, "bake_time": timedelta(0), "decide_within": timedelta(days=900),
+}  # fmt: skip
+
+
+def test_an_ab_test_ends_with_a_decision_or_at_its_planned_size() -> None:
+    spec = canary(**AB)
+    planned = planned_rewards(spec)
+    assert planned is not None
+    size = planned[0]
+    assert 500 < size < 2000
+    cases: list[tuple[float, int, str]] = [
+        (0.3, size - 1, "wait"), (0.3, size, "end"), (0.45, size // 2, "promote"), (0.15, size // 2, "roll_back"),
+    ]  # fmt: skip
+    for rate, count, action in cases:
+        wins = round(rate * count)
+        found = after(spec, 2, evidence(rewards(0.3, count), rewards(wins / count, count)))
+        assert found.action == action, found.reason
+    spec = canary(**{**AB, "strategy": {"kind": "ab", "candidate_share": 0.2, "planned_rewards": 100}})
+    assert planned_rewards(spec) == (100, 400)
+    assert planned_rewards(canary(**{**AB, "strategy": {"kind": "ab"}})) is None
+    assert planned_rewards(canary()) is None
+
+
+def bandit(**fields: Any) -> RolloutSpec:
+    return canary(
+        **{"candidates": [2, 3], "strategy": {"kind": "bandit"}, "reward": {"binary": True}, "gates": [], **fields}
+    )
+
+
+ALGORITHMS = ["thompson_beta", "thompson_gaussian", "ucb1", "epsilon_greedy"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_bandit_ends_when_one_version_is_the_best(algorithm: str) -> None:
+    spec = bandit(strategy={"kind": "bandit", "algorithm": {"kind": algorithm}})
+    names = [arm.name for arm in spec.arms]
+    assert names == ["champion", "candidate_2", "candidate_3"]
+
+    def of(*means: float) -> Evidence:
+        return Evidence.of({(0, name): rewards(mean, 1000) for name, mean in zip(names, means, strict=True)}, 0)
+
+    best = after(spec, 2, of(0.3, 0.3, 0.4))
+    assert (best.action, best.version) == ("promote", 3)
+    assert sum(best.probabilities.values()) == pytest.approx(1)
+    assert best.probabilities["candidate_3"] > 0.99
+    stays = after(spec, 2, of(0.4, 0.3, 0.3))
+    assert (stays.action, stays.reason.endswith("the champion stays")) == ("end", True)
+    alike = after(spec, 2, of(0.4, 0.4, 0.4))
+    assert alike.action == "wait"
+    assert "below the limit of 0.99" in alike.reason
+    assert after(spec, 0.5, of(0.3, 0.3, 0.4)).action == "wait"
+    costs = bandit(strategy=spec.strategy.model_dump(), reward={"binary": True, "greater_is_better": False})
+    assert after(costs, 2, of(0.3, 0.4, 0.4)).action == "end"
+
+
+def test_a_candidate_with_errors_does_not_win_a_bandit() -> None:
+    spec = bandit(gates=[{"kind": "error_rate", "margin": 0.05}])
+    arms = {"champion": rewards(0.3, 1000), "candidate_2": rewards(0.5, 1000), "candidate_3": rewards(0.3, 1000)}
+    failing = arms["candidate_2"] + ArmStatistics(requests=300, errors=300)
+    found = after(spec, 2, Evidence.of({(0, name): arm for name, arm in {**arms, "candidate_2": failing}.items()}, 0))
+    assert found.action == "roll_back"
+    assert found.reason.startswith("Error rate")
+
+
+def test_a_contextual_bandit_ends_when_one_version_is_the_best_for_everybody() -> None:
+    generator = np.random.default_rng(0)
+    features = [{"kind": "number", "name": "hour"}]
+    spec = canary(
+        strategy={"kind": "contextual_bandit", "features": features}, reward={"low": None, "high": None}, gates=[]
+    )
+
+    def arm(base: float, slope: float) -> ArmStatistics:
+        x = np.column_stack([np.ones(500), generator.normal(size=500)])
+        r = x @ [base, slope] + generator.normal(size=500)
+        return ArmStatistics(
+            requests=500, reward_count=500, reward_total=r.sum(), reward_squares=(r**2).sum(),
+            gram=tuple((x.T @ x).ravel()), response=tuple(x.T @ r),
+        )  # fmt: skip
+
+    better = after(spec, 2, evidence(arm(0.0, 1.0), arm(0.5, -1.0)))
+    assert (better.action, better.version) == ("promote", 2)
+    # One is better for some, the other for others: on the average, and so for one version, there is nothing to gain.
+    apart = after(spec, 2, evidence(arm(0.0, 1.0), arm(0.0, -1.0)))
+    assert apart.action == "wait"
+    assert probabilities_of_best(spec, Evidence()) == pytest.approx({"champion": 0.5, "candidate": 0.5})
+
+
+# -- simulated traffic -----------------------------------------------------------------------------
+
+Draw = Callable[[np.random.Generator, int], tuple[ArmStatistics, ArmStatistics]]
+
+
+def simulate(spec: RolloutSpec, draw: Draw, seed: int, looks: int, requests: int) -> RolloutState:
+    """A rollout that is looked at again and again, with so many requests before each look."""
+    generator, state = np.random.default_rng(seed), begun(spec)
+    seen: dict[tuple[int, str], ArmStatistics] = {}
+    for look in range(1, looks + 1):
+        share = 0.5 if state.weights is None else state.weights[spec.arms[1].name]
+        candidates = int(generator.binomial(requests, share))
+        for arm, count, place in zip(spec.arms, (requests - candidates, candidates), (0, 1), strict=True):
+            added = draw(generator, count)[place]
+            key = (state.step, arm.name)
+            seen[key] = seen.get(key, ArmStatistics()) + added
+        now = NOW + look * HOUR
+        decision = decide(spec, state, Evidence.of(seen, state.step), now)
+        state = rollout_decision.apply(decision, spec, state, now, "task")
+        if not state.is_under_way:
+            break
+    return state
+
+
+def errors(champion: float, candidate: float) -> Draw:
+    def draw(generator: np.random.Generator, count: int) -> tuple[ArmStatistics, ArmStatistics]:
+        failed = [int(generator.binomial(count, rate)) for rate in (champion, candidate)]
+        return ArmStatistics(requests=count, errors=failed[0]), ArmStatistics(requests=count, errors=failed[1])
+
+    return draw
+
+
+def wins(champion: float, candidate: float) -> Draw:
+    def draw(generator: np.random.Generator, count: int) -> tuple[ArmStatistics, ArmStatistics]:
+        won = [float(generator.binomial(count, rate)) for rate in (champion, candidate)]
+        one, other = (
+            ArmStatistics(requests=count, reward_count=count, reward_total=win, reward_squares=win) for win in won
+        )
+        return one, other
+
+    return draw
+
+
+RATE, SEEDS, LOOKS = 0.2, 50, 12
+MOST_WRONG = int(stats.binom.ppf(0.999, SEEDS, RATE))
+
+
+def test_at_the_border_any_decision_is_wrong_and_at_most_as_frequent_as_stated() -> None:
+    """The candidate's error rate is just as much higher as it may be: to promote and to roll back are both wrong."""
+    spec = canary(
+        strategy={"kind": "canary", "steps": [0.5]}, minimum_requests=0, bake_time=timedelta(0), expected_requests=500,
+        false_alarm_rate=RATE, decide_within=timedelta(days=900),
+    )  # fmt: skip
+    ends = [simulate(spec, errors(0.05, 0.10), seed, LOOKS, 160).status for seed in range(SEEDS)]
+    assert sum(status != "running" for status in ends) <= MOST_WRONG
+
+
+def test_that_border_is_too_hard_for_a_test_that_is_made_for_one_look() -> None:
+    """So the test above can fail: a z-test at each look decides more often than stated."""
+    failed = np.random.default_rng(0).binomial(80, [0.05, 0.10], size=(SEEDS, LOOKS, 2)).cumsum(axis=1)
+    trials = 80 * np.arange(1, LOOKS + 1)[:, None]
+    rates = failed / trials
+    error = np.sqrt((rates * (1 - rates) / trials).sum(axis=-1))
+    wrong = np.abs(rates[..., 1] - rates[..., 0] - 0.05) > stats.norm.isf(RATE / 2) * error
+    assert wrong.any(axis=1).sum() > MOST_WRONG
+
+
+def test_an_ab_test_of_equal_versions_is_decided_at_most_as_often_as_stated() -> None:
+    spec = canary(**{**AB, "false_alarm_rate": RATE})
+    planned = planned_rewards(spec)
+    assert planned is not None
+    ends = [simulate(spec, wins(0.3, 0.3), seed, 10, 300).status for seed in range(SEEDS)]
+    assert sum(status in ("promoted", "rolled_back") for status in ends) <= MOST_WRONG
+    # The others end at the planned size.
+    assert ends.count("ended") >= SEEDS - MOST_WRONG
+
+
+def test_an_ab_test_finds_what_it_was_planned_for() -> None:
+    spec = canary(**AB)
+    ends = [simulate(spec, wins(0.3, 0.4), seed, 12, 300).status for seed in range(30)]
+    # Planned for a power of 0.8.
+    assert ends.count("promoted") >= int(stats.binom.ppf(0.001, 30, 0.8))
+    assert ends.count("rolled_back") <= 3
+
+
+def test_a_bad_version_is_rolled_back_in_the_first_step() -> None:
+    spec = canary(strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]}, gates=[{"kind": "error_rate"}])
+    for seed in range(15):
+        state = simulate(spec, errors(0.02, 0.4), seed, 30, 100)
+        assert (state.status, state.step, state.version) == ("rolled_back", 0, 1)
+
+
+def test_a_good_version_gets_through_all_steps() -> None:
+    spec = canary(strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]}, decide_within=timedelta(days=900))
+    ends = [simulate(spec, errors(0.02, 0.02), seed, 30, 600) for seed in range(8)]
+    assert all((state.status, state.step, state.version) == ("promoted", 2, 2) for state in ends)
+
+
+def test_several_gates_together_keep_the_stated_rate() -> None:
+    """Equal versions, and four things that could go wrong: rollbacks of all gates together are rare."""
+    gates = [
+        {"kind": "error_rate", "margin": 0.0}, {"kind": "latency", "ratio": 1.2},
+        {"kind": "drift", "classes": ["a", "b"], "largest": 0.01}, {"kind": "metric", "goal": "non_inferior"},
+    ]  # fmt: skip
+    spec = canary(
+        strategy={"kind": "canary", "steps": [0.5]}, gates=gates, reward={"binary": True}, false_alarm_rate=RATE,
+        decide_within=timedelta(days=900),
+    )  # fmt: skip
+
+    def draw(generator: np.random.Generator, count: int) -> tuple[ArmStatistics, ArmStatistics]:
+        arms = []
+        for _ in range(2):
+            cells, counts = np.unique(
+                [latency_cell(ms) for ms in generator.lognormal(2, 0.5, count)], return_counts=True
+            )
+            firsts, won = int(generator.binomial(count, 0.5)), float(generator.binomial(count, 0.3))
+            arms.append(
+                ArmStatistics(
+                    count, int(generator.binomial(count, 0.05)), count, 0, 0,
+                    dict(zip(cells.tolist(), counts.tolist(), strict=True)), {0: firsts, 1: count - firsts},
+                    count, won, won,
+                )
+            )  # fmt: skip
+        return arms[0], arms[1]
+
+    seeds = 20
+    ends = [simulate(spec, draw, seed, 6, 400).status for seed in range(seeds)]
+    assert ends.count("rolled_back") <= int(stats.binom.ppf(0.999, seeds, RATE))
+    assert "promoted" not in ends
