@@ -30,8 +30,10 @@ def read(
     seen where the storage is a disk that the gateway and the reader share). The columns are
 
     - `prediction_id`: string; `time`: timestamp in UTC; `model`: string; `version`: int64
-    - `arm`: string, the arm of the routing policy that answered: `champion`; `pinned` if the request named a version;
-      `verification` if it was a check of the gateway by a holder of its token, such as a deployment's, and no traffic
+    - `arm`: string, the arm of the routing policy that answered: `champion`; `candidate` of a rollout (one of several:
+      `candidate_<version>`); `shadow` for an answer to a copy, which no caller has seen; `pinned` if the request named
+      a version; `verification` if it was a check of the gateway by a holder of its token, such as a deployment's, and
+      no traffic
     - `propensity`: float64, the probability with which the policy chose that arm; 1.0 for `pinned`
     - `feature_<name>`: a column for each feature, of the type in the model's signature, null where it was missing
     - `output`: what the model predicted: int64, float64, string or boolean; a list of float64 for several targets

@@ -26,6 +26,8 @@ class ServedModel:
     previous: int | None = None
     activations: int = 0
     failures: dict[int, str] = field(default_factory=dict)
+    kept: frozenset[int] = frozenset()
+    """Versions that a rollout needs: they are not let go."""
 
     def choose(self, version: int | None, request: RoutingRequest = ANYBODY) -> tuple[Choice, LoadedModel]:
         """Who answers a request that names a version, or none. Raises Refusal (404)."""
@@ -46,7 +48,7 @@ class ServedModel:
         number = model.version.version
         self.versions[number] = model
         self.failures.pop(number, None)
-        spare = [other for other in self.versions if other not in (self.active, self.previous, number)]
+        spare = [other for other in self.versions if other not in (self.active, self.previous, number, *self.kept)]
         for other in spare[: max(0, len(self.versions) - WARM)]:
             del self.versions[other]
 
