@@ -64,6 +64,15 @@ def serve(
         bool, typer.Option("--allow-pickle", help="Load pickled models too, which runs whatever code they bring along.")
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="How many threads predict.")] = 1,
+    prediction_log: Annotated[
+        bool, typer.Option("--prediction-log/--no-prediction-log", help="Whether predictions are logged.")
+    ] = True,
+    maximum_requests: Annotated[
+        int, typer.Option(min=1, help="How many requests for predictions may be under way; others get 429.")
+    ] = 1024,
+    maximum_waiting: Annotated[
+        int, typer.Option(min=1, help="How many of them may wait for one version; others get 429.")
+    ] = 512,
     maximum_body_bytes: Annotated[int, typer.Option(min=1024, help="The largest body of a request.")] = 16
     * 1024
     * 1024,
@@ -92,6 +101,9 @@ def serve(
         models=tuple(model or ()),
         allow_pickle=allow_pickle,
         threads=threads,
+        prediction_log=prediction_log,
+        maximum_requests=maximum_requests,
+        maximum_waiting=maximum_waiting,
         maximum_body_bytes=maximum_body_bytes,
         predict_seconds=predict_seconds,
         poll_seconds=poll_seconds,

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_mlops.serving import authorization, body
+from airflow_provider_mlops.serving import authorization, body, encoding
 from airflow_provider_mlops.serving.refusal import Refusal, json_response, shown
 from airflow_provider_mlops.serving.served_model import ServedModel
 from airflow_provider_mlops.serving.served_models import ServedModels
@@ -41,12 +41,12 @@ class Admin:
 
     async def models(self, request: Request) -> Response:
         """The state of all models, and whether MLflow answers."""
-        authorization.require(request, self._token)
+        authorization.require(dict(request.scope["headers"]), self._token)
         return json_response({"models": self._models.status(), "registry_error": self._models.registry_error})
 
     async def model(self, request: Request) -> Response:
         """The state of one model."""
-        authorization.require(request, self._token)
+        authorization.require(dict(request.scope["headers"]), self._token)
         return json_response(self._models.get(request.path_params["name"]).status())
 
     async def load(self, request: Request) -> Response:
@@ -77,7 +77,7 @@ class Admin:
 
     async def compact(self, request: Request) -> Response:
         """Compact the prediction log now, so that readers elsewhere see all of it."""
-        authorization.require(request, self._token)
+        authorization.require(dict(request.scope["headers"]), self._token)
         try:
             segments = await self._compact()
         except Exception as error:
@@ -87,8 +87,9 @@ class Admin:
     async def _change(
         self, request: Request, change: Callable[[str, int, dict[str, Any]], Awaitable[ServedModel]]
     ) -> Response:
-        authorization.require(request, self._token)
-        content: Any = body.parse(await body.read(request, _MAXIMUM_BYTES))
+        authorization.require(dict(request.scope["headers"]), self._token)
+        headers = dict(request.scope["headers"])
+        content: Any = encoding.parse(await body.read(headers, request.receive, _MAXIMUM_BYTES))
         version = content.get("version") if type(content) is dict else None
         if type(version) is not int or not 1 <= version < 2**31:
             raise Refusal(400, f'send {{"version": N}}, not {shown(content)}', "version")

@@ -29,6 +29,9 @@ class Policy(Protocol):
     def choose(self) -> Choice:
         """The choice for one request."""
 
+    def weights(self) -> dict[tuple[int, str], float]:
+        """The share of the requests that each version and arm gets."""
+
 
 @dataclass(frozen=True)
 class Direct:
@@ -43,6 +46,14 @@ class Direct:
         Choice(version=3, arm='champion', propensity=1.0)
         """
         return Choice(self.version, CHAMPION, 1.0)
+
+    def weights(self) -> dict[tuple[int, str], float]:
+        """All to one.
+
+        >>> Direct(3).weights()
+        {(3, 'champion'): 1.0}
+        """
+        return {(self.version, CHAMPION): 1.0}
 
 
 def pinned(version: int) -> Choice:

@@ -15,6 +15,7 @@ import uvicorn
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway import Gateway
+from airflow_provider_mlops.serving.one_write import OneWriteProtocol
 from airflow_provider_mlops.serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,13 +42,14 @@ def run(settings: Settings, host: str, port: int) -> None:
     )
     gateway = Gateway(settings, registry)
     config = uvicorn.Config(
-        gateway.app(),
+        gateway.asgi(),
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         server_header=False,
