@@ -29,6 +29,8 @@ from airflow_provider_mlops.serving import (
     token,
 )
 from airflow_provider_mlops.serving.admin import Admin
+from airflow_provider_mlops.serving.administration import Administration
+from airflow_provider_mlops.serving.board import Board
 from airflow_provider_mlops.serving.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.predictions import Front, Predictions, version_number
 from airflow_provider_mlops.serving.refusal import Refusal, json_response
@@ -39,12 +41,14 @@ from airflow_provider_mlops.serving.write_ahead import WriteAhead
 log = logging.getLogger(__name__)
 
 SERVER = "airflow-provider-mlops"
+_LOOK_SECONDS = 20.0
+"""How long one of several workers waits for its models before it takes connections."""
 
 
 class Gateway:
     """The state and the handlers of one gateway process."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(self, settings: Settings, registry: Registry, board: Board | None = None) -> None:
         self._settings = settings
         self._models = ServedModels(registry, settings.models, allow_pickle=settings.allow_pickle)
         self._predictors = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
@@ -54,6 +58,9 @@ class Gateway:
         self._write_ahead = WriteAhead(log_layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
+        self._is_worker = board is not None
+        self._changes = Administration(self._models, self.compact, board)
+        self._looked = asyncio.Event()
         self._predictions = Predictions(
             self._models,
             self._write_ahead if settings.prediction_log else None,
@@ -69,7 +76,7 @@ class Gateway:
 
     def app(self) -> Starlette:
         """The application with all its routes. Its lifespan loads the models and, at the end, compacts the log."""
-        admin = Admin(self._models, self._token, self.compact)
+        admin = Admin(self._models, self._token, self._changes)
         paths = [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),
@@ -152,6 +159,11 @@ class Gateway:
             asyncio.create_task(self._follow_champions()),
             asyncio.create_task(self._compact_now_and_then()),
         ]
+        if self._is_worker:
+            # The others answer meanwhile; whoever listens gets its share of the connections.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._looked.wait(), _LOOK_SECONDS)
+            tasks.append(asyncio.create_task(self._changes.follow()))
         try:
             yield
         finally:
@@ -170,6 +182,7 @@ class Gateway:
 
     async def _follow_champions(self) -> None:
         await self._models.poll()
+        self._looked.set()
         # What has been imported and loaded stays: no collection of garbage need look at it again, and stop all for it.
         gc.collect()
         gc.freeze()

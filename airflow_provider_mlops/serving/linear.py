@@ -52,7 +52,7 @@ class Linear:
         return linear if linear._agrees(example, predict) else None
 
     def predict(self, features: Floats) -> tuple[NDArray[Any], Floats | None] | None:
-        """Values or classes, and probabilities; None where scikit-learn has to be asked. The features are not changed."""
+        """Values or classes, and probabilities; None where scikit-learn has to be asked. Changes no features."""
         for mean, scale in self._scales:
             if mean is not None:
                 features = features - mean

@@ -38,8 +38,8 @@ def measure(estimator: Any, predict: Callable[[Rows], Any], rows: Rows, *, by_ar
     """Try a model on some rows that it can predict.
 
     It is given rows of several requests at once only if it says the same of each as when it is alone: it was seen to do
-    so with these rows, or it is made of nothing but scikit-learn's own parts. Only the latter predict on the event loop:
-    their time depends on the number of rows and not on what is in them.
+    so with these rows, or it is made of nothing but scikit-learn's own parts. Only the latter predict on the event
+    loop: their time depends on the number of rows and not on what is in them.
     """
     own = is_scikit_learns_own(estimator)
     one = rows.part(0, 1)
