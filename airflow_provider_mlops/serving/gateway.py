@@ -89,6 +89,8 @@ class Gateway:
             Route("/v2/models/{name}/versions/{version}/infer", self._predictions, methods=["POST"]),
             Route("/invocations", self._predictions, methods=["POST"]),
             Route("/models/{name}/invocations", self._predictions, methods=["POST"]),
+            # Where the client of `mlflow.deployments` looks for a model.
+            Route("/endpoints/{name}/invocations", self._predictions, methods=["POST"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/ping", self.live, methods=["GET"]),
             Route("/feedback", self.feedback, methods=["POST"]),

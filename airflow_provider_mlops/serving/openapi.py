@@ -33,6 +33,7 @@ def document(version: str) -> dict[str, Any]:
             "/v2/models/{name}/versions/{version}/infer": _at(infer, "name", "version"),
             "/invocations": invoke,
             "/models/{name}/invocations": _at(invoke, "name"),
+            "/endpoints/{name}/invocations": _at(invoke, "name"),
             "/metrics": {"get": {"summary": "Numbers for Prometheus", "responses": _TEXT_RESPONSE}},
             "/ping": _get("Whether the process answers, as MLflow's server says it", "Live"),
             "/feedback": _post("Give labels to predictions", "Feedback", "Accepted", 408, 413, 415, 422, 503),

@@ -47,7 +47,7 @@ def address(path: str) -> Address | None:
     match parts:
         case ["", "v2", "models", name, "infer"] if name:
             return protocol_v2.read, name, None
-        case ["", "models", name, "invocations"] if name:
+        case ["", "models" | "endpoints", name, "invocations"] if name:
             return invocations.read, name, None
         case ["", "v2", "models", name, "versions", version, "infer"] if name and version:
             return protocol_v2.read, name, version
