@@ -60,11 +60,10 @@ def test_a_full_disk_under_load(storage: Path, small_disk: Path, tmp_path: Path)
             for path in paths
         ]
         time.sleep(2)
-        with filler.open("wb") as file:
+        with filler.open("wb", buffering=0) as file:
             while True:
                 try:
                     file.write(b"\0" * 4096)
-                    file.flush()
                 except OSError:
                     break
         time.sleep(2)
