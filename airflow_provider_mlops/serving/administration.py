@@ -65,7 +65,7 @@ class Administration:
         assert self._board is not None
         while True:
             try:
-                await self._catch_up()
+                await self.catch_up()
             except Exception:
                 log.exception("What the other workers have changed cannot be read")
             await asyncio.sleep(FOLLOW_SECONDS)
@@ -74,11 +74,12 @@ class Administration:
         if self._board is None:
             return
         position = self._board.announce(change)
-        await self._catch_up()
+        await self.catch_up()
         if not await self._board.all_have_followed(position, _PATIENCE_SECONDS):
             raise Refusal(503, f"not all workers have followed within {_PATIENCE_SECONDS:.0f} s", Retry_After="5")
 
-    async def _catch_up(self) -> None:
+    async def catch_up(self) -> None:
+        """Carry out what has been announced and is not carried out yet."""
         assert self._board is not None
         async with self._turn:
             changes = self._board.unread()

@@ -41,7 +41,7 @@ from airflow_provider_mlops.serving.write_ahead import WriteAhead
 log = logging.getLogger(__name__)
 
 SERVER = "airflow-provider-mlops"
-_LOOK_SECONDS = 20.0
+_LOAD_SECONDS = 20.0
 """How long one of several workers waits for its models before it takes connections."""
 
 
@@ -60,7 +60,7 @@ class Gateway:
         self._metrics = Metrics()
         self._is_worker = board is not None
         self._changes = Administration(self._models, self.compact, board)
-        self._looked = asyncio.Event()
+        self._loaded = asyncio.Event()
         self._predictions = Predictions(
             self._models,
             self._write_ahead if settings.prediction_log else None,
@@ -164,7 +164,8 @@ class Gateway:
         if self._is_worker:
             # The others answer meanwhile; whoever listens gets its share of the connections.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._looked.wait(), _LOOK_SECONDS)
+                await asyncio.wait_for(self._loaded.wait(), _LOAD_SECONDS)
+            await self._changes.catch_up()
             tasks.append(asyncio.create_task(self._changes.follow()))
         try:
             yield
@@ -183,13 +184,13 @@ class Gateway:
             self._write_ahead.close()
 
     async def _follow_champions(self) -> None:
-        await self._models.poll()
-        self._looked.set()
-        # What has been imported and loaded stays: no collection of garbage need look at it again, and stop all for it.
-        gc.collect()
-        gc.freeze()
         while True:
             await self._models.poll()
+            if not self._loaded.is_set() and not self._models.waiting_for():
+                # What has been imported and loaded stays: no collection of garbage need look at it and stop all for it.
+                gc.collect()
+                gc.freeze()
+                self._loaded.set()
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _compact_now_and_then(self) -> None:

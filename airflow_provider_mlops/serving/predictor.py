@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_mlops.serving import prediction_id, write_ahead
+from airflow_provider_mlops.serving import log_record, prediction_id
 from airflow_provider_mlops.serving.body import Body
 from airflow_provider_mlops.serving.job import Job, Prediction, Read
 from airflow_provider_mlops.serving.loaded_model import Answer, LoadedModel
@@ -109,7 +109,7 @@ def _finish(job: Job, model: LoadedModel, found: Answer, records: list[bytes], l
     encoded = request.answer(model, found, own_id)
     if logged:
         probabilities: Any = found.probabilities
-        record = write_ahead.record(
+        record = log_record.encode(
             model.log_schema,
             own_id,
             arm=job.choice.arm,

@@ -16,18 +16,15 @@ import contextlib
 import fcntl
 import json
 import logging
-import math
 import os
 import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
-import orjson
-
+from airflow_provider_mlops.serving import log_record
 from airflow_provider_mlops.serving.log_schema import LogSchema
 
 log = logging.getLogger(__name__)
@@ -35,7 +32,6 @@ log = logging.getLogger(__name__)
 SEGMENT_BYTES = 8 * 1024 * 1024
 _LOCK = "lock"
 _SUFFIX = ".jsonl"
-_FRACTIONS = ("double", "doubles")
 
 
 @dataclass(frozen=True, order=True)
@@ -81,7 +77,7 @@ class WriteAhead:
 
         Raises OSError if the record could not be written as a whole; then nothing of it is there.
         """
-        line = record(
+        line = log_record.encode(
             schema,
             request_id,
             arm=arm,
@@ -94,7 +90,7 @@ class WriteAhead:
         self.append([line], schema)
 
     def append(self, lines: Sequence[bytes], schema: LogSchema) -> None:
-        """Log predictions of one version by one write; each line was made by `record`. Raises OSError."""
+        """Log predictions of one version by one write; each line was made by `log_record.encode`. Raises OSError."""
         self._append(b"".join(lines), schema)
 
     def feedback(self, labels: Sequence[tuple[str, str]]) -> None:
@@ -174,36 +170,6 @@ class WriteAhead:
         self._described: set[LogSchema] = set()
 
 
-def record(
-    schema: LogSchema,
-    request_id: str,
-    *,
-    arm: str,
-    propensity: float | None,
-    features: Sequence[Sequence[Any]],
-    output: Sequence[Any],
-    probabilities: Sequence[Sequence[float]] | None,
-    latency_ms: float,
-) -> bytes:
-    """The line for the predictions of one request; `features` and `probabilities` hold one sequence a column."""
-    content = {
-        "predictions": request_id,
-        "time": time.time_ns() // 1000,
-        "model": schema.model,
-        "version": schema.version,
-        "arm": arm,
-        "propensity": propensity,
-        "latency_ms": round(latency_ms, 3),
-        "features": features,
-        "output": output,
-        "probabilities": probabilities,
-    }
-    if schema.output in _FRACTIONS and not _finite(output):
-        # The quick encoder writes null for infinity, which a model may well predict.
-        return json.dumps(content, separators=(",", ":")).encode() + b"\n"
-    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
-
-
 def segments(root: str) -> list[Segment]:
     """All segments of all writers, as they are now."""
     try:
@@ -248,21 +214,9 @@ def records(path: str) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield _parsed(line)
+                yield log_record.parse(line)
             except ValueError:
                 log.error("A line of %d bytes in %s is not JSON and is left out: was the file edited?", len(line), path)
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return json.loads(line)
-
-
-def _finite(output: Sequence[Any]) -> bool:
-    values = chain.from_iterable(output) if output and type(output[0]) is list else output
-    return all(map(math.isfinite, values))
 
 
 def _new_writer(root: str) -> tuple[str, str, int]:

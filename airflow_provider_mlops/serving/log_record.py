@@ -1,0 +1,59 @@
+"""One line of the write-ahead log: the predictions of one request."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import orjson
+
+from airflow_provider_mlops.serving.log_schema import LogSchema
+
+_FRACTIONS = ("double", "doubles")
+
+
+def encode(
+    schema: LogSchema,
+    request_id: str,
+    *,
+    arm: str,
+    propensity: float | None,
+    features: Sequence[Sequence[Any]],
+    output: Sequence[Any],
+    probabilities: Sequence[Sequence[float]] | None,
+    latency_ms: float,
+) -> bytes:
+    """The line for the predictions of one request; `features` and `probabilities` hold one sequence a column."""
+    content = {
+        "predictions": request_id,
+        "time": time.time_ns() // 1000,
+        "model": schema.model,
+        "version": schema.version,
+        "arm": arm,
+        "propensity": propensity,
+        "latency_ms": round(latency_ms, 3),
+        "features": features,
+        "output": output,
+        "probabilities": probabilities,
+    }
+    if schema.output in _FRACTIONS and not _finite(output):
+        # The quick encoder writes null for infinity, which a model may well predict.
+        return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def parse(line: bytes) -> Any:
+    """The content of a line of any kind. Raises ValueError."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return json.loads(line)
+
+
+def _finite(output: Sequence[Any]) -> bool:
+    values = chain.from_iterable(output) if output and type(output[0]) is list else output
+    return all(map(math.isfinite, values))
