@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from airflow_provider_mlops.serving.log_schema import LogSchema
 
@@ -22,9 +24,9 @@ def encode(
     *,
     arm: str,
     propensity: float | None,
-    features: Sequence[Sequence[Any]],
+    features: Sequence[Sequence[Any]] | NDArray[np.float64],
     output: Sequence[Any],
-    probabilities: Sequence[Sequence[float]] | None,
+    probabilities: Sequence[Sequence[float]] | NDArray[np.float64] | None,
     latency_ms: float,
 ) -> bytes:
     """The line for the predictions of one request; `features` and `probabilities` hold one sequence a column."""
@@ -42,8 +44,8 @@ def encode(
     }
     if schema.output in _FRACTIONS and not _finite(output):
         # The quick encoder writes null for infinity, which a model may well predict.
-        return json.dumps(content, separators=(",", ":")).encode() + b"\n"
-    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+        return json.dumps(content, separators=(",", ":"), default=_listed).encode() + b"\n"
+    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
 def parse(line: bytes) -> Any:
@@ -52,6 +54,11 @@ def parse(line: bytes) -> Any:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
         return json.loads(line)
+
+
+def _listed(array: NDArray[Any]) -> list[Any]:
+    values: list[Any] = array.tolist()
+    return values
 
 
 def _finite(output: Sequence[Any]) -> bool:

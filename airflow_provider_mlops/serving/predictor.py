@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from airflow_provider_mlops.serving import log_record, prediction_id
 from airflow_provider_mlops.serving.body import Body
 from airflow_provider_mlops.serving.job import Job, Prediction, Read
@@ -116,7 +118,7 @@ def _finish(job: Job, model: LoadedModel, found: Answer, records: list[bytes], l
             propensity=job.choice.propensity,
             features=request.rows.logged(),
             output=found.output,
-            probabilities=None if probabilities is None else probabilities.T.tolist(),
+            probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
             latency_ms=(time.perf_counter() - job.received) * 1000,
         )
         records.append(record)

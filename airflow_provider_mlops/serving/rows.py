@@ -80,11 +80,10 @@ class Rows:
         }
         return pd.DataFrame(arrays, columns=list(self.schema.names), copy=False)
 
-    def logged(self) -> list[list[Any]]:
-        """A list for each feature, of values that JSON can hold; `log_schema.column` reads them."""
+    def logged(self) -> list[list[Any]] | NDArray[np.float64]:
+        """A sequence for each feature, of values that JSON can hold; `log_schema.column` reads them."""
         if self._matrix is not None and self.schema.double:
-            values: list[list[Any]] = self._matrix.T.tolist()
-            return values
+            return np.ascontiguousarray(self._matrix.T)
         return [
             _logged(feature.kind, array) for feature, array in zip(self.schema.features, self.columns(), strict=True)
         ]

@@ -16,6 +16,7 @@ import uvicorn
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving import token
 from airflow_provider_mlops.serving.board import Board
 from airflow_provider_mlops.serving.gateway import Gateway
 from airflow_provider_mlops.serving.one_write import OneWriteProtocol
@@ -38,6 +39,9 @@ def run(settings: Settings, host: str, port: int) -> None:
     """
     listener = bind(host, port)
     listener.listen(_BACKLOG)
+    if settings.token is None:
+        # Whoever reads in the log that the gateway listens finds the token.
+        token.find_or_make(settings.storage_uri)
     log.info(
         "The gateway listens on http://%s:%d, storage at %s", host, listener.getsockname()[1], settings.storage_uri
     )
