@@ -80,9 +80,10 @@ constraints: $(UV) ## Resolve the pinned versions anew
 	@$(COMPILE) --upgrade --python-version 3.13 --extra dev \
 	    --constraints constraints/newest.in pyproject.toml --output-file constraints/newest.txt
 
-benchmarks: .venv/.installed ## Both benchmarks, at full size
+benchmarks: .venv/.installed ## All benchmarks, at full size
 	@.venv/bin/python -m benchmarks.extract_analyze
 	@.venv/bin/python -m benchmarks.pipeline
+	@.venv/bin/python -m benchmarks.serving
 
 clean: ## Remove what the targets above have made
 	@rm -rf .venv .venv-* .demo docs/_build .mypy_cache .ruff_cache .pytest_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Annotated
 
@@ -63,7 +62,22 @@ def serve(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Load pickled models too, which runs whatever code they bring along.")
     ] = False,
+    worker_count: Annotated[
+        int, typer.Option("--workers", min=1, max=64, help="How many processes serve, all on the same port.")
+    ] = 1,
+    log_format: Annotated[
+        str, typer.Option(help="How the gateway's own log is written: text, or json with one object a line.")
+    ] = "text",
     threads: Annotated[int, typer.Option(min=1, help="How many threads predict.")] = 1,
+    prediction_log: Annotated[
+        bool, typer.Option("--prediction-log/--no-prediction-log", help="Whether predictions are logged.")
+    ] = True,
+    maximum_requests: Annotated[
+        int, typer.Option(min=1, help="How many requests for predictions may be under way; others get 429.")
+    ] = 1024,
+    maximum_waiting: Annotated[
+        int, typer.Option(min=1, help="How many of them may wait for one version; others get 429.")
+    ] = 512,
     maximum_body_bytes: Annotated[int, typer.Option(min=1024, help="The largest body of a request.")] = 16
     * 1024
     * 1024,
@@ -78,11 +92,15 @@ def serve(
     ] = 300.0,
 ) -> None:
     """Answer predictions over HTTP, log them, and take labels, until SIGTERM or Ctrl-C."""
+    # One thread for each prediction: more of them for a few rows would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from airflow_provider_mlops.errors import MlopsError
-    from airflow_provider_mlops.serving import server
+    from airflow_provider_mlops.serving import logs, server, workers
     from airflow_provider_mlops.serving.settings import Settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if log_format not in logs.FORMATS:
+        raise typer.BadParameter(f"{log_format!r} is neither text nor json", param_hint="--log-format")
+    logs.configure(log_format)
     settings = Settings(
         storage_uri=storage_uri
         or os.path.join(os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow"), "mlops"),
@@ -92,13 +110,19 @@ def serve(
         models=tuple(model or ()),
         allow_pickle=allow_pickle,
         threads=threads,
+        prediction_log=prediction_log,
+        maximum_requests=maximum_requests,
+        maximum_waiting=maximum_waiting,
         maximum_body_bytes=maximum_body_bytes,
         predict_seconds=predict_seconds,
         poll_seconds=poll_seconds,
         compact_seconds=compact_seconds,
     )
     try:
-        server.run(settings, host, port)
+        if worker_count == 1:
+            server.run(settings, host, port)
+        else:
+            raise typer.Exit(workers.run(settings, host, port, worker_count, log_format))
     except MlopsError as error:
         typer.echo(f"airflow-mlops serve: {error}", err=True)
         raise typer.Exit(2) from error

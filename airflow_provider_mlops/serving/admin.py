@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_mlops.serving import authorization, body
+from airflow_provider_mlops.serving import authorization, body, encoding
+from airflow_provider_mlops.serving.administration import Administration
 from airflow_provider_mlops.serving.refusal import Refusal, json_response, shown
 from airflow_provider_mlops.serving.served_model import ServedModel
 from airflow_provider_mlops.serving.served_models import ServedModels
@@ -20,13 +21,13 @@ _MAXIMUM_BYTES = 10_000
 class Admin:
     """The handlers, over the models they change.
 
-    :param compact: compacts the whole prediction log and says how many segments that were.
+    :param changes: carries changes out.
     """
 
-    def __init__(self, models: ServedModels, expected: str, compact: Callable[[], Awaitable[int]]) -> None:
+    def __init__(self, models: ServedModels, expected: str, changes: Administration) -> None:
         self._models = models
         self._token = expected
-        self._compact = compact
+        self._changes = changes
 
     def routes(self) -> list[Route]:
         """The paths under `/admin`."""
@@ -41,17 +42,17 @@ class Admin:
 
     async def models(self, request: Request) -> Response:
         """The state of all models, and whether MLflow answers."""
-        authorization.require(request, self._token)
+        authorization.require(dict(request.scope["headers"]), self._token)
         return json_response({"models": self._models.status(), "registry_error": self._models.registry_error})
 
     async def model(self, request: Request) -> Response:
         """The state of one model."""
-        authorization.require(request, self._token)
+        authorization.require(dict(request.scope["headers"]), self._token)
         return json_response(self._models.get(request.path_params["name"]).status())
 
     async def load(self, request: Request) -> Response:
         """Load `{"version": N}` beside the version that answers; it answers where a request names it."""
-        return await self._change(request, lambda name, version, content: self._models.load(name, version))
+        return await self._change(request, lambda name, version, content: self._changes.load(name, version))
 
     async def activate(self, request: Request) -> Response:
         """Let `{"version": N}` answer from now on. At once if it is loaded; otherwise it is loaded first.
@@ -63,7 +64,7 @@ class Admin:
             champion = content.get("champion", False)
             if type(champion) is not bool:
                 raise Refusal(400, f"send true or false, not {shown(champion)}", "champion")
-            return await self._models.activate(name, version, champion=champion)
+            return await self._changes.activate(name, version, champion=champion)
 
         return await self._change(request, change)
 
@@ -71,15 +72,15 @@ class Admin:
         """Let `{"version": N}` answer no longer where a request names no version: its promotion was withdrawn."""
 
         async def change(name: str, version: int, content: dict[str, Any]) -> ServedModel:
-            return self._models.deactivate(name, version)
+            return await self._changes.deactivate(name, version)
 
         return await self._change(request, change)
 
     async def compact(self, request: Request) -> Response:
         """Compact the prediction log now, so that readers elsewhere see all of it."""
-        authorization.require(request, self._token)
+        authorization.require(dict(request.scope["headers"]), self._token)
         try:
-            segments = await self._compact()
+            segments = await self._changes.compact()
         except Exception as error:
             raise Refusal(503, f"the prediction log cannot be compacted now: {error}", Retry_After="5") from error
         return json_response({"segments": segments})
@@ -87,8 +88,9 @@ class Admin:
     async def _change(
         self, request: Request, change: Callable[[str, int, dict[str, Any]], Awaitable[ServedModel]]
     ) -> Response:
-        authorization.require(request, self._token)
-        content: Any = body.parse(await body.read(request, _MAXIMUM_BYTES))
+        authorization.require(dict(request.scope["headers"]), self._token)
+        headers = dict(request.scope["headers"])
+        content: Any = encoding.parse(await body.read(headers, request.receive, _MAXIMUM_BYTES))
         version = content.get("version") if type(content) is dict else None
         if type(version) is not int or not 1 <= version < 2**31:
             raise Refusal(400, f'send {{"version": N}}, not {shown(content)}', "version")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+from collections.abc import Mapping
 
 from airflow_provider_mlops.serving import token
 from airflow_provider_mlops.serving.refusal import Refusal
 
 
-def require(request: Request, expected: str) -> None:
-    """Let a request pass that carries the token. Raises Refusal (401)."""
-    header = request.headers.get("authorization")
-    if not token.matches(header, expected):
+def require(headers: Mapping[bytes, bytes], expected: str) -> None:
+    """Let a request pass whose headers carry the token. Raises Refusal (401)."""
+    header = headers.get(b"authorization")
+    if not token.matches(None if header is None else header.decode("latin-1"), expected):
         what = "it needs a token" if header is None else "the token is wrong"
         raise Refusal(
             401, f"{what}: send the header Authorization: Bearer TOKEN", "Authorization", WWW_Authenticate="Bearer"

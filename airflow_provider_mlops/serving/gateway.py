@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
-import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version as installed_version
@@ -21,19 +21,19 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving import (
     body,
     compaction,
+    encoding,
     feedback,
     log_layout,
     openapi,
-    predictor,
     protocol_v2,
-    routes,
     token,
-    verification,
 )
 from airflow_provider_mlops.serving.admin import Admin
-from airflow_provider_mlops.serving.predictor import Work
+from airflow_provider_mlops.serving.administration import Administration
+from airflow_provider_mlops.serving.board import Board
+from airflow_provider_mlops.serving.metrics import CONTENT_TYPE, Metrics
+from airflow_provider_mlops.serving.predictions import Front, Predictions, version_number
 from airflow_provider_mlops.serving.refusal import Refusal, json_response
-from airflow_provider_mlops.serving.served_model import ServedModel
 from airflow_provider_mlops.serving.served_models import ServedModels
 from airflow_provider_mlops.serving.settings import Settings
 from airflow_provider_mlops.serving.write_ahead import WriteAhead
@@ -41,12 +41,14 @@ from airflow_provider_mlops.serving.write_ahead import WriteAhead
 log = logging.getLogger(__name__)
 
 SERVER = "airflow-provider-mlops"
+_LOAD_SECONDS = 20.0
+"""How long one of several workers waits for its models before it takes connections."""
 
 
 class Gateway:
     """The state and the handlers of one gateway process."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(self, settings: Settings, registry: Registry, board: Board | None = None) -> None:
         self._settings = settings
         self._models = ServedModels(registry, settings.models, allow_pickle=settings.allow_pickle)
         self._predictors = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
@@ -55,22 +57,41 @@ class Gateway:
         self._compactor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(log_layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
+        self._metrics = Metrics()
+        self._is_worker = board is not None
+        self._changes = Administration(self._models, self.compact, board)
+        self._loaded = asyncio.Event()
+        self._predictions = Predictions(
+            self._models,
+            self._write_ahead if settings.prediction_log else None,
+            self._predictors,
+            settings,
+            self._token,
+            self._metrics,
+        )
+
+    def asgi(self) -> Front:
+        """The application that a server calls: `app`, with the requests for predictions on a shorter way."""
+        return Front(self.app(), self._predictions)
 
     def app(self) -> Starlette:
-        """The ASGI application. Its lifespan loads the models and, at the end, compacts the log."""
-        admin = Admin(self._models, self._token, self.compact)
+        """The application with all its routes. Its lifespan loads the models and, at the end, compacts the log."""
+        admin = Admin(self._models, self._token, self._changes)
         paths = [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),
             Route("/v2/health/ready", self.ready, methods=["GET"]),
             Route("/v2/models/{name}", self.model_metadata, methods=["GET"]),
             Route("/v2/models/{name}/ready", self.model_ready, methods=["GET"]),
-            Route("/v2/models/{name}/infer", self.infer, methods=["POST"]),
+            Route("/v2/models/{name}/infer", self._predictions, methods=["POST"]),
             Route("/v2/models/{name}/versions/{version}", self.model_metadata, methods=["GET"]),
             Route("/v2/models/{name}/versions/{version}/ready", self.model_ready, methods=["GET"]),
-            Route("/v2/models/{name}/versions/{version}/infer", self.infer, methods=["POST"]),
-            Route("/invocations", self.invoke, methods=["POST"]),
-            Route("/models/{name}/invocations", self.invoke, methods=["POST"]),
+            Route("/v2/models/{name}/versions/{version}/infer", self._predictions, methods=["POST"]),
+            Route("/invocations", self._predictions, methods=["POST"]),
+            Route("/models/{name}/invocations", self._predictions, methods=["POST"]),
+            # Where the client of `mlflow.deployments` looks for a model.
+            Route("/endpoints/{name}/invocations", self._predictions, methods=["POST"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
             Route("/ping", self.live, methods=["GET"]),
             Route("/feedback", self.feedback, methods=["POST"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
@@ -87,27 +108,23 @@ class Gateway:
         self._write_ahead.rotate()
         return compaction.compact(self._settings.storage_uri, self._write_ahead)
 
-    async def infer(self, request: Request) -> Response:
-        """Answer an infer request of the Open Inference Protocol."""
-        return await self._answer(request, self._models.get(request.path_params["name"]), predictor.infer)
-
-    async def invoke(self, request: Request) -> Response:
-        """Answer a request of MLflow's protocol; without a name in the path it goes to the only model."""
-        name = request.path_params.get("name")
-        return await self._answer(
-            request, self._models.only() if name is None else self._models.get(name), predictor.invoke
-        )
-
     async def feedback(self, request: Request) -> Response:
         """Take labels. They are in the write-ahead log before the answer goes out."""
-        raw = await body.read(request, self._settings.maximum_body_bytes)
-        labels = feedback.parse(body.parse(raw))
+        headers = dict(request.scope["headers"])
+        raw = await body.read(headers, request.receive, self._settings.maximum_body_bytes)
+        labels = feedback.parse(encoding.parse_exactly(raw))
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._log_writer, self._write_ahead.feedback, labels)
         except OSError as error:
             raise Refusal(503, f"the label cannot be logged: {error}", Retry_After="5") from error
+        self._metrics.labelled(len(labels))
         return json_response({"accepted": len(labels)})
+
+    async def metrics(self, request: Request) -> Response:
+        """The numbers for Prometheus."""
+        content = self._metrics.text(self._models.weights(), self._predictions.under_way)
+        return Response(content, headers={"content-type": CONTENT_TYPE.decode()})
 
     async def live(self, request: Request) -> Response:
         """Whether the process answers."""
@@ -132,28 +149,11 @@ class Gateway:
 
     async def server_metadata(self, request: Request) -> Response:
         """What this server is."""
-        return json_response({"name": SERVER, "version": installed_version(SERVER), "extensions": []})
+        return json_response({"name": SERVER, "version": installed_version(SERVER), "extensions": [protocol_v2.BINARY]})
 
     async def openapi(self, request: Request) -> Response:
         """This API as an OpenAPI document."""
         return json_response(openapi.document(installed_version(SERVER)))
-
-    async def _answer(self, request: Request, served: ServedModel, work: Work) -> Response:
-        is_check = verification.is_verification(request, self._token)
-        raw = await body.read(request, self._settings.maximum_body_bytes)
-        received = time.perf_counter()
-        choice, model = served.choose(_version(request))
-        if is_check:
-            choice = routes.verification(choice)
-        loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._predictors, work, raw, received, choice, model, self._write_ahead)
-        try:
-            prediction = await asyncio.wait_for(job, self._settings.predict_seconds)
-        except TimeoutError:
-            seconds = self._settings.predict_seconds
-            raise Refusal(503, f"no prediction within {seconds:.0f} seconds", Retry_After="5") from None
-        headers = {"X-Prediction-Id": prediction.id, "X-Model-Version": str(prediction.version)}
-        return Response(prediction.content, 200, headers, media_type="application/json")
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -161,6 +161,12 @@ class Gateway:
             asyncio.create_task(self._follow_champions()),
             asyncio.create_task(self._compact_now_and_then()),
         ]
+        if self._is_worker:
+            # The others answer meanwhile; whoever listens gets its share of the connections.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._loaded.wait(), _LOAD_SECONDS)
+            await self._changes.catch_up()
+            tasks.append(asyncio.create_task(self._changes.follow()))
         try:
             yield
         finally:
@@ -180,6 +186,11 @@ class Gateway:
     async def _follow_champions(self) -> None:
         while True:
             await self._models.poll()
+            if not self._loaded.is_set() and not self._models.waiting_for():
+                # What has been imported and loaded stays: no collection of garbage need look at it and stop all for it.
+                gc.collect()
+                gc.freeze()
+                self._loaded.set()
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _compact_now_and_then(self) -> None:
@@ -192,12 +203,7 @@ class Gateway:
 
 
 def _version(request: Request) -> int | None:
-    text = request.path_params.get("version")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise Refusal(404, f"there is no version {text[:100]!r}: versions are numbers", "version")
-    return int(text)
+    return version_number(request.path_params.get("version"))
 
 
 async def _refused(request: Request, refusal: Exception) -> Response:

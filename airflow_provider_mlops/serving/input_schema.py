@@ -86,6 +86,11 @@ class InputSchema:
         return tuple(feature.name for feature in self.features)
 
     @cached_property
+    def name_list(self) -> list[str]:
+        """The same as a list, as JSON brings it."""
+        return list(self.names)
+
+    @cached_property
     def by_name(self) -> dict[str, Feature]:
         """The features by name."""
         return {feature.name: feature for feature in self.features}

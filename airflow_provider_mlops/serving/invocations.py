@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_mlops.serving import prediction_id, signature_check
+from airflow_provider_mlops.serving import encoding, prediction_id, signature_check
+from airflow_provider_mlops.serving.body import Body
 from airflow_provider_mlops.serving.input_schema import InputSchema
-from airflow_provider_mlops.serving.loaded_model import Answer
-from airflow_provider_mlops.serving.protocol_v2 import finite
+from airflow_provider_mlops.serving.job import Encoded
+from airflow_provider_mlops.serving.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.refusal import Refusal, shown
 from airflow_provider_mlops.serving.rows import Rows
 
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_KEYS = {*_FORMS, "params", "signature_name"}
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A request whose rows have been checked."""
+
+    rows: Rows
+
+    def answer(self, model: LoadedModel, answer: Answer, own_id: str) -> Encoded:
+        """MLflow's `predictions`, and beside them the ids under which they were logged."""
+        names = prediction_id.of_rows(own_id, self.rows.count)
+        return Encoded(encoding.encode({"predictions": answer.output, "prediction_ids": names}))
+
+
+def read(body: Body, schema: InputSchema) -> Invocation:
+    """Read the body of a request. Raises Refusal: 400 for the protocol, 422 for the rows."""
+    if body.json_bytes is not None:
+        raise Refusal(400, "this protocol knows no binary tensors: send JSON", "Inference-Header-Content-Length")
+    return Invocation(parse(encoding.parse(body.content), schema))
 
 
 def parse(content: Any, schema: InputSchema) -> Rows:
@@ -25,7 +47,7 @@ def parse(content: Any, schema: InputSchema) -> Rows:
     if type(content) is not dict:
         raise Refusal(400, f"the body must be an object with one of {', '.join(_FORMS)}, not {shown(content)}")
     forms = [form for form in _FORMS if form in content]
-    unknown = sorted(content.keys() - {*_FORMS, "params", "signature_name"})
+    unknown = sorted(content.keys() - _KEYS)
     if unknown:
         raise Refusal(400, f"{shown(unknown[0])} is not known: send one of {', '.join(_FORMS)}", unknown[0])
     if content.get("params"):
@@ -52,13 +74,6 @@ def parse(content: Any, schema: InputSchema) -> Rows:
     return signature_check.from_records(schema, value)
 
 
-def answer(rows: Rows, answer: Answer, own_id: str) -> dict[str, Any]:
-    """The body of the answer: MLflow's `predictions`, and beside them the ids under which they were logged."""
-    output = answer.output
-    predictions = [finite(row) for row in output] if output and type(output[0]) is list else finite(output)
-    return {"predictions": predictions, "prediction_ids": prediction_id.of_rows(own_id, rows.count)}
-
-
 def _split(value: Any, schema: InputSchema) -> Rows:
     if type(value) is not dict:
         raise Refusal(400, f"dataframe_split must be an object, not {shown(value)}", "dataframe_split")
@@ -66,6 +81,8 @@ def _split(value: Any, schema: InputSchema) -> Rows:
     if unknown:
         raise Refusal(400, f"dataframe_split has columns, data and index, and no {shown(unknown[0])}", unknown[0])
     columns, data = value.get("columns"), value.get("data")
+    if columns == schema.name_list and type(data) is list:
+        return signature_check.from_table(schema, None, data)
     if type(columns) is not list or not all(type(name) in (str, int) for name in columns):
         raise Refusal(400, "dataframe_split.columns must be a list of names", "columns")
     if type(data) is not list:

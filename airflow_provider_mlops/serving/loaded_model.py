@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.registry import models, packaging
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.serving.input_schema import NUMERIC, InputSchema
+from airflow_provider_mlops.serving import example as example_of
+from airflow_provider_mlops.serving import pace
+from airflow_provider_mlops.serving.input_schema import InputSchema
+from airflow_provider_mlops.serving.linear import Linear
 from airflow_provider_mlops.serving.log_schema import LogSchema
 from airflow_provider_mlops.serving.rows import Rows
+from airflow_provider_mlops.serving.shared_scores import SharedScores
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
@@ -49,7 +53,9 @@ class LoadedModel:
       all numbers: it costs more than many a prediction.
     - In which columns values may be missing: in those that had missing values in training, and in any in which the
       model was seen to take one.
-    - The parts of a Pipeline, so that classes and probabilities share one preprocessing.
+    - The parts of a Pipeline, so that classes and probabilities share one preprocessing, and where the estimator is one
+      of scikit-learn's the scores too; and for linear models the arithmetic alone, see `linear`.
+    - How long it takes, and whether rows of several requests may be given to it together.
     """
 
     def __init__(self, version: ModelVersion, estimator: Any, schema: InputSchema, example: Rows | None) -> None:
@@ -59,10 +65,12 @@ class LoadedModel:
         self._estimator = estimator
         self._transformers, self._final = _parts(estimator)
         self._probabilities = hasattr(estimator, "predict_proba")
+        self._scores = SharedScores(self._final) if self._probabilities else None
         self.classes = _classes(estimator) if self._probabilities else ()
         self._as_array = False
+        self._linear: Linear | None = None
         self.schema = schema
-        rows = _blank(schema) if example is None else example
+        rows = example_of.blank(schema) if example is None else example
         try:
             self._as_array = schema.numeric and self._same_as_array(rows)
             self.output = _output_kind(self._predict(rows)[0])
@@ -72,6 +80,9 @@ class LoadedModel:
                 f"{type(error).__name__}: {error}"
             ) from error
         self.schema = schema.with_nullable(self._nullable(rows))
+        if self._as_array:
+            self._linear = Linear.of(self._transformers, self._final, rows.array(), self._ask)
+        self.pace = pace.measure(estimator, self.predict, rows, by_array=self._as_array)
         self.log_schema = LogSchema(
             model=version.name,
             version=version.version,
@@ -93,13 +104,15 @@ class LoadedModel:
             schema = InputSchema.of(packaged.signature)
             estimator = packaging.read(directory, allow_pickle=allow_pickle)
             example = packaged.load_input_example(str(directory)) if packaged.saved_input_example_info else None
-        model = cls(version, estimator, schema, _example(schema, example))
+        model = cls(version, estimator, schema, example_of.example_rows(schema, example))
         log.info(
-            "Loaded %s in %.2f s: %d features, given as %s",
+            "Loaded %s in %.2f s: %d features, given as %s, up to %d rows at once, %s",
             version.uri,
             time.monotonic() - began,
             len(schema.features),
             "an array" if model._as_array else "a DataFrame",
+            model.pace.batch_rows,
+            "on the event loop" if model.pace.quick else "in a thread",
         )
         return model
 
@@ -117,14 +130,23 @@ class LoadedModel:
         return Answer(values, probabilities)
 
     def _predict(self, rows: Rows) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-        features: Any = rows.array() if self._as_array else rows.frame()
-        if self._transformers is not None:
-            features = self._transformers.transform(features)
-        output = np.asarray(self._final.predict(features))
-        probabilities = None
-        if self._probabilities:
-            probabilities = np.asarray(self._final.predict_proba(features), dtype=np.float64)
-        return output, probabilities
+        if not self._as_array:
+            return self._ask(rows.frame())
+        features = rows.array()
+        if self._linear is not None:
+            found = self._linear.predict(features)
+            if found is not None:
+                return found
+        return self._ask(features)
+
+    def _ask(self, features: Any) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+        """What the estimator says."""
+        for transformer in self._transformers:
+            features = transformer.transform(features)
+        if self._scores is None:
+            return np.asarray(self._final.predict(features)), None
+        output, probabilities = self._scores.predict(features)
+        return np.asarray(output), np.asarray(probabilities, dtype=np.float64)
 
     def _same_as_array(self, rows: Rows) -> bool:
         """Whether the model says the same of an array as of a DataFrame."""
@@ -145,11 +167,11 @@ class LoadedModel:
     def _nullable(self, rows: Rows) -> set[str]:
         """The columns in which the model takes a missing value."""
         names = self.schema.names
-        if self._takes(_with_missing(rows, set(names))):
+        if self._takes(example_of.with_missing(rows, set(names))):
             return set(names)
         if len(names) > _PROBED_COLUMNS:
             return set()
-        return {name for name in names if self._takes(_with_missing(rows, {name}))}
+        return {name for name in names if self._takes(example_of.with_missing(rows, {name}))}
 
     def _takes(self, rows: Rows) -> bool:
         try:
@@ -167,12 +189,14 @@ def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def _parts(estimator: Any) -> tuple[Any, Any]:
+def _parts(estimator: Any) -> tuple[list[Any], Any]:
+    """What a Pipeline carries out one after another, and what predicts in the end."""
     from sklearn.pipeline import Pipeline
 
-    if type(estimator) is Pipeline and len(estimator.steps) > 1 and estimator.steps[-1][1] != "passthrough":
-        return estimator[:-1], estimator.steps[-1][1]
-    return None, estimator
+    if type(estimator) is Pipeline and len(estimator.steps) > 1 and estimator.steps[-1][1] not in (None, "passthrough"):
+        transformers = [step for _, step in estimator.steps[:-1] if step is not None and step != "passthrough"]
+        return transformers, estimator.steps[-1][1]
+    return [], estimator
 
 
 def _one_thread(estimator: Any) -> None:
@@ -194,56 +218,3 @@ def _output_kind(output: NDArray[Any]) -> str:
     if output.ndim == 2:
         return "doubles"
     return _OUTPUTS.get(output.dtype.kind, "string")
-
-
-def _example(schema: InputSchema, example: Any) -> Rows | None:
-    """The first row of an input example, a DataFrame or an array, if it fits."""
-    if example is None:
-        return None
-    import pandas as pd
-
-    frame = pd.DataFrame(example).head(1)
-    frame.columns = [str(name) for name in frame.columns]
-    if set(frame.columns) != set(schema.names):
-        return None
-    columns: list[NDArray[Any]] = []
-    for feature in schema.features:
-        values = frame[feature.name]
-        if feature.kind in NUMERIC:
-            array = values.to_numpy(dtype=np.float64, na_value=np.nan)
-            columns.append(array if np.isnan(array).any() else array.astype(NUMERIC[feature.kind]))
-        elif feature.kind == "datetime":
-            columns.append(pd.to_datetime(values, utc=True).dt.tz_localize(None).to_numpy(dtype="datetime64[ns]"))
-        elif feature.kind == "boolean" and not values.isna().any():
-            columns.append(values.to_numpy(dtype=bool))
-        else:
-            columns.append(values.astype(object).where(values.notna(), None).to_numpy(dtype=object))
-    return Rows(schema, len(frame), columns=columns)
-
-
-def _blank(schema: InputSchema) -> Rows:
-    return Rows(schema, 1, columns=[_one(feature.kind) for feature in schema.features])
-
-
-def _one(kind: str) -> NDArray[Any]:
-    if kind in NUMERIC:
-        return np.zeros(1, dtype=NUMERIC[kind])
-    if kind == "datetime":
-        return np.zeros(1, dtype="datetime64[ns]")
-    if kind == "boolean":
-        return np.zeros(1, dtype=bool)
-    return np.array(["" if kind == "string" else b""], dtype=object)
-
-
-def _with_missing(rows: Rows, names: set[str]) -> Rows:
-    columns = []
-    for feature, array in zip(rows.schema.features, rows.columns(), strict=True):
-        if feature.name not in names:
-            columns.append(array)
-        elif feature.kind in NUMERIC:
-            columns.append(np.full(rows.count, np.nan))
-        elif feature.kind == "datetime":
-            columns.append(np.full(rows.count, np.datetime64("NaT", "ns")))
-        else:
-            columns.append(np.full(rows.count, None, dtype=object))
-    return Rows(rows.schema, rows.count, columns=columns)

@@ -12,7 +12,7 @@ _JSON = "application/json"
 
 def document(version: str) -> dict[str, Any]:
     """The document, of OpenAPI 3.1."""
-    errors = (401, 404, 408, 413, 415, 422, 503)
+    errors = (401, 404, 408, 413, 415, 422, 429, 503)
     infer = _markable(_post("Predict (Open Inference Protocol)", "InferRequest", "InferResponse", *errors))
     invoke = _markable(_post("Predict (MLflow)", "Invocation", "Predictions", *errors))
     change = ("VersionNumber", "ModelStatus", 401, 404, 408, 413, 415, 422, 503)
@@ -33,6 +33,8 @@ def document(version: str) -> dict[str, Any]:
             "/v2/models/{name}/versions/{version}/infer": _at(infer, "name", "version"),
             "/invocations": invoke,
             "/models/{name}/invocations": _at(invoke, "name"),
+            "/endpoints/{name}/invocations": _at(invoke, "name"),
+            "/metrics": {"get": {"summary": "Numbers for Prometheus", "responses": _TEXT_RESPONSE}},
             "/ping": _get("Whether the process answers, as MLflow's server says it", "Live"),
             "/feedback": _post("Give labels to predictions", "Feedback", "Accepted", 408, 413, 415, 422, 503),
             "/openapi.json": _get("This document", "Document"),
@@ -113,8 +115,12 @@ _MEANINGS = {
     413: "The body is too large",
     415: "The body is not JSON",
     422: "The values do not fit, or the version cannot be served",
+    429: "More requests are under way than are taken: try again after the seconds in Retry-After",
     503: "Not now: try again later",
 }
+
+
+_TEXT_RESPONSE = {"200": {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def _ref(name: str) -> dict[str, str]:

@@ -1,18 +1,21 @@
-"""From the bytes of a request to the bytes of its answer: parse, check, predict, log.
+"""Predicts the rows of one or several requests by one call of the model, logs them by one write, and makes the answers.
 
-All of it runs in a thread, so that the event loop stays free for other connections. The record is
-in the write-ahead log before the answer is handed back.
+It runs in a thread or, for models that are quick enough, on the event loop. The records are in the write-ahead log
+before any of the answers is handed back.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
-from airflow_provider_mlops.serving import body, invocations, prediction_id, protocol_v2
+import numpy as np
+
+from airflow_provider_mlops.serving import log_record, prediction_id
+from airflow_provider_mlops.serving.body import Body
+from airflow_provider_mlops.serving.job import Job, Prediction, Read
 from airflow_provider_mlops.serving.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.refusal import Refusal
 from airflow_provider_mlops.serving.routes import Choice
@@ -22,40 +25,73 @@ from airflow_provider_mlops.serving.write_ahead import WriteAhead
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """An answer in the form of its protocol, and the id under which it was logged."""
-
-    id: str
-    version: int
-    content: bytes
-
-
-class Work(Protocol):
-    """What both protocols do with a request, in a thread."""
-
-    def __call__(
-        self, raw: bytes, received: float, choice: Choice, model: LoadedModel, write_ahead: WriteAhead
-    ) -> Prediction:
-        """Answer the body `raw`, whose last byte came at `received` (of `time.perf_counter`). Raises Refusal."""
+def answer_body(
+    read: Read, body: Body, received: float, choice: Choice, model: LoadedModel, writer: WriteAhead | None
+) -> tuple[Prediction, int]:
+    """Everything at once for one request, from its bytes to its answer and the number of its rows. Raises Refusal."""
+    job = Job(choice, received, read(body, model.schema))
+    answer([job], model, writer)
+    if isinstance(job.outcome, Refusal):
+        raise job.outcome
+    assert job.outcome is not None
+    return job.outcome, job.request.rows.count
 
 
-def infer(raw: bytes, received: float, choice: Choice, model: LoadedModel, write_ahead: WriteAhead) -> Prediction:
-    """The Open Inference Protocol."""
-    request = protocol_v2.parse(body.parse(raw), model.schema)
-    own_id = prediction_id.new()
-    answer = _predict(model, request.rows)
-    content = protocol_v2.answer(model, request, answer, own_id)
-    return _logged(own_id, content, request.rows, answer, received, choice, model, write_ahead)
+def answer(jobs: Sequence[Job], model: LoadedModel, writer: WriteAhead | None) -> None:
+    """Give each job its outcome. Nothing is raised: what goes wrong is the outcome of those whom it concerns.
+
+    :param writer: None leaves the log out.
+    """
+    records: list[bytes] = []
+    answered: list[Job] = []
+    try:
+        if len(jobs) == 1:
+            _one(jobs[0], model, records, answered, writer is not None)
+        else:
+            _together(jobs, model, records, answered, writer is not None)
+        if writer is not None and records:
+            writer.append(records, model.log_schema)
+    except OSError as error:
+        log.error(
+            "%d predictions of %s are not answered, since they cannot be logged: %s",
+            len(answered),
+            model.version,
+            error,
+        )
+        refusal = Refusal(503, f"the prediction cannot be logged: {error}", Retry_After="5")
+        for job in answered:
+            job.outcome = refusal
+    except Exception as error:
+        log.exception("A defect of the gateway")
+        for job in jobs:
+            job.outcome = Refusal(500, f"a defect of the gateway: {type(error).__name__}")
 
 
-def invoke(raw: bytes, received: float, choice: Choice, model: LoadedModel, write_ahead: WriteAhead) -> Prediction:
-    """MLflow's protocol."""
-    rows = invocations.parse(body.parse(raw), model.schema)
-    own_id = prediction_id.new()
-    answer = _predict(model, rows)
-    content = invocations.answer(rows, answer, own_id)
-    return _logged(own_id, content, rows, answer, received, choice, model, write_ahead)
+def _one(job: Job, model: LoadedModel, records: list[bytes], answered: list[Job], logged: bool) -> None:
+    try:
+        found = _predict(model, job.request.rows)
+    except Refusal as refusal:
+        job.outcome = refusal
+        return
+    _finish(job, model, found, records, logged)
+    answered.append(job)
+
+
+def _together(jobs: Sequence[Job], model: LoadedModel, records: list[bytes], answered: list[Job], logged: bool) -> None:
+    try:
+        found = model.predict(Rows.together([job.request.rows for job in jobs]))
+    except Exception:
+        # One row that the model refuses must not fail its neighbours.
+        for job in jobs:
+            _one(job, model, records, answered, logged)
+        return
+    start = 0
+    for job in jobs:
+        end = start + job.request.rows.count
+        probabilities = None if found.probabilities is None else found.probabilities[start:end]
+        _finish(job, model, Answer(found.output[start:end], probabilities), records, logged)
+        answered.append(job)
+        start = end
 
 
 def _predict(model: LoadedModel, rows: Rows) -> Answer:
@@ -69,29 +105,22 @@ def _predict(model: LoadedModel, rows: Rows) -> Answer:
         raise Refusal(500, f"{model.version} failed: {type(error).__name__}: {error}"[:1000]) from error
 
 
-def _logged(
-    own_id: str,
-    content: dict[str, Any],
-    rows: Rows,
-    answer: Answer,
-    received: float,
-    choice: Choice,
-    model: LoadedModel,
-    write_ahead: WriteAhead,
-) -> Prediction:
-    encoded = json.dumps(content, separators=(",", ":")).encode()
-    try:
-        write_ahead.predictions(
+def _finish(job: Job, model: LoadedModel, found: Answer, records: list[bytes], logged: bool) -> None:
+    own_id = prediction_id.new()
+    request = job.request
+    encoded = request.answer(model, found, own_id)
+    if logged:
+        probabilities: Any = found.probabilities
+        record = log_record.encode(
             model.log_schema,
             own_id,
-            arm=choice.arm,
-            propensity=choice.propensity,
-            features=rows.logged(),
-            output=answer.output,
-            probabilities=None if answer.probabilities is None else answer.probabilities.T.tolist(),
-            latency_ms=(time.perf_counter() - received) * 1000,
+            arm=job.choice.arm,
+            propensity=job.choice.propensity,
+            features=request.rows.logged(),
+            output=found.output,
+            probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
+            latency_ms=(time.perf_counter() - job.received) * 1000,
+            marks=job.choice.marks,
         )
-    except OSError as error:
-        log.error("A prediction of %s is not answered, since it cannot be logged: %s", model.version, error)
-        raise Refusal(503, f"the prediction cannot be logged: {error}", Retry_After="5") from error
-    return Prediction(own_id, choice.version, encoded)
+        records.append(record)
+    job.outcome = Prediction(own_id, job.choice.version, encoded)

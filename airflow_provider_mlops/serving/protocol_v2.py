@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, in JSON.
+"""The Open Inference Protocol, version 2, in JSON and with its extension for binary tensors.
 
 A request names each column as a tensor of its own, of shape [rows] or [rows, 1], as MLServer's
 codec for pandas writes a DataFrame; or, where all columns are numbers, it may send one tensor of
@@ -8,6 +8,8 @@ The answer has the outputs `predict` and, for classifiers that know probabilitie
 of shape [rows, classes] with the classes' names in its parameters. Its `id` is the request's if it
 has one, and the prediction id otherwise. The parameters always say `prediction_id`, and
 `prediction_ids` with one for each row where there are several.
+
+Outputs come in binary where the request asks for it, by `binary_data_output` for all or `binary_data` for one.
 """
 
 from __future__ import annotations
@@ -15,71 +17,89 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_mlops.serving import prediction_id, signature_check
+import numpy as np
+
+from airflow_provider_mlops.serving import encoding, prediction_id, signature_check, tensors
+from airflow_provider_mlops.serving.body import Body
 from airflow_provider_mlops.serving.input_schema import V2_DATATYPES, InputSchema
+from airflow_provider_mlops.serving.job import Encoded
 from airflow_provider_mlops.serving.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.refusal import Refusal, shown
 from airflow_provider_mlops.serving.rows import Rows
+from airflow_provider_mlops.serving.tensors import Tensor
 
-_NUMBERS = frozenset(("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64"))
-_DATATYPES = _NUMBERS | {"BOOL", "BYTES"}
-_OUTPUTS = ("predict", "predict_proba")
+BINARY = "binary_tensor_data"
+"""What the server's metadata call the extension for binary tensors."""
+
+_OUTPUTS = {"predict": False, "predict_proba": False}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InferRequest:
-    """A request whose rows have been checked."""
+    """A request whose rows have been checked; `outputs` says which are wanted, and whether in binary."""
 
     rows: Rows
     id: str | None
-    outputs: tuple[str, ...]
+    outputs: dict[str, bool]
 
-
-def parse(content: Any, schema: InputSchema) -> InferRequest:
-    """Read the body of an infer request. Raises Refusal: 400 for the protocol, 422 for the rows."""
-    if type(content) is not dict:
-        raise Refusal(400, f"the body must be an object with inputs, not {shown(content)}")
-    request_id = content.get("id")
-    if request_id is not None and (type(request_id) is not str or len(request_id) > 1000):
-        raise Refusal(400, "id must be text of at most 1000 characters", "id")
-    outputs = _wanted(content.get("outputs"))
-    inputs = content.get("inputs")
-    if type(inputs) is not list or not inputs:
-        raise Refusal(400, "inputs must be a list of at least one tensor", "inputs")
-    tensors = [_Tensor.parse(tensor, position) for position, tensor in enumerate(inputs)]
-    return InferRequest(_rows(tensors, schema), request_id, outputs)
-
-
-def answer(model: LoadedModel, request: InferRequest, answer: Answer, own_id: str) -> dict[str, Any]:
-    """The body of the answer."""
-    count = request.rows.count
-    parameters: dict[str, Any] = {"prediction_id": own_id}
-    if count > 1:
-        parameters["prediction_ids"] = prediction_id.of_rows(own_id, count)
-    outputs: list[dict[str, Any]] = []
-    if "predict" in request.outputs:
-        values, shape = answer.output, [count]
-        if model.output == "doubles":
-            shape = [count, len(values[0])]
-            values = [value for row in values for value in row]
-        outputs.append({"name": "predict", "shape": shape, "datatype": model.v2_output, "data": finite(values)})
-    if "predict_proba" in request.outputs and answer.probabilities is not None:
-        outputs.append(
-            {
+    def answer(self, model: LoadedModel, answer: Answer, own_id: str) -> Encoded:
+        """The answer, with the outputs that are wanted in binary after the JSON."""
+        count = self.rows.count
+        parameters: dict[str, Any] = {"prediction_id": own_id}
+        if count > 1:
+            parameters["prediction_ids"] = prediction_id.of_rows(own_id, count)
+        outputs: list[dict[str, Any]] = []
+        parts: list[bytes] = []
+        if "predict" in self.outputs:
+            values, shape = answer.output, [count]
+            if model.output == "doubles":
+                shape = [count, len(values[0])]
+                values = [value for row in values for value in row]
+            output: dict[str, Any] = {"name": "predict", "shape": shape, "datatype": model.v2_output}
+            outputs.append(_with_values(output, values, self.outputs["predict"], parts))
+        if "predict_proba" in self.outputs and answer.probabilities is not None:
+            output = {
                 "name": "predict_proba",
                 "shape": list(answer.probabilities.shape),
                 "datatype": "FP64",
                 "parameters": {"classes": list(model.classes)},
-                "data": finite(answer.probabilities.ravel().tolist()),
+            }
+            values = answer.probabilities.ravel().tolist()
+            outputs.append(_with_values(output, values, self.outputs["predict_proba"], parts))
+        content = encoding.encode(
+            {
+                "model_name": model.version.name,
+                "model_version": str(model.version.version),
+                "id": own_id if self.id is None else self.id,
+                "parameters": parameters,
+                "outputs": outputs,
             }
         )
-    return {
-        "model_name": model.version.name,
-        "model_version": str(model.version.version),
-        "id": own_id if request.id is None else request.id,
-        "parameters": parameters,
-        "outputs": outputs,
-    }
+        if not parts:
+            return Encoded(content)
+        headers = (
+            (b"content-type", b"application/octet-stream"),
+            (b"inference-header-content-length", str(len(content)).encode()),
+        )
+        return Encoded(b"".join([content, *parts]), headers)
+
+
+def read(body: Body, schema: InputSchema) -> InferRequest:
+    """Read the body of an infer request. Raises Refusal: 400 for the protocol, 422 for the rows."""
+    content = encoding.parse(body.content if body.json_bytes is None else body.content[: body.json_bytes])
+    if type(content) is not dict:
+        raise Refusal(400, f"the body must be an object with inputs, not {shown(content)}")
+    request_id = content.get("id")
+    if request_id is not None and not _is_text(request_id):
+        raise Refusal(400, "id must be text of at most 1000 characters", "id")
+    outputs = _wanted(content.get("outputs"), content.get("parameters"))
+    inputs = content.get("inputs")
+    if type(inputs) is not list or not inputs:
+        raise Refusal(400, "inputs must be a list of at least one tensor", "inputs")
+    reader = tensors.Reader(body.content, body.json_bytes)
+    found = [reader.read(tensor, position) for position, tensor in enumerate(inputs)]
+    reader.end()
+    return InferRequest(_rows(found, schema), request_id, outputs)
 
 
 def metadata(name: str, versions: list[int], model: LoadedModel) -> dict[str, Any]:
@@ -113,58 +133,12 @@ def metadata(name: str, versions: list[int], model: LoadedModel) -> dict[str, An
     }
 
 
-@dataclass(frozen=True)
-class _Tensor:
-    name: str
-    datatype: str
-    shape: list[int]
-    data: list[Any]
-
-    @classmethod
-    def parse(cls, tensor: Any, position: int) -> _Tensor:
-        where = f"inputs[{position}]"
-        if type(tensor) is not dict:
-            raise Refusal(400, f"{where} must be an object, not {shown(tensor)}", where)
-        name, datatype, shape, data = (tensor.get(key) for key in ("name", "datatype", "shape", "data"))
-        if type(name) is not str:
-            raise Refusal(400, f"{where}.name must be text, not {shown(name)}", f"{where}.name")
-        if type(datatype) is not str or datatype not in _DATATYPES:
-            raise Refusal(
-                400, f"{where}.datatype must be one of {', '.join(sorted(_DATATYPES))}, not {shown(datatype)}", name
-            )
-        if type(shape) is not list or not shape or not all(type(size) is int and size >= 0 for size in shape):
-            raise Refusal(400, f"{where}.shape must be a list of whole numbers, not {shown(shape)}", name)
-        if type(data) is not list:
-            raise Refusal(400, f"{where}.data must be a list, not {shown(data)}", name)
-        if len(shape) > 2:
-            raise Refusal(422, f"tensor {shown(name)} has {len(shape)} dimensions, and a table has at most two", name)
-        return cls(name, datatype, shape, data)
-
-    def flat(self) -> list[Any]:
-        """The values in one list. Raises Refusal (400) if they do not fill the shape."""
-        size = self.shape[0] if len(self.shape) == 1 else self.shape[0] * self.shape[1]
-        data = self.data
-        if data and type(data[0]) is list:
-            width = size // max(1, self.shape[0])
-            for position, row in enumerate(data):
-                if type(row) is not list or len(row) != width:
-                    raise Refusal(400, f"row {position} of tensor {shown(self.name)} is not {width} values", self.name)
-            data = [value for row in data for value in row]
-        if len(data) != size:
-            raise Refusal(
-                400,
-                f"tensor {shown(self.name)} of shape {self.shape} must hold {size} values, not {len(data)}",
-                self.name,
-            )
-        return data
-
-
-def _rows(tensors: list[_Tensor], schema: InputSchema) -> Rows:
-    first = tensors[0]
-    if len(tensors) == 1 and len(first.shape) == 2 and (first.shape[1] != 1 or first.name not in schema.by_name):
+def _rows(inputs: list[Tensor], schema: InputSchema) -> Rows:
+    first = inputs[0]
+    if len(inputs) == 1 and len(first.shape) == 2 and (first.shape[1] != 1 or first.name not in schema.by_name):
         return _from_matrix(first, schema)
-    columns: dict[str, list[Any]] = {}
-    for tensor in tensors:
+    columns: dict[str, Any] = {}
+    for tensor in inputs:
         if tensor.name in columns:
             raise Refusal(422, f"column {shown(tensor.name)} comes twice", tensor.name)
         if len(tensor.shape) == 2 and tensor.shape[1] != 1:
@@ -176,17 +150,17 @@ def _rows(tensors: list[_Tensor], schema: InputSchema) -> Rows:
         feature = schema.by_name.get(tensor.name)
         if feature is not None:
             _check_datatype(tensor, feature.kind)
-        columns[tensor.name] = tensor.flat()
+        columns[tensor.name] = _column(tensor, None if feature is None else feature.kind)
     return signature_check.from_columns(schema, columns)
 
 
-def _from_matrix(tensor: _Tensor, schema: InputSchema) -> Rows:
+def _from_matrix(tensor: Tensor, schema: InputSchema) -> Rows:
     if not schema.numeric:
         feature = next(feature for feature in schema.features if feature.kind not in _NUMERIC_KINDS)
         raise Refusal(
             422, f"column {shown(feature.name)} is no number: send each column as a tensor of its own", feature.name
         )
-    if tensor.datatype not in _NUMBERS:
+    if tensor.datatype not in tensors.NUMBERS:
         raise Refusal(422, f"tensor {shown(tensor.name)} must hold numbers, not {tensor.datatype}", tensor.name)
     rows, width = tensor.shape
     if width != len(schema.names):
@@ -196,35 +170,69 @@ def _from_matrix(tensor: _Tensor, schema: InputSchema) -> Rows:
             tensor.name,
         )
     data = tensor.flat()
-    return signature_check.from_table(schema, None, [data[row * width : (row + 1) * width] for row in range(rows)])
+    if isinstance(data, np.ndarray):
+        return signature_check.from_matrix(schema, data.reshape(rows, width))
+    return signature_check.from_flat(schema, data, rows)
 
 
-_NUMERIC_KINDS = frozenset(kind for kind, datatype in V2_DATATYPES.items() if datatype in _NUMBERS)
+_NUMERIC_KINDS = frozenset(kind for kind, datatype in V2_DATATYPES.items() if datatype in tensors.NUMBERS)
 
 
-def _check_datatype(tensor: _Tensor, kind: str) -> None:
+def _check_datatype(tensor: Tensor, kind: str) -> None:
     due = V2_DATATYPES[kind]
-    if all(value is None for value in tensor.data):
+    if not tensor.binary and all(value is None for value in tensor.data):
         # Whoever has no values cannot know their type.
         return
-    if (due in _NUMBERS) != (tensor.datatype in _NUMBERS) or (due not in _NUMBERS and due != tensor.datatype):
+    is_number = tensor.datatype in tensors.NUMBERS
+    if (due in tensors.NUMBERS) != is_number or (not is_number and due != tensor.datatype):
         raise Refusal(422, f"column {shown(tensor.name)} must be {due}, not {tensor.datatype}", tensor.name)
 
 
-def _wanted(outputs: Any) -> tuple[str, ...]:
+def _column(tensor: Tensor, kind: str | None) -> Any:
+    values = tensor.flat()
+    if not tensor.binary or tensor.datatype != "BYTES" or kind == "binary":
+        return values
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise Refusal(422, f"column {shown(tensor.name)} must hold text in UTF-8: {error}", tensor.name) from None
+
+
+def _wanted(outputs: Any, parameters: Any) -> dict[str, bool]:
+    all_binary = _flag(parameters, "binary_data_output", False, "parameters")
     if outputs is None:
-        return _OUTPUTS
+        return dict.fromkeys(_OUTPUTS, True) if all_binary else _OUTPUTS
     if type(outputs) is not list:
         raise Refusal(400, "outputs must be a list", "outputs")
-    names = []
+    wanted: dict[str, bool] = {}
     for output in outputs:
         name = output.get("name") if type(output) is dict else output
         if type(name) is not str or name not in _OUTPUTS:
             raise Refusal(400, f"there is no output {shown(name)}: ask for {' or '.join(_OUTPUTS)}", "outputs")
-        names.append(str(name))
-    return tuple(names) or _OUTPUTS
+        own = output.get("parameters") if type(output) is dict else None
+        wanted[name] = _flag(own, "binary_data", all_binary, "outputs")
+    return wanted or dict.fromkeys(_OUTPUTS, all_binary)
 
 
-def finite(values: list[Any]) -> list[Any]:
-    """Values as JSON can carry them. JSON knows neither NaN nor infinity: null stands for both."""
-    return [None if type(value) is float and value - value != 0 else value for value in values]
+def _flag(parameters: Any, name: str, default: bool, field: str) -> bool:
+    value = parameters.get(name, default) if type(parameters) is dict else default
+    if type(value) is not bool:
+        raise Refusal(400, f"{name} must be true or false, not {shown(value)}", field)
+    return value
+
+
+def _with_values(output: dict[str, Any], values: list[Any], binary: bool, parts: list[bytes]) -> dict[str, Any]:
+    """An output with its values in the JSON, or with their size and the values among the binary parts."""
+    if binary:
+        parts.append(tensors.binary_values(output["datatype"], values))
+        output["parameters"] = {**output.get("parameters", {}), "binary_data_size": len(parts[-1])}
+    else:
+        output["data"] = values
+    return output
+
+
+def _is_text(value: Any) -> bool:
+    if type(value) is not str or len(value) > 1000:
+        return False
+    # Half of a surrogate pair is JSON, but no text that could be answered.
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

@@ -16,6 +16,7 @@ class Refusal(Exception):
     - 408, 413, 415: the body came too slowly, is too large, or is not JSON.
     - 409: what is asked for contradicts the state of the gateway.
     - 422: the protocol is kept, but the rows do not fit the model's signature, or the model cannot take them.
+    - 429: more requests are under way, or wait for the model, than the gateway was told to take.
     - 503: nothing is wrong with the request; trying again later can help.
     """
 
@@ -28,10 +29,18 @@ class Refusal(Exception):
 
     def response(self) -> Response:
         """`{"error": ..., "field": ...}`; the field is left out where none is at fault."""
+        return json_response(self._content(), self.status, self.headers)
+
+    def raw(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """The same as status, headers and body, for plain ASGI."""
+        response = self.response()
+        return self.status, response.raw_headers, bytes(response.body)
+
+    def _content(self) -> dict[str, str]:
         content = {"error": self.message}
         if self.field is not None:
             content["field"] = self.field
-        return json_response(content, self.status, self.headers)
+        return content
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

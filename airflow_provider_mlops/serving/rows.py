@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,31 @@ class Rows:
         self._matrix = matrix
         self._columns = columns
 
+    @classmethod
+    def together(cls, parts: Sequence[Rows]) -> Rows:
+        """All rows of parts that have the same layout, in their order."""
+        first = parts[0]
+        count = sum(part.count for part in parts)
+        if first._matrix is not None:
+            return cls(first.schema, count, matrix=np.concatenate([part.array() for part in parts]))
+        columns = [np.concatenate(arrays) for arrays in zip(*(part.columns() for part in parts), strict=True)]
+        return cls(first.schema, count, columns=columns)
+
+    def part(self, start: int, end: int) -> Rows:
+        """The rows from `start` to `end`, which is left out."""
+        if self._matrix is not None:
+            matrix = self._matrix[start:end]
+            return Rows(self.schema, len(matrix), matrix=matrix)
+        columns = [array[start:end] for array in self.columns()]
+        return Rows(self.schema, len(columns[0]), columns=columns)
+
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """Rows of the same layout can be put together: nothing changes its type by it."""
+        if self._matrix is not None:
+            return ()
+        return tuple(array.dtype.str for array in self.columns())
+
     def columns(self) -> list[NDArray[Any]]:
         """An array for each feature, in order."""
         if self._columns is None:
@@ -38,9 +64,9 @@ class Rows:
 
     def array(self) -> NDArray[np.float64]:
         """All features as one matrix (count, features). Only for a schema of numbers."""
-        if self._matrix is None:
-            self._matrix = np.column_stack(self.columns()).astype(np.float64, copy=False)
-        return self._matrix
+        if self._matrix is not None:
+            return self._matrix
+        return np.column_stack(self.columns()).astype(np.float64, copy=False)
 
     def frame(self) -> pd.DataFrame:
         """All features as a DataFrame with the names and types of the signature."""
@@ -54,8 +80,10 @@ class Rows:
         }
         return pd.DataFrame(arrays, columns=list(self.schema.names), copy=False)
 
-    def logged(self) -> list[list[Any]]:
-        """A list for each feature, of values that JSON can hold; `log_schema.column` reads them."""
+    def logged(self) -> list[list[Any]] | NDArray[np.float64]:
+        """A sequence for each feature, of values that JSON can hold; `log_schema.column` reads them."""
+        if self._matrix is not None and self.schema.double:
+            return np.ascontiguousarray(self._matrix.T)
         return [
             _logged(feature.kind, array) for feature, array in zip(self.schema.features, self.columns(), strict=True)
         ]

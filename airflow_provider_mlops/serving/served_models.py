@@ -75,6 +75,19 @@ class ServedModels:
         """What the admin API says of all models."""
         return [self._models[name].status() for name in sorted(self._models)]
 
+    def aliased(self, name: str) -> int | None:
+        """Where a model's champion alias was at the last look."""
+        return self._aliased.get(name)
+
+    def weights(self) -> list[tuple[str, int, str, float]]:
+        """Model, version, arm and weight of all that requests are routed to."""
+        return [
+            (model.name, version, arm, weight)
+            for model in self._models.values()
+            if model.policy is not None
+            for (version, arm), weight in model.policy.weights().items()
+        ]
+
     async def load(self, name: str, version: int) -> ServedModel:
         """Load a version beside the others, unless it is there.
 

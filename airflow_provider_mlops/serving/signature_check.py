@@ -64,10 +64,30 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
             what = f"{len(row)} values" if type(row) is list else f"no list ({shown(row)})"
             raise Refusal(422, f"row {position} has {what}, and there are {width} columns", f"row {position}")
     if schema.double and len(names) == len(schema.names):
-        rows = _matrix(schema, tuple(names), data)
+        cells = data[0] if len(data) == 1 else chain.from_iterable(data)
+        rows = _matrix(schema, tuple(names), data, cells, len(data))
         if rows is not None:
             return rows
     return from_columns(schema, dict(zip(names, map(list, zip(*data, strict=True)), strict=True)))
+
+
+def from_flat(schema: InputSchema, data: Sequence[Any], count: int) -> Rows:
+    """`count` rows of all columns in the signature's order, one after another. Raises Refusal (422)."""
+    width = len(schema.names)
+    if schema.double and count:
+        rows = _matrix(schema, schema.names, data, data, count)
+        if rows is not None:
+            return rows
+    return from_table(schema, None, [data[row * width : (row + 1) * width] for row in range(count)])
+
+
+def from_matrix(schema: InputSchema, matrix: NDArray[Any]) -> Rows:
+    """Rows as a matrix of numbers with the columns in the signature's order. Raises Refusal (422)."""
+    if schema.double and len(matrix):
+        rows = _finite_matrix(schema, matrix.astype(np.float64))
+        if rows is not None:
+            return rows
+    return from_columns(schema, dict(zip(schema.names, matrix.T, strict=True)))
 
 
 def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
@@ -104,26 +124,34 @@ def _check_names(schema: InputSchema, names: Iterable[str]) -> None:
             raise Refusal(422, "there are no columns: send at least one")
 
 
-def _matrix(schema: InputSchema, names: tuple[str, ...], data: Sequence[Sequence[Any]]) -> Rows | None:
-    """The quick way for numbers only; None when something is wrong that the slow way will name."""
-    types = set(map(type, data[0] if len(data) == 1 else chain.from_iterable(data)))
-    if not types <= _NUMBERS_OR_NULL:
+def _matrix(
+    schema: InputSchema, names: tuple[str, ...], data: Sequence[Any], cells: Iterable[Any], count: int
+) -> Rows | None:
+    """The quick way for numbers only, nested or flat; None when something is wrong that the slow way will name."""
+    if not _NUMBERS_OR_NULL.issuperset(map(type, cells)):
         return None
     try:
         matrix = np.array(data, dtype=np.float64)
     except OverflowError:
         return None
-    if not np.isfinite(matrix).all() and (not schema.all_nullable or np.isinf(matrix).any()):
-        return None
+    matrix = matrix.reshape(count, len(names))
     if names != schema.names:
         places = {name: place for place, name in enumerate(names)}
         matrix = matrix[:, [places[name] for name in schema.names]]
-    return Rows(schema, len(data), matrix=matrix)
+    return _finite_matrix(schema, matrix)
+
+
+def _finite_matrix(schema: InputSchema, matrix: NDArray[np.float64]) -> Rows | None:
+    if not np.isfinite(matrix).all() and (not schema.all_nullable or np.isinf(matrix).any()):
+        return None
+    return Rows(schema, len(matrix), matrix=matrix)
 
 
 def _column(feature: Feature, values: Sequence[Any]) -> NDArray[Any]:
     if feature.kind in NUMERIC:
-        return _numbers(feature, values)
+        return _array_of_numbers(feature, values) if isinstance(values, np.ndarray) else _numbers(feature, values)
+    if isinstance(values, np.ndarray) and values.dtype == bool:
+        return values
     convert = _CONVERT[feature.kind]
     array = np.empty(len(values), dtype=object)
     some_missing = False
@@ -157,6 +185,25 @@ def _numbers(feature: Feature, values: Sequence[Any]) -> NDArray[Any]:
         limit = _LARGEST[feature.kind]
         position = next(place for place, value in enumerate(values) if value is not None and abs(value) > limit)
         _refuse_range(feature, position, values[position])
+    return _whole_or_not(feature, array)
+
+
+def _array_of_numbers(feature: Feature, values: NDArray[Any]) -> NDArray[Any]:
+    """A column that came in binary, of whatever type of number."""
+    dtype = NUMERIC[feature.kind]
+    if values.dtype.kind == "f" or feature.kind not in ("integer", "long"):
+        return _whole_or_not(feature, values.astype(np.float64))
+    if len(values):
+        limit = int(_LARGEST[feature.kind])
+        for position in (int(values.argmin()), int(values.argmax())):
+            if not -limit - 1 <= int(values[position]) <= limit:
+                _refuse_range(feature, position, values[position])
+    return values.astype(dtype)
+
+
+def _whole_or_not(feature: Feature, array: NDArray[np.float64]) -> NDArray[Any]:
+    """Numbers of 64 bits with a fraction as what the column is to hold."""
+    whole = feature.kind in ("integer", "long")
     missing = np.isnan(array)
     if missing.any() and not feature.nullable:
         _refuse_missing(feature, int(missing.argmax()))
@@ -166,13 +213,13 @@ def _numbers(feature: Feature, values: Sequence[Any]) -> NDArray[Any]:
             wrong = ~missing & (np.trunc(array) != array)
             outside = ~missing & ((array < -limit - 1) | (array >= float(limit) + 1))
         if wrong.any():
-            _refuse_type(feature, int(wrong.argmax()), values[int(wrong.argmax())])
+            _refuse_type(feature, int(wrong.argmax()), float(array[wrong.argmax()]))
     else:
         outside = ~missing & (np.abs(array) > _LARGEST[feature.kind])
     if outside.any():
-        _refuse_range(feature, int(outside.argmax()), values[int(outside.argmax())])
+        _refuse_range(feature, int(outside.argmax()), float(array[outside.argmax()]))
     # NumPy knows no missing whole number, and neither did the frame that the model was trained on.
-    return array if whole and missing.any() else array.astype(dtype)
+    return array if whole and missing.any() else array.astype(NUMERIC[feature.kind])
 
 
 def _boolean(value: Any) -> bool:
@@ -190,6 +237,9 @@ def _string(value: Any) -> str:
 
 
 def _binary(value: Any) -> bytes:
+    if type(value) is bytes:
+        # A tensor in binary has them as they are.
+        return value
     try:
         return base64.b64decode(_string(value), validate=True)
     except binascii.Error as error:

@@ -7,19 +7,24 @@ the port could hide predictions from those who watch the traffic.
 
 from __future__ import annotations
 
-from starlette.requests import Request
+from collections.abc import Mapping
 
 from airflow_provider_mlops.serving.authorization import require
 from airflow_provider_mlops.serving.client import VERIFICATION_HEADER
 from airflow_provider_mlops.serving.refusal import Refusal
 
+_MARK = VERIFICATION_HEADER.lower().encode()
 
-def is_verification(request: Request, token: str) -> bool:
+
+def is_verification(headers: Mapping[bytes, bytes], token: str) -> bool:
     """Whether a request is marked. Raises Refusal: 401 for a mark without the token, 400 for neither true nor false."""
-    mark = request.headers.get(VERIFICATION_HEADER, "false").strip().lower()
+    given = headers.get(_MARK)
+    if given is None:
+        return False
+    mark = given.decode("latin-1").strip().lower()
     if mark not in ("true", "false"):
         raise Refusal(400, f"send true or false, not {mark[:60]!r}", VERIFICATION_HEADER)
     if mark == "false":
         return False
-    require(request, token)
+    require(headers, token)
     return True

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_mlops.serving import log_record
 from airflow_provider_mlops.serving.log_schema import LogSchema
 
 log = logging.getLogger(__name__)
@@ -79,20 +80,22 @@ class WriteAhead:
 
         Raises OSError if the record could not be written as a whole; then nothing of it is there.
         """
-        record = {
-            "predictions": request_id,
-            **(marks or {}),
-            "time": time.time_ns() // 1000,
-            "model": schema.model,
-            "version": schema.version,
-            "arm": arm,
-            "propensity": propensity,
-            "latency_ms": round(latency_ms, 3),
-            "features": features,
-            "output": output,
-            "probabilities": probabilities,
-        }
-        self._append(json.dumps(record, separators=(",", ":")).encode() + b"\n", schema)
+        line = log_record.encode(
+            schema,
+            request_id,
+            arm=arm,
+            propensity=propensity,
+            features=features,
+            output=output,
+            probabilities=probabilities,
+            latency_ms=latency_ms,
+            marks=marks,
+        )
+        self.append([line], schema)
+
+    def append(self, lines: Sequence[bytes], schema: LogSchema) -> None:
+        """Log predictions of one version by one write; each line was made by `log_record.encode`. Raises OSError."""
+        self._append(b"".join(lines), schema)
 
     def failure(
         self, request_id: str, *, model: str, version: int, arm: str, latency_ms: float, error: str,
@@ -244,7 +247,7 @@ def records(path: str) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield json.loads(line)
+                yield log_record.parse(line)
             except ValueError:
                 log.error("A line of %d bytes in %s is not JSON and is left out: was the file edited?", len(line), path)
 

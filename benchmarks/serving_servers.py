@@ -1,0 +1,140 @@
+"""The servers of the serving benchmark, each started as a user starts it, as a process of its own on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Server:
+    """A server that answers: where, after how many seconds, and its process."""
+
+    name: str
+    url: str
+    start_seconds: float
+    process: subprocess.Popen[bytes]
+
+    def memory(self) -> float:
+        """Resident MiB of the process and its children, what they share counted once."""
+        return sum(_proportional(process) for process in _family(self.process.pid)) / 1024
+
+
+@contextlib.contextmanager
+def mlflow(directory: Path, tracking_uri: str, model: str) -> Iterator[Server]:
+    """`mlflow models serve` with one worker, in this environment."""
+    port = _free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{model}/1"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = _environment() | {"MLFLOW_TRACKING_URI": tracking_uri}
+    url = f"http://127.0.0.1:{port}"
+    with _running(f"mlflow-{model}", command, directory, environment, lambda log: url, "/ping") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def empty(directory: Path, kind: str) -> Iterator[Server]:
+    """The empty handler; `kind` is `bare` or `starlette`."""
+    port = _free_port()
+    command = [sys.executable, str(HERE / "serving_empty.py"), kind, str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with _running(f"empty-{kind}", command, directory, _environment(), lambda log: url, None) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def gateway(directory: Path, storage: Path, name: str, *options: str) -> Iterator[Server]:
+    """`airflow-mlops serve` with its defaults and the given options."""
+    command = [sys.executable, "-m", "airflow_provider_mlops.cli", "serve", "--storage-uri", str(storage)]
+    command += ["--port", "0", *options]
+
+    def address(log: str) -> str | None:
+        found = re.search(r"listens on (http://[^ ,]+)", log)
+        return found[1] if found else None
+
+    with _running(name, command, directory, _environment(), address, "/v2/health/ready") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _running(
+    name: str,
+    command: list[str],
+    directory: Path,
+    environment: dict[str, str],
+    address: Callable[[str], str | None],
+    ready: str | None,
+) -> Iterator[Server]:
+    log = directory / f"{name}-{time.monotonic_ns()}.log"
+    began = time.monotonic()
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
+    try:
+        while True:
+            url = address(log.read_text(errors="replace"))
+            if url is not None and _answers(url, ready):
+                break
+            if process.poll() is not None or time.monotonic() - began > 120:
+                raise RuntimeError(f"{name} does not answer\n{log.read_text(errors='replace')[-4000:]}")
+            time.sleep(0.02)
+        yield Server(name, url, time.monotonic() - began, process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def _answers(url: str, path: str | None) -> bool:
+    try:
+        if path is None:
+            host, _, port = url.removeprefix("http://").partition(":")
+            socket.create_connection((host, int(port)), 1).close()
+            return True
+        with urllib.request.urlopen(url + path, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _environment() -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AIRFLOW"))}
+    clean.pop("PYTHONDONTWRITEBYTECODE", None)
+    path = os.pathsep.join([str(Path(sys.executable).parent), clean.get("PATH", "")])
+    return clean | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _family(process: int) -> list[int]:
+    found = [process]
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            found += _family(int(child))
+    return found
+
+
+def _proportional(process: int) -> int:
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    return 0

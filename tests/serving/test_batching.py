@@ -1,0 +1,205 @@
+"""What waits together is predicted together, and nobody suffers for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LinearRegression
+
+from airflow_provider_mlops.serving import invocations, log_layout, prediction_log, predictor, signature_check
+from airflow_provider_mlops.serving.batcher import Batcher
+from airflow_provider_mlops.serving.input_schema import Feature, InputSchema
+from airflow_provider_mlops.serving.job import Job, Prediction
+from airflow_provider_mlops.serving.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.refusal import Refusal
+from airflow_provider_mlops.serving.routes import Direct
+from airflow_provider_mlops.serving.write_ahead import WriteAhead
+from tests.serving.test_loaded_model import VERSION
+
+SCHEMA = InputSchema((Feature("a", "double"), Feature("b", "double")))
+
+
+class Twice(BaseEstimator):
+    """Somebody's own estimator: notes how many rows it is given, takes its time, and refuses negative numbers."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.asked: list[int] = []
+        self.threads: set[str] = set()
+
+    def predict(self, features: Any) -> Any:
+        values = np.asarray(features, dtype=np.float64)
+        self.asked.append(len(values))
+        self.threads.add(threading.current_thread().name)
+        time.sleep(self.seconds)
+        if (values < 0).any():
+            raise ValueError("negative")
+        if (values == 1313).any():
+            raise KeyError("thirteen")
+        return values.sum(axis=1) * 2
+
+
+class LessTheMean(BaseEstimator):
+    """What it says of a row depends on the others."""
+
+    def predict(self, features: Any) -> Any:
+        values = np.asarray(features)
+        return values[:, 0] - values[:, 0].mean()
+
+
+def model(estimator: Any, rows: int = 5) -> LoadedModel:
+    frame = pd.DataFrame({"a": np.arange(rows) + 1.0, "b": np.arange(rows) * 2.0})
+    return LoadedModel(
+        VERSION, estimator, SCHEMA, signature_check.from_records(SCHEMA, frame.to_dict(orient="records"))
+    )
+
+
+def job(*rows: tuple[float, float]) -> Job:
+    checked = signature_check.from_table(SCHEMA, None, [list(row) for row in rows])
+    return Job(Direct(1).choose(), time.perf_counter(), invocations.Invocation(checked))
+
+
+def run(loaded: LoadedModel, jobs: Iterable[Job], writer: WriteAhead | None = None, **limits: int) -> list[Any]:
+    """Submit all jobs in one turn of the loop. Returns what came of each: an answer, or the refusal."""
+
+    async def submit() -> list[Any]:
+        with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
+            batcher = Batcher(loaded, writer, executor, limits.get("threads", 1), limits.get("maximum_waiting", 100))
+            found: list[Any] = []
+
+            async def one(waiting: Job) -> Any:
+                try:
+                    await batcher.submit(waiting)
+                except Refusal as refusal:
+                    return refusal
+                return waiting.outcome
+
+            found = await asyncio.gather(*map(one, jobs))
+            return found
+
+    return asyncio.run(submit())
+
+
+def values(outcome: Any) -> list[float]:
+    assert isinstance(outcome, Prediction), outcome
+    import orjson
+
+    return list(orjson.loads(outcome.encoded.content)["predictions"])
+
+
+def test_those_that_come_together_are_one_batch_and_one_write(tmp_path: Path) -> None:
+    estimator = Twice()
+    loaded = model(estimator)
+    estimator.asked.clear()
+    estimator.threads.clear()
+    writer = WriteAhead(log_layout.write_ahead_root(str(tmp_path)))
+    outcomes = run(loaded, [job((n, 1.0), (n, 2.0)) for n in range(20)], writer)
+    assert estimator.asked == [40]
+    assert [values(outcome) for outcome in outcomes] == [[2 * n + 2, 2 * n + 4] for n in range(20)]
+    log = prediction_log.read(str(tmp_path), "m").execute()
+    assert len(log) == 40
+    assert log["prediction_id"].is_unique
+    assert {outcome.id for outcome in outcomes} == {name[:32] for name in log["prediction_id"]}
+    assert (log["output"] == 2 * (log["feature_a"] + log["feature_b"])).all()
+    assert (log["latency_ms"] > 0).all()
+    # Somebody's own code may hang: it never runs on the event loop.
+    assert all(name.startswith("predict") for name in estimator.threads)
+
+
+def test_one_bad_row_does_not_fail_its_neighbours(tmp_path: Path) -> None:
+    loaded = model(Twice())
+    writer = WriteAhead(log_layout.write_ahead_root(str(tmp_path)))
+    outcomes = run(loaded, [job((1.0, 1.0)), job((-1.0, 1.0)), job((1313.0, 1.0)), job((2.0, 2.0))], writer)
+    assert values(outcomes[0]) == [4.0]
+    assert (outcomes[1].status, outcomes[2].status) == (422, 500)
+    assert "negative" in outcomes[1].message
+    assert values(outcomes[3]) == [8.0]
+    assert prediction_log.read(str(tmp_path), "m").count().execute() == 2
+
+
+def test_what_comes_while_a_prediction_is_under_way_is_predicted_together() -> None:
+    estimator = Twice(0.05)
+    loaded = model(estimator)
+    estimator.asked.clear()
+    estimator.threads.clear()
+
+    async def submit() -> None:
+        with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
+            batcher = Batcher(loaded, None, executor, 1, 100)
+            waits = [batcher.submit(job((0.0, 0.0)))]
+            for number in range(9):
+                await asyncio.sleep(0.002)
+                waits.append(batcher.submit(job((number, 1.0))))
+            await asyncio.gather(*waits)
+
+    asyncio.run(submit())
+    assert sum(estimator.asked) == 10
+    assert estimator.asked[0] == 1
+    assert len(estimator.asked) <= 3
+    assert all(name.startswith("predict") for name in estimator.threads)
+
+
+def test_a_batch_is_bounded_by_what_it_adds_to_the_time_of_one() -> None:
+    class Slow(BaseEstimator):
+        def predict(self, features: Any) -> Any:
+            time.sleep(0.002 * len(features))
+            return np.zeros(len(features))
+
+    loaded = model(Slow())
+    assert 1 < loaded.pace.batch_rows < 6
+    assert not loaded.pace.quick
+
+
+def test_a_model_that_looks_at_other_rows_is_asked_for_each_request_by_itself() -> None:
+    loaded = model(LessTheMean())
+    assert loaded.pace.batch_rows == 1
+    assert [values(outcome) for outcome in run(loaded, [job((n, 0.0)) for n in range(5)])] == [[0.0]] * 5
+    # With one row to try it with, nobody can know.
+    assert model(Twice(), rows=1).pace.batch_rows == 1
+
+
+def test_a_quick_model_of_scikit_learns_predicts_on_the_event_loop() -> None:
+    features = np.random.default_rng(0).normal(size=(20, 2))
+    loaded = model(LinearRegression().fit(features, features.sum(axis=1)))
+    assert loaded.pace.quick
+    outcomes = run(loaded, [job((n, 1.0)) for n in range(10)])
+    np.testing.assert_allclose([values(outcome)[0] for outcome in outcomes], np.arange(10) + 1.0)
+
+
+def test_beyond_the_limit_requests_are_told_to_come_again() -> None:
+    outcomes = run(model(Twice()), [job((n, 1.0)) for n in range(6)], maximum_waiting=4)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+    assert [(refusal.status, refusal.headers["Retry-After"]) for refusal in refused] == [(429, "1")] * 2
+    assert len([outcome for outcome in outcomes if isinstance(outcome, Prediction)]) == 4
+
+
+def test_a_log_that_cannot_be_written_refuses_the_whole_batch(tmp_path: Path) -> None:
+    writer = WriteAhead(log_layout.write_ahead_root(str(tmp_path)))
+    writer.close()
+    outcomes = run(model(Twice()), [job((n, 1.0)) for n in range(3)], writer)
+    assert [outcome.status for outcome in outcomes] == [503] * 3
+
+
+def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
+    from airflow_provider_mlops.serving.body import Body
+
+    body = Body(b'{"instances": [' + b",".join(b"[%d, 1]" % n for n in range(1000)) + b"]}")
+    prediction, rows = predictor.answer_body(
+        invocations.read, body, time.perf_counter(), Direct(1).choose(), model(Twice()), None
+    )
+    assert rows == 1000
+    assert values(prediction) == [2.0 * n + 2 for n in range(1000)]
+    with pytest.raises(Refusal, match="negative"):
+        predictor.answer_body(
+            invocations.read, Body(b'{"instances": [[-1, 1]]}'), 0.0, Direct(1).choose(), model(Twice()), None
+        )
