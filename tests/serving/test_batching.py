@@ -21,8 +21,8 @@ from airflow_provider_mlops.serving.batcher import Batcher
 from airflow_provider_mlops.serving.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.job import Job, Prediction
 from airflow_provider_mlops.serving.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.policies.direct import Direct
 from airflow_provider_mlops.serving.refusal import Refusal
-from airflow_provider_mlops.serving.routes import Direct
 from airflow_provider_mlops.serving.write_ahead import WriteAhead
 from tests.serving.test_loaded_model import VERSION
 
