@@ -51,7 +51,7 @@ def test_serve_on_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_serve_with_remote_storage_needs_a_token_and_a_server() -> None:
-    done = run("serve", "--port", "0", "--storage-uri", "memory://mlops")
+    done = run("serve", "--port", "0", "--storage-uri", "memory://mlops", "--token", "secret")
     assert done.returncode == 2
     assert "tracking_uri" in done.stderr
     done = run("serve", "--port", "0", "--storage-uri", "memory://mlops", "--tracking-uri", "http://127.0.0.1:1")
