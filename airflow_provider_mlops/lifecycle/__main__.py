@@ -16,8 +16,8 @@ from typing import Any
 from airflow_provider_mlops import __version__
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import BY_NAME, MlopsError
-from airflow_provider_mlops.lifecycle.library_logs import calm_libraries
 from airflow_provider_mlops.lifecycle.step import load
+from airflow_provider_mlops.lifecycle.third_party_logs import calm_libraries
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 log = logging.getLogger("airflow_provider_mlops.lifecycle")

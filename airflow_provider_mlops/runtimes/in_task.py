@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_mlops.lifecycle.library_logs import calm_libraries
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+from airflow_provider_mlops.lifecycle.third_party_logs import calm_libraries
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.runtimes.runtime import Runtime
 

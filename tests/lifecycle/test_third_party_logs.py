@@ -9,7 +9,7 @@ from pathlib import Path
 START = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
-from airflow_provider_mlops.lifecycle.library_logs import calm_libraries
+from airflow_provider_mlops.lifecycle.third_party_logs import calm_libraries
 """
 BUSINESS = """
 calm_libraries()
