@@ -46,8 +46,11 @@ def read_dataset(dataset: Dataset, connection: ibis.BaseBackend | None = None) -
     return read_parquet(connect() if connection is None else connection, dataset.files())
 
 
-def read_parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
-    """The rows of Parquet files as a table of `backend`. The names of directories are no columns."""
+def read_parquet(backend: ibis.BaseBackend, uris: list[str], *, by_name: bool = False) -> ibis.Table:
+    """The rows of Parquet files as a table of `backend`. The names of directories are no columns.
+
+    With `by_name` the files of DuckDB may have different columns: a row has null in those that its file lacks.
+    """
     import ibis
 
     if all(storage.is_local(uri) for uri in uris):
@@ -61,7 +64,8 @@ def read_parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
     name = ibis.util.gen_name("parquet")
     files = ", ".join("'" + uri.replace("'", "''") + "'" for uri in uris)
     backend.con.execute(
-        f'CREATE TEMPORARY VIEW "{name}" AS SELECT * FROM read_parquet([{files}], hive_partitioning=false)'
+        f'CREATE TEMPORARY VIEW "{name}" AS SELECT * FROM read_parquet([{files}], hive_partitioning=false, '
+        f"union_by_name={str(by_name).lower()})"
     )
     return backend.table(name)
 

@@ -73,8 +73,9 @@ def read(
             parts.append(_parquet(backend, files[number]))
         tables = [compaction.prediction_table(schema, records) for schema, records in fresh[number]]
         parts.extend(ibis.memtable(table) for table in tables)
-    if not parts:
-        parts = [ibis.memtable(LogSchema(model, 0, (), "double").arrow().empty_table())]
+    columns = LogSchema(model, 0, (), "double").arrow().empty_table()
+    # A file that was written before the log had a column has null there; what the output is, the files alone say.
+    parts.append(ibis.memtable(columns.drop_columns("output") if parts else columns))
     table = _union(parts).mutate(model=ibis.literal(model)).relocate("model", after="time")
     if since is not None:
         table = table.filter(table.time >= since)
@@ -120,7 +121,7 @@ def _feedback(
         parts.append(ibis.memtable(compaction.feedback_table(labels)))
     if not parts:
         return None
-    table = ibis.union(*parts) if len(parts) > 1 else parts[0]
+    table = _union([*parts, ibis.memtable(compaction.feedback_table([]))])
     labelled, rewarded = table.label.notnull(), table.reward.notnull()
     return table.group_by("prediction_id").agg(
         label=table.label.argmax(table.time, where=labelled),
@@ -186,7 +187,7 @@ def _place(name: str) -> int:
 
 
 def _parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
-    table = engine.read_parquet(backend, uris)
+    table = engine.read_parquet(backend, uris, by_name=True)
     # The names of the directories say the model and the date; some engines make columns of them, unasked.
     return table.drop(*(name for name in ("model", "date") if name in table.columns))
 

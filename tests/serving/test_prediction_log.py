@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -383,3 +384,28 @@ def test_new_ids_sort_by_time_and_never_meet() -> None:
     names = [prediction_id.new() for _ in range(1000)]
     assert len(set(names)) == 1000
     assert [name[:12] for name in names] == sorted(name[:12] for name in names)
+
+
+@pytest.mark.parametrize("beside", ["nothing", "a new file", "the write-ahead log"])
+def test_a_file_without_the_newest_columns_has_null_there(tmp_path: Path, beside: str) -> None:
+    log = opened(tmp_path)
+    names = predict(log, rows=2)
+    log.feedback([(names[0], "2")])
+    log.rotate()
+    compaction.compact(str(tmp_path), log)
+    for file in tmp_path.glob("predictions/*/*/*.parquet"):
+        pq.write_table(pq.read_table(file, partitioning=None).drop_columns(["rollout", "context"]), file)
+    for file in tmp_path.glob("feedback/*/*.parquet"):
+        pq.write_table(pq.read_table(file, partitioning=None).drop_columns("reward"), file)
+    if beside != "nothing":
+        new = predict(log, marks={"rollout": "r1"})
+        log.feedback([(new[0], "1", 0.5)])
+        names += new
+    if beside == "a new file":
+        log.rotate()
+        compaction.compact(str(tmp_path), log)
+    table = prediction_log.read(str(tmp_path), "churn").order_by("prediction_id").execute().convert_dtypes()
+    assert table.prediction_id.tolist() == names
+    assert table.rollout.fillna("").tolist() == ["", "", "r1"][: len(names)]
+    assert table.reward.fillna(-1).tolist() == [-1, -1, 0.5][: len(names)]
+    assert table.label.fillna(-1).tolist() == [2, -1, 1][: len(names)]
