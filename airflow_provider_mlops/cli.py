@@ -95,8 +95,8 @@ def serve(
     # One thread for each prediction: more of them for a few rows would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from airflow_provider_mlops.errors import MlopsError
-    from airflow_provider_mlops.serving import logs, server, workers
-    from airflow_provider_mlops.serving.settings import Settings
+    from airflow_provider_mlops.serving.gateway import logs, server, workers
+    from airflow_provider_mlops.serving.gateway.settings import Settings
 
     if log_format not in logs.FORMATS:
         raise typer.BadParameter(f"{log_format!r} is neither text nor json", param_hint="--log-format")

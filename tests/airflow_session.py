@@ -53,7 +53,7 @@ def run_dag(airflow_database: None, storage: Path) -> Callable[..., Ran]:
 @pytest.fixture
 def gateway(storage: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveGateway]:
     """A gateway over the storage of the test, with a connection to it."""
-    from airflow_provider_mlops.serving import token
+    from airflow_provider_mlops.serving.gateway import token
     from tests.lifecycle.live_gateway import LiveGateway
 
     shutil.copy(mlflow_database, storage / "mlflow.db")

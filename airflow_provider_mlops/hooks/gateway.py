@@ -65,8 +65,8 @@ class MlopsGatewayHook(BaseHook):
 
     def client(self) -> GatewayClient:
         """A client. Its token is the connection's, or else the one that a gateway here keeps in the storage."""
-        from airflow_provider_mlops.serving import token
         from airflow_provider_mlops.serving.client import GatewayClient
+        from airflow_provider_mlops.serving.gateway import token
 
         settings = self.settings()
         return GatewayClient(settings.url, settings.token or secret(token.find(storage_uri()), "token"))

@@ -54,8 +54,8 @@ def connect_gateway(workspace: Workspace, timeout: float) -> GatewayClient:
 
     :param timeout: seconds to wait for an answer.
     """
-    from airflow_provider_mlops.serving import token
     from airflow_provider_mlops.serving.client import GatewayClient
+    from airflow_provider_mlops.serving.gateway import token
 
     if workspace.gateway_url is None:
         raise InvalidSpecError(

@@ -85,7 +85,7 @@ def open_window(
 
     Raises InvalidSpecError if the model has no prediction in the log at all, whenever and by whichever version.
     """
-    from airflow_provider_mlops.serving import prediction_log
+    from airflow_provider_mlops.serving.log import prediction_log
 
     logged = prediction_log.read(
         storage_uri, model_name, version=version, since=since, until=until, connection=connection
@@ -180,7 +180,7 @@ def feature_counts(column: ColumnProfile, reference: BinCounts, current: BinCoun
 
 
 def _arms(table: ibis.Table, include_pinned: bool) -> ibis.Table:
-    from airflow_provider_mlops.serving.routes import PINNED, SHADOW, VERIFICATION
+    from airflow_provider_mlops.serving.rollouts.routes import PINNED, SHADOW, VERIFICATION
 
     unwanted = [VERIFICATION, SHADOW] if include_pinned else [VERIFICATION, SHADOW, PINNED]
     return table.filter(table.arm.notin(unwanted))

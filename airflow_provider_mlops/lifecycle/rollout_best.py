@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
-from airflow_provider_mlops.serving.rollout import RolloutSpec
-from airflow_provider_mlops.serving.rollout_strategies import (
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.strategies import (
     BanditStrategy,
     BetaThompsonAlgorithm,
     ContextualStrategy,
@@ -35,7 +35,7 @@ def probabilities_of_best(spec: RolloutSpec, evidence: Evidence) -> dict[str, fl
 
 
 def _of_bandit(spec: RolloutSpec, strategy: BanditStrategy, evidence: Evidence) -> list[float]:
-    from airflow_provider_mlops.serving.arm_statistics import reward_statistics
+    from airflow_provider_mlops.serving.rollouts.arm_statistics import reward_statistics
     from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
     from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
 
@@ -56,8 +56,8 @@ def _of_bandit(spec: RolloutSpec, strategy: BanditStrategy, evidence: Evidence) 
 
 
 def _of_contextual(spec: RolloutSpec, strategy: ContextualStrategy, evidence: Evidence) -> list[float]:
-    from airflow_provider_mlops.serving.additions import encoding_of
-    from airflow_provider_mlops.serving.arm_statistics import linear_statistics
+    from airflow_provider_mlops.serving.rollouts.additions import encoding_of
+    from airflow_provider_mlops.serving.rollouts.arm_statistics import linear_statistics
     from airflow_provider_mlops.stats.bandits.linear_statistics import RidgeFit
     from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 

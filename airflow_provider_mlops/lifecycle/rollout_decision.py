@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from airflow_provider_mlops.lifecycle.rollout_best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, Finding, findings
 from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
-from airflow_provider_mlops.serving import rollout_transitions
-from airflow_provider_mlops.serving.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollout import RolloutSpec, RolloutState
-from airflow_provider_mlops.serving.rollout_strategies import BanditStrategy, ContextualStrategy, ShadowStrategy
-from airflow_provider_mlops.serving.routes import CHAMPION
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts.routes import CHAMPION
+from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy, ShadowStrategy
 
 Action: TypeAlias = Literal["wait", "go_on", "hold", "extend", "ask", "roll_back", "promote", "end"]
 
@@ -102,18 +102,18 @@ def apply(decision: RolloutDecision, spec: RolloutSpec, state: RolloutState, now
     """The state that a decision leads to; the same one for `wait`."""
     reason = decision.reason
     if decision.action == "go_on":
-        return rollout_transitions.next_step(spec, state, now, by, reason)
+        return transitions.next_step(spec, state, now, by, reason)
     if decision.action in ("hold", "ask"):
-        return rollout_transitions.held(state, now, by, reason)
+        return transitions.held(state, now, by, reason)
     if decision.action == "extend":
-        return rollout_transitions.extended(state, now, by, reason)
+        return transitions.extended(state, now, by, reason)
     if decision.action == "roll_back":
-        return rollout_transitions.rolled_back(spec, state, now, by, reason)
+        return transitions.rolled_back(spec, state, now, by, reason)
     if decision.action == "promote":
         assert decision.version is not None
-        return rollout_transitions.promoted(spec, state, decision.version, now, by, reason)
+        return transitions.promoted(spec, state, decision.version, now, by, reason)
     if decision.action == "end":
-        return rollout_transitions.ended(spec, state, now, by, reason)
+        return transitions.ended(spec, state, now, by, reason)
     return state
 
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_mlops.serving.arm_statistics import LATENCY_EDGES, ArmStatistics, edge_from
-from airflow_provider_mlops.serving.rollout import RolloutSpec
-from airflow_provider_mlops.serving.rollout_gates import (
+from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES, ArmStatistics, edge_from
+from airflow_provider_mlops.serving.rollouts.gates import (
     AgreementGate,
     DriftGate,
     ErrorRateGate,
@@ -25,7 +24,8 @@ from airflow_provider_mlops.serving.rollout_gates import (
     LatencyGate,
     MetricGate,
 )
-from airflow_provider_mlops.serving.routes import CHAMPION
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.routes import CHAMPION
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.sequential_comparison import SequentialComparison, Verdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from airflow_provider_mlops.serving.rollout import RolloutSpec
-from airflow_provider_mlops.serving.rollout_strategies import AbStrategy
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy
 
 
 def planned_rewards(spec: RolloutSpec) -> tuple[int, int] | None:
@@ -13,8 +13,8 @@ def planned_rewards(spec: RolloutSpec) -> tuple[int, int] | None:
 
     The confidence is that of a gate, so that more gates, or a smaller `false_alarm_rate`, need more rewards.
 
-    >>> from airflow_provider_mlops.serving.rollout import Reward
-    >>> from airflow_provider_mlops.serving.rollout_gates import MetricGate
+    >>> from airflow_provider_mlops.serving.rollouts.rollout import Reward
+    >>> from airflow_provider_mlops.serving.rollouts.gates import MetricGate
     >>> strategy = AbStrategy(smallest_effect=0.05, baseline=0.2)
     >>> spec = RolloutSpec(
     ...     champion=1, candidates=(2,), strategy=strategy, gates=(MetricGate(),), reward=Reward(binary=True)

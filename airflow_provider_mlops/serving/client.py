@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERIFICATION_HEADER = "X-Verification"
-"""Marks a request as a check of the gateway; see `serving/verification.py`."""
+"""Marks a request as a check of the gateway; see `serving/gateway/verification.py`."""
 
 TOKEN_FIELD = "gateway_conn_id"
 """The field that an error about the token names: the connection whose password the token is."""

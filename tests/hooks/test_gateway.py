@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.gateway import DEFAULT_URL, MlopsGatewayHook
-from airflow_provider_mlops.serving import token
+from airflow_provider_mlops.serving.gateway import token
 from tests.lifecycle.live_gateway import LiveGateway
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.serving import token
 from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.gateway import token
 
 
 class LiveGateway:

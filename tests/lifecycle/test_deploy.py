@@ -314,7 +314,7 @@ def test_a_gateway_that_goes_away_after_the_decision_is_retried(
 
 
 def test_the_checks_are_logged_and_count_as_nobodys_traffic(versions: Versions, gateway: LiveGateway) -> None:
-    from airflow_provider_mlops.serving import prediction_log
+    from airflow_provider_mlops.serving.log import prediction_log
 
     versions.deploy(1)
     logged = prediction_log.read(str(gateway.storage), versions.name)

@@ -22,10 +22,10 @@ from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.serving import log_layout
-from airflow_provider_mlops.serving.log_schema import LogSchema
-from airflow_provider_mlops.serving.prediction_id import new
-from airflow_provider_mlops.serving.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.log import log_layout
+from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log.prediction_id import new
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from tests.lifecycle.live_gateway import LiveGateway
 from tests.lifecycle.live_model import customers, records, train, with_task
 

@@ -15,9 +15,9 @@ from airflow_provider_mlops.lifecycle.rollout_best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout_decision import RolloutDecision, decide
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, findings
 from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
-from airflow_provider_mlops.serving import rollout_transitions
-from airflow_provider_mlops.serving.arm_statistics import ArmStatistics, latency_cell
-from airflow_provider_mlops.serving.rollout import RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -33,7 +33,7 @@ def canary(**fields: Any) -> RolloutSpec:
 
 
 def begun(spec: RolloutSpec, **fields: Any) -> RolloutState:
-    return rollout_transitions.started(spec, NOW, "task").model_copy(update=fields)
+    return transitions.started(spec, NOW, "task").model_copy(update=fields)
 
 
 def served(requests: int, errors: int = 0, latency: float = 10.0, **fields: Any) -> ArmStatistics:
@@ -108,12 +108,12 @@ def test_what_is_held_goes_on_when_the_evidence_is_there_or_a_human_says_so() ->
     assert state.status == "held"
     assert decide(spec, state, UNCLEAR, NOW + 20 * HOUR).action == "wait"
     assert decide(spec, state, GOOD, NOW + 20 * HOUR).action == "go_on"
-    agreed = rollout_transitions.approved(state, NOW, "ada", "known and harmless")
+    agreed = transitions.approved(state, NOW, "ada", "known and harmless")
     on = decide(spec, agreed, UNCLEAR, NOW + 20 * HOUR)
     assert (on.action, on.reason) == ("go_on", "Approved by ada: known and harmless.")
     assert decide(spec, agreed, BAD, NOW + 20 * HOUR).action == "roll_back"
     with pytest.raises(ValueError, match="is over"):
-        decide(spec, rollout_transitions.ended(spec, state, NOW, "a", ""), GOOD, NOW)
+        decide(spec, transitions.ended(spec, state, NOW, "a", ""), GOOD, NOW)
 
 
 def test_a_shadow_is_promoted_or_ends_as_asked() -> None:

@@ -15,7 +15,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import BackendAwayError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.sensors.endpoint_ready import EndpointReadySensor
-from airflow_provider_mlops.serving import token
+from airflow_provider_mlops.serving.gateway import token
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
 from tests.airflow_session import again
 from tests.lifecycle.live_gateway import LiveGateway

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from airflow_provider_mlops.serving import token
 from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.gateway import token
 
 
 class GatewayProcess:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.serving.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
 
 
 def task(run: str = "run-1", **fields: Any) -> TaskIdentity:

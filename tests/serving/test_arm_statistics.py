@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mlops.serving import arm_statistics
-from airflow_provider_mlops.serving.arm_statistics import LATENCY_EDGES, ArmStatistics, latency_cell
+from airflow_provider_mlops.serving.rollouts import arm_statistics
+from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES, ArmStatistics, latency_cell
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
 from airflow_provider_mlops.stats.latency_sequence import slower_than
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_mlops.serving import prediction_log
+from airflow_provider_mlops.serving.log import prediction_log
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.served_registry import CANCER, CUSTOMERS
 

@@ -16,14 +16,17 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 
-from airflow_provider_mlops.serving import invocations, log_layout, prediction_log, predictor, signature_check
-from airflow_provider_mlops.serving.batcher import Batcher
-from airflow_provider_mlops.serving.input_schema import Feature, InputSchema
-from airflow_provider_mlops.serving.job import Job, Prediction
-from airflow_provider_mlops.serving.loaded_model import LoadedModel
-from airflow_provider_mlops.serving.policies.direct import Direct
-from airflow_provider_mlops.serving.refusal import Refusal
-from airflow_provider_mlops.serving.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.gateway import predictor
+from airflow_provider_mlops.serving.gateway.batcher import Batcher
+from airflow_provider_mlops.serving.gateway.job import Job, Prediction
+from airflow_provider_mlops.serving.log import log_layout, prediction_log
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.models import signature_check
+from airflow_provider_mlops.serving.models.input_schema import Feature, InputSchema
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.protocols import invocations
+from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.rollouts.policies.direct import Direct
 from tests.serving.test_loaded_model import VERSION
 
 SCHEMA = InputSchema((Feature("a", "double"), Feature("b", "double")))
@@ -191,7 +194,7 @@ def test_a_log_that_cannot_be_written_refuses_the_whole_batch(tmp_path: Path) ->
 
 
 def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
-    from airflow_provider_mlops.serving.body import Body
+    from airflow_provider_mlops.serving.protocols.body import Body
 
     body = Body(b'{"instances": [' + b",".join(b"[%d, 1]" % n for n in range(1000)) + b"]}")
     prediction, rows = predictor.answer_body(

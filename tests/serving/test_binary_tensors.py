@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from airflow_provider_mlops.serving import prediction_log
+from airflow_provider_mlops.serving.log import prediction_log
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model
 

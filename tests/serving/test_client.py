@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
-from airflow_provider_mlops.serving import token
 from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.gateway import token
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.served_registry import CUSTOMERS, churn_model
 

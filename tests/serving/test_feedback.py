@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mlops.serving import feedback
-from airflow_provider_mlops.serving.refusal import Refusal
+from airflow_provider_mlops.serving.protocols import feedback
+from airflow_provider_mlops.serving.protocols.refusal import Refusal
 
 NAME = "0" * 32
 

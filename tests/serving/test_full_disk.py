@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlops.serving import prediction_log
+from airflow_provider_mlops.serving.log import prediction_log
 from tests.serving.gateway_process import GatewayProcess
 
 LOAD = """

@@ -22,16 +22,16 @@ from sqlalchemy import event, func, select
 from sqlalchemy.engine import Engine
 
 from airflow_provider_mlops.errors import BackendAwayError
-from airflow_provider_mlops.serving import compaction, prediction_id, prediction_log, write_ahead
-from airflow_provider_mlops.serving.arm_statistics import ArmStatistics, latency_cell
-from airflow_provider_mlops.serving.ingestion import Ingestion
-from airflow_provider_mlops.serving.log_schema import LogSchema
-from airflow_provider_mlops.serving.marks import marks, shadow_marks
-from airflow_provider_mlops.serving.rollout import Rollout, RolloutSpec
-from airflow_provider_mlops.serving.rollout_store import RolloutStore, default_url
-from airflow_provider_mlops.serving.rollout_tables import CURSORS, DECISIONS, REWARDS
-from airflow_provider_mlops.serving.rollout_transitions import rolled_back, settled
-from airflow_provider_mlops.serving.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.log import compaction, prediction_id, prediction_log, write_ahead
+from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
+from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.marks import marks, shadow_marks
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
+from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
 from tests.serving.rollout_in_test import bandit, canary, task
 from tests.serving.test_rollout_store import cluster as cluster
 from tests.serving.test_rollout_store import url as url

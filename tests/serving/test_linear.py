@@ -15,9 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
-from airflow_provider_mlops.serving.linear import Linear
-from airflow_provider_mlops.serving.loaded_model import LoadedModel
-from airflow_provider_mlops.serving.shared_scores import SharedScores
+from airflow_provider_mlops.serving.models.linear import Linear
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.models.shared_scores import SharedScores
 from tests.serving.served_registry import CANCER, CANCER_TARGET
 from tests.serving.test_loaded_model import NUMBERS, loaded
 
@@ -83,7 +83,7 @@ def test_what_is_not_finite_is_left_to_scikit_learn_which_refuses_it() -> None:
     model = loaded(make_pipeline(StandardScaler(), LogisticRegression()).fit(CANCER, CANCER_TARGET))
     assert model._linear is not None
     assert not any(feature.nullable for feature in model.schema.features)
-    from airflow_provider_mlops.serving import signature_check
+    from airflow_provider_mlops.serving.models import signature_check
 
     rows = signature_check.from_table(NUMBERS, None, [[1.7e308] * 30])
     with pytest.raises(ValueError, match="infinity"):

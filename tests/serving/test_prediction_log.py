@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.data import engine
-from airflow_provider_mlops.serving import compaction, log_layout, prediction_id, prediction_log, write_ahead
-from airflow_provider_mlops.serving.log_schema import LogSchema
+from airflow_provider_mlops.serving.log import compaction, log_layout, prediction_id, prediction_log, write_ahead
+from airflow_provider_mlops.serving.log.log_schema import LogSchema
 
 SCHEMA = LogSchema("churn", 1, (("age", "double"), ("town", "string")), "long", ("0", "1"))
 
@@ -187,8 +187,8 @@ def test_a_line_that_was_not_finished_is_ignored(tmp_path: Path) -> None:
 def test_a_dead_writers_segments_are_taken_over_and_a_living_ones_are_not(tmp_path: Path) -> None:
     script = """
     import os, sys
-    from airflow_provider_mlops.serving import write_ahead
-    from airflow_provider_mlops.serving.log_schema import LogSchema
+    from airflow_provider_mlops.serving.log import write_ahead
+    from airflow_provider_mlops.serving.log.log_schema import LogSchema
     log = write_ahead.WriteAhead(sys.argv[1])
     log.feedback([("0" * 32, "1")])
     print("ready", flush=True)
@@ -211,7 +211,7 @@ def test_a_dead_writers_segments_are_taken_over_and_a_living_ones_are_not(tmp_pa
 
 DIES = """
 import os, signal, sys
-from airflow_provider_mlops.serving import compaction, log_layout, write_ahead
+from airflow_provider_mlops.serving.log import compaction, log_layout, write_ahead
 storage_uri, fatal = sys.argv[1], int(sys.argv[2])
 calls = 0
 def dying(function, *arguments):
@@ -318,7 +318,7 @@ def test_a_disk_that_fills_up_loses_nothing_and_corrupts_nothing(tmp_path: Path)
     """A limit on the size of files makes the kernel take a part of a write and refuse the rest, as a full disk does."""
     script = """
     import resource, sys
-    from airflow_provider_mlops.serving import write_ahead
+    from airflow_provider_mlops.serving.log import write_ahead
     log = write_ahead.WriteAhead(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
     refused = 0

@@ -13,9 +13,9 @@ from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from starlette.routing import Route
 
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving import prediction_id, prediction_log
-from airflow_provider_mlops.serving.gateway import Gateway
-from airflow_provider_mlops.serving.settings import Settings
+from airflow_provider_mlops.serving.gateway.gateway import Gateway
+from airflow_provider_mlops.serving.gateway.settings import Settings
+from airflow_provider_mlops.serving.log import prediction_id, prediction_log
 from tests.serving.gateway_process import GatewayProcess, post
 from tests.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, price_model
 

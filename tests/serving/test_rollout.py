@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_mlops.serving import rollout, rollout_gates, rollout_strategies, rollout_transitions
-from airflow_provider_mlops.serving.rollout import Reward, RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts import gates, rollout, strategies, transitions
+from airflow_provider_mlops.serving.rollouts.rollout import Reward, RolloutSpec, RolloutState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAIR: dict[str, Any] = {"champion": 1, "candidates": [2]}
@@ -40,7 +40,7 @@ def canary(**fields: Any) -> RolloutSpec:
 def test_a_spec_survives_json(name: str) -> None:
     spec = RolloutSpec.model_validate_json(json.dumps(SPECS[name]))
     assert RolloutSpec.model_validate_json(spec.model_dump_json()) == spec
-    state = rollout_transitions.started(spec, NOW, "a task")
+    state = transitions.started(spec, NOW, "a task")
     assert RolloutState.model_validate_json(state.model_dump_json()) == state
     assert [arm.version for arm in spec.arms] == [spec.champion, *spec.candidates]
     assert len({arm.name for arm in spec.arms}) == len(spec.arms)
@@ -98,7 +98,7 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None
         canary(**fields)
 
 
-@pytest.mark.parametrize("module", [rollout, rollout_gates, rollout_strategies])
+@pytest.mark.parametrize("module", [rollout, gates, strategies])
 def test_every_field_is_described(module: Any) -> None:
     models = [
         value for value in vars(module).values()
@@ -112,26 +112,26 @@ def test_every_field_is_described(module: Any) -> None:
 
 def test_the_transitions_of_a_canary() -> None:
     spec = canary(strategy={"kind": "canary", "steps": [0.1, 1.0]})
-    state = rollout_transitions.started(spec, NOW, "task")
+    state = transitions.started(spec, NOW, "task")
     assert (state.status, state.step, state.weights) == ("running", 0, {"champion": 0.9, "candidate": 0.1})
     later = NOW + timedelta(minutes=5)
-    held = rollout_transitions.held(state, later, "task", "too few requests")
+    held = transitions.held(state, later, "task", "too few requests")
     assert (held.status, held.weights, held.step_started_at) == ("held", state.weights, NOW)
-    assert rollout_transitions.extended(held, later, "task", "more time").extensions == 1
-    agreed = rollout_transitions.approved(held, later, "ada", "looks fine")
+    assert transitions.extended(held, later, "task", "more time").extensions == 1
+    agreed = transitions.approved(held, later, "ada", "looks fine")
     assert (agreed.status, agreed.approved, agreed.by) == ("running", True, "ada")
-    second = rollout_transitions.next_step(spec, agreed, later, "task", "all gates passed")
+    second = transitions.next_step(spec, agreed, later, "task", "all gates passed")
     assert (second.step, second.weights, second.approved) == (1, {"champion": 0.0, "candidate": 1.0}, False)
     with pytest.raises(ValueError, match="no step after 1"):
-        rollout_transitions.next_step(spec, second, later, "task", "")
-    done = rollout_transitions.promoted(spec, second, 2, later, "task", "passed")
+        transitions.next_step(spec, second, later, "task", "")
+    done = transitions.promoted(spec, second, 2, later, "task", "passed")
     assert (done.version, done.is_under_way, done.occupies) == (2, False, True)
-    assert not rollout_transitions.settled(done, later, "task").occupies
-    back = rollout_transitions.rolled_back(spec, second, later, "gateway", "errors")
+    assert not transitions.settled(done, later, "task").occupies
+    back = transitions.rolled_back(spec, second, later, "gateway", "errors")
     assert (back.version, back.weights, back.occupies) == (1, {"champion": 1.0, "candidate": 0.0}, False)
     for state in (done, back):
         with pytest.raises(ValueError, match="over already"):
-            rollout_transitions.rolled_back(spec, state, later, "gateway", "errors")
+            transitions.rolled_back(spec, state, later, "gateway", "errors")
 
 
 @given(value=st.floats(), low=st.floats(-10, 0), width=st.floats(0.1, 10), binary=st.booleans())

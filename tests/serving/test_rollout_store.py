@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
-from airflow_provider_mlops.serving import rollout_transitions
-from airflow_provider_mlops.serving.rollout import Rollout, RolloutState
-from airflow_provider_mlops.serving.rollout_store import RolloutStore, StaleRolloutError, default_url
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore, StaleRolloutError, default_url
 from tests.serving.rollout_in_test import canary, task
 from tests.system.postgresql_cluster import Cluster, programs
 
@@ -54,7 +54,7 @@ def store(url: str) -> Iterator[RolloutStore]:
 
 
 def promoted(rollout: Rollout) -> RolloutState:
-    return rollout_transitions.promoted(rollout.spec, rollout.state, 2, NOW, "task", "all gates passed")
+    return transitions.promoted(rollout.spec, rollout.state, 2, NOW, "task", "all gates passed")
 
 
 def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
@@ -63,7 +63,7 @@ def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
     before = store.changes()
     rollout = store.start("churn", canary(), task(), NOW)
     assert store.get(rollout.id) == store.current("churn") == rollout
-    second = store.compare_and_set(rollout, rollout_transitions.next_step(rollout.spec, rollout.state, NOW, "a", "ok"))
+    second = store.compare_and_set(rollout, transitions.next_step(rollout.spec, rollout.state, NOW, "a", "ok"))
     third = store.compare_and_set(second, promoted(second))
     assert [state.status for state in store.history(rollout.id)] == ["running", "running", "promoted"]
     assert store.history(rollout.id)[-1] == third.state == store.get(rollout.id).state
@@ -83,9 +83,9 @@ def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(sto
         store.start("churn", canary(), task("run-2"))
     # A try after a crash takes over the end; only then is there room.
     assert store.start("churn", canary(), task(try_number=2)) == done
-    store.compare_and_set(done, rollout_transitions.settled(done.state, NOW, "task"))
+    store.compare_and_set(done, transitions.settled(done.state, NOW, "task"))
     second = store.start("churn", canary(), task("run-2"))
-    back = rollout_transitions.rolled_back(second.spec, second.state, NOW, "gateway", "errors")
+    back = transitions.rolled_back(second.spec, second.state, NOW, "gateway", "errors")
     store.compare_and_set(second, back)
     assert store.start("churn", canary(), task("run-2")).id == second.id
     assert store.start("churn", canary(), task("run-3")).id != second.id
@@ -94,14 +94,14 @@ def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(sto
 def test_a_retry_joins_the_running_rollout_and_a_cleared_task_begins_anew(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task())
     assert store.start("churn", canary(minimum_requests=7), task(try_number=2)) == first
-    over = store.compare_and_set(first, rollout_transitions.ended(first.spec, first.state, NOW, "task", "enough"))
-    store.compare_and_set(over, rollout_transitions.settled(over.state, NOW, "task"))
+    over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
+    store.compare_and_set(over, transitions.settled(over.state, NOW, "task"))
     assert store.start("churn", canary(), task()).id != first.id
 
 
 def test_of_two_changes_at_once_one_is_told_to_look_again(store: RolloutStore) -> None:
     seen = store.start("churn", canary(), task())
-    store.compare_and_set(seen, rollout_transitions.held(seen.state, NOW, "task", "too few requests"))
+    store.compare_and_set(seen, transitions.held(seen.state, NOW, "task", "too few requests"))
     with pytest.raises(StaleRolloutError, match="has changed"):
         store.compare_and_set(seen, promoted(seen))
     assert store.get(seen.id).state.status == "held"
@@ -112,7 +112,7 @@ def test_changes_by_many_threads_are_all_made(store: RolloutStore) -> None:
     rollout = store.start("churn", canary(), task())
 
     def extend(_: int) -> None:
-        store.change(rollout.id, lambda seen: rollout_transitions.extended(seen.state, NOW, "task", "more"))
+        store.change(rollout.id, lambda seen: transitions.extended(seen.state, NOW, "task", "more"))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(extend, range(20)))
@@ -123,7 +123,7 @@ def test_changes_by_many_threads_are_all_made(store: RolloutStore) -> None:
 STARTS = """
 import sys
 from airflow_provider_mlops.errors import RolloutConflictError
-from airflow_provider_mlops.serving.rollout_store import RolloutStore
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.serving.rollout_in_test import canary, task
 store = RolloutStore(sys.argv[1])
 sys.stdin.readline()

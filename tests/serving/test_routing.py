@@ -14,18 +14,19 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from airflow_provider_mlops.serving import prediction_id, rollout_transitions
-from airflow_provider_mlops.serving.ingestion import Ingestion
-from airflow_provider_mlops.serving.log_schema import LogSchema
-from airflow_provider_mlops.serving.policies.build import build
-from airflow_provider_mlops.serving.recent import RecentErrors, RecentTotals
-from airflow_provider_mlops.serving.rollout import Rollout, RolloutSpec
-from airflow_provider_mlops.serving.rollout_store import RolloutStore, default_url
-from airflow_provider_mlops.serving.route import Route
-from airflow_provider_mlops.serving.routes import ANYBODY, Choice
-from airflow_provider_mlops.serving.routing import LINGER_SECONDS, Routing
-from airflow_provider_mlops.serving.shadow_queue import ShadowQueue
-from airflow_provider_mlops.serving.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.log import prediction_id
+from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.policies.build import build
+from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.route import Route
+from airflow_provider_mlops.serving.rollouts.routes import ANYBODY, Choice
+from airflow_provider_mlops.serving.rollouts.routing import LINGER_SECONDS, Routing
+from airflow_provider_mlops.serving.rollouts.shadow_queue import ShadowQueue
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.serving.rollout_in_test import bandit, canary, task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,14 +79,14 @@ def test_a_rollout_is_followed_from_its_start_to_its_end(store: RolloutStore) ->
     assert versions(routing) == {1, 2}
     choice = route_of(routing).choose()
     assert choice.marks == {"rollout": rollout.id, "step": 0}
-    second = store.compare_and_set(rollout, rollout_transitions.next_step(rollout.spec, rollout.state, NOW, "a", "ok"))
+    second = store.compare_and_set(rollout, transitions.next_step(rollout.spec, rollout.state, NOW, "a", "ok"))
     routing.poll()
     assert versions(routing) == {2}
     assert route_of(routing).choose().marks == {"rollout": rollout.id, "step": 1}
-    done = store.compare_and_set(second, rollout_transitions.promoted(second.spec, second.state, 2, NOW, "a", "ok"))
+    done = store.compare_and_set(second, transitions.promoted(second.spec, second.state, 2, NOW, "a", "ok"))
     routing.poll()
     assert route_of(routing).choose().arm == "candidate"
-    store.compare_and_set(done, rollout_transitions.settled(done.state, NOW, "a"))
+    store.compare_and_set(done, transitions.settled(done.state, NOW, "a"))
     routing.poll()
     # The alias is looked for less often: until then the promoted version goes on.
     assert versions(routing) == {2}
@@ -99,7 +100,7 @@ def test_a_rollback_is_followed(store: RolloutStore) -> None:
     routing = following(store)
     rollout = store.start("churn", limited(), task(), NOW)
     routing.poll()
-    store.compare_and_set(rollout, rollout_transitions.rolled_back(rollout.spec, rollout.state, NOW, "a", "worse"))
+    store.compare_and_set(rollout, transitions.rolled_back(rollout.spec, rollout.state, NOW, "a", "worse"))
     routing.poll()
     assert routing.route("churn") is None
 
@@ -229,7 +230,7 @@ def test_who_decides_first_wins(store: RolloutStore) -> None:
     """The DAG ends the rollout in the moment in which the gateway goes back: its end stays."""
     rollout = store.start("churn", limited(), task())
     routing = following(store)
-    store.compare_and_set(rollout, rollout_transitions.ended(rollout.spec, rollout.state, NOW, "task", "enough"))
+    store.compare_and_set(rollout, transitions.ended(rollout.spec, rollout.state, NOW, "task", "enough"))
     fail(routing, 10)
     routing.poll()
     assert [state.status for state in store.history(rollout.id)] == ["running", "ended"]
@@ -274,7 +275,7 @@ def test_a_bandit_learns_from_what_all_gateways_have_ingested(store: RolloutStor
 
 
 def requested(spec: RolloutSpec, headers: dict[bytes, bytes], fields: dict[str, Any]) -> tuple[Route, Any]:
-    rollout = Rollout("f00d", "churn", task(), spec, rollout_transitions.started(spec, NOW, "task"), 1)
+    rollout = Rollout("f00d", "churn", task(), spec, transitions.started(spec, NOW, "task"), 1)
     route = Route(rollout, build(rollout, {}))
     return route, route.request(headers, fields.get)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_mlops.serving.served_model import WARM, ServedModel
+from airflow_provider_mlops.serving.models.served_model import WARM, ServedModel
 
 
 def loaded(version: int) -> Any:

@@ -15,8 +15,8 @@ import pytest
 
 from airflow_provider_mlops.errors import BackendAwayError
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving import prediction_log
 from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.log import prediction_log
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.served_registry import CANCER, copy_to, register_pickled
 

@@ -18,8 +18,9 @@ import pytest
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving import prediction_log, token
 from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.gateway import token
+from airflow_provider_mlops.serving.log import prediction_log
 from tests.serving.gateway_process import GatewayProcess, post
 from tests.serving.served_registry import CANCER, cancer_model, copy_to
 

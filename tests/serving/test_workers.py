@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving import board, prediction_log
-from airflow_provider_mlops.serving.board import Board, Change
+from airflow_provider_mlops.serving.gateway import board
+from airflow_provider_mlops.serving.gateway.board import Board, Change
+from airflow_provider_mlops.serving.log import prediction_log
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.served_registry import CANCER
 

@@ -306,8 +306,8 @@ def test_a_step_in_a_process_of_its_own(s3: str, tmp_path: Path) -> None:
 
 def test_the_prediction_log_on_object_storage(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway keeps the newest rows on its own disk; once compacted, monitoring reads them from storage."""
-    from airflow_provider_mlops.serving import compaction, log_layout, prediction_id, prediction_log, write_ahead
-    from airflow_provider_mlops.serving.log_schema import LogSchema
+    from airflow_provider_mlops.serving.log import compaction, log_layout, prediction_id, prediction_log, write_ahead
+    from airflow_provider_mlops.serving.log.log_schema import LogSchema
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     uri = f"{s3}/served"

@@ -1,0 +1,69 @@
+"""One request on its way from its bytes to its answer."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from airflow_provider_mlops.serving.models.input_schema import InputSchema
+from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
+from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.protocols.rows import Rows
+from airflow_provider_mlops.serving.rollouts.routes import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The body of an answer, and the headers that its form asks for."""
+
+    content: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
+
+
+class Request(Protocol):
+    """A request of one of the protocols, whose rows have been checked."""
+
+    @property
+    def rows(self) -> Rows:
+        """The rows to predict."""
+
+    def answer(self, model: LoadedModel, answer: Answer, own_id: str) -> Encoded:
+        """The answer in the form of the protocol."""
+
+
+class Read(Protocol):
+    """How a protocol reads the body of a request."""
+
+    def __call__(self, body: Body, schema: InputSchema) -> Request:
+        """The request. Raises Refusal: 400 for the protocol, 422 for the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An answer, the id under which it was logged, and the version that gave it."""
+
+    id: str
+    version: int
+    encoded: Encoded
+
+
+@dataclass(slots=True)
+class Job:
+    """A request that waits for its prediction, and what came of it.
+
+    `received` is when its last byte came, of `time.perf_counter`; `outcome` what is to be answered, and `done` is set
+    on the event loop once it is there.
+    """
+
+    choice: Choice
+    received: float
+    request: Request
+    done: Future[None] | None = None
+    outcome: Prediction | Refusal | None = None
+
+
+Headers = Mapping[bytes, bytes]
+"""The headers of a request by their names in small letters."""

@@ -1,0 +1,126 @@
+"""Predicts the rows of one or several requests by one call of the model, logs them by one write, and makes the answers.
+
+It runs in a thread or, for models that are quick enough, on the event loop. The records are in the write-ahead log
+before any of the answers is handed back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from airflow_provider_mlops.serving.gateway.job import Job, Prediction, Read
+from airflow_provider_mlops.serving.log import log_record, prediction_id
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
+from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.protocols.rows import Rows
+from airflow_provider_mlops.serving.rollouts.routes import Choice
+
+log = logging.getLogger(__name__)
+
+
+def answer_body(
+    read: Read, body: Body, received: float, choice: Choice, model: LoadedModel, writer: WriteAhead | None
+) -> tuple[Prediction, int]:
+    """Everything at once for one request, from its bytes to its answer and the number of its rows. Raises Refusal."""
+    job = Job(choice, received, read(body, model.schema))
+    answer([job], model, writer)
+    if isinstance(job.outcome, Refusal):
+        raise job.outcome
+    assert job.outcome is not None
+    return job.outcome, job.request.rows.count
+
+
+def answer(jobs: Sequence[Job], model: LoadedModel, writer: WriteAhead | None) -> None:
+    """Give each job its outcome. Nothing is raised: what goes wrong is the outcome of those whom it concerns.
+
+    :param writer: None leaves the log out.
+    """
+    records: list[bytes] = []
+    answered: list[Job] = []
+    try:
+        if len(jobs) == 1:
+            _one(jobs[0], model, records, answered, writer is not None)
+        else:
+            _together(jobs, model, records, answered, writer is not None)
+        if writer is not None and records:
+            writer.append(records, model.log_schema)
+    except OSError as error:
+        log.error(
+            "%d predictions of %s are not answered, since they cannot be logged: %s",
+            len(answered),
+            model.version,
+            error,
+        )
+        refusal = Refusal(503, f"the prediction cannot be logged: {error}", Retry_After="5")
+        for job in answered:
+            job.outcome = refusal
+    except Exception as error:
+        log.exception("A defect of the gateway")
+        for job in jobs:
+            job.outcome = Refusal(500, f"a defect of the gateway: {type(error).__name__}")
+
+
+def _one(job: Job, model: LoadedModel, records: list[bytes], answered: list[Job], logged: bool) -> None:
+    try:
+        found = _predict(model, job.request.rows)
+    except Refusal as refusal:
+        job.outcome = refusal
+        return
+    _finish(job, model, found, records, logged)
+    answered.append(job)
+
+
+def _together(jobs: Sequence[Job], model: LoadedModel, records: list[bytes], answered: list[Job], logged: bool) -> None:
+    try:
+        found = model.predict(Rows.together([job.request.rows for job in jobs]))
+    except Exception:
+        # One row that the model refuses must not fail its neighbours.
+        for job in jobs:
+            _one(job, model, records, answered, logged)
+        return
+    start = 0
+    for job in jobs:
+        end = start + job.request.rows.count
+        probabilities = None if found.probabilities is None else found.probabilities[start:end]
+        _finish(job, model, Answer(found.output[start:end], probabilities), records, logged)
+        answered.append(job)
+        start = end
+
+
+def _predict(model: LoadedModel, rows: Rows) -> Answer:
+    try:
+        return model.predict(rows)
+    except (ValueError, TypeError) as error:
+        # This is how scikit-learn says that it cannot take certain values, such as a category that it does not know.
+        raise Refusal(422, f"{model.version} cannot take these rows: {error}"[:1000]) from error
+    except Exception as error:
+        log.exception("%s failed on %d rows that fit its signature", model.version, rows.count)
+        raise Refusal(500, f"{model.version} failed: {type(error).__name__}: {error}"[:1000]) from error
+
+
+def _finish(job: Job, model: LoadedModel, found: Answer, records: list[bytes], logged: bool) -> None:
+    own_id = prediction_id.new()
+    request = job.request
+    encoded = request.answer(model, found, own_id)
+    if logged:
+        probabilities: Any = found.probabilities
+        record = log_record.encode(
+            model.log_schema,
+            own_id,
+            arm=job.choice.arm,
+            propensity=job.choice.propensity,
+            features=request.rows.logged(),
+            output=found.output,
+            probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
+            latency_ms=(time.perf_counter() - job.received) * 1000,
+            marks=job.choice.marks,
+        )
+        records.append(record)
+    job.outcome = Prediction(own_id, job.choice.version, encoded)

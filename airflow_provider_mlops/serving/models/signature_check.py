@@ -1,0 +1,292 @@
+"""Checks values that came as JSON against what a model takes, and makes arrays of them.
+
+Types are exact: text is no number and true is not 1. A whole number may stand where one with a
+fraction is due, and the other way round if its fraction is zero. null and NaN are missing values.
+Infinity is refused everywhere, since no estimator takes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_provider_mlops.serving.models.input_schema import NUMERIC, Feature, InputSchema
+from airflow_provider_mlops.serving.protocols.refusal import Refusal, shown
+from airflow_provider_mlops.serving.protocols.rows import Rows
+
+_LARGEST: dict[str, float] = {
+    "integer": 2**31 - 1,
+    "long": 2**63 - 1,
+    "float": float(np.finfo(np.float32).max),
+    "double": float(np.finfo(np.float64).max),
+}
+_NUMBERS_OR_NULL = frozenset((int, float, type(None)))
+
+
+def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> Rows:
+    """Rows of values by column, the columns in any order. Raises Refusal (422), naming the column."""
+    _check_names(schema, columns)
+    lengths = {name: len(values) for name, values in columns.items()}
+    count = next(iter(lengths.values()))
+    for name, length in lengths.items():
+        if length != count:
+            raise Refusal(422, f"column {shown(name)} has {length} values and others have {count}", name)
+    if count == 0:
+        raise Refusal(422, "there are no rows: send at least one")
+    missing = [None] * count
+    return Rows(schema, count, columns=[_column(f, columns.get(f.name, missing)) for f in schema.features])
+
+
+def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[Sequence[Any]]) -> Rows:
+    """Rows of values by row. `names` are the columns of `data`; None stands for the signature's, in its order.
+
+    Raises Refusal (422), naming the column or the row.
+    """
+    if names is None:
+        names = schema.names
+    else:
+        _check_names(schema, names)
+        if len(set(names)) != len(names):
+            twice = next(name for position, name in enumerate(names) if name in names[:position])
+            raise Refusal(422, f"column {shown(twice)} comes twice", twice)
+    if not data:
+        raise Refusal(422, "there are no rows: send at least one")
+    width = len(names)
+    for position, row in enumerate(data):
+        if type(row) is not list or len(row) != width:
+            what = f"{len(row)} values" if type(row) is list else f"no list ({shown(row)})"
+            raise Refusal(422, f"row {position} has {what}, and there are {width} columns", f"row {position}")
+    if schema.double and len(names) == len(schema.names):
+        cells = data[0] if len(data) == 1 else chain.from_iterable(data)
+        rows = _matrix(schema, tuple(names), data, cells, len(data))
+        if rows is not None:
+            return rows
+    return from_columns(schema, dict(zip(names, map(list, zip(*data, strict=True)), strict=True)))
+
+
+def from_flat(schema: InputSchema, data: Sequence[Any], count: int) -> Rows:
+    """`count` rows of all columns in the signature's order, one after another. Raises Refusal (422)."""
+    width = len(schema.names)
+    if schema.double and count:
+        rows = _matrix(schema, schema.names, data, data, count)
+        if rows is not None:
+            return rows
+    return from_table(schema, None, [data[row * width : (row + 1) * width] for row in range(count)])
+
+
+def from_matrix(schema: InputSchema, matrix: NDArray[Any]) -> Rows:
+    """Rows as a matrix of numbers with the columns in the signature's order. Raises Refusal (422)."""
+    if schema.double and len(matrix):
+        rows = _finite_matrix(schema, matrix.astype(np.float64))
+        if rows is not None:
+            return rows
+    return from_columns(schema, dict(zip(schema.names, matrix.T, strict=True)))
+
+
+def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
+    """Rows as one object each. Raises Refusal (422), naming the column or the row."""
+    if not records:
+        raise Refusal(422, "there are no rows: send at least one")
+    for position, record in enumerate(records):
+        if type(record) is not dict:
+            raise Refusal(422, f"row {position} is not an object: {shown(record)}", f"row {position}")
+    names = dict.fromkeys(chain.from_iterable(records))
+    _check_names(schema, names)
+    columns = {}
+    for name in names:
+        optional = schema.by_name[name].optional
+        for position, record in enumerate(records):
+            if name not in record and not optional:
+                raise Refusal(422, f"row {position} has no column {shown(name)}", name)
+        columns[name] = [record.get(name) for record in records]
+    return from_columns(schema, columns)
+
+
+def _check_names(schema: InputSchema, names: Iterable[str]) -> None:
+    given = set(names)
+    unknown = given.difference(schema.names)
+    if unknown:
+        name = min(unknown)
+        known = ", ".join(map(repr, schema.names[:20])) + (", ..." if len(schema.names) > 20 else "")
+        raise Refusal(422, f"the model does not know the column {shown(name)}; it takes {known}", name)
+    if len(given) < len(schema.names):
+        for feature in schema.features:
+            if feature.name not in given and not feature.optional:
+                raise Refusal(422, f"the column {shown(feature.name)} ({feature.kind}) is missing", feature.name)
+        if not given:
+            raise Refusal(422, "there are no columns: send at least one")
+
+
+def _matrix(
+    schema: InputSchema, names: tuple[str, ...], data: Sequence[Any], cells: Iterable[Any], count: int
+) -> Rows | None:
+    """The quick way for numbers only, nested or flat; None when something is wrong that the slow way will name."""
+    if not _NUMBERS_OR_NULL.issuperset(map(type, cells)):
+        return None
+    try:
+        matrix = np.array(data, dtype=np.float64)
+    except OverflowError:
+        return None
+    matrix = matrix.reshape(count, len(names))
+    if names != schema.names:
+        places = {name: place for place, name in enumerate(names)}
+        matrix = matrix[:, [places[name] for name in schema.names]]
+    return _finite_matrix(schema, matrix)
+
+
+def _finite_matrix(schema: InputSchema, matrix: NDArray[np.float64]) -> Rows | None:
+    if not np.isfinite(matrix).all() and (not schema.all_nullable or np.isinf(matrix).any()):
+        return None
+    return Rows(schema, len(matrix), matrix=matrix)
+
+
+def _column(feature: Feature, values: Sequence[Any]) -> NDArray[Any]:
+    if feature.kind in NUMERIC:
+        return _array_of_numbers(feature, values) if isinstance(values, np.ndarray) else _numbers(feature, values)
+    if isinstance(values, np.ndarray) and values.dtype == bool:
+        return values
+    convert = _CONVERT[feature.kind]
+    array = np.empty(len(values), dtype=object)
+    some_missing = False
+    for position, value in enumerate(values):
+        if value is None or value != value:
+            if not feature.nullable:
+                _refuse_missing(feature, position)
+            some_missing = True
+            continue
+        try:
+            array[position] = convert(value)
+        except (TypeError, ValueError):
+            _refuse_type(feature, position, value)
+    if feature.kind == "datetime":
+        return array.astype("datetime64[us]").astype("datetime64[ns]")
+    return array.astype(bool) if feature.kind == "boolean" and not some_missing else array
+
+
+def _numbers(feature: Feature, values: Sequence[Any]) -> NDArray[Any]:
+    types = set(map(type, values))
+    if not types <= _NUMBERS_OR_NULL:
+        position = next(place for place, value in enumerate(values) if type(value) not in _NUMBERS_OR_NULL)
+        _refuse_type(feature, position, values[position])
+    dtype = NUMERIC[feature.kind]
+    whole = feature.kind in ("integer", "long")
+    try:
+        if whole and types == {int}:
+            return np.array(values, dtype=dtype)
+        array = np.array(values, dtype=np.float64)
+    except OverflowError:
+        limit = _LARGEST[feature.kind]
+        position = next(place for place, value in enumerate(values) if value is not None and abs(value) > limit)
+        _refuse_range(feature, position, values[position])
+    return _whole_or_not(feature, array)
+
+
+def _array_of_numbers(feature: Feature, values: NDArray[Any]) -> NDArray[Any]:
+    """A column that came in binary, of whatever type of number."""
+    dtype = NUMERIC[feature.kind]
+    if values.dtype.kind == "f" or feature.kind not in ("integer", "long"):
+        return _whole_or_not(feature, values.astype(np.float64))
+    if len(values):
+        limit = int(_LARGEST[feature.kind])
+        for position in (int(values.argmin()), int(values.argmax())):
+            if not -limit - 1 <= int(values[position]) <= limit:
+                _refuse_range(feature, position, values[position])
+    return values.astype(dtype)
+
+
+def _whole_or_not(feature: Feature, array: NDArray[np.float64]) -> NDArray[Any]:
+    """Numbers of 64 bits with a fraction as what the column is to hold."""
+    whole = feature.kind in ("integer", "long")
+    missing = np.isnan(array)
+    if missing.any() and not feature.nullable:
+        _refuse_missing(feature, int(missing.argmax()))
+    if whole:
+        limit = _LARGEST[feature.kind]
+        with np.errstate(invalid="ignore"):
+            wrong = ~missing & (np.trunc(array) != array)
+            outside = ~missing & ((array < -limit - 1) | (array >= float(limit) + 1))
+        if wrong.any():
+            _refuse_type(feature, int(wrong.argmax()), float(array[wrong.argmax()]))
+    else:
+        outside = ~missing & (np.abs(array) > _LARGEST[feature.kind])
+    if outside.any():
+        _refuse_range(feature, int(outside.argmax()), float(array[outside.argmax()]))
+    # NumPy knows no missing whole number, and neither did the frame that the model was trained on.
+    return array if whole and missing.any() else array.astype(NUMERIC[feature.kind])
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is not bool:
+        raise TypeError
+    return value
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError
+    # Half of a surrogate pair is JSON, but not text that could be written to a file.
+    value.encode()
+    return value
+
+
+def _binary(value: Any) -> bytes:
+    if type(value) is bytes:
+        # A tensor in binary has them as they are.
+        return value
+    try:
+        return base64.b64decode(_string(value), validate=True)
+    except binascii.Error as error:
+        raise ValueError from error
+
+
+def _datetime(value: Any) -> datetime:
+    moment = datetime.fromisoformat(_string(value))
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    if not 1678 <= moment.year <= 2261:
+        raise ValueError
+    return moment
+
+
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "boolean": _boolean,
+    "string": _string,
+    "binary": _binary,
+    "datetime": _datetime,
+}
+
+_WORDS = {
+    "integer": "a whole number of 32 bits",
+    "long": "a whole number of 64 bits",
+    "float": "a number",
+    "double": "a number",
+    "boolean": "true or false",
+    "string": "text",
+    "binary": "bytes as base64",
+    "datetime": "a time in ISO 8601 between the years 1678 and 2261",
+}
+
+
+def _refuse_type(feature: Feature, position: int, value: Any) -> NoReturn:
+    words = _WORDS[feature.kind]
+    raise Refusal(
+        422, f"column {shown(feature.name)} must hold {words}, and row {position} holds {shown(value)}", feature.name
+    )
+
+
+def _refuse_range(feature: Feature, position: int, value: Any) -> NoReturn:
+    what = "infinity" if value in (float("inf"), float("-inf")) else "a number too large for it"
+    raise Refusal(422, f"column {shown(feature.name)} ({feature.kind}) holds {what} in row {position}", feature.name)
+
+
+def _refuse_missing(feature: Feature, position: int) -> NoReturn:
+    raise Refusal(
+        422, f"a value is missing in column {shown(feature.name)}, row {position}, and the model needs it", feature.name
+    )

@@ -1,0 +1,1 @@
+"""What goes over the wire: the Open Inference Protocol, MLflow's `/invocations`, labels, refusals."""

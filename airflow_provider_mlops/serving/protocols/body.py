@@ -1,0 +1,97 @@
+"""Reads the body of a request: bounded in size and in time, and of a type that is understood."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.types import Receive
+
+from airflow_provider_mlops.serving.protocols.refusal import Refusal
+
+MAXIMUM_BYTES = 16 * 1024 * 1024
+HEADER_LENGTH = b"inference-header-content-length"
+_SECONDS = 30.0
+_JSON = b"application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What came: JSON in the first `json_bytes`, and tensors in binary after it; None where all of it is JSON."""
+
+    content: bytes
+    json_bytes: int | None = None
+
+
+async def read(headers: Mapping[bytes, bytes], receive: Receive, maximum_bytes: int) -> bytes:
+    """The whole body, which must be JSON. Raises Refusal: 413 if it is too large, 415 if it is no JSON, 408, 400."""
+    _check_json(headers)
+    return await _read(headers, receive, maximum_bytes)
+
+
+async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, maximum_bytes: int) -> Body:
+    """The whole body, which may have binary tensors after its JSON, if a header says so. Raises Refusal as `read`."""
+    declared = headers.get(HEADER_LENGTH)
+    if declared is None:
+        return Body(await read(headers, receive, maximum_bytes))
+    if not declared.isdigit() or len(declared) > 15:
+        raise Refusal(
+            400, f"the length of the JSON must be a number, not {declared[:50]!r}", "Inference-Header-Content-Length"
+        )
+    _check_encoding(headers)
+    content = await _read(headers, receive, maximum_bytes)
+    length = int(declared)
+    if length > len(content):
+        raise Refusal(
+            400,
+            f"the JSON is said to have {length} bytes, and all has {len(content)}",
+            "Inference-Header-Content-Length",
+        )
+    return Body(content, length)
+
+
+async def _read(headers: Mapping[bytes, bytes], receive: Receive, maximum_bytes: int) -> bytes:
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > maximum_bytes:
+        raise _too_large(maximum_bytes)
+    try:
+        async with asyncio.timeout(_SECONDS):
+            message = await receive()
+            content: bytes = message.get("body", b"")
+            if message.get("more_body"):
+                parts = [content]
+                size = len(content)
+                while message.get("more_body"):
+                    message = await receive()
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > maximum_bytes:
+                        raise _too_large(maximum_bytes)
+                content = b"".join(parts)
+    except TimeoutError:
+        raise Refusal(408, f"the body did not come within {_SECONDS:.0f} seconds", Connection="close") from None
+    if message["type"] == "http.disconnect":
+        raise Refusal(400, "the connection was closed before the body had come")
+    if len(content) > maximum_bytes:
+        raise _too_large(maximum_bytes)
+    return content
+
+
+def _check_json(headers: Mapping[bytes, bytes]) -> None:
+    content_type = headers.get(b"content-type", _JSON)
+    if content_type != _JSON:
+        kind = content_type.partition(b";")[0].strip().lower()
+        if kind != _JSON and not kind.endswith(b"+json"):
+            shown = kind[:100].decode("latin-1")
+            raise Refusal(415, f"the body must be application/json, not {shown}", "Content-Type")
+    _check_encoding(headers)
+
+
+def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Refusal(415, "the body must not be compressed", "Content-Encoding")
+
+
+def _too_large(maximum_bytes: int) -> Refusal:
+    return Refusal(413, f"the body is larger than {maximum_bytes} bytes: send fewer rows", Connection="close")

@@ -1,0 +1,240 @@
+"""The Open Inference Protocol, version 2, in JSON and with its extension for binary tensors.
+
+A request names each column as a tensor of its own, of shape [rows] or [rows, 1], as MLServer's
+codec for pandas writes a DataFrame; or, where all columns are numbers, it may send one tensor of
+shape [rows, columns] with the columns in the order of the signature. `data` is flat or nested.
+
+The answer has the outputs `predict` and, for classifiers that know probabilities, `predict_proba`
+of shape [rows, classes] with the classes' names in its parameters. Its `id` is the request's if it
+has one, and the prediction id otherwise. The parameters always say `prediction_id`, and
+`prediction_ids` with one for each row where there are several.
+
+Outputs come in binary where the request asks for it, by `binary_data_output` for all or `binary_data` for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from airflow_provider_mlops.serving.gateway.job import Encoded
+from airflow_provider_mlops.serving.log import prediction_id
+from airflow_provider_mlops.serving.models import signature_check
+from airflow_provider_mlops.serving.models.input_schema import V2_DATATYPES, InputSchema
+from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
+from airflow_provider_mlops.serving.protocols import encoding, tensors
+from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.refusal import Refusal, shown
+from airflow_provider_mlops.serving.protocols.rows import Rows
+from airflow_provider_mlops.serving.protocols.tensors import Tensor
+
+BINARY = "binary_tensor_data"
+"""What the server's metadata call the extension for binary tensors."""
+
+_OUTPUTS = {"predict": False, "predict_proba": False}
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """A request whose rows have been checked; `outputs` says which are wanted, and whether in binary."""
+
+    rows: Rows
+    id: str | None
+    outputs: dict[str, bool]
+
+    def answer(self, model: LoadedModel, answer: Answer, own_id: str) -> Encoded:
+        """The answer, with the outputs that are wanted in binary after the JSON."""
+        count = self.rows.count
+        parameters: dict[str, Any] = {"prediction_id": own_id}
+        if count > 1:
+            parameters["prediction_ids"] = prediction_id.of_rows(own_id, count)
+        outputs: list[dict[str, Any]] = []
+        parts: list[bytes] = []
+        if "predict" in self.outputs:
+            values, shape = answer.output, [count]
+            if model.output == "doubles":
+                shape = [count, len(values[0])]
+                values = [value for row in values for value in row]
+            output: dict[str, Any] = {"name": "predict", "shape": shape, "datatype": model.v2_output}
+            outputs.append(_with_values(output, values, self.outputs["predict"], parts))
+        if "predict_proba" in self.outputs and answer.probabilities is not None:
+            output = {
+                "name": "predict_proba",
+                "shape": list(answer.probabilities.shape),
+                "datatype": "FP64",
+                "parameters": {"classes": list(model.classes)},
+            }
+            values = answer.probabilities.ravel().tolist()
+            outputs.append(_with_values(output, values, self.outputs["predict_proba"], parts))
+        content = encoding.encode(
+            {
+                "model_name": model.version.name,
+                "model_version": str(model.version.version),
+                "id": own_id if self.id is None else self.id,
+                "parameters": parameters,
+                "outputs": outputs,
+            }
+        )
+        if not parts:
+            return Encoded(content)
+        headers = (
+            (b"content-type", b"application/octet-stream"),
+            (b"inference-header-content-length", str(len(content)).encode()),
+        )
+        return Encoded(b"".join([content, *parts]), headers)
+
+
+def read(body: Body, schema: InputSchema) -> InferRequest:
+    """Read the body of an infer request. Raises Refusal: 400 for the protocol, 422 for the rows."""
+    content = encoding.parse(body.content if body.json_bytes is None else body.content[: body.json_bytes])
+    if type(content) is not dict:
+        raise Refusal(400, f"the body must be an object with inputs, not {shown(content)}")
+    request_id = content.get("id")
+    if request_id is not None and not _is_text(request_id):
+        raise Refusal(400, "id must be text of at most 1000 characters", "id")
+    outputs = _wanted(content.get("outputs"), content.get("parameters"))
+    inputs = content.get("inputs")
+    if type(inputs) is not list or not inputs:
+        raise Refusal(400, "inputs must be a list of at least one tensor", "inputs")
+    reader = tensors.Reader(body.content, body.json_bytes)
+    found = [reader.read(tensor, position) for position, tensor in enumerate(inputs)]
+    reader.end()
+    return InferRequest(_rows(found, schema), request_id, outputs)
+
+
+def metadata(name: str, versions: list[int], model: LoadedModel) -> dict[str, Any]:
+    """What the protocol says of a model: `inputs` and `outputs`, and the versions that serve."""
+    inputs = [
+        {
+            "name": feature.name,
+            "datatype": V2_DATATYPES[feature.kind],
+            "shape": [-1],
+            "parameters": {"kind": feature.kind, "optional": feature.optional, "nullable": feature.nullable},
+        }
+        for feature in model.schema.features
+    ]
+    shape = [-1, -1] if model.output == "doubles" else [-1]
+    outputs: list[dict[str, Any]] = [{"name": "predict", "datatype": model.v2_output, "shape": shape}]
+    if model.classes:
+        outputs.append(
+            {
+                "name": "predict_proba",
+                "datatype": "FP64",
+                "shape": [-1, len(model.classes)],
+                "parameters": {"classes": list(model.classes)},
+            }
+        )
+    return {
+        "name": name,
+        "versions": [str(version) for version in versions],
+        "platform": "scikit-learn",
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+
+
+def _rows(inputs: list[Tensor], schema: InputSchema) -> Rows:
+    first = inputs[0]
+    if len(inputs) == 1 and len(first.shape) == 2 and (first.shape[1] != 1 or first.name not in schema.by_name):
+        return _from_matrix(first, schema)
+    columns: dict[str, Any] = {}
+    for tensor in inputs:
+        if tensor.name in columns:
+            raise Refusal(422, f"column {shown(tensor.name)} comes twice", tensor.name)
+        if len(tensor.shape) == 2 and tensor.shape[1] != 1:
+            raise Refusal(
+                422,
+                f"tensor {shown(tensor.name)} must have the shape [rows] or [rows, 1], as others beside it",
+                tensor.name,
+            )
+        feature = schema.by_name.get(tensor.name)
+        if feature is not None:
+            _check_datatype(tensor, feature.kind)
+        columns[tensor.name] = _column(tensor, None if feature is None else feature.kind)
+    return signature_check.from_columns(schema, columns)
+
+
+def _from_matrix(tensor: Tensor, schema: InputSchema) -> Rows:
+    if not schema.numeric:
+        feature = next(feature for feature in schema.features if feature.kind not in _NUMERIC_KINDS)
+        raise Refusal(
+            422, f"column {shown(feature.name)} is no number: send each column as a tensor of its own", feature.name
+        )
+    if tensor.datatype not in tensors.NUMBERS:
+        raise Refusal(422, f"tensor {shown(tensor.name)} must hold numbers, not {tensor.datatype}", tensor.name)
+    rows, width = tensor.shape
+    if width != len(schema.names):
+        raise Refusal(
+            422,
+            f"tensor {shown(tensor.name)} has {width} columns, and the model takes {len(schema.names)}",
+            tensor.name,
+        )
+    data = tensor.flat()
+    if isinstance(data, np.ndarray):
+        return signature_check.from_matrix(schema, data.reshape(rows, width))
+    return signature_check.from_flat(schema, data, rows)
+
+
+_NUMERIC_KINDS = frozenset(kind for kind, datatype in V2_DATATYPES.items() if datatype in tensors.NUMBERS)
+
+
+def _check_datatype(tensor: Tensor, kind: str) -> None:
+    due = V2_DATATYPES[kind]
+    if not tensor.binary and all(value is None for value in tensor.data):
+        # Whoever has no values cannot know their type.
+        return
+    is_number = tensor.datatype in tensors.NUMBERS
+    if (due in tensors.NUMBERS) != is_number or (not is_number and due != tensor.datatype):
+        raise Refusal(422, f"column {shown(tensor.name)} must be {due}, not {tensor.datatype}", tensor.name)
+
+
+def _column(tensor: Tensor, kind: str | None) -> Any:
+    values = tensor.flat()
+    if not tensor.binary or tensor.datatype != "BYTES" or kind == "binary":
+        return values
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise Refusal(422, f"column {shown(tensor.name)} must hold text in UTF-8: {error}", tensor.name) from None
+
+
+def _wanted(outputs: Any, parameters: Any) -> dict[str, bool]:
+    all_binary = _flag(parameters, "binary_data_output", False, "parameters")
+    if outputs is None:
+        return dict.fromkeys(_OUTPUTS, True) if all_binary else _OUTPUTS
+    if type(outputs) is not list:
+        raise Refusal(400, "outputs must be a list", "outputs")
+    wanted: dict[str, bool] = {}
+    for output in outputs:
+        name = output.get("name") if type(output) is dict else output
+        if type(name) is not str or name not in _OUTPUTS:
+            raise Refusal(400, f"there is no output {shown(name)}: ask for {' or '.join(_OUTPUTS)}", "outputs")
+        own = output.get("parameters") if type(output) is dict else None
+        wanted[name] = _flag(own, "binary_data", all_binary, "outputs")
+    return wanted or dict.fromkeys(_OUTPUTS, all_binary)
+
+
+def _flag(parameters: Any, name: str, default: bool, field: str) -> bool:
+    value = parameters.get(name, default) if type(parameters) is dict else default
+    if type(value) is not bool:
+        raise Refusal(400, f"{name} must be true or false, not {shown(value)}", field)
+    return value
+
+
+def _with_values(output: dict[str, Any], values: list[Any], binary: bool, parts: list[bytes]) -> dict[str, Any]:
+    """An output with its values in the JSON, or with their size and the values among the binary parts."""
+    if binary:
+        parts.append(tensors.binary_values(output["datatype"], values))
+        output["parameters"] = {**output.get("parameters", {}), "binary_data_size": len(parts[-1])}
+    else:
+        output["data"] = values
+    return output
+
+
+def _is_text(value: Any) -> bool:
+    if type(value) is not str or len(value) > 1000:
+        return False
+    # Half of a surrogate pair is JSON, but no text that could be answered.
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

@@ -1,0 +1,80 @@
+"""From one state of a rollout to the next: pure functions, whose results are written by compare-and-set."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState, all_to, share_out
+
+
+def started(spec: RolloutSpec, now: datetime, by: str) -> RolloutState:
+    """The first state."""
+    return RolloutState(
+        status="running",
+        step=0,
+        weights=share_out(spec, 0),
+        started_at=now,
+        step_started_at=now,
+        changed_at=now,
+        by=by,
+        reason="the rollout begins",
+    )
+
+
+def next_step(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """The step after this one."""
+    step = state.step + 1
+    if step >= spec.strategy.steps_count:
+        raise ValueError(f"there is no step after {state.step}")
+    return _changed(
+        state, now, by, reason, status="running", step=step, weights=share_out(spec, step), step_started_at=now,
+        extensions=0, approved=False,
+    )  # fmt: skip
+
+
+def held(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """The same weights until the evidence is there, or a human decides."""
+    return _changed(state, now, by, reason, status="held")
+
+
+def extended(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """More time for this step."""
+    return _changed(state, now, by, reason, status="running", extensions=state.extensions + 1)
+
+
+def approved(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """A human lets this step go on without clear evidence. What is clearly worse is rolled back all the same."""
+    return _changed(state, now, by, reason, status="running", approved=True)
+
+
+def promoted(spec: RolloutSpec, state: RolloutState, version: int, now: datetime, by: str, reason: str) -> RolloutState:
+    """All traffic to a candidate."""
+    return _over(spec, state, "promoted", version, now, by, reason)
+
+
+def rolled_back(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """All traffic to the champion, because of the candidate."""
+    return _over(spec, state, "rolled_back", spec.champion, now, by, reason)
+
+
+def ended(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """All traffic to the champion, with nothing held against the candidate."""
+    return _over(spec, state, "ended", spec.champion, now, by, reason)
+
+
+def settled(state: RolloutState, now: datetime, by: str) -> RolloutState:
+    """The end has been taken over by the task: alias and audit trail stand as they should."""
+    return _changed(state, now, by, state.reason, settled=True)
+
+
+def _over(
+    spec: RolloutSpec, state: RolloutState, status: str, version: int, now: datetime, by: str, reason: str
+) -> RolloutState:
+    if not state.is_under_way:
+        raise ValueError(f"the rollout is over already: {state.status}")
+    return _changed(state, now, by, reason, status=status, weights=all_to(spec, version), version=version)
+
+
+def _changed(state: RolloutState, now: datetime, by: str, reason: str, **fields: object) -> RolloutState:
+    changed = {**state.model_dump(), "changed_at": now, "by": by, "reason": reason, **fields}
+    return RolloutState.model_validate(changed)
