@@ -55,6 +55,16 @@ def serve(
             show_envvar=True,
         ),
     ] = None,
+    rollout_store: Annotated[
+        str | None,
+        typer.Option(
+            envvar=["AIRFLOW_MLOPS_ROLLOUT_STORE", "AIRFLOW__MLOPS__ROLLOUT_STORE_URL"],
+            help="The SQLAlchemy URL of the database in which rollouts are kept: PostgreSQL where several machines "
+            "serve. By default SQLite under the storage URI.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(help="A model to serve; may be given several times. By default all that have a champion."),
@@ -107,6 +117,7 @@ def serve(
         tracking_uri=tracking_uri,
         registry_uri=registry_uri,
         token=token or None,
+        rollout_store=rollout_store or None,
         models=tuple(model or ()),
         allow_pickle=allow_pickle,
         threads=threads,

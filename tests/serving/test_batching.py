@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 
@@ -25,7 +26,8 @@ from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.protocols import invocations
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.refusal import Refusal, VersionFailed
 from airflow_provider_mlops.serving.rollouts.policies.direct import Direct
 from tests.serving.test_loaded_model import VERSION
 
@@ -72,12 +74,18 @@ def job(*rows: tuple[float, float]) -> Job:
     return Job(Direct(1).choose(), time.perf_counter(), invocations.Invocation(checked))
 
 
+def unlogged() -> predictor.Writer:
+    return predictor.Writer(WriteAhead(tempfile.mkdtemp()), logs_all=False)
+
+
 def run(loaded: LoadedModel, jobs: Iterable[Job], writer: WriteAhead | None = None, **limits: int) -> list[Any]:
     """Submit all jobs in one turn of the loop. Returns what came of each: an answer, or the refusal."""
 
+    log = predictor.Writer(writer) if writer else unlogged()
+
     async def submit() -> list[Any]:
         with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
-            batcher = Batcher(loaded, writer, executor, limits.get("threads", 1), limits.get("maximum_waiting", 100))
+            batcher = Batcher(loaded, log, executor, limits.get("threads", 1), limits.get("maximum_waiting", 100))
             found: list[Any] = []
 
             async def one(waiting: Job) -> Any:
@@ -138,7 +146,7 @@ def test_what_comes_while_a_prediction_is_under_way_is_predicted_together() -> N
 
     async def submit() -> None:
         with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
-            batcher = Batcher(loaded, None, executor, 1, 100)
+            batcher = Batcher(loaded, unlogged(), executor, 1, 100)
             waits = [batcher.submit(job((0.0, 0.0)))]
             for number in range(9):
                 await asyncio.sleep(0.002)
@@ -194,15 +202,16 @@ def test_a_log_that_cannot_be_written_refuses_the_whole_batch(tmp_path: Path) ->
 
 
 def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
-    from airflow_provider_mlops.serving.protocols.body import Body
+    writer = predictor.Writer(WriteAhead(log_layout.write_ahead_root(str(tmp_path))), logs_all=False)
 
-    body = Body(b'{"instances": [' + b",".join(b"[%d, 1]" % n for n in range(1000)) + b"]}")
-    prediction, rows = predictor.answer_body(
-        invocations.read, body, time.perf_counter(), Direct(1).choose(), model(Twice()), None
-    )
-    assert rows == 1000
-    assert values(prediction) == [2.0 * n + 2 for n in range(1000)]
-    with pytest.raises(Refusal, match="negative"):
-        predictor.answer_body(
-            invocations.read, Body(b'{"instances": [[-1, 1]]}'), 0.0, Direct(1).choose(), model(Twice()), None
-        )
+    def answered(rows: bytes) -> Job:
+        body = Body(b'{"instances": [' + rows + b"]}")
+        read = partial(invocations.read, body, SCHEMA)
+        return predictor.answer_body(read, time.perf_counter(), Direct(1).choose(), model(Twice()), writer)
+
+    done = answered(b",".join(b"[%d, 1]" % n for n in range(1000)))
+    assert done.request.rows.count == 1000
+    assert values(done.outcome) == [2.0 * n + 2 for n in range(1000)]
+    refused = answered(b"[-1, 1]").outcome
+    assert isinstance(refused, VersionFailed)
+    assert "negative" in refused.message

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from airflow_provider_mlops.serving.gateway import authorization
 from airflow_provider_mlops.serving.gateway.administration import Administration
+from airflow_provider_mlops.serving.gateway.following import Following
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import body, encoding
@@ -22,11 +23,13 @@ _MAXIMUM_BYTES = 10_000
 class Admin:
     """The handlers, over the models they change.
 
+    :param following: the rollouts that are under way.
     :param changes: carries changes out.
     """
 
-    def __init__(self, models: ServedModels, expected: str, changes: Administration) -> None:
+    def __init__(self, models: ServedModels, following: Following, expected: str, changes: Administration) -> None:
         self._models = models
+        self._following = following
         self._token = expected
         self._changes = changes
 
@@ -44,12 +47,14 @@ class Admin:
     async def models(self, request: Request) -> Response:
         """The state of all models, and whether MLflow answers."""
         authorization.require(dict(request.scope["headers"]), self._token)
-        return json_response({"models": self._models.status(), "registry_error": self._models.registry_error})
+        models = [{**model, "rollout": self._following.status(model["name"])} for model in self._models.status()]
+        return json_response({"models": models, "registry_error": self._models.registry_error})
 
     async def model(self, request: Request) -> Response:
         """The state of one model."""
         authorization.require(dict(request.scope["headers"]), self._token)
-        return json_response(self._models.get(request.path_params["name"]).status())
+        name = request.path_params["name"]
+        return json_response({**self._models.get(name).status(), "rollout": self._following.status(name)})
 
     async def load(self, request: Request) -> Response:
         """Load `{"version": N}` beside the version that answers; it answers where a request names it."""

@@ -20,7 +20,7 @@ from functools import partial
 
 from airflow_provider_mlops.serving.gateway import predictor
 from airflow_provider_mlops.serving.gateway.job import Job
-from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.gateway.predictor import Writer
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.protocols.refusal import Refusal
 
@@ -35,7 +35,7 @@ class Batcher:
     """
 
     def __init__(
-        self, model: LoadedModel, writer: WriteAhead | None, executor: Executor, threads: int, maximum_waiting: int
+        self, model: LoadedModel, writer: Writer, executor: Executor, threads: int, maximum_waiting: int
     ) -> None:
         self._model = model
         self._pace = model.pace

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -22,9 +22,12 @@ from airflow_provider_mlops.serving.gateway import token
 from airflow_provider_mlops.serving.gateway.admin import Admin
 from airflow_provider_mlops.serving.gateway.administration import Administration
 from airflow_provider_mlops.serving.gateway.board import Board
+from airflow_provider_mlops.serving.gateway.following import Following
 from airflow_provider_mlops.serving.gateway.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.gateway.predictions import Front, Predictions, version_number
+from airflow_provider_mlops.serving.gateway.predictor import Writer
 from airflow_provider_mlops.serving.gateway.settings import Settings
+from airflow_provider_mlops.serving.gateway.shadows import Shadows
 from airflow_provider_mlops.serving.log import compaction, log_layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -36,6 +39,7 @@ log = logging.getLogger(__name__)
 SERVER = "airflow-provider-mlops"
 _LOAD_SECONDS = 20.0
 """How long one of several workers waits for its models before it takes connections."""
+_CHECK_SECONDS = 0.5
 
 
 class Gateway:
@@ -51,12 +55,16 @@ class Gateway:
         self._write_ahead = WriteAhead(log_layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
+        self._following = Following(settings, self._models, self._write_ahead)
+        self._shadows = Shadows(self._write_ahead, self._metrics)
         self._is_worker = board is not None
         self._changes = Administration(self._models, self.compact, board)
         self._loaded = asyncio.Event()
         self._predictions = Predictions(
             self._models,
-            self._write_ahead if settings.prediction_log else None,
+            self._following,
+            self._shadows,
+            Writer(self._write_ahead, settings.prediction_log),
             self._predictors,
             settings,
             self._token,
@@ -69,7 +77,7 @@ class Gateway:
 
     def app(self) -> Starlette:
         """The application with all its routes. Its lifespan loads the models and, at the end, compacts the log."""
-        admin = Admin(self._models, self._token, self._changes)
+        admin = Admin(self._models, self._following, self._token, self._changes)
         paths = [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),
@@ -95,11 +103,15 @@ class Gateway:
 
     async def compact(self) -> int:
         """Compact all that was logged up to now. Returns the number of segments; raises what the storage raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._compactor, self._rotate_and_compact)
-
-    def _rotate_and_compact(self) -> int:
         self._write_ahead.rotate()
-        return compaction.compact(self._settings.storage_uri, self._write_ahead)
+        await self._following.ingest_now()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._compactor,
+            compaction.compact,
+            self._settings.storage_uri,
+            self._write_ahead,
+            self._following.is_ingested,
+        )
 
     async def feedback(self, request: Request) -> Response:
         """Take labels. They are in the write-ahead log before the answer goes out."""
@@ -116,8 +128,16 @@ class Gateway:
 
     async def metrics(self, request: Request) -> Response:
         """The numbers for Prometheus."""
-        content = self._metrics.text(self._models.weights(), self._predictions.under_way)
+        content = self._metrics.text(self._weights(), self._predictions.under_way)
         return Response(content, headers={"content-type": CONTENT_TYPE.decode()})
+
+    def _weights(self) -> Iterator[tuple[str, int, str, float]]:
+        for name, policy in self._models.policies().items():
+            route = self._following.route(name)
+            current = policy if route is None else route.policy
+            if current is not None:
+                for (version, arm), weight in current.weights().items():
+                    yield name, version, arm, weight
 
     async def live(self, request: Request) -> Response:
         """Whether the process answers."""
@@ -153,6 +173,9 @@ class Gateway:
         tasks = [
             asyncio.create_task(self._follow_champions()),
             asyncio.create_task(self._compact_now_and_then()),
+            asyncio.create_task(self._following.follow()),
+            asyncio.create_task(self._following.ingest()),
+            asyncio.create_task(self._check_shadows()),
         ]
         if self._is_worker:
             # The others answer meanwhile; whoever listens gets its share of the connections.
@@ -169,10 +192,12 @@ class Gateway:
             self._models.close()
             self._predictors.shutdown(wait=False, cancel_futures=True)
             self._log_writer.shutdown()
+            self._shadows.close()
             try:
                 await self.compact()
             except Exception as error:
                 log.warning("The prediction log stays uncompacted until a gateway starts again: %s", error)
+            await self._following.close()
             self._compactor.shutdown()
             self._write_ahead.close()
 
@@ -186,10 +211,16 @@ class Gateway:
                 self._loaded.set()
             await asyncio.sleep(self._settings.poll_seconds)
 
+    async def _check_shadows(self) -> None:
+        while True:
+            self._shadows.check(self._following.is_under_way)
+            await asyncio.sleep(_CHECK_SECONDS)
+
     async def _compact_now_and_then(self) -> None:
         while True:
             try:
                 await self.compact()
+                await self._following.forget()
             except Exception as error:
                 log.error("The prediction log is not compacted; it stays in the write-ahead log: %s", error)
             await asyncio.sleep(self._settings.compact_seconds)

@@ -43,11 +43,18 @@ class Read(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """An answer, the id under which it was logged, and the version that gave it."""
+    """An answer, the id under which it was logged, and the version that gave it.
+
+    :ivar latency_ms: from the request's last byte until the answer was there.
+    :ivar predict_ms: what the call of the model took of that, alone or for several requests together.
+    """
 
     id: str
     version: int
     encoded: Encoded
+    answer: Answer
+    latency_ms: float
+    predict_ms: float
 
 
 @dataclass(slots=True)

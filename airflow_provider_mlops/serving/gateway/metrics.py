@@ -41,6 +41,12 @@ class Metrics:
         )
         self._rows = Counter("mlops_rows", "Rows that were predicted.", _LABELS, registry=self._registry)
         self._feedback = Counter("mlops_feedback", "Labels that were accepted.", registry=self._registry)
+        self._copies = Counter(
+            "mlops_shadow_copies",
+            "Copies of requests for a shadow, by what came of them: answered, failed or dropped.",
+            ("model", "version", "outcome"),
+            registry=self._registry,
+        )
         self._weights = Gauge(
             "mlops_weight",
             "Share of the requests that name no version which the routing gives to a version.",
@@ -77,6 +83,11 @@ class Metrics:
     def refused(self, model: str, version: int | None, arm: str, status: int) -> None:
         """Count a request that was not."""
         self._requests.labels(model, "" if version is None else str(version), arm, str(status)).inc()
+
+    def shadowed(self, model: str, version: int, outcome: str, count: int) -> None:
+        """Count copies for a shadow: `answered`, `failed` or `dropped`. May be called from any thread."""
+        if count:
+            self._copies.labels(model, str(version), outcome).inc(count)
 
     def labelled(self, count: int) -> None:
         """Count labels."""

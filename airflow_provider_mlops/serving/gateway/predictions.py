@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,17 +18,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_mlops.serving.gateway import predictor, verification
 from airflow_provider_mlops.serving.gateway.batcher import Batcher
-from airflow_provider_mlops.serving.gateway.job import Job, Prediction, Read
+from airflow_provider_mlops.serving.gateway.chosen import Chosen, by_route, read_request
+from airflow_provider_mlops.serving.gateway.following import Following
+from airflow_provider_mlops.serving.gateway.job import Job, Prediction, Read, Request
 from airflow_provider_mlops.serving.gateway.metrics import Metrics
+from airflow_provider_mlops.serving.gateway.predictor import Writer
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.gateway.shadows import Copied, Copy, Shadows
+from airflow_provider_mlops.serving.models.input_schema import InputSchema
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import invocations, protocol_v2
 from airflow_provider_mlops.serving.protocols.body import Body, read_tensors
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.protocols.refusal import Refusal, VersionFailed
 from airflow_provider_mlops.serving.rollouts import routes
-from airflow_provider_mlops.serving.rollouts.routes import Choice
+from airflow_provider_mlops.serving.rollouts.route import Route
+from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +90,23 @@ class _Asked:
 class Predictions:
     """Answers requests for predictions; an ASGI application.
 
-    :param writer: where predictions are logged; None leaves the log out.
+    :param following: the rollouts that are under way.
     """
 
     def __init__(
         self,
         models: ServedModels,
-        writer: WriteAhead | None,
+        following: Following,
+        shadows: Shadows,
+        writer: Writer,
         executor: Executor,
         settings: Settings,
         token: str,
         metrics: Metrics,
     ) -> None:
         self._models = models
+        self._following = following
+        self._shadows = shadows
         self._writer = writer
         self._executor = executor
         self._settings = settings
@@ -145,43 +157,75 @@ class Predictions:
         is_check = verification.is_verification(headers, self._token)
         body = await read_tensors(headers, receive, self._settings.maximum_body_bytes)
         asked.received = time.perf_counter()
-        choice, model = served.choose(version_number(version))
-        if is_check:
-            choice = routes.verification(choice)
-        asked.version, asked.arm = choice.version, choice.arm
-        if len(body.content) > _LARGE_BYTES:
-            prediction, asked.rows = await self._large_one(read, body, asked.received, choice, model)
-            return prediction
-        job = Job(choice, asked.received, read(body, model.schema))
-        asked.rows = job.request.rows.count
-        batcher = self._batchers.get(model)
-        if batcher is None:
-            batcher = self._batchers[model] = self._batcher(model)
-        done = batcher.submit(job)
-        if model.pace.quick:
-            await done
+        number = version_number(version)
+        route = None if number is not None else self._following.route(served.name)
+        if route is None:
+            chosen = Chosen(*served.choose(number))
         else:
-            await self._bounded(done)
-        outcome = job.outcome
-        if isinstance(outcome, Refusal):
-            raise outcome
-        assert outcome is not None
-        return outcome
+            chosen = await by_route(route, served, headers, partial(self._read, read, body))
+        if is_check:
+            chosen = Chosen(routes.verification(chosen.choice), chosen.model)
+        asked.version, asked.arm = chosen.choice.version, chosen.choice.arm
+        try:
+            job = await self._answer(chosen, served, read, body, asked)
+        except VersionFailed as failure:
+            if chosen.route is not None:
+                self._following.failed(served.name, chosen.choice, asked.received, failure.message)
+            raise
+        prediction = job.outcome
+        assert isinstance(prediction, Prediction)
+        if chosen.route is not None:
+            self._following.answered(served.name, chosen.choice)
+            if chosen.route.copies:
+                self._copy(chosen.route, served, Copied(read, body, job.request, prediction))
+        return prediction
 
-    async def _large_one(
-        self, read: Read, body: Body, received: float, choice: Choice, model: LoadedModel
-    ) -> tuple[Prediction, int]:
+    async def _answer(self, chosen: Chosen, served: ServedModel, read: Read, body: Body, asked: _Asked) -> Job:
+        """The job with its prediction. Raises Refusal."""
+        model = chosen.model
+        read_it = partial(read_request, chosen, served, read, body)
+        if len(body.content) > _LARGE_BYTES:
+            job = await self._large_one(read_it, chosen, asked)
+        else:
+            job = Job(chosen.choice, asked.received, read_it())
+            batcher = self._batchers.get(model)
+            if batcher is None:
+                batcher = self._batchers[model] = self._batcher(model)
+            done = batcher.submit(job)
+            if model.pace.quick:
+                await done
+            else:
+                await self._bounded(done)
+        asked.rows = job.request.rows.count
+        if isinstance(job.outcome, Refusal):
+            raise job.outcome
+        return job
+
+    async def _read(self, read: Read, body: Body, schema: InputSchema) -> Request:
+        """Read a body before it is known who answers. Raises Refusal."""
+        if len(body.content) <= _LARGE_BYTES:
+            return read(body, schema)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, read, body, schema)
+
+    def _copy(self, route: Route, served: ServedModel, copied: Copied) -> None:
+        choice = route.copy()
+        model = None if choice is None else served.versions.get(choice.version)
+        strategy = route.rollout.spec.strategy
+        if choice is not None and model is not None and isinstance(strategy, ShadowStrategy):
+            self._shadows.offer(route.rollout.id, strategy, model, Copy(choice, copied))
+
+    async def _large_one(self, read: Callable[[], Request], chosen: Chosen, asked: _Asked) -> Job:
         if self._large >= self._settings.maximum_waiting:
             raise Refusal(429, f"{self._large} large requests wait already", Retry_After="1")
         self._large += 1
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(
-            self._executor, predictor.answer_body, read, body, received, choice, model, self._writer
+            self._executor, predictor.answer_body, read, asked.received, chosen.choice, chosen.model, self._writer
         )
         work.add_done_callback(self._large_one_is_done)
         return await self._bounded(work)
 
-    def _large_one_is_done(self, work: asyncio.Future[tuple[Prediction, int]]) -> None:
+    def _large_one_is_done(self, work: asyncio.Future[Job]) -> None:
         self._large -= 1
         if not work.cancelled():
             # Asked for, since nobody may be waiting any more.
@@ -192,7 +236,7 @@ class Predictions:
             return await asyncio.wait_for(work, self._settings.predict_seconds)
         except TimeoutError:
             seconds = self._settings.predict_seconds
-            raise Refusal(503, f"no prediction within {seconds:.0f} seconds", Retry_After="5") from None
+            raise VersionFailed(503, f"no prediction within {seconds:.0f} seconds", Retry_After="5") from None
 
     def _batcher(self, model: LoadedModel) -> Batcher:
         settings = self._settings

@@ -8,49 +8,54 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from airflow_provider_mlops.serving.gateway.job import Job, Prediction, Read
+from airflow_provider_mlops.serving.gateway.job import Job, Prediction, Request
 from airflow_provider_mlops.serving.log import log_record, prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
-from airflow_provider_mlops.serving.protocols.body import Body
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.protocols.refusal import Refusal, VersionFailed
 from airflow_provider_mlops.serving.protocols.rows import Rows
 from airflow_provider_mlops.serving.rollouts.routes import Choice
 
 log = logging.getLogger(__name__)
 
 
-def answer_body(
-    read: Read, body: Body, received: float, choice: Choice, model: LoadedModel, writer: WriteAhead | None
-) -> tuple[Prediction, int]:
-    """Everything at once for one request, from its bytes to its answer and the number of its rows. Raises Refusal."""
-    job = Job(choice, received, read(body, model.schema))
-    answer([job], model, writer)
-    if isinstance(job.outcome, Refusal):
-        raise job.outcome
-    assert job.outcome is not None
-    return job.outcome, job.request.rows.count
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Where predictions are logged.
 
-
-def answer(jobs: Sequence[Job], model: LoadedModel, writer: WriteAhead | None) -> None:
-    """Give each job its outcome. Nothing is raised: what goes wrong is the outcome of those whom it concerns.
-
-    :param writer: None leaves the log out.
+    :ivar logs_all: False leaves out those that belong to no rollout.
     """
+
+    write_ahead: WriteAhead
+    logs_all: bool = True
+
+
+def answer_body(
+    read: Callable[[], Request], received: float, choice: Choice, model: LoadedModel, writer: Writer
+) -> Job:
+    """Everything at once for one request, from its bytes to its outcome. Raises Refusal for a body that is refused."""
+    job = Job(choice, received, read())
+    answer([job], model, writer)
+    return job
+
+
+def answer(jobs: Sequence[Job], model: LoadedModel, writer: Writer) -> None:
+    """Give each job its outcome. Nothing is raised: what goes wrong is the outcome of those whom it concerns."""
     records: list[bytes] = []
     answered: list[Job] = []
     try:
         if len(jobs) == 1:
-            _one(jobs[0], model, records, answered, writer is not None)
+            _one(jobs[0], model, records, answered, writer.logs_all)
         else:
-            _together(jobs, model, records, answered, writer is not None)
-        if writer is not None and records:
-            writer.append(records, model.log_schema)
+            _together(jobs, model, records, answered, writer.logs_all)
+        if records:
+            writer.write_ahead.append(records, model.log_schema)
     except OSError as error:
         log.error(
             "%d predictions of %s are not answered, since they cannot be logged: %s",
@@ -68,16 +73,18 @@ def answer(jobs: Sequence[Job], model: LoadedModel, writer: WriteAhead | None) -
 
 
 def _one(job: Job, model: LoadedModel, records: list[bytes], answered: list[Job], logged: bool) -> None:
+    began = time.perf_counter()
     try:
         found = _predict(model, job.request.rows)
     except Refusal as refusal:
         job.outcome = refusal
         return
-    _finish(job, model, found, records, logged)
+    _finish(job, model, found, (time.perf_counter() - began) * 1000, records, logged)
     answered.append(job)
 
 
 def _together(jobs: Sequence[Job], model: LoadedModel, records: list[bytes], answered: list[Job], logged: bool) -> None:
+    began = time.perf_counter()
     try:
         found = model.predict(Rows.together([job.request.rows for job in jobs]))
     except Exception:
@@ -85,11 +92,12 @@ def _together(jobs: Sequence[Job], model: LoadedModel, records: list[bytes], ans
         for job in jobs:
             _one(job, model, records, answered, logged)
         return
+    predict_ms = (time.perf_counter() - began) * 1000
     start = 0
     for job in jobs:
         end = start + job.request.rows.count
         probabilities = None if found.probabilities is None else found.probabilities[start:end]
-        _finish(job, model, Answer(found.output[start:end], probabilities), records, logged)
+        _finish(job, model, Answer(found.output[start:end], probabilities), predict_ms, records, logged)
         answered.append(job)
         start = end
 
@@ -99,17 +107,18 @@ def _predict(model: LoadedModel, rows: Rows) -> Answer:
         return model.predict(rows)
     except (ValueError, TypeError) as error:
         # This is how scikit-learn says that it cannot take certain values, such as a category that it does not know.
-        raise Refusal(422, f"{model.version} cannot take these rows: {error}"[:1000]) from error
+        raise VersionFailed(422, f"{model.version} cannot take these rows: {error}"[:1000]) from error
     except Exception as error:
         log.exception("%s failed on %d rows that fit its signature", model.version, rows.count)
-        raise Refusal(500, f"{model.version} failed: {type(error).__name__}: {error}"[:1000]) from error
+        raise VersionFailed(500, f"{model.version} failed: {type(error).__name__}: {error}"[:1000]) from error
 
 
-def _finish(job: Job, model: LoadedModel, found: Answer, records: list[bytes], logged: bool) -> None:
+def _finish(job: Job, model: LoadedModel, found: Answer, predict_ms: float, records: list[bytes], logged: bool) -> None:
     own_id = prediction_id.new()
     request = job.request
     encoded = request.answer(model, found, own_id)
-    if logged:
+    latency_ms = (time.perf_counter() - job.received) * 1000
+    if logged or job.choice.marks is not None:
         probabilities: Any = found.probabilities
         record = log_record.encode(
             model.log_schema,
@@ -119,8 +128,8 @@ def _finish(job: Job, model: LoadedModel, found: Answer, records: list[bytes], l
             features=request.rows.logged(),
             output=found.output,
             probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
-            latency_ms=(time.perf_counter() - job.received) * 1000,
+            latency_ms=latency_ms,
             marks=job.choice.marks,
         )
         records.append(record)
-    job.outcome = Prediction(own_id, job.choice.version, encoded)
+    job.outcome = Prediction(own_id, job.choice.version, encoded, found, latency_ms, predict_ms)

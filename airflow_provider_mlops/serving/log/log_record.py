@@ -27,11 +27,12 @@ def encode(
     features: Sequence[Sequence[Any]] | NDArray[np.float64],
     output: Sequence[Any],
     probabilities: Sequence[Sequence[float]] | NDArray[np.float64] | None,
-    latency_ms: float,
+    latency_ms: float | None,
     marks: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The line for the predictions of one request; `features` and `probabilities` hold one sequence a column.
 
+    :param latency_ms: None where it says nothing of what a caller would have seen.
     :param marks: of a rollout, see `marks.py`. They come right after the id, where ingestion looks for them.
     """
     content = {
@@ -42,7 +43,7 @@ def encode(
         "version": schema.version,
         "arm": arm,
         "propensity": propensity,
-        "latency_ms": round(latency_ms, 3),
+        "latency_ms": None if latency_ms is None else round(latency_ms, 3),
         "features": features,
         "output": output,
         "probabilities": probabilities,

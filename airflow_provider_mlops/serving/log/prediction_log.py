@@ -38,7 +38,8 @@ def read(
     - `feature_<name>`: a column for each feature, of the type in the model's signature, null where it was missing
     - `output`: what the model predicted: int64, float64, string or boolean; a list of float64 for several targets
     - `probability_<class>`: float64, for classifiers that know probabilities
-    - `latency_ms`: float64, from the request's last byte to the log record, the same for all rows of a request
+    - `latency_ms`: float64, from the request's last byte to the log record, the same for all rows of a request; of a
+      shadow's answers, null for those that were predicted together, and what a caller would have seen for the others
     - `rollout`: string, the rollout that the request was part of; `context`: string, the declared features that its
       policy went by, as JSON; `shadow_of`: string, for an answer to a copy that no caller has seen (its arm is
       `shadow`): the id of the request that was copied. All are null elsewhere

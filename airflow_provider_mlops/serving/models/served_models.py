@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +16,7 @@ from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.rollouts.routes import Policy
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +80,23 @@ class ServedModels:
         """Where a model's champion alias was at the last look."""
         return self._aliased.get(name)
 
-    def weights(self) -> list[tuple[str, int, str, float]]:
-        """Model, version, arm and weight of all that requests are routed to."""
-        return [
-            (model.name, version, arm, weight)
-            for model in self._models.values()
-            if model.policy is not None
-            for (version, arm), weight in model.policy.weights().items()
-        ]
+    def policies(self) -> dict[str, Policy | None]:
+        """What routes the requests for each model outside rollouts."""
+        return {model.name: model.policy for model in self._models.values()}
+
+    def serves(self, name: str) -> bool:
+        """Whether the gateway was told to serve a model, or to serve all."""
+        return not self._names or name in self._names
+
+    def is_loaded(self, name: str, version: int) -> bool:
+        """Whether a version is in memory. May be asked from any thread."""
+        model = self._models.get(name)
+        return model is not None and version in model.versions
+
+    def keep(self, versions_of: Callable[[str], set[int]]) -> None:
+        """Do not let go of the versions that rollouts need."""
+        for model in self._models.values():
+            model.kept = frozenset(versions_of(model.name))
 
     async def load(self, name: str, version: int) -> ServedModel:
         """Load a version beside the others, unless it is there.

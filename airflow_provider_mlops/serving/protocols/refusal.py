@@ -43,6 +43,10 @@ class Refusal(Exception):
         return content
 
 
+class VersionFailed(Refusal):
+    """A version failed on a request that the protocol and the signature allow: in a rollout, that counts against it."""
+
+
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """An answer in JSON, in ASCII: whatever text came in can go out again."""
     body = json.dumps(content, separators=(",", ":")).encode()

@@ -77,7 +77,8 @@ class Additions:
     def _answer(self, record: Mapping[str, Any], spec: RolloutSpec, counts: _Counts) -> None:
         outputs = record["output"]
         counts.rows += len(outputs)
-        counts.latency[latency_cell(record["latency_ms"])] += 1
+        if record["latency_ms"] is not None:
+            counts.latency[latency_cell(record["latency_ms"])] += 1
         gate = spec.drift_gate
         if gate is not None:
             counts.outputs.update(output_cell(gate, output) for output in outputs)

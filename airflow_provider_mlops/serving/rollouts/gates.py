@@ -24,7 +24,8 @@ class GateBase(BaseModel):
 
 
 class ErrorRateGate(GateBase):
-    """The share of requests that fail: answers that would be a 5xx, and copies that a shadow does not answer."""
+    """The share of requests that fail in the version: it raises, or takes too long, or refuses rows that fit the
+    champion's signature; of a shadow, copies that it does not answer."""
 
     kind: Literal["error_rate"] = "error_rate"
     margin: float = Field(

@@ -13,7 +13,6 @@ each row has a reward of its own.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -23,7 +22,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_provider_mlops.serving.log import write_ahead
+from airflow_provider_mlops.serving.log import log_record, write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
 from airflow_provider_mlops.serving.rollouts.additions import Additions, Key, reward_of, rewarded
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
@@ -141,7 +140,7 @@ class Ingestion:
         for position, line in write_ahead.lines(segment.path, start, end):
             if has_marks(line) or line.startswith(b'{"feedback"'):
                 try:
-                    additions.add(json.loads(line))
+                    additions.add(log_record.parse(line))
                 except (ValueError, KeyError, TypeError) as error:
                     log.error("A line before %d in %s is left out: %r", position, segment.path, error)
             reached = position

@@ -17,13 +17,16 @@ from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrateg
 class Route:
     """A rollout's policy, with what it has to know of a request and what is logged of its choices. Never changed.
 
+    :ivar champion: the version that answered when the rollout began.
+    :ivar copies: whether some requests are copied.
     :ivar needs_fields: whether `request` asks for columns of the request, so that its body must be read first.
     """
 
     def __init__(self, rollout: Rollout, policy: Policy) -> None:
         self.rollout = rollout
         self.policy = policy
-        self.versions = tuple(arm.version for arm in rollout.spec.arms)
+        self.champion = rollout.spec.champion
+        self.copies = isinstance(policy, Shadow)
         self._marks = marks(rollout.id, rollout.state.step)
         sticky, strategy = rollout.spec.sticky, rollout.spec.strategy
         self._header = (

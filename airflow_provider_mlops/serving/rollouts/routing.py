@@ -95,6 +95,10 @@ class Routing:
         rollout = self._rollouts.get(model)
         return set() if rollout is None else {arm.version for arm in rollout.spec.arms}
 
+    def under_way(self) -> set[str]:
+        """The ids of the rollouts that are not over, as far as is known here."""
+        return {rollout.id for rollout in list(self._rollouts.values()) if rollout.state.is_under_way}
+
     def answered(self, model: str, choice: Choice) -> None:
         """Count an answer of a route's choice."""
         self._count(model, choice, failed=False)
