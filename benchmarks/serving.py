@@ -22,6 +22,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_provider_mlops.serving.rollouts.strategies import CanaryStrategy, ShadowStrategy
 from benchmarks import serving_models, serving_servers
 from benchmarks.measure import machine, print_table, versions, write_json
 from benchmarks.serving_servers import Server
@@ -29,6 +30,7 @@ from benchmarks.serving_servers import Server
 LOAD = Path(__file__).parent / "serving_load.py"
 ONE, SIXTEEN = 1, 16
 MLFLOW, OURS, NO_LOG, TWO = "mlflow models serve", "gateway", "gateway, no prediction log", "gateway, two workers"
+SHADOW, SPLIT = "gateway, shadow of all requests", "gateway, split in halves"
 BARE, STARLETTE = "empty handler, bare ASGI", "empty handler, Starlette"
 
 Results = dict[tuple[str, str, int], list[dict[str, float]]]
@@ -75,6 +77,13 @@ def run(directory: Path, rounds: int, seconds: float) -> tuple[Results, list[tup
             server = stack.enter_context(serving_servers.gateway(directory, storage, name, *options))
             servers[name] = server
             targets += [Target(name, model, f"{server.url}/models/{model}/invocations") for model in bodies]
+        for name, strategy in (
+            (SHADOW, ShadowStrategy(maximum_waiting=1000)),
+            (SPLIT, CanaryStrategy(steps=(0.5, 1.0))),
+        ):
+            server = stack.enter_context(serving_servers.rolling_out(directory, storage, name, bodies, strategy))
+            servers[name] = server
+            targets += [Target(name, model, f"{server.url}/models/{model}/invocations") for model in bodies]
         for number in range(rounds):
             for target in targets if number % 2 == 0 else reversed(targets):
                 for clients in (ONE, SIXTEEN):
@@ -114,6 +123,9 @@ def report(results: Results, state: list[tuple[str, float, float]], by_version: 
         ratios[f"sixteen_clients_p99{suffix}"] = ratio(OURS, MLFLOW, model, SIXTEEN, "p99_ms")
         ratios["log_median" + suffix] = ratio(OURS, NO_LOG, model, ONE, "median_ms")
         ratios[f"log_median_sixteen{suffix}"] = ratio(OURS, NO_LOG, model, SIXTEEN, "median_ms")
+        for name, server in (("shadow", SHADOW), ("split", SPLIT)):
+            ratios[f"{name}_median{suffix}"] = ratio(server, OURS, model, ONE, "median_ms")
+            ratios[f"{name}_median_sixteen{suffix}"] = ratio(server, OURS, model, SIXTEEN, "median_ms")
         ratios["two_workers" + suffix] = ratio(TWO, OURS, model, SIXTEEN, "per_second")
         client = median(results, TWO, model, SIXTEEN, "client_processor")
         ratios[f"two_workers_client_processor{suffix}"] = client

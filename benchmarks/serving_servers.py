@@ -11,9 +11,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.gateway import token
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from airflow_provider_mlops.serving.rollouts.strategies import Strategy
 
 HERE = Path(__file__).parent
 
@@ -65,6 +72,27 @@ def gateway(directory: Path, storage: Path, name: str, *options: str) -> Iterato
         return found[1] if found else None
 
     with _running(name, command, directory, _environment(), address, "/v2/health/ready") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def rolling_out(
+    directory: Path, storage: Path, name: str, models: Iterable[str], strategy: Strategy
+) -> Iterator[Server]:
+    """A gateway with a rollout of version 2 of each model that does not end by itself, in a store of its own."""
+    url = f"sqlite:///{directory}/{name.replace(' ', '-')}.db"
+    store = RolloutStore(url)
+    for model in models:
+        spec = RolloutSpec(champion=1, candidates=(2,), strategy=strategy, gates=())
+        store.start(model, spec, TaskIdentity(dag_id="benchmark", run_id="1", task_id=model))
+    store.close()
+    with gateway(directory, storage, name, "--rollout-store", url) as server:
+        with GatewayClient(server.url, token.find(str(storage))) as client:
+            until = time.monotonic() + 60
+            while not all(client.model(model)["rollout"] for model in models):
+                if time.monotonic() > until:
+                    raise RuntimeError(f"{name} does not follow its rollouts")
+                time.sleep(0.1)
         yield server
 
 

@@ -33,6 +33,8 @@ def main() -> int:
     stays = sys.stdout.isatty() and os.environ.get("CI", "").lower() not in ("1", "true")
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _terminate)
+    # A shell lets what it starts in the background ignore Ctrl-C, and it is how the demo ends once it is in front.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = Home(Path(os.environ.get("MLOPS_DEMO_HOME", ".demo")).resolve())
     stack = Stack(home)
     console.print(f"Everything lies under {home.path}")

@@ -30,8 +30,8 @@ def feature_rows(table: pyarrow.Table, columns: Sequence[str] | None = None) -> 
     - Dates, times and nested values stay what Arrow makes of them.
 
     >>> table = pyarrow.table({"age": [30, None], "town": ["Rome", None]})
-    >>> feature_rows(table).dtypes.astype(str).to_dict()
-    {'age': 'float64', 'town': 'object'}
+    >>> feature_rows(table).to_dict(orient="list")
+    {'age': [30.0, nan], 'town': ['Rome', nan]}
     """
     names = list(table.column_names if columns is None else columns)
     return pandas.DataFrame({name: _feature(table.column(name)) for name in names}, columns=names)

@@ -31,6 +31,8 @@ def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: Path, n
         stdout=end,
         stderr=end,
         start_new_session=True,
+        # As a shell starts what is to run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None,
     )
     os.close(end)
     leaders: list[int] = []
