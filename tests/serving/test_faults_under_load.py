@@ -1,0 +1,174 @@
+"""Under load from another process: swaps, rollouts, a lost worker, a lost gateway, a store that goes away.
+
+Counted are predictions and rewards that were acknowledged and are lost, and requests that failed: none beyond those in
+flight at a kill, of which each connection has one at most. A disk that fills up is in `test_full_disk.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mlops.serving.log import prediction_log
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.serving.gateway_process import GatewayProcess
+from tests.serving.load_process import LoadProcess
+from tests.serving.rollout_in_test import canary
+from tests.serving.test_gateway_rollouts import HALF, begin, counted, now
+from tests.serving.test_rollout_store import cluster as cluster
+from tests.serving.test_workers import workers
+from tests.system.postgresql_cluster import Cluster
+
+CLIENTS = 6
+REWARDED = {"strategy": HALF, "reward": {"binary": True}}
+
+
+@pytest.fixture
+def running() -> Iterator[list[GatewayProcess | LoadProcess]]:
+    """What is killed at the end, whatever the test comes to."""
+    found: list[GatewayProcess | LoadProcess] = []
+    yield found
+    for process in reversed(found):
+        process.kill()
+
+
+def check(storage: Path, *loads: LoadProcess) -> None:
+    """Nothing that was acknowledged is lost, and nothing is there twice."""
+    log = prediction_log.read(str(storage), "cancer").execute()
+    assert log["prediction_id"].is_unique
+    answered = {name for load in loads for name in load.answered()}
+    rewarded = {name for load in loads for name in load.rewarded()}
+    failed = sum(load.failures().total() for load in loads)
+    print(f"{len(answered)} answers and {len(rewarded)} rewards were acknowledged, {failed} requests failed")
+    assert len(answered) > 200
+    assert not answered - set(log["prediction_id"])
+    assert not rewarded - set(log.loc[log["reward"].notna(), "prediction_id"])
+
+
+def check_counted(storage: Path, store: RolloutStore, rollout: Rollout, process: GatewayProcess) -> None:
+    """The store has counted what is in the log: no more, and in the end no less."""
+    log = prediction_log.read(str(storage), "cancer").execute()
+    of_rollout = log[log["rollout"] == rollout.id]
+    for arm in ("champion", "candidate"):
+        logged = of_rollout[of_rollout["arm"] == arm]
+        process.wait(
+            lambda arm=arm, logged=logged: (
+                (
+                    counted(store, rollout, arm).requests,
+                    counted(store, rollout, arm).reward_count,
+                )
+                == (len(logged), logged["reward"].notna().sum())
+            ),
+            f"what the {arm} did is counted",
+        )
+
+
+def test_swaps_and_a_canary_that_is_taken_back(
+    storage: Path, tmp_path: Path, running: list[GatewayProcess | LoadProcess]
+) -> None:
+    process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "1")
+    running.append(process)
+    process.wait_until_ready()
+    store = RolloutStore(default_url(str(storage)))
+    load = LoadProcess(process.url, tmp_path / "load", CLIENTS)
+    running.append(load)
+    with process.client() as client:
+        for version in (2, 1, 2, 1):
+            assert client.activate("cancer", version)["active"] == version
+            time.sleep(0.3)
+    rollout = begin(store, process, canary(**REWARDED))
+    process.wait(lambda: counted(store, rollout, "candidate").requests > 50, "it has evidence")
+    store.change(rollout.id, lambda seen: transitions.next_step(seen.spec, seen.state, now(), "ada", "on"))
+    process.wait(lambda: store.statistics(rollout.id).keys() & {(1, "candidate")}, "the next step has evidence")
+    store.change(rollout.id, lambda seen: transitions.rolled_back(seen.spec, seen.state, now(), "ada", "no"))
+    time.sleep(1)
+    load.stop()
+    assert not load.failures()
+    check(storage, load)
+    check_counted(storage, store, rollout, process)
+    store.close()
+
+
+def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[GatewayProcess | LoadProcess]) -> None:
+    process = GatewayProcess(storage, "--model", "cancer", "--workers", "2")
+    running.append(process)
+    process.wait_until_ready()
+    process.wait(lambda: len(workers(process)) == 2, "there are two workers")
+    store = RolloutStore(default_url(str(storage)))
+    rollout = begin(store, process, canary(**REWARDED))
+    load = LoadProcess(process.url, tmp_path / "load", CLIENTS)
+    running.append(load)
+    time.sleep(1)
+    victim = workers(process)[0]
+    os.kill(victim, signal.SIGKILL)
+    process.wait(lambda: len(workers(process)) == 2 and victim not in workers(process), "it is replaced")
+    time.sleep(1)
+    load.stop()
+    # Each connection to the dead worker fails once, and goes to the other one.
+    assert load.failures().total() <= CLIENTS
+    check(storage, load)
+    check_counted(storage, store, rollout, process)
+    store.close()
+
+
+def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[GatewayProcess | LoadProcess]) -> None:
+    store = RolloutStore(default_url(str(storage)))
+    loads = []
+    rollout: Rollout | None = None
+    for number in range(2):
+        process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "0.5")
+        running.append(process)
+        process.wait_until_ready()
+        if rollout is None:
+            rollout = begin(store, process, canary(**REWARDED))
+        load = LoadProcess(process.url, tmp_path / f"load-{number}", CLIENTS, maximum=3000)
+        running.append(load)
+        time.sleep(1.5)
+        process.kill()
+        load.kill()
+        loads.append(load)
+    last = GatewayProcess(storage, "--model", "cancer")
+    running.append(last)
+    last.wait_until_ready()
+    check(storage, *loads)
+    assert rollout is not None
+    check_counted(storage, store, rollout, last)
+    store.close()
+
+
+def test_a_store_that_goes_away_and_comes_back(
+    cluster: Cluster, storage: Path, tmp_path: Path, running: list[GatewayProcess | LoadProcess]
+) -> None:
+    process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "0.5", "--rollout-store", cluster.url())
+    running.append(process)
+    process.wait_until_ready()
+    store = RolloutStore(cluster.url())
+    rollout = begin(store, process, canary(**REWARDED))
+    load = LoadProcess(process.url, tmp_path / "load", CLIENTS)
+    running.append(load)
+    process.wait(lambda: counted(store, rollout, "candidate").requests > 50, "it has evidence")
+    cluster.stop()
+    try:
+        time.sleep(2)
+        before = len(load.answered())
+        time.sleep(1)
+        # Requests go on, by the last known weights, and so does feedback.
+        assert len(load.answered()) > before
+        with process.client() as client:
+            assert "database" in client.model("cancer")["rollout"]["store_error"]
+    finally:
+        cluster.start()
+    time.sleep(1)
+    load.stop()
+    assert not load.failures()
+    check(storage, load)
+    check_counted(storage, store, rollout, process)
+    assert "candidate" in {arm for _, arm in store.statistics(rollout.id)}
+    store.close()
