@@ -277,6 +277,23 @@ def test_a_candidate_that_fails_is_taken_back_within_a_second(
     assert versions(ask(serve("--allow-pickle", **broken), 20)) == {"1": 20}
 
 
+def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store: RolloutStore) -> None:
+    process = serve("--workers", "2")
+    rollout = begin(store, process, canary(strategy=HALF))
+    with process.client() as client:
+        client.load("cancer", 2)
+        # Version 1 is active already: that is no change.
+        client.activate("cancer", 1)
+        time.sleep(1)
+        assert store.get(rollout.id).state.status == "running"
+        client.activate("cancer", 2)
+        assert versions(ask(process, 30)) == {"2": 30}
+        process.wait(lambda: store.get(rollout.id).state.status == "ended", "the rollout has ended")
+        assert "version 2 was activated" in store.get(rollout.id).state.reason
+        time.sleep(1)
+        assert versions(ask(process, 30)) == {"2": 30}
+
+
 def test_a_candidate_that_cannot_be_loaded_ends_the_rollout(serve: Serve, store: RolloutStore) -> None:
     process = serve()
     rollout = store.start("cancer", canary(candidates=[3], strategy=HALF), task())
@@ -359,27 +376,25 @@ def test_a_contextual_bandit_learns_and_remembers(serve: Serve, store: RolloutSt
 
 def test_two_workers_share_one_rollout(serve: Serve, store: RolloutStore) -> None:
     process = serve("--workers", "2")
+    process.wait(lambda: process.log.read_text().count("startup complete") == 2, "both workers listen")
     rollout = store.start("cancer", canary(strategy=HALF), task())
 
-    def both_route() -> bool:
+    def followed() -> bool:
         # Each on a connection of its own, so that both workers are asked.
-        found = [httpx.post(f"{process.url}/models/cancer/invocations", json=BODY, timeout=30) for _ in range(30)]
-        return len(versions(found)) == 2
+        with process.client() as client:
+            return (client.model("cancer")["rollout"] or {}).get("id") == rollout.id
 
-    process.wait(both_route, "both versions answer")
-    time.sleep(1)
-    before = [counted(store, rollout, arm).requests for arm in ("champion", "candidate")]
+    process.wait(lambda: all([followed() for _ in range(20)]), "both workers follow")
     answers = [httpx.post(f"{process.url}/models/cancer/invocations", json=BODY, timeout=30) for _ in range(60)]
     found = versions(answers)
+    assert found["1"] > 10
+    assert found["2"] > 10
     process.wait(
         lambda: (
-            [counted(store, rollout, arm).requests for arm in ("champion", "candidate")]
-            == [before[0] + found["1"], before[1] + found["2"]]
+            [counted(store, rollout, arm).requests for arm in ("champion", "candidate")] == [found["1"], found["2"]]
         ),
         "the counts of both workers are added up",
     )
-    assert found["1"]
-    assert found["2"]
 
 
 def test_without_a_prediction_log_what_belongs_to_a_rollout_is_logged(

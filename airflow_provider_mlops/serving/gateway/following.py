@@ -13,6 +13,7 @@ from airflow_provider_mlops.errors import BackendAwayError
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
+from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols.refusal import Refusal
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
@@ -39,11 +40,24 @@ class Following:
         self._poller = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
         self._ingester = ThreadPoolExecutor(1, thread_name_prefix="ingest")
         self._loading: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._active_then: dict[str, int | None] = {}
         self._away = False
 
-    def route(self, model: str) -> Route | None:
-        """How the requests for a model are routed now; None where its active version answers them all."""
-        return self._routing.route(model)
+    def route(self, served: ServedModel) -> Route | None:
+        """How the requests for a model are routed now; None where its active version answers them all.
+
+        Whoever activates another version meanwhile, by the admin API or by moving the alias, is obeyed at once: the
+        rollout gives way, here with the next request, and everywhere once the store knows.
+        """
+        route = self._routing.route(served.name)
+        return None if route is None or self._gives_way(route, served) else route
+
+    def _gives_way(self, route: Route, served: ServedModel) -> bool:
+        active = served.active
+        if active == route.champion or active is None or not route.rollout.state.is_under_way:
+            return False
+        # A gateway that has not followed the alias to the rollout's champion yet is behind, and overrules nobody.
+        return active != self._active_then.setdefault(route.rollout.id, active)
 
     def answered(self, model: str, choice: Choice) -> None:
         """Count an answer of a route's choice."""
@@ -91,10 +105,25 @@ class Following:
         while True:
             await loop.run_in_executor(self._poller, self._routing.poll)
             self._models.keep(self._routing.keeps)
+            await self._give_way()
             for key in self._routing.wanted():
                 if key not in self._loading and self._models.serves(key[0]):
                     self._loading[key] = asyncio.create_task(self._load(*key))
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _give_way(self) -> None:
+        under_way = self._routing.under_way()
+        self._active_then = {key: active for key, active in self._active_then.items() if key in under_way}
+        for served in self._models.all():
+            route = self._routing.route(served.name)
+            if route is None:
+                continue
+            self._active_then.setdefault(route.rollout.id, served.active)
+            if self._gives_way(route, served):
+                reason = f"version {served.active} was activated meanwhile"
+                await asyncio.get_running_loop().run_in_executor(
+                    self._poller, self._routing.end, route.rollout.id, reason
+                )
 
     async def ingest(self) -> None:
         """Bring what is logged into the store, for ever."""

@@ -132,12 +132,12 @@ class Gateway:
         return Response(content, headers={"content-type": CONTENT_TYPE.decode()})
 
     def _weights(self) -> Iterator[tuple[str, int, str, float]]:
-        for name, policy in self._models.policies().items():
-            route = self._following.route(name)
-            current = policy if route is None else route.policy
-            if current is not None:
-                for (version, arm), weight in current.weights().items():
-                    yield name, version, arm, weight
+        for served in self._models.all():
+            route = self._following.route(served)
+            policy = served.policy if route is None else route.policy
+            if policy is not None:
+                for (version, arm), weight in policy.weights().items():
+                    yield served.name, version, arm, weight
 
     async def live(self, request: Request) -> Response:
         """Whether the process answers."""

@@ -158,7 +158,7 @@ class Predictions:
         body = await read_tensors(headers, receive, self._settings.maximum_body_bytes)
         asked.received = time.perf_counter()
         number = version_number(version)
-        route = None if number is not None else self._following.route(served.name)
+        route = None if number is not None else self._following.route(served)
         if route is None:
             chosen = Chosen(*served.choose(number))
         else:

@@ -16,7 +16,6 @@ from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.protocols.refusal import Refusal
-from airflow_provider_mlops.serving.rollouts.routes import Policy
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +79,9 @@ class ServedModels:
         """Where a model's champion alias was at the last look."""
         return self._aliased.get(name)
 
-    def policies(self) -> dict[str, Policy | None]:
-        """What routes the requests for each model outside rollouts."""
-        return {model.name: model.policy for model in self._models.values()}
+    def all(self) -> list[ServedModel]:
+        """Every model that is known."""
+        return list(self._models.values())
 
     def serves(self, name: str) -> bool:
         """Whether the gateway was told to serve a model, or to serve all."""

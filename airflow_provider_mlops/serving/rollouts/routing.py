@@ -113,6 +113,19 @@ class Routing:
         if rollout is not None and version in self.keeps(model):
             self._go_back(rollout, f"version {version} cannot be loaded: {reason}")
 
+    def end(self, rollout_id: str, reason: str) -> None:
+        """End a rollout with nothing held against the candidate. While the store is away, nothing happens."""
+
+        def next_state(seen: Rollout) -> RolloutState | None:
+            if not seen.state.is_under_way:
+                return None
+            return transitions.ended(seen.spec, seen.state, datetime.now(UTC), self._by, reason)
+
+        try:
+            self._store.change(rollout_id, next_state)
+        except BackendAwayError as error:
+            log.warning("Rollout %s is not ended yet (%s): %s", rollout_id, reason, error)
+
     def poll(self) -> None:
         """Look at the store, and make routes of what has changed. Nothing is raised.
 
