@@ -1,8 +1,10 @@
-"""The command line: `airflow-mlops serve` and `airflow-mlops step`."""
+"""The command line: `airflow-mlops serve`, `airflow-mlops traffic` and `airflow-mlops step`."""
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -137,6 +139,94 @@ def serve(
     except MlopsError as error:
         typer.echo(f"airflow-mlops serve: {error}", err=True)
         raise typer.Exit(2) from error
+
+
+@app.command()
+def traffic(
+    dataset: Annotated[str, typer.Argument(help="A dataset's URI, or a Parquet or CSV file.")],
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    gateway_url: Annotated[
+        str, typer.Option("--gateway", envvar="AIRFLOW_MLOPS_GATEWAY_URL", help="Where the gateway listens.")
+    ] = "http://127.0.0.1:8710",
+    rate: Annotated[float, typer.Option(help="Requests/s, whether or not earlier ones are answered.")] = 10.0,
+    even: Annotated[bool, typer.Option("--even", help="Send at equal distances, not at random times.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the times, and of which rows get a label.")] = 0,
+    rows: Annotated[int, typer.Option(help="Rows in a request.")] = 1,
+    requests: Annotated[int | None, typer.Option(help="Send at most so many requests.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Send for so long.")] = None,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Begin again when the dataset ends.")] = False,
+    clients: Annotated[int, typer.Option(help="Requests under way at most, each on a connection.")] = 16,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a request is given up.")] = 30.0,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=COLUMN: send a column as a header, such as X-User-Id=user. May be given several times."
+        ),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The column with the labels.")] = None,
+    label_delay: Annotated[float, typer.Option(help="Seconds from an answer to its label.")] = 0.0,
+    label_share: Annotated[float, typer.Option(help="The share of the rows that get a label.")] = 1.0,
+    label_patience: Annotated[float, typer.Option(help="For how long a label is sent again that fails.")] = 60.0,
+    reward: Annotated[str | None, typer.Option(help="The column with the rewards.")] = None,
+    reward_from: Annotated[
+        str | None, typer.Option(help="correct: the reward is 1 where the answer is the label, else 0.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Where the summary goes, as JSON.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Replay a dataset against the gateway at a given rate, with labels after a given delay. Ctrl-C ends it."""
+    from rich.console import Console
+
+    from airflow_provider_mlops.errors import MlopsError
+    from airflow_provider_mlops.serving.traffic.progress import ProgressBar
+    from airflow_provider_mlops.serving.traffic.replay import Replay
+    from airflow_provider_mlops.serving.traffic.traffic import Traffic
+
+    console = Console(stderr=True, highlight=False)
+    try:
+        given = Traffic(
+            dataset,
+            model,
+            gateway_url,
+            rate=rate,
+            even=even,
+            seed=seed,
+            rows=rows,
+            requests=requests,
+            seconds=seconds,
+            repeat=repeat,
+            clients=clients,
+            timeout=timeout,
+            headers=_headers(header or []),
+            target=target,
+            label_delay=label_delay,
+            label_share=label_share,
+            label_patience=label_patience,
+            reward=reward,
+            reward_from=reward_from,
+        )
+        with ProgressBar(console) as bar:
+            summary = Replay(given, bar).run(handle_signals=True)
+    except MlopsError as error:
+        typer.echo(f"airflow-mlops traffic: {error}", err=True)
+        raise typer.Exit(2) from error
+    if json_file is not None:
+        json_file.write_text(json.dumps(summary.as_json(), indent=2) + "\n")
+    for line in summary.lines():
+        typer.echo(line)
+    # What was not answered is told; only a replay that brought nothing at all has failed.
+    raise typer.Exit(130 if summary.stopped else 0 if summary.answered else 1)
+
+
+def _headers(given: list[str]) -> dict[str, str]:
+    headers = {}
+    for text in given:
+        name, equals, column = text.partition("=")
+        if not (name and equals and column):
+            raise typer.BadParameter(f"{text!r} is not NAME=COLUMN", param_hint="--header")
+        headers[name] = column
+    return headers
 
 
 @app.command()

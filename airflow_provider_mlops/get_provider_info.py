@@ -23,7 +23,14 @@ _OPERATORS = (
     "monitor",
 )
 _DECORATORS = ("extract", "validate_data", "prepare", "train", "tune")
-_SENSORS = ("new_data", "model_version", "endpoint_ready")
+_SENSORS = (
+    "new_data",
+    "model_version",
+    "endpoint_ready",
+    "endpoint_healthy",
+    "rollout_finished",
+    "enough_feedback",
+)
 _LINKS = ("MlflowRunLink", "ModelVersionLink", "DataDocsLink", "ReportLink")
 
 

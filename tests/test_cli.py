@@ -25,6 +25,7 @@ def test_help_names_what_works() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
     assert "serve" in result.output
+    assert "traffic" in result.output
     assert "step" in result.output
     # Wide, so that no option is broken over two lines.
     result = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})

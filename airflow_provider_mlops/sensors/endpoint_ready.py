@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
+from airflow_provider_mlops.sensors.rendered import whole
 from airflow_provider_mlops.sensors.waiting import WaitingSensor
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
 
@@ -41,14 +41,9 @@ class EndpointReadySensor(WaitingSensor):
 
     def trigger(self) -> EndpointReadyTrigger:
         """Asks the gateway. Raises InvalidSpecError if `version` is no number."""
-        version = None if self.version in (None, "", "None") else self.version
-        try:
-            number = None if version is None else int(version)
-        except ValueError:
-            raise InvalidSpecError("version", version, "give the number of a version") from None
         return EndpointReadyTrigger(
             model_name=self.model_name,
-            version=number,
+            version=whole("version", self.version, "give the number of a version"),
             gateway_conn_id=self.gateway_conn_id,
             poke_interval=self.poke_interval,
         )

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.sensors.rendered import moment
 from airflow_provider_mlops.sensors.waiting import WaitingSensor
 from airflow_provider_mlops.triggers.new_data import NewDataTrigger
 
@@ -49,10 +50,9 @@ class NewDataSensor(WaitingSensor):
 
     def trigger(self) -> NewDataTrigger:
         """Looks for the files or the dataset."""
-        newer_than = self.newer_than
         return NewDataTrigger(
             paths=self.paths if self.paths is None or isinstance(self.paths, str) else list(self.paths),
-            newer_than=newer_than.isoformat() if isinstance(newer_than, datetime) else newer_than or None,
+            newer_than=moment(self.newer_than),
             dataset_uri=self.dataset_uri,
             fingerprint=self.fingerprint,
             poke_interval=self.poke_interval,

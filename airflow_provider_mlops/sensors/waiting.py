@@ -29,6 +29,7 @@ class WaitingSensor(BaseSensorOperator):
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
+        self._trigger: WaitingTrigger | None = None
 
     @abstractmethod
     def trigger(self) -> WaitingTrigger:
@@ -41,7 +42,7 @@ class WaitingSensor(BaseSensorOperator):
         found = self._look()
         if found is not None:
             return found
-        self.defer(trigger=self.trigger(), method_name="resume", timeout=timedelta(seconds=self.timeout))
+        self.defer(trigger=self._waiting(), method_name="resume", timeout=timedelta(seconds=self.timeout))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
@@ -53,9 +54,15 @@ class WaitingSensor(BaseSensorOperator):
         self.log.info("Found %s", event)
         return event
 
+    def _waiting(self) -> WaitingTrigger:
+        # The same one for all looks of this process: what it has seen it goes by.
+        if self._trigger is None:
+            self._trigger = self.trigger()
+        return self._trigger
+
     def _look(self) -> dict[str, Any] | None:
         try:
-            return self.trigger().look()
+            return self._waiting().look()
         except InvalidSpecError as error:
             raise AirflowFailException(str(error)) from error
         except BackendAwayError as error:

@@ -154,6 +154,10 @@ class GatewayClient:
         """Have the gateway compact its prediction log, so that readers on other machines see all of it."""
         return int(self._post("/admin/compact", {}, timeout=timeout)["segments"])
 
+    def metrics(self) -> str:
+        """What the gateway tells Prometheus, as text; `gateway/request_counts.py` reads it."""
+        return self._send("GET", "/metrics", None, None, None).text
+
     def _get(self, path: str) -> dict[str, Any]:
         return self._answer("GET", path, None, None)
 
@@ -165,6 +169,15 @@ class GatewayClient:
     def _answer(
         self, method: str, path: str, content: Any, timeout: float | None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
+        answer = self._send(method, path, content, timeout, headers)
+        try:
+            return dict(answer.json())
+        except ValueError as error:
+            raise InvalidSpecError("gateway_url", self.url, "what answers there is not a gateway") from error
+
+    def _send(
+        self, method: str, path: str, content: Any, timeout: float | None, headers: dict[str, str] | None
+    ) -> httpx.Response:
         patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=5.0)
         try:
             answer = self._http.request(method, self.url + path, json=content, timeout=patience, headers=headers)
@@ -178,10 +191,7 @@ class GatewayClient:
                 f"{what}; see that `airflow-mlops serve` runs there and that the address is right",
             ) from error
         if answer.status_code == 200:
-            try:
-                return dict(answer.json())
-            except ValueError as error:
-                raise InvalidSpecError("gateway_url", self.url, "what answers there is not a gateway") from error
+            return answer
         raise self._error(answer)
 
     def _error(self, answer: httpx.Response) -> Exception:

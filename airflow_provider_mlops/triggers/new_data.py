@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import MANIFEST, Dataset
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.triggers import moment
 from airflow_provider_mlops.triggers.waiting import WaitingTrigger
 
 NAMED_FILES = 50
@@ -57,7 +57,7 @@ class NewDataTrigger(WaitingTrigger):
         self.fingerprint = found.get("fingerprint", self.fingerprint)
 
     def _files(self) -> dict[str, Any] | None:
-        since = _moment(self.newer_than)
+        since = moment.parse("newer_than", self.newer_than)
         found: dict[str, datetime] = {}
         for pattern in [self.paths] if isinstance(self.paths, str) else self.paths or []:
             fs, path = storage.locate(pattern)
@@ -67,7 +67,7 @@ class NewDataTrigger(WaitingTrigger):
                 if fs.isdir(name):
                     continue
                 try:
-                    modified = _aware(fs.modified(name))
+                    modified = moment.aware(fs.modified(name))
                 except FileNotFoundError:
                     continue
                 if since is None or modified > since:
@@ -86,16 +86,3 @@ class NewDataTrigger(WaitingTrigger):
             return None
         dataset = Dataset.at(uri)
         return None if dataset.fingerprint == self.fingerprint else dataset.model_dump(mode="json")
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return _aware(datetime.fromisoformat(text))
-    except ValueError:
-        raise InvalidSpecError("newer_than", text, "write an ISO 8601 time, e.g. '2026-01-31T06:00:00+00:00'") from None
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

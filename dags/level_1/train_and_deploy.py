@@ -206,14 +206,11 @@ with DAG(
         """Send the test rows to the endpoint, and their labels after them."""
         from airflow_provider_mlops.data.dataset import Dataset
         from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
+        from airflow_provider_mlops.serving.traffic.replay import Replay
+        from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
-        rows = Dataset.model_validate(dataset).arrow().to_pylist()
-        with MlopsGatewayHook().client() as gateway:
-            for row in rows:
-                label = row.pop(target)
-                answer = gateway.infer(model["name"], [row])
-                gateway.feedback(answer.prediction_ids[0], label)
-        return len(rows)
+        rows, url = Dataset.model_validate(dataset), MlopsGatewayHook().settings().url
+        return Replay(Traffic(rows, model["name"], url, rate=100, target=target)).run().answered
 
     replayed = replay(deploy.output["model"], prepare.output["test"], "{{ params.target }}")
 

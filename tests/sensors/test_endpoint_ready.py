@@ -1,45 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import BackendAwayError
-from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.sensors.endpoint_ready import EndpointReadySensor
-from airflow_provider_mlops.serving.gateway import token
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
 from tests.airflow_session import again
-from tests.lifecycle.live_gateway import LiveGateway
-from tests.lifecycle.live_model import train
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Any:
-    """A gateway over a storage with one model of two versions, of which none answers yet."""
-    directory = tmp_path_factory.mktemp("served")
-    shutil.copy(mlflow_database, directory / "mlflow.db")
-    task = TaskIdentity(dag_id="churn", run_id="r", task_id="train")
-    workspace = Workspace(storage_uri=str(directory), task=task)
-    for number in (1, 2):
-        assert train(workspace, run_id=f"r{number}").version == number
-    with LiveGateway(directory) as gateway:
-        yield gateway
-
-
-@pytest.fixture(autouse=True)
-def connection(served: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = token.find(str(served.storage))
-    document = {"conn_type": "mlops_gateway", "host": served.url, "password": secret}
-    monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
+pytestmark = pytest.mark.usefixtures("connection")
 
 
 def dag(name: str) -> DAG:

@@ -1,0 +1,66 @@
+"""Waits until enough labels or rewards have come for a model's predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.sensors.rendered import moment, whole
+from airflow_provider_mlops.sensors.waiting import WaitingSensor
+from airflow_provider_mlops.triggers.enough_feedback import EnoughFeedbackTrigger
+
+
+class EnoughFeedbackSensor(WaitingSensor):
+    """Waits until the prediction log has enough labels or rewards, or both where both are asked for.
+
+    Returns `{"model_name", "predictions", "labels", "rewards"}`. What the gateway has not compacted to Parquet yet is
+    counted where the storage is a disk that the gateway shares; elsewhere it counts once it is compacted.
+
+    :param model_name: the model's name.
+    :param minimum_labels: how many predictions must have a label.
+    :param minimum_rewards: how many predictions must have a reward.
+    :param version: only predictions of this version count. By default those of all.
+    :param rollout: only predictions that were part of this rollout count, by its id. By default all.
+    :param since: only predictions count that were made at this time or later (a datetime or ISO 8601), such as
+        `"{{ data_interval_start }}"`. By default all.
+    :param deferrable: wait in the triggerer, which holds no worker slot. By default what
+        `[operators] default_deferrable` says.
+    """
+
+    template_fields: Sequence[str] = ("model_name", "minimum_labels", "minimum_rewards", "version", "rollout", "since")
+    ui_color = "#fbe3e4"
+
+    def __init__(
+        self,
+        *,
+        model_name: str,
+        minimum_labels: int | str | None = None,
+        minimum_rewards: int | str | None = None,
+        version: int | str | None = None,
+        rollout: str | None = None,
+        since: str | datetime | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if minimum_labels is None and minimum_rewards is None:
+            raise InvalidSpecError("minimum_labels", None, "give minimum_labels or minimum_rewards")
+        self.model_name = model_name
+        self.minimum_labels = minimum_labels
+        self.minimum_rewards = minimum_rewards
+        self.version = version
+        self.rollout = rollout
+        self.since = since
+
+    def trigger(self) -> EnoughFeedbackTrigger:
+        """Counts in the prediction log. Raises InvalidSpecError if a number is none."""
+        return EnoughFeedbackTrigger(
+            model_name=self.model_name,
+            minimum_labels=whole("minimum_labels", self.minimum_labels, "give a whole number") or 0,
+            minimum_rewards=whole("minimum_rewards", self.minimum_rewards, "give a whole number") or 0,
+            version=whole("version", self.version, "give the number of a version"),
+            rollout=self.rollout or None,
+            since=moment(self.since),
+            poke_interval=self.poke_interval,
+        )

@@ -1,0 +1,149 @@
+"""A bare HTTP/1.1 client for one request after the other, on a connection that is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+
+class UnansweredError(Exception):
+    """No answer came. `cause` is `connection` or `timeout`."""
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back; the names of headers in lower case."""
+
+    status: int = 0
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    content: bytes = b""
+
+
+class Connection:
+    """Posts JSON to one server. A connection that was lost is made again for the next request.
+
+    :param url: the server's address, with `http` or `https`, and the path before all paths where there is one.
+    :param timeout: seconds for a whole answer.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._tls = parts.scheme == "https"
+        self._port = parts.port or (443 if self._tls else 80)
+        self._base = parts.path.rstrip("/")
+        self._always = f"Host: {parts.netloc.rpartition('@')[2]}\r\nContent-Type: application/json\r\n".encode()
+        self._timeout = timeout
+        self._wire: _Wire | None = None
+
+    async def post(self, path: str, content: bytes, headers: bytes = b"") -> Answer:
+        """Send a body and wait for the answer. Raises UnansweredError.
+
+        :param headers: further headers, each line with its end.
+        """
+        wire = self._wire
+        if wire is None or not wire.is_free:
+            wire = self._wire = await self._connect()
+        head = f"POST {self._base}{path} HTTP/1.1\r\nContent-Length: {len(content)}\r\n".encode()
+        try:
+            return await wire.exchange(head + self._always + headers + b"\r\n" + content, self._timeout)
+        except BaseException:
+            # An answer that comes after all is not to be taken for that of the next request.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._wire is not None:
+            self._wire.abort()
+            self._wire = None
+
+    async def _connect(self) -> _Wire:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout):
+                _, wire = await loop.create_connection(_Wire, self._host, self._port, ssl=self._tls or None)
+        except TimeoutError as error:
+            raise UnansweredError("timeout", f"no connection within {self._timeout:g} s") from error
+        except OSError as error:
+            raise UnansweredError("connection", str(error)) from error
+        return wire
+
+
+class _Wire(asyncio.Protocol):
+    """One connection: at most one request at a time."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer = Answer()
+        self._parts: list[bytes] = []
+        self._waiter: asyncio.Future[Answer] | None = None
+        self._open = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a request can be sent."""
+        return self._open and self._waiter is None and not self._transport.is_closing()
+
+    async def exchange(self, request: bytes, timeout: float) -> Answer:
+        """Send a request and wait. Raises UnansweredError."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(timeout, self._fail, "timeout", f"no answer within {timeout:g} s")
+        self._transport.write(request)
+        try:
+            return await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._open:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not an asyncio.Transport by class, but by what it can do: uvloop's own.
+        self._transport = cast(asyncio.Transport, transport)
+        self._open = True
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail("connection", f"what answers does not speak HTTP: {error}")
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._open = False
+        self._fail("connection", f"the connection was lost: {error or 'it was closed'}")
+
+    def on_message_begin(self) -> None:
+        self._answer = Answer()
+        self._parts = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._answer.headers[name.lower()] = value
+
+    def on_body(self, body: bytes) -> None:
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        self._answer.status = self._parser.get_status_code()
+        self._answer.content = b"".join(self._parts)
+        if not self._parser.should_keep_alive():
+            self._transport.close()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(self._answer)
+
+    def _fail(self, cause: str, message: str) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(UnansweredError(cause, message))

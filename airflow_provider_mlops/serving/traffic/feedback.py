@@ -1,0 +1,106 @@
+"""Labels and rewards on their way to the gateway, some time after the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice, takewhile
+from typing import Any
+
+import orjson
+
+from airflow_provider_mlops.serving.traffic.connection import Connection, UnansweredError
+from airflow_provider_mlops.serving.traffic.summary import Labels
+from airflow_provider_mlops.serving.traffic.traffic import Traffic
+
+_AT_ONCE = 500
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+
+class Feedback:
+    """Sends what was added once it is due, in the order in which it was added, again until it is acknowledged.
+
+    :param counts: where it is counted.
+    """
+
+    def __init__(self, traffic: Traffic, counts: Labels) -> None:
+        self._connection = Connection(traffic.gateway_url, traffic.timeout)
+        self._delay = traffic.label_delay
+        self._patience = traffic.label_patience
+        self._counts = counts
+        self._waiting: deque[tuple[float, dict[str, Any]]] = deque()
+        self._news = asyncio.Event()
+        self._is_complete = False
+        self.problem: str | None = None
+
+    def add(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Take what will be told of answers that have just come."""
+        due = time.perf_counter() + self._delay
+        for entry in entries:
+            self._waiting.append((due, entry))
+            self._counts.due += 1
+        self._news.set()
+
+    def complete(self) -> None:
+        """Say that nothing more will be added."""
+        self._is_complete = True
+        self._news.set()
+
+    async def send(self) -> None:
+        """Send all, until it is complete. Each is acknowledged or lost at the end."""
+        try:
+            while self._waiting or not self._is_complete:
+                self._news.clear()
+                if not self._waiting:
+                    await self._news.wait()
+                elif (left := self._waiting[0][0] - time.perf_counter()) > 0:
+                    await asyncio.sleep(left)
+                else:
+                    await self._deliver(min(_AT_ONCE, self._due(time.perf_counter())))
+        finally:
+            self._connection.close()
+
+    async def _deliver(self, count: int) -> None:
+        """Send the first ones of those that wait, until at least one of them waits no longer."""
+        entries = [entry for _, entry in islice(self._waiting, count)]
+        content = orjson.dumps({"feedback": entries})
+        until = self._waiting[0][0] + self._patience
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                answer = await self._connection.post("/feedback", content)
+            except UnansweredError as error:
+                problem = str(error)
+            else:
+                if answer.status == 200:
+                    self._counts.acknowledged += self._forget(count)
+                    return
+                problem = f"{answer.status} {answer.content[:300].decode(errors='replace')}"
+                if answer.status not in (408, 429) and answer.status < 500:
+                    # One that cannot be a label has all refused that go with it.
+                    if count > 1:
+                        await self._deliver(count // 2)
+                    else:
+                        self._lose(1, problem)
+                    return
+            now = time.perf_counter()
+            if now + pause > until:
+                self._lose(max(1, self._due(now - self._patience)), problem)
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _due(self, moment: float) -> int:
+        """How many were due by then."""
+        return sum(1 for _ in takewhile(lambda waiting: waiting[0] <= moment, self._waiting))
+
+    def _lose(self, count: int, problem: str) -> None:
+        self._counts.lost += self._forget(count)
+        self.problem = self.problem or problem
+
+    def _forget(self, count: int) -> int:
+        for _ in range(count):
+            self._waiting.popleft()
+        return count

@@ -1,0 +1,204 @@
+"""Replays a dataset against a gateway: each request at its time, and what is known of it some time later."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+import orjson
+import uvloop
+
+from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.log import prediction_id
+from airflow_provider_mlops.serving.rollouts.additions import as_text, is_correct
+from airflow_provider_mlops.serving.traffic.arrivals import arrivals, expected
+from airflow_provider_mlops.serving.traffic.connection import Answer, Connection, UnansweredError
+from airflow_provider_mlops.serving.traffic.feedback import Feedback
+from airflow_provider_mlops.serving.traffic.requests import Request, Requests
+from airflow_provider_mlops.serving.traffic.source import Source
+from airflow_provider_mlops.serving.traffic.summary import Summary
+from airflow_provider_mlops.serving.traffic.traffic import CORRECT, Traffic
+
+_PROGRESS_SECONDS = 0.2
+_GRACE_SECONDS = 1.0
+"""How long after the end a request may still be sent that was due before it."""
+
+
+class Replay:
+    """One replay of some traffic.
+
+    Everything is checked when it is made: raises BackendAwayError if the gateway does not answer, InvalidSpecError if
+    there is no such model or if the dataset's columns are not those that it takes.
+
+    :param on_progress: is called several times a second while it goes on.
+    :ivar summary: what has come of it up to now.
+    :ivar expected: about how many requests there will be; None where nothing ends them.
+    """
+
+    def __init__(self, traffic: Traffic, on_progress: Callable[[Replay], None] | None = None) -> None:
+        source = Source(traffic.dataset)
+        with GatewayClient(traffic.gateway_url, timeout=min(10.0, traffic.timeout)) as gateway:
+            inputs = gateway.metadata(traffic.model)["inputs"]
+        self._requests = Requests(traffic, source, inputs)
+        self._traffic = traffic
+        self._on_progress = on_progress
+        self._path = f"/models/{quote(traffic.model, safe='')}/invocations"
+        self._start = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sleeping: set[asyncio.Future[bool]] = set()
+        self._clients: list[asyncio.Task[None]] = []
+        self._telling: asyncio.Task[None]
+        self.summary = Summary()
+        self.expected = expected(traffic, source.rows)
+
+    def run(self, *, handle_signals: bool = False) -> Summary:
+        """Replay to the end, in an event loop of its own.
+
+        :param handle_signals: whether Ctrl-C and SIGTERM stop it; only in the main thread.
+        """
+        return uvloop.run(self.play(handle_signals=handle_signals))
+
+    async def play(self, *, handle_signals: bool = False) -> Summary:
+        """The same in the event loop that there is."""
+        self._loop = asyncio.get_running_loop()
+        if handle_signals:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.add_signal_handler(number, self._stop)
+        feedback = Feedback(self._traffic, self.summary.labels)
+        self._start = time.perf_counter()
+        due = zip(arrivals(self._traffic), self._requests, strict=False)
+        self._clients = [asyncio.create_task(self._client(due, feedback)) for _ in range(self._traffic.clients)]
+        self._telling = asyncio.create_task(feedback.send())
+        progress = asyncio.create_task(self._progress())
+        try:
+            await asyncio.wait(self._clients)
+            self.summary.seconds = time.perf_counter() - self._start
+            if self.summary.stopped:
+                self._telling.cancel()
+            feedback.complete()
+            for task in self._clients:
+                if not task.cancelled():
+                    task.result()
+            await asyncio.wait([self._telling])
+            if not self._telling.cancelled():
+                self._telling.result()
+        finally:
+            for task in (*self._clients, self._telling, progress):
+                task.cancel()
+            await asyncio.gather(*self._clients, self._telling, progress, return_exceptions=True)
+        self.summary.problem = self.summary.problem or feedback.problem
+        return self.summary
+
+    def stop(self) -> None:
+        """End it from another thread: what is under way is waited for, labels that are not due yet are not sent."""
+        if self._loop is None:
+            self.summary.stopped = True
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        if self.summary.stopped or self._are_answered:
+            # Asked again, or only labels are still waited for: now nothing is.
+            for task in (*self._clients, self._telling):
+                task.cancel()
+        self.summary.stopped = True
+        for sleeper in self._sleeping:
+            if not sleeper.done():
+                sleeper.set_result(False)
+
+    @property
+    def _are_answered(self) -> bool:
+        return all(client.done() for client in self._clients)
+
+    async def _client(self, due: Iterator[tuple[float, Request]], feedback: Feedback) -> None:
+        """Take the next request, wait until it is due, send it, and so on: an idle client holds one request ahead."""
+        connection = Connection(self._traffic.gateway_url, self._traffic.timeout)
+        end = self._start + (self._traffic.seconds or math.inf) + _GRACE_SECONDS
+        try:
+            for after, request in due:
+                if not await self._until(self._start + after):
+                    return
+                now = time.perf_counter()
+                if now > end:
+                    self.summary.unsent += 1
+                    continue
+                self.summary.behind.add(max(0.0, now - self._start - after))
+                await self._ask(connection, request, feedback)
+        finally:
+            connection.close()
+
+    async def _ask(self, connection: Connection, request: Request, feedback: Feedback) -> None:
+        summary = self.summary
+        summary.requests += 1
+        sent = time.perf_counter()
+        try:
+            answer = await connection.post(self._path, request.content, request.headers)
+        except UnansweredError as error:
+            summary.failed[error.cause] += 1
+            summary.problem = summary.problem or str(error)
+            return
+        except asyncio.CancelledError:
+            summary.failed["stopped"] += 1
+            raise
+        if answer.status != 200 or not {b"x-prediction-id", b"x-model-version"} <= answer.headers.keys():
+            summary.refused[answer.status] += 1
+            summary.problem = summary.problem or (f"{answer.status} {answer.content[:300].decode(errors='replace')}")
+            return
+        summary.latency.add(time.perf_counter() - sent)
+        summary.answered += 1
+        summary.rows += len(request.told)
+        summary.versions[int(answer.headers[b"x-model-version"])] += 1
+        if self._traffic.tells:
+            feedback.add(self._told(request, answer))
+
+    def _told(self, request: Request, answer: Answer) -> Iterator[dict[str, object]]:
+        """What will be sent to `/feedback` of an answer."""
+        names = prediction_id.of_rows(answer.headers[b"x-prediction-id"].decode(), len(request.told))
+        answers = None
+        if self._traffic.reward_from == CORRECT:
+            answers = orjson.loads(answer.content)["predictions"]
+        for position, told in enumerate(request.told):
+            if told is None:
+                continue
+            label, reward = told
+            entry: dict[str, object] = {"prediction_id": names[position]}
+            if label is not None:
+                entry["label"] = label
+                if answers is not None:
+                    reward = float(is_correct(answers[position], as_text(label)))
+            if reward is not None:
+                entry["reward"] = reward
+            yield entry
+
+    async def _until(self, moment: float) -> bool:
+        """Wait for a moment; whether it has come, and not the end."""
+        if self.summary.stopped:
+            return False
+        left = moment - time.perf_counter()
+        if left <= 0:
+            return True
+        assert self._loop is not None
+        sleeper = self._loop.create_future()
+        timer = self._loop.call_later(left, _wake, sleeper)
+        self._sleeping.add(sleeper)
+        try:
+            return bool(await sleeper)
+        finally:
+            timer.cancel()
+            self._sleeping.discard(sleeper)
+
+    async def _progress(self) -> None:
+        while self._on_progress is not None:
+            if not self._are_answered:
+                self.summary.seconds = time.perf_counter() - self._start
+            self._on_progress(self)
+            await asyncio.sleep(_PROGRESS_SECONDS)
+
+
+def _wake(sleeper: asyncio.Future[bool]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(True)
