@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
+import itertools
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +23,7 @@ from tests.serving.served_registry import CANCER, CUSTOMERS, churn_model
 
 GOOD = json.loads(CUSTOMERS.iloc[1:3].to_json(orient="records"))
 NAMES = list(GOOD[0])
-FUZZ = settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 DIGITS = 4290
 """Python's parser takes whole numbers of up to 4300 digits."""
 
@@ -223,3 +227,112 @@ def test_binary_tensors_at_the_edges(gateway: GatewayProcess) -> None:
 
         fuzz()
     assert statuses == {200, 400, 422}
+
+
+def shaped(*shape: Any, **more: Any) -> str:
+    return written({"inputs": [{"name": "rows", "datatype": "FP64", "shape": list(shape), **more}]})
+
+
+LISTS, OBJECTS = nested(1000, "[", "]"), nested(1000, '{"a":', "}")
+NOT_A_NUMBER = [Written("NaN")]
+"""Sends a body to Python's parser, where whole numbers have no end."""
+FOUND = {
+    "lists for a tensor": ("/v2/models/churn/infer", written({"inputs": [LISTS]}), 400, "inputs[0]"),
+    "objects for a name": ("/v2/models/churn/infer", written({"inputs": [{"name": OBJECTS}]}), 400, "inputs[0].name"),
+    "lists for a table": ("/models/churn/invocations", written({"dataframe_split": LISTS}), 400, "dataframe_split"),
+    "lists for a cell": ("/models/churn/invocations", written({"instances": [{**GOOD[0], "age": LISTS}]}), 422, "age"),
+    "a size too long to be written": (
+        "/v2/models/cancer/infer",
+        shaped(10 ** (DIGITS + 9), 30, data=NOT_A_NUMBER),
+        422,
+        "rows",
+    ),
+    "binary of a size too long to be written": (
+        "/v2/models/cancer/infer",
+        shaped(10**4000, 10**4000, parameters={"binary_data_size": 0, "not": NOT_A_NUMBER}),
+        422,
+        "rows",
+    ),
+    "binary of a size beyond 64 bits": (
+        "/v2/models/cancer/infer",
+        shaped(0, 10**20, parameters={"binary_data_size": 0}),
+        422,
+        "rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_what_was_found(gateway: GatewayProcess, case: str) -> None:
+    """What once was a 500."""
+    path, body, status, field = FOUND[case]
+    headers = {"Inference-Header-Content-Length": str(len(body))} if "binary_data_size" in body else {}
+    answer = httpx.post(gateway.url + path, content=body.encode(), headers=headers, timeout=10)
+    assert (answer.status_code, answer.json().get("field")) == (status, field), answer.text[:500]
+
+
+ROWS = json.dumps({"dataframe_records": GOOD}).encode()
+
+
+def test_a_body_in_chunks_is_a_body(gateway: GatewayProcess) -> None:
+    due = churn_model().predict(CUSTOMERS.iloc[1:3]).tolist()
+    with httpx.Client(base_url=gateway.url, timeout=10) as client:
+
+        @FUZZ
+        @given(st.lists(st.integers(0, len(ROWS)), max_size=6))
+        def fuzz(cuts: list[int]) -> None:
+            places = [0, *sorted(cuts), len(ROWS)]
+            chunks = (ROWS[begin:end] for begin, end in itertools.pairwise(places))
+            assert client.post("/models/churn/invocations", content=chunks).json()["predictions"] == due
+
+        fuzz()
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip", "GZIP", "x" * 5000])
+def test_compressed_bodies(gateway: GatewayProcess, path: str, coding: str) -> None:
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    answer = httpx.post(gateway.url + path, content=gzip.compress(ROWS), headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["field"]) == (415, "Content-Encoding")
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+NO_HTTP = {
+    "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "a negative length": b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{}",
+    "a length beyond 64 bits": b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 99 + b"\r\n\r\n{}",
+    "two lengths": b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "a length and chunks": b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
+    "a chunk without a length": b"POST /feedback HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "a chunk that is too long": b"POST /feedback HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\n1\r\n{}}}\r\n0\r\n\r\n",
+    "a length that is too short": b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}{}{}{}",
+    "an address that is none": b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a header that is none": b"GET /v2 HTTP/1.1\r\nHost\0: x\r\n\r\n",
+}
+
+
+def connected(gateway: GatewayProcess) -> socket.socket:
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+@pytest.mark.parametrize("case", NO_HTTP)
+def test_what_is_no_http(gateway: GatewayProcess, case: str) -> None:
+    with connected(gateway) as connection:
+        connection.sendall(NO_HTTP[case])
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, answer.getheader("content-type")) == (400, "application/json")
+        assert json.loads(answer.read())["error"]
+        assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_client_that_goes_before_all_is_said(gateway: GatewayProcess, path: str) -> None:
+    for sent in (0, 1, 60, 120):
+        with connected(gateway) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ROWS) + 9}\r\n\r\n".encode()
+            connection.sendall((head + ROWS)[: sent or None])
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(10_000):
+                pass
