@@ -278,7 +278,7 @@ def test_a_body_in_chunks_is_a_body(gateway: GatewayProcess) -> None:
     due = churn_model().predict(CUSTOMERS.iloc[1:3]).tolist()
     with httpx.Client(base_url=gateway.url, timeout=10) as client:
 
-        @FUZZ
+        @settings(FUZZ, max_examples=60)
         @given(st.lists(st.integers(0, len(ROWS)), max_size=6))
         def fuzz(cuts: list[int]) -> None:
             places = [0, *sorted(cuts), len(ROWS)]

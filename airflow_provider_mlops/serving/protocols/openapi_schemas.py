@@ -113,6 +113,16 @@ def _metadata() -> dict[str, Any]:
 def _administration() -> dict[str, Any]:
     number = {"type": ["integer", "null"]}
     loaded = _object(("version", "loaded_at", "active"), version=WHOLE, loaded_at=TEXT, active=_FLAG)
+    rollout = _object(
+        ("id", "strategy", "status", "step", "arms", "weights", "store_error"),
+        id=TEXT,
+        strategy=TEXT,
+        status=TEXT,
+        step=COUNT,
+        arms={"type": "object", "additionalProperties": WHOLE},
+        weights={"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}},
+        store_error={"type": ["string", "null"]},
+    )
     return {
         "VersionNumber": _object(("version",), version=_VERSION),
         "Activation": _object(("version",), version=_VERSION, champion={"type": "boolean", "default": False}),
@@ -123,6 +133,7 @@ def _administration() -> dict[str, Any]:
             previous=number,
             versions=_list(loaded),
             failures={"type": "object", "additionalProperties": TEXT},
+            rollout={"anyOf": [rollout, {"type": "null"}]},
         ),
         "AllModels": _object(
             ("models", "registry_error"),
