@@ -187,3 +187,10 @@ def test_a_time_with_a_zone_is_the_same_moment() -> None:
     assert len(set(rows.columns()[0].tolist())) == 1
     moment = datetime(2026, 3, 1, 10, tzinfo=UTC)
     assert log_schema.column(rows.logged()[0], log_schema.TIME).to_pylist() == [moment, moment + timedelta(0)]
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_a_time_that_cannot_be_shifted_to_utc_is_refused(moment: str) -> None:
+    with pytest.raises(Refusal, match="between the years 1678 and 2261") as raised:
+        signature_check.from_columns(InputSchema((Feature("t", "datetime"),)), {"t": [moment]})
+    assert (raised.value.status, raised.value.field) == (422, "t")

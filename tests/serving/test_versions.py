@@ -233,11 +233,18 @@ def test_the_admin_api_needs_the_token(gateway: GatewayProcess, method: str, pat
     assert gateway.client().model("cancer")["active"] == 1
 
 
-@pytest.mark.parametrize("body", [{}, {"version": "1"}, {"version": True}, {"version": 0}, {"version": 2**40}, [1]])
+@pytest.mark.parametrize(
+    "body", [{}, {"version": "1"}, {"version": True}, {"version": 0}, {"version": 1.5}, {"version": 2**40}, [1]]
+)
 def test_the_admin_api_wants_a_version(gateway: GatewayProcess, body: object) -> None:
     answer = post(f"{gateway.url}/admin/models/cancer/load", body, headers=_bearer(gateway.storage))
     assert answer.status_code == 400
     assert answer.json()["field"] == "version"
+
+
+def test_a_whole_number_may_be_written_with_a_fraction(gateway: GatewayProcess) -> None:
+    answer = post(f"{gateway.url}/admin/models/cancer/load", {"version": 1.0}, headers=_bearer(gateway.storage))
+    assert answer.status_code == 200, answer.text
 
 
 def test_the_client_says_whose_token_is_wrong(gateway: GatewayProcess) -> None:

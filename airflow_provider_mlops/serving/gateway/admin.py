@@ -98,6 +98,8 @@ class Admin:
         headers = dict(request.scope["headers"])
         content: Any = encoding.parse(await body.read(headers, request.receive, _MAXIMUM_BYTES))
         version = content.get("version") if type(content) is dict else None
+        if type(version) is float and version.is_integer():
+            version = int(version)
         if type(version) is not int or not 1 <= version < 2**31:
             raise Refusal(400, f'send {{"version": N}}, not {shown(content)}', "version")
         name = request.path_params["name"]

@@ -248,7 +248,8 @@ def _binary(value: Any) -> bytes:
 
 def _datetime(value: Any) -> datetime:
     moment = datetime.fromisoformat(_string(value))
-    if moment.tzinfo is not None:
+    # Years far away are not shifted: those at the ends of the calendar cannot be.
+    if moment.tzinfo is not None and 1677 <= moment.year <= 2262:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     if not 1678 <= moment.year <= 2261:
         raise ValueError

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.protocols.refusal import Refusal, shown
 
-_MAXIMUM_LENGTH = 10_000
+MAXIMUM_LENGTH = 10_000
 
 
 def parse(content: Any) -> list[tuple[str, str | None, float | None]]:
@@ -59,8 +59,8 @@ def _number(reward: Any, where: str) -> float:
 
 def _text(label: Any, where: str) -> str:
     if type(label) is str:
-        if len(label) > _MAXIMUM_LENGTH:
-            raise Refusal(422, f"{where}: the label is longer than {_MAXIMUM_LENGTH} characters", "label")
+        if len(label) > MAXIMUM_LENGTH:
+            raise Refusal(422, f"{where}: the label is longer than {MAXIMUM_LENGTH} characters", "label")
         try:
             label.encode()
         except UnicodeEncodeError:

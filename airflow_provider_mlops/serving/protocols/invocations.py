@@ -52,7 +52,7 @@ def parse(content: Any, schema: InputSchema) -> Rows:
     unknown = sorted(content.keys() - _KEYS)
     if unknown:
         raise Refusal(400, f"{shown(unknown[0])} is not known: send one of {', '.join(_FORMS)}", unknown[0])
-    if content.get("params"):
+    if content.get("params") not in (None, {}):
         raise Refusal(400, "the model takes no params: leave them out", "params")
     if len(forms) != 1:
         raise Refusal(400, f"send exactly one of {', '.join(_FORMS)}, not {', '.join(forms) or 'none'}")

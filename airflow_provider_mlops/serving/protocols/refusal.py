@@ -55,5 +55,9 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 def shown(value: object) -> str:
     """A value of the request as it is quoted in a message: short, whatever it is."""
-    text = repr(value[:60] if isinstance(value, str | list) else value)
+    try:
+        text = repr(value[:60] if isinstance(value, str | list) else value)
+    except RecursionError:
+        # What could just be parsed can be nested too deeply to be written.
+        text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

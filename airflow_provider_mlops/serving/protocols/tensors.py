@@ -35,6 +35,7 @@ NUMBERS = {
 DATATYPES = frozenset(NUMBERS) | {"BOOL", "BYTES"}
 _LENGTH = struct.Struct("<I")
 _HEADER = "Inference-Header-Content-Length"
+_NO_SIZE = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ class Reader:
             )
         if type(shape) is not list or not shape or not all(map(_is_size, shape)):
             raise Refusal(400, f"{where}.shape must be a list of whole numbers, not {shown(shape)}", name)
+        if max(shape) >= _NO_SIZE:
+            raise Refusal(422, f"tensor {shown(name)} cannot have the shape {shown(shape)}", name)
         size = self._size(tensor, where, name)
         data = tensor.get("data")
         if size is None and type(data) is not list:
@@ -159,7 +162,7 @@ def binary_values(datatype: str, values: Any) -> bytes:
 
 def _is_size(size: Any) -> bool:
     # The parser makes a number with a fraction of a whole one beyond 64 bits.
-    return (type(size) is int and size >= 0) or (type(size) is float and size >= 2**63)
+    return (type(size) is int and size >= 0) or (type(size) is float and size >= _NO_SIZE)
 
 
 def _texts(content: bytes, count: int, name: str) -> list[bytes]:

@@ -1,0 +1,157 @@
+"""The bodies of requests and answers, as the OpenAPI document describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_mlops.serving.log import prediction_id
+from airflow_provider_mlops.serving.protocols import feedback, tensors
+
+TEXT = {"type": "string"}
+WHOLE = {"type": "integer"}
+COUNT = {"type": "integer", "minimum": 0}
+_FLAG = {"type": "boolean"}
+_PARAMETERS = {"type": "object"}
+_VERSION = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+_VALUE = {"type": ["number", "string", "boolean", "null"]}
+
+
+def ref(name: str) -> dict[str, str]:
+    """A reference to one of the schemas."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def schemas() -> dict[str, Any]:
+    """All schemas by name."""
+    return {**_predictions(), **_feedback(), **_metadata(), **_administration(), "Document": {"type": "object"}}
+
+
+def _predictions() -> dict[str, Any]:
+    row = _list(_VALUE)
+    record = {"type": "object", "additionalProperties": _VALUE}
+    rows = {"anyOf": [_list(record), _list(row)]}
+    split = _only(("columns", "data"), columns=_list({"type": ["string", "integer"]}), data=_list(row), index={})
+    forms = {
+        "dataframe_split": split,
+        "dataframe_records": _list(record),
+        "instances": rows,
+        "inputs": {"anyOf": [{"type": "object", "additionalProperties": _list({})}, rows]},
+    }
+    ignored = {"params": {"type": ["object", "null"], "maxProperties": 0}, "signature_name": {}}
+    tensor = {
+        "name": TEXT,
+        "shape": _list(COUNT, minItems=1, maxItems=2),
+        "datatype": {"enum": sorted(tensors.DATATYPES)},
+        "parameters": _object(binary_data_size=COUNT),
+        "data": _list({}),
+    }
+    in_binary = {"required": ["parameters"], "properties": {"parameters": {"required": ["binary_data_size"]}}}
+    given = {**_object(("name", "shape", "datatype"), **tensor), "anyOf": [{"required": ["data"]}, in_binary]}
+    output = {"enum": ["predict", "predict_proba"]}
+    wanted = _object(("name",), name=output, parameters=_object(binary_data=_FLAG))
+    return {
+        "InferRequest": _object(
+            ("inputs",),
+            id={"type": ["string", "null"], "maxLength": 1000},
+            inputs=_list(given, minItems=1),
+            outputs=_list({"anyOf": [wanted, output]}),
+            parameters=_object(binary_data_output=_FLAG),
+        ),
+        "InferResponse": _object(
+            ("model_name", "model_version", "id", "parameters", "outputs"),
+            model_name=TEXT,
+            model_version=TEXT,
+            id=TEXT,
+            parameters=_object(("prediction_id",), prediction_id=TEXT, prediction_ids=_list(TEXT)),
+            outputs=_list({**given, "properties": {**tensor, "name": output, "data": _list(_VALUE)}}),
+        ),
+        "Invocation": {"oneOf": [_only((form,), **{form: schema}, **ignored) for form, schema in forms.items()]},
+        "Predictions": _only(
+            ("predictions", "prediction_ids"), predictions=_list({}), prediction_ids=_list(TEXT, minItems=1)
+        ),
+        "Error": _only(("error",), error=TEXT, field=TEXT),
+    }
+
+
+def _feedback() -> dict[str, Any]:
+    told = {
+        "prediction_id": {"type": "string", "pattern": f"^{prediction_id.PATTERN}$"},
+        "label": {"type": ["number", "string", "boolean"], "maxLength": feedback.MAXIMUM_LENGTH},
+        "reward": {"type": ["number", "boolean"]},
+    }
+    label = {"anyOf": [_only(("prediction_id", needed), **told) for needed in ("label", "reward")]}
+    return {
+        "Feedback": {"oneOf": [label, _only(("feedback",), feedback=_list(label, minItems=1))]},
+        "Accepted": _only(("accepted",), accepted=COUNT),
+    }
+
+
+def _metadata() -> dict[str, Any]:
+    tensor = _object(
+        ("name", "datatype", "shape"),
+        name=TEXT,
+        datatype={"enum": sorted(tensors.DATATYPES)},
+        shape=_list(WHOLE, minItems=1),
+        parameters=_PARAMETERS,
+    )
+    return {
+        "Live": _only(("live",), live=_FLAG),
+        "Ready": _only(("ready", "reasons"), ready=_FLAG, reasons=_list(TEXT)),
+        "ModelReady": _only(("name", "version", "ready"), name=TEXT, version=TEXT, ready=_FLAG),
+        "ServerMetadata": _only(("name", "version", "extensions"), name=TEXT, version=TEXT, extensions=_list(TEXT)),
+        "ModelMetadata": _only(
+            ("name", "versions", "platform", "inputs", "outputs"),
+            name=TEXT,
+            versions=_list(TEXT),
+            platform=TEXT,
+            inputs=_list(tensor),
+            outputs=_list(tensor),
+        ),
+    }
+
+
+def _administration() -> dict[str, Any]:
+    number = {"type": ["integer", "null"]}
+    loaded = _object(("version", "loaded_at", "active"), version=WHOLE, loaded_at=TEXT, active=_FLAG)
+    rollout = _object(
+        ("id", "strategy", "status", "step", "arms", "weights", "store_error"),
+        id=TEXT,
+        strategy=TEXT,
+        status=TEXT,
+        step=COUNT,
+        arms={"type": "object", "additionalProperties": WHOLE},
+        weights={"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}},
+        store_error={"type": ["string", "null"]},
+    )
+    return {
+        "VersionNumber": _object(("version",), version=_VERSION),
+        "Activation": _object(("version",), version=_VERSION, champion={"type": "boolean", "default": False}),
+        "ModelStatus": _object(
+            ("name", "active", "previous", "versions", "failures"),
+            name=TEXT,
+            active=number,
+            previous=number,
+            versions=_list(loaded),
+            failures={"type": "object", "additionalProperties": TEXT},
+            rollout={"anyOf": [rollout, {"type": "null"}]},
+        ),
+        "AllModels": _object(
+            ("models", "registry_error"),
+            models=_list(ref("ModelStatus")),
+            registry_error={"type": ["string", "null"]},
+        ),
+        "Compacted": _only(("segments",), segments=COUNT),
+    }
+
+
+def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _only(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
+    """An object that has no other properties."""
+    return {**_object(required, **properties), "additionalProperties": False}
+
+
+def _list(items: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "array", "items": items, **more}
