@@ -384,7 +384,7 @@ def test_two_workers_share_one_rollout(serve: Serve, store: RolloutStore) -> Non
         with process.client() as client:
             return (client.model("cancer")["rollout"] or {}).get("id") == rollout.id
 
-    process.wait(lambda: all([followed() for _ in range(20)]), "both workers follow")
+    process.wait(lambda: all(followed() for _ in range(20)), "both workers follow")
     answers = [httpx.post(f"{process.url}/models/cancer/invocations", json=BODY, timeout=30) for _ in range(60)]
     found = versions(answers)
     assert found["1"] > 10

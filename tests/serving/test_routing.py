@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -10,13 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from airflow_provider_mlops.serving.gateway.chosen import first_value
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.log_schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.models import signature_check
+from airflow_provider_mlops.serving.models.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.policies.build import build
@@ -380,3 +385,15 @@ def test_a_shadow_that_fails_or_hangs_harms_nobody() -> None:
     time.sleep(0.1)
     assert answers == ["one", "two", "two"]
     queue.close()
+
+
+def test_a_column_that_a_rollout_goes_by_can_be_logged_whatever_it_is() -> None:
+    kinds = {"number": "double", "count": "long", "name": "string", "raw": "binary", "day": "datetime", "on": "boolean"}
+    schema = InputSchema(tuple(Feature(name, kind, nullable=True) for name, kind in kinds.items()))
+    row = {"number": 0.5, "count": 2, "name": "é", "raw": "aGk=", "day": "2026-01-02T03:04:05", "on": True}
+    rows = signature_check.from_records(schema, [row])
+    found = {name: first_value(rows, name) for name in [*kinds, "unknown"]}
+    assert found == {**row, "raw": "hi", "day": "2026-01-02T03:04:05.000000", "unknown": None}
+    assert json.loads(json.dumps(found)) == json.loads(orjson.dumps(found)) == found
+    missing = signature_check.from_records(schema, [dict.fromkeys(kinds)])
+    assert {first_value(missing, name) for name in kinds} == {None}

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from airflow_provider_mlops.serving.gateway.job import Read, Request
 from airflow_provider_mlops.serving.models.input_schema import InputSchema
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
@@ -58,12 +60,16 @@ async def by_route(
 
 
 def first_value(rows: Rows, name: str) -> Any:
-    """The value of a column in the first row; None if there is no such column, no row, or no value."""
+    """The value of a column in the first row, as JSON has it; None if there is no such column, no row, or no value."""
     place = next((place for place, feature in enumerate(rows.schema.features) if feature.name == name), None)
     if place is None or not rows.count:
         return None
     value = rows.columns()[place][0]
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else str(value.astype("datetime64[us]"))
     value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
     return None if value != value else value
 
 
