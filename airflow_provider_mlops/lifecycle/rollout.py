@@ -35,7 +35,7 @@ MOST_FINDINGS = 10
 """How many findings a result holds; XCom is no place for more."""
 
 
-class RolloutStepSpec(RolloutTerms, Replacement):
+class RolloutSpec(RolloutTerms, Replacement):
     """What to roll out, how, and what happens if it goes wrong."""
 
     candidates: tuple[ModelVersion, ...] = Field(
@@ -86,7 +86,7 @@ class RolloutResult(Result):
     model: ModelVersion = Field(description="The version that was rolled out.")
 
 
-def rollout(spec: RolloutStepSpec, workspace: Workspace) -> RolloutResult:
+def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
     """Begin or join, look, and settle what is over. Returns at once; call it again when there is something to do.
 
     Raises RolloutConflictError if another rollout of the model is under way; PromotionConflictError if the champion is
@@ -121,9 +121,7 @@ def rollout(spec: RolloutStepSpec, workspace: Workspace) -> RolloutResult:
         return _result(spec, store, current, deployment)
 
 
-def _result(
-    spec: RolloutStepSpec, store: RolloutStore, current: Rollout, deployment: Deployment | None
-) -> RolloutResult:
+def _result(spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment: Deployment | None) -> RolloutResult:
     from airflow_provider_mlops.lifecycle.rollout_look import evidence_of
 
     order = ("worse", "inconclusive", "better")
@@ -141,11 +139,11 @@ def _result(
     )
 
 
-def _not_needed(spec: RolloutStepSpec, workspace: Workspace, entry: AuditEntry) -> RolloutResult:
+def _not_needed(spec: RolloutSpec, workspace: Workspace, entry: AuditEntry) -> RolloutResult:
     return RolloutResult(
         rollout_id=entry.rollout_id, status="promoted", step=0, version=entry.to_version, reason=entry.reason,
         findings=(), deployment=Deployment.of(entry, workspace.gateway_url), model=spec.model,
     )  # fmt: skip
 
 
-STEP = Step("rollout", RolloutStepSpec, RolloutResult, rollout)
+STEP = Step("rollout", RolloutSpec, RolloutResult, rollout)

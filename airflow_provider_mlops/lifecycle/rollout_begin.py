@@ -16,14 +16,14 @@ from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
 from airflow_provider_mlops.serving.rollouts.terms import RolloutTerms
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.rollout import RolloutStepSpec
+    from airflow_provider_mlops.lifecycle import rollout as step
     from airflow_provider_mlops.registry.audit import AuditEntry
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 
 log = logging.getLogger(__name__)
 
 
-def begin(spec: RolloutStepSpec, workspace: Workspace, store: RolloutStore) -> Rollout:
+def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollout:
     """Load and verify the versions, and start. Raises as `rollout` does; then nothing has begun."""
     from airflow_provider_mlops.lifecycle.deploy_check import expected_answer, verify
     from airflow_provider_mlops.registry import models
@@ -47,7 +47,7 @@ def begin(spec: RolloutStepSpec, workspace: Workspace, store: RolloutStore) -> R
     return store.start(spec.model.name, planned, workspace.task)
 
 
-def champion_already(spec: RolloutStepSpec, workspace: Workspace) -> AuditEntry | None:
+def champion_already(spec: step.RolloutSpec, workspace: Workspace) -> AuditEntry | None:
     """The audit entry by which the version is champion already: by an earlier try, or by whoever deployed it."""
     from airflow_provider_mlops.registry import audit, promotion
 
@@ -60,7 +60,7 @@ def champion_already(spec: RolloutStepSpec, workspace: Workspace) -> AuditEntry 
     return moved
 
 
-def _planned(spec: RolloutStepSpec, champion: int) -> RolloutSpec:
+def _planned(spec: step.RolloutSpec, champion: int) -> RolloutSpec:
     versions = (spec.model.version, *(candidate.version for candidate in spec.candidates))
     terms = {name: getattr(spec, name) for name in RolloutTerms.model_fields}
     try:

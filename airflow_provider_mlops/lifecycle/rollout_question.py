@@ -61,14 +61,17 @@ def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None =
 
 
 def answer(store: RolloutStore, rollout_id: str, option: str, by: str, now: datetime | None = None) -> Rollout:
-    """Do what a human has answered, if the question is still open. Returns the rollout as it is then.
+    """Do what a human has answered. Returns the rollout as it is then.
+
+    A question that the evidence has answered meanwhile is open no longer, and then only a rollback is taken from it.
 
     :param option: one of `OPTIONS`.
     :param by: who answered.
     """
 
     def next_state(seen: Rollout) -> RolloutState | None:
-        if not is_asked(seen):
+        late = not seen.state.is_under_way or (not is_asked(seen) and option != ROLL_BACK)
+        if late:
             log.info("%s answered %r to a question that is open no longer: nothing changes", by, option)
             return None
         moment, reason = now or datetime.now(UTC), f"answered {option!r} to: {seen.state.reason}"

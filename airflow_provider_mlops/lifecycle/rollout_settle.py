@@ -13,14 +13,14 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.rollout import RolloutStepSpec
+    from airflow_provider_mlops.lifecycle.rollout import RolloutSpec
     from airflow_provider_mlops.registry.audit import AuditEntry
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 
 log = logging.getLogger(__name__)
 
 
-def settle(spec: RolloutStepSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
+def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
     """Take over the end of a rollout. Returns the audit entry of the decision, the same one however often it is called.
 
     Raises PromotionConflictError if another version has become champion, which then stays; BackendAwayError.
@@ -45,7 +45,7 @@ def settle(spec: RolloutStepSpec, workspace: Workspace, store: RolloutStore, rol
     return entry
 
 
-def _promote(spec: RolloutStepSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
+def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
     from airflow_provider_mlops.registry import models, promotion
 
     registry, version = workspace.registry(), rollout.state.version
@@ -72,7 +72,7 @@ def _promote(spec: RolloutStepSpec, workspace: Workspace, store: RolloutStore, r
     return entry
 
 
-def _reason(spec: RolloutStepSpec, rollout: Rollout) -> str:
+def _reason(spec: RolloutSpec, rollout: Rollout) -> str:
     state = rollout.state
     who = "" if state.by == rollout.by.key else f"{state.by}: "
     return ". ".join(part for part in (spec.reason, f"{who}{state.reason}") if part)[:1000]

@@ -159,15 +159,12 @@ class Killed(BaseException):
 
 POINTS = {
     "before the gateway loads": (GatewayClient, "load", False),
-    "before the start": (RolloutStore, "start", False),
     "after the start": (RolloutStore, "start", True),
     "before the decision": (RolloutStore, "compare_and_set", False),
     "after the decision": (RolloutStore, "compare_and_set", True),
-    "before the audit entry": (audit, "append", False),
     "between the audit entry and the alias": (audit, "append", True),
     "before the gateway activates": (GatewayClient, "activate", False),
     "after the gateway activated": (GatewayClient, "activate", True),
-    "before it is settled": (RolloutStore, "change", False),
     "after it is settled": (RolloutStore, "change", True),
 }
 
@@ -206,7 +203,7 @@ def test_killed_at_any_point_and_run_again_it_promotes_once(
 
 KILLED_AFTER_THE_DECISION = """
 import os, signal, sys
-from airflow_provider_mlops.lifecycle.rollout import RolloutStepSpec, rollout
+from airflow_provider_mlops.lifecycle.rollout import RolloutSpec, rollout
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 original = RolloutStore.compare_and_set
@@ -214,7 +211,7 @@ def compare_and_set(*arguments):
     original(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 RolloutStore.compare_and_set = compare_and_set
-rollout(RolloutStepSpec.model_validate_json(sys.argv[1]), Workspace.model_validate_json(sys.argv[2]))
+rollout(RolloutSpec.model_validate_json(sys.argv[1]), Workspace.model_validate_json(sys.argv[2]))
 """
 
 
@@ -309,8 +306,8 @@ def test_a_human_lets_a_step_go_on_and_is_asked_again_in_the_next(rollouts: Roll
     second = later(rollouts, 0)
     assert (second.state.status, second.state.step) == ("running", 1)
     assert "Approved by ada: answered 'Go on'" in second.state.reason
-    # The answer counts for one step; an old answer changes nothing.
-    question.answer(rollouts.store, held.id, question.ROLL_BACK, "ada")
+    # The answer counts for one step; a late one changes nothing.
+    question.answer(rollouts.store, held.id, question.GO_ON, "ada")
     assert rollouts.current().state.status == "running"
     assert question.is_asked(later(rollouts, 2))
     question.answer(rollouts.store, held.id, question.ROLL_BACK, "bob")
@@ -325,6 +322,15 @@ def test_who_waits_for_evidence_is_asked_again_after_as_long(rollouts: Rollouts)
     question.answer(rollouts.store, held.id, question.WAIT, "ada", moment)
     assert later(rollouts, 6).state.status == "running"
     assert question.is_asked(later(rollouts, 7))
+
+
+def test_a_human_s_rollback_is_never_too_late(rollouts: Rollouts) -> None:
+    begun = rollouts.run(on_inconclusive="ask")
+    question.answer(rollouts.store, str(begun.rollout_id), question.ROLL_BACK, "ada")
+    over = rollouts.run()
+    assert (over.status, over.rollout_id) == ("rolled_back", begun.rollout_id)
+    question.answer(rollouts.store, str(begun.rollout_id), question.GO_ON, "ada")
+    assert rollouts.store.get(str(begun.rollout_id)).state.status == "rolled_back"
 
 
 def test_what_becomes_worse_while_a_human_is_asked_is_rolled_back(rollouts: Rollouts) -> None:

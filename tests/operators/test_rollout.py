@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 from tests.airflow_session import again
 from tests.lifecycle.live_gateway import LiveGateway
-from tests.lifecycle.live_model import train
 from tests.lifecycle.live_versions import Versions
 from tests.lifecycle.rollout_evidence import Traffic
 
@@ -35,25 +33,6 @@ TERMS: dict[str, Any] = {
     "bake_time": 0, "minimum_requests": 1, "gates": [{"kind": "error_rate", "margin": 0.2}], "hard_limits": None,
     "look_every": 0.1,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Iterator[LiveGateway]:
-    directory = tmp_path_factory.mktemp("rollouts")
-    shutil.copy(mlflow_database, directory / "mlflow.db")
-    with LiveGateway(directory) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def base(live: LiveGateway) -> Workspace:
-    identity = TaskIdentity(dag_id="churn", run_id="r1", task_id="deploy")
-    return Workspace(storage_uri=str(live.storage), task=identity, gateway_url=live.url)
-
-
-@pytest.fixture(scope="module")
-def trained(base: Workspace) -> Any:
-    return train(base, "trained")
 
 
 @pytest.fixture
