@@ -119,6 +119,10 @@ def test_the_transitions_of_a_canary() -> None:
     held = transitions.held(state, later, "task", "too few requests")
     assert (held.status, held.weights, held.step_started_at) == ("held", state.weights, NOW)
     assert transitions.extended(held, later, "task", "more time").extensions == 1
+    patient = transitions.prolonged(spec, held, NOW + 3 * spec.decide_within, "ada", "wait")
+    assert (patient.status, patient.extensions) == ("running", 3)
+    gone = transitions.overtaken(held, 7, later, "task", "version 7 is champion")
+    assert (gone.status, gone.version, gone.settled, gone.occupies) == ("ended", 7, True, False)
     agreed = transitions.approved(held, later, "ada", "looks fine")
     assert (agreed.status, agreed.approved, agreed.by) == ("running", True, "ada")
     second = transitions.next_step(spec, agreed, later, "task", "all gates passed")
