@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from airflow.providers.common.compat.sdk import conf
+from pydantic import SecretStr
 
 from airflow_provider_mlops.hooks.connection import secret
 from airflow_provider_mlops.hooks.storage import storage_uri
@@ -24,6 +25,12 @@ def rollout_store_url() -> str | None:
         secret(password, "password")
         secret(unquote(password), "password")
     return url
+
+
+def rollout_secrets() -> dict[str, SecretStr]:
+    """The URL under the name by which a Workspace knows it; nothing for the default."""
+    url = rollout_store_url()
+    return {} if url is None else {"rollout_store_url": SecretStr(url)}
 
 
 def rollout_store() -> RolloutStore:

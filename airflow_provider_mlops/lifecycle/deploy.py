@@ -52,18 +52,22 @@ class DeployResult(Result):
 def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
     """Load, verify, promote, activate and verify again.
 
-    Raises PromotionConflictError if the champion is not the expected one, RejectedError if the endpoint does not
-    answer as the packaged model does, InvalidSpecError if the version is not there or the gateway refuses the token,
-    BackendAwayError if MLflow or the gateway does not answer; then a retry completes the deployment.
+    Raises RolloutConflictError while a rollout of the model is under way; with `check_champion=False` it is ended
+    instead. Raises PromotionConflictError if the champion is not the expected one, RejectedError if the endpoint does
+    not answer as the packaged model does, InvalidSpecError if the version is not there or the gateway refuses the
+    token, BackendAwayError if MLflow or the gateway does not answer; then a retry completes the deployment.
     """
     from airflow_provider_mlops.lifecycle.deploy_check import expected_answer, verify
     from airflow_provider_mlops.lifecycle.expected_champion import expected_version
+    from airflow_provider_mlops.lifecycle.rollout_end import await_end, end_rollout, refuse_during_rollout
     from airflow_provider_mlops.registry import models
 
     started = time.monotonic()
     registry = workspace.registry()
     model = models.get(registry, spec.model.name, spec.model.version)
     begun = _begun_before(registry, model)
+    if begun is None and spec.check_champion:
+        refuse_during_rollout(workspace, model.name)
     expected_champion = expected_version(registry, model, spec) if begun is None else begun.from_version
     with connect_gateway(workspace, spec.verify_timeout) as gateway:
         log.info("Loading %s into the gateway at %s", model, workspace.gateway_url)
@@ -72,6 +76,9 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
         verify(gateway, model, expected, version=model.version)
         log.info("The candidate answers the %d rows of the input example as the packaged model does", expected.rows)
         entry = begun or _promote(spec, workspace, registry, model, expected_champion)
+        why = f"{workspace.task.key} has deployed version {model.version}"
+        if end_rollout(workspace, model.name, model.version, why):
+            await_end(gateway, model.name)
         _go_live(workspace, registry, gateway, model, expected, entry)
     deployment = Deployment.of(entry, workspace.gateway_url)
     log.info("%s answers at %s after %.1f s", model, deployment.endpoint_url, time.monotonic() - started)

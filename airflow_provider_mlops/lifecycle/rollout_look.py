@@ -6,7 +6,6 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.errors import PromotionConflictError
 from airflow_provider_mlops.lifecycle.rollout_decision import RolloutDecision, apply, decide
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -33,8 +32,8 @@ def decision_now(store: RolloutStore, rollout: Rollout, now: datetime | None = N
 def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datetime | None = None) -> Rollout:
     """Make every change that the evidence asks for, until it asks for none. Returns the rollout as it is then.
 
-    What somebody else has changed meanwhile, such as a gateway that rolled back, stands. Raises PromotionConflictError
-    if another version has become champion since the rollout began; then it is ended.
+    What somebody else has changed meanwhile, such as a gateway that rolled back, stands. If another version has become
+    champion since the rollout began, it is ended.
     """
     from airflow_provider_mlops.serving.rollouts.store import StaleRolloutError
 
@@ -44,7 +43,11 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
             return rollout
         moment = now or datetime.now(UTC)
         try:
-            _end_if_overtaken(workspace, store, rollout, moment)
+            moved, version = moved_champion(workspace.registry(), rollout)
+            if moved:
+                reason = f"{'no version' if version is None else f'version {version}'} is champion by now"
+                ended = transitions.overtaken(rollout.state, version, moment, workspace.task.key, reason)
+                return store.compare_and_set(rollout, ended)
             decision = decision_now(store, rollout, moment)
             where = f"Rollout {rollout.id}, step {rollout.state.step + 1} of {rollout.spec.strategy.steps_count}"
             log.info("%s: %s. %s", where, decision.action.replace("_", " "), decision.reason)
@@ -65,14 +68,3 @@ def moved_champion(registry: Registry, rollout: Rollout) -> tuple[bool, int | No
     champion = promotion.champion(registry, rollout.model)
     version = None if champion is None else champion.version
     return version != rollout.spec.champion, version
-
-
-def _end_if_overtaken(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datetime) -> None:
-    moved, version = moved_champion(workspace.registry(), rollout)
-    if moved:
-        reason = (
-            f"rollout {rollout.id} compares with version {rollout.spec.champion} of {rollout.model}, but "
-            f"{'there is no champion' if version is None else f'version {version} is champion'} by now"
-        )
-        store.compare_and_set(rollout, transitions.overtaken(rollout.state, version, now, workspace.task.key, reason))
-        raise PromotionConflictError(f"{reason}: it is ended. Evaluate and validate against it, then roll out again")

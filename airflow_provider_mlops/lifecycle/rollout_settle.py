@@ -27,8 +27,14 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
     """
     from airflow_provider_mlops.registry import promotion
 
-    registry = workspace.registry()
-    if rollout.state.status != "promoted":
+    registry, state = workspace.registry(), rollout.state
+    if state.status == "ended" and state.version != rollout.spec.champion:
+        _settled(workspace, store, rollout)
+        raise PromotionConflictError(
+            f"rollout {rollout.id} of {rollout.model} compares with version {rollout.spec.champion}, and was ended: "
+            f"{state.reason}. Evaluate and validate against the champion, then roll out again"
+        )
+    if state.status != "promoted":
         entry = promotion.keep(
             registry, rollout.model, candidates=rollout.spec.candidates, by=workspace.task,
             reason=_reason(spec, rollout), rollout_id=rollout.id,
@@ -36,13 +42,17 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
         log.info("%s: the champion stays version %s (audit entry %d)", rollout.model, entry.to_version, entry.sequence)
     else:
         entry = _promote(spec, workspace, store, rollout)
+    _settled(workspace, store, rollout)
+    return entry
+
+
+def _settled(workspace: Workspace, store: RolloutStore, rollout: Rollout) -> None:
     store.change(
         rollout.id,
         lambda seen: (
             None if seen.state.settled else transitions.settled(seen.state, datetime.now(UTC), workspace.task.key)
         ),
     )
-    return entry
 
 
 def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
@@ -63,6 +73,7 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
             rollout.id,
             lambda seen: transitions.overtaken(seen.state, current, datetime.now(UTC), workspace.task.key, reason),
         )
+        _settled(workspace, store, rollout)
         raise
     try:
         with connect_gateway(workspace, spec.verify_timeout) as gateway:

@@ -10,9 +10,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, SkipMixin
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, deployed, rolled_out
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
-from airflow_provider_mlops.hooks.rollouts import rollout_store, rollout_store_url
+from airflow_provider_mlops.hooks.rollouts import rollout_store
 from airflow_provider_mlops.lifecycle.rollout import STEP
-from airflow_provider_mlops.links.step import ModelVersionLink
+from airflow_provider_mlops.links.step import ModelVersionLink, link_addresses, publish_links
 from airflow_provider_mlops.operators.step import StepOperator, identify, push
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 
@@ -60,13 +60,6 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
             raise InvalidSpecError("on_inconclusive", "ask", "only a deferred task hears the answer: drop deferrable")
         return spec
 
-    def secrets(self) -> dict[str, Any]:
-        """The rollout store's URL, where one is configured."""
-        from pydantic import SecretStr
-
-        url = rollout_store_url()
-        return {} if url is None else {"rollout_store_url": SecretStr(url)}
-
     def asset_updates(self, spec: Any, result: Any) -> list[AssetUpdate]:
         """A rollout is over; after a promotion the champion has moved, and with it `previous`."""
         moved = deployed(result.deployment, result.reason) if result.status == "promoted" else []
@@ -89,10 +82,12 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
             workspace, spec, result = self.carry_out(context)
             seconds = spec.look_every.total_seconds()
             if result.status == "waiting":
+                publish_links(context, {})
                 self._wait(NoRolloutTrigger(model_name=spec.model.name, poke_interval=seconds), asked)
                 continue
             if result.deployment is not None:
                 return self.finish(context, workspace, spec, result)
+            publish_links(context, link_addresses(self, workspace, result.model_dump(mode="json")))
             asked = self._ask(context, result.rollout_id, asked)
             trigger = RolloutTrigger(
                 rollout_id=result.rollout_id,

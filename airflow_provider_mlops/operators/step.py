@@ -18,6 +18,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
+from airflow_provider_mlops.hooks.rollouts import rollout_secrets
 from airflow_provider_mlops.hooks.storage import storage_uri
 from airflow_provider_mlops.lifecycle.step import Spec, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -149,7 +150,7 @@ class StepOperator(BaseOperator):
             tracking_uri=mlflow.tracking_uri,
             registry_uri=mlflow.registry_uri,
             gateway_url=gateway.url,
-            secrets=mlflow.secrets() | gateway.secrets() | self.secrets(),
+            secrets=mlflow.secrets() | gateway.secrets() | rollout_secrets() | self.secrets(),
         )
 
     def secrets(self) -> dict[str, Any]:
@@ -207,9 +208,8 @@ class StepOperator(BaseOperator):
         for name, field in spec.model_fields.items():
             setattr(self, name, given[name] if name in given else fields.default(field))
         # Each task has a runtime of its own, since its settings are templated and it knows what it has started.
-        self.runtime = copy.copy(own["runtime"])
-        for name in own.keys() - {"runtime"}:
-            setattr(self, name, own[name])
+        for name, value in own.items():
+            setattr(self, name, copy.copy(value) if name == "runtime" else value)
 
 
 def _refuse_unknown(operator: type[StepOperator], unknown: dict[str, Any], arguments: dict[str, Any]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
+
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
@@ -11,7 +15,23 @@ from airflow_provider_mlops.hooks.rollouts import rollout_store
 from airflow_provider_mlops.triggers.waiting import WaitingTrigger
 
 
-class RolloutTrigger(WaitingTrigger):
+class _LaterTrigger(WaitingTrigger):
+    """Looks after an interval first: the task has looked already.
+
+    A trigger that fires before the scheduler has noticed that the task deferred lets Airflow take the task for lost.
+    """
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then look as every trigger of this package."""
+        await asyncio.sleep(self.poke_interval)
+        async for event in super().run():
+            yield event
+
+    def advance(self, found: dict[str, Any]) -> None:
+        """There is nothing after it: the task resumes."""
+
+
+class RolloutTrigger(_LaterTrigger):
     """Fires when the evidence asks for a change, a human has answered, or the rollout is over, as by a gateway.
 
     It changes nothing itself: the task does, when it resumes. All it knows are ids, so it survives a restart of the
@@ -64,9 +84,6 @@ class RolloutTrigger(WaitingTrigger):
         moved, version = moved_champion(MlflowHook(self.mlflow_conn_id).get_conn(), rollout)
         return {"why": f"the champion is {version} by now"} if moved else None
 
-    def advance(self, found: dict[str, Any]) -> None:
-        """There is nothing after it: the task resumes."""
-
     def _answer(self) -> dict[str, Any] | None:
         """What a human has answered, in the form in which Airflow's API hands it to a deferred task."""
         from uuid import UUID
@@ -88,7 +105,7 @@ class RolloutTrigger(WaitingTrigger):
         }
 
 
-class NoRolloutTrigger(WaitingTrigger):
+class NoRolloutTrigger(_LaterTrigger):
     """Fires when no rollout of a model is under way.
 
     :param model_name: the registered model's name.
@@ -110,6 +127,3 @@ class NoRolloutTrigger(WaitingTrigger):
             return {"why": f"no rollout of {self.model_name} is under way"}
         self.log.info("Rollout %s of %s is %s at step %d", other.id, other.model, other.state.status, other.state.step)
         return None
-
-    def advance(self, found: dict[str, Any]) -> None:
-        """There is nothing after it: the task resumes."""

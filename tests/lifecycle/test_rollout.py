@@ -7,55 +7,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_provider_mlops.errors import (
     InvalidSpecError,
-    PromotionConflictError,
     RejectedError,
-    RolloutConflictError,
 )
 from airflow_provider_mlops.lifecycle import deploy_check
-from airflow_provider_mlops.lifecycle import rollout_question as question
-from airflow_provider_mlops.lifecycle.rollout import STEP, RolloutResult, rollout
-from airflow_provider_mlops.lifecycle.rollout_look import look
+from airflow_provider_mlops.lifecycle.rollout import STEP
 from airflow_provider_mlops.registry import audit, promotion
 from airflow_provider_mlops.serving.client import GatewayClient
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.lifecycle.live_gateway import LiveGateway
-from tests.lifecycle.live_model import with_task
+from tests.lifecycle.live_model import customers, records, with_task
+from tests.lifecycle.live_rollouts import Killed, Rollouts
 from tests.lifecycle.live_versions import Versions
-from tests.lifecycle.rollout_evidence import Traffic
-
-GATE = {"kind": "error_rate", "margin": 0.2}
-
-
-class Rollouts:
-    """Rollouts of version 2 beside the champion 1, each by a task of its own."""
-
-    def __init__(self, versions: Versions, directory: Path) -> None:
-        self.versions = versions
-        self.store: RolloutStore = versions.workspace.rollout_store()
-        self.traffic = Traffic(directory, self.store)
-
-    def run(self, run_id: str = "r1", number: int = 2, **fields: Any) -> RolloutResult:
-        terms = {"bake_time": 0, "minimum_requests": 1, "gates": [GATE], "hard_limits": None}
-        spec = STEP.parse({"model": self.versions[number], **terms, **fields})
-        return rollout(spec, with_task(self.versions.workspace, "rollout", run_id))
-
-    def current(self) -> Rollout:
-        found = self.store.current(self.versions.name)
-        assert found is not None
-        return found
-
-    def trail(self) -> list[audit.AuditEntry]:
-        return audit.entries(self.versions.registry, self.versions.name)[1:]
 
 
 @pytest.fixture
@@ -153,10 +123,6 @@ def test_a_bandit_promotes_the_winner_of_several(rollouts: Rollouts) -> None:
         rollouts.run(candidates=[rollouts.versions[3]])
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: no handler for errors catches it."""
-
-
 POINTS = {
     "before the gateway loads": (GatewayClient, "load", False),
     "after the start": (RolloutStore, "start", True),
@@ -228,49 +194,6 @@ def test_a_process_that_is_killed_with_sigkill_after_a_rollback(rollouts: Rollou
     assert [entry.action for entry in rollouts.trail()] == ["keep"]
 
 
-def test_two_rollouts_of_a_model_cannot_overlap(rollouts: Rollouts, caplog: pytest.LogCaptureFixture) -> None:
-    begun = rollouts.run("r1")
-    with pytest.raises(RolloutConflictError, match=f"is under way: {begun.rollout_id}, begun by churn/r1/rollout"):
-        rollouts.run("r2", number=3)
-    waiting = rollouts.run("r2", number=3, if_another_runs="wait")
-    assert (waiting.status, waiting.rollout_id) == ("waiting", None)
-    rollouts.traffic.add(rollouts.current(), errors=150)
-    rollouts.run("r1")
-    after = rollouts.run("r2", number=3, if_another_runs="wait")
-    assert after.status == "running"
-    assert rollouts.current().spec.candidates == (3,)
-
-
-def test_a_champion_that_was_moved_meanwhile_ends_the_rollout(rollouts: Rollouts) -> None:
-    begun = rollouts.run()
-    rollouts.versions.deploy(3)
-    with pytest.raises(PromotionConflictError, match=r"version 3 is champion by now: it is ended"):
-        rollouts.run()
-    state = rollouts.store.get(str(begun.rollout_id)).state
-    assert (state.status, state.version, state.settled) == ("ended", 3, True)
-    assert rollouts.versions.aliases()["champion"] == 3
-    assert rollouts.store.current(rollouts.versions.name) is None
-
-
-def test_a_champion_that_is_moved_between_decision_and_promotion_stays(
-    rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = rollouts.run(strategy={"kind": "canary", "steps": [1.0]})
-    rollouts.traffic.add(rollouts.current())
-    original = promotion.promote
-
-    def promote(*arguments: Any, **keywords: Any) -> audit.AuditEntry:
-        monkeypatch.setattr(promotion, "promote", original)
-        rollouts.versions.deploy(3)
-        return original(*arguments, **keywords)
-
-    monkeypatch.setattr(promotion, "promote", promote)
-    with pytest.raises(PromotionConflictError, match="the champion is version 3"):
-        rollouts.run()
-    assert rollouts.store.get(str(begun.rollout_id)).state.version == 3
-    assert rollouts.versions.aliases() == {"champion": 3, "previous": 1}
-
-
 def test_without_a_champion_there_is_nothing_to_roll_out_beside(versions: Versions, tmp_path: Path) -> None:
     rollouts = Rollouts(versions, tmp_path)
     with pytest.raises(InvalidSpecError, match=r"model=.*no champion .*deploy a first version"):
@@ -287,54 +210,18 @@ def test_a_version_that_answers_otherwise_than_its_package_begins_nothing(
     assert rollouts.store.of_model(rollouts.versions.name) == []
 
 
-def later(rollouts: Rollouts, hours: float) -> Rollout:
-    """Look at the present rollout as if so much time had passed."""
-    moment = datetime.now(UTC) + timedelta(hours=hours)
-    workspace = with_task(rollouts.versions.workspace, "rollout", "r1")
-    return look(workspace, rollouts.store, rollouts.current(), moment)
-
-
-def test_a_human_lets_a_step_go_on_and_is_asked_again_in_the_next(rollouts: Rollouts) -> None:
-    rollouts.run(on_inconclusive="ask", decide_within=3600, minimum_requests=10**6)
-    rollouts.traffic.add(rollouts.current(), requests=3)
-    held = later(rollouts, 2)
-    assert question.is_asked(held)
-    text = question.body(held, ())
-    assert "step 1 of 4" in text
-    assert "too few requests" in text
-    question.answer(rollouts.store, held.id, question.GO_ON, "ada")
-    second = later(rollouts, 0)
-    assert (second.state.status, second.state.step) == ("running", 1)
-    assert "Approved by ada: answered 'Go on'" in second.state.reason
-    # The answer counts for one step; a late one changes nothing.
-    question.answer(rollouts.store, held.id, question.GO_ON, "ada")
-    assert rollouts.current().state.status == "running"
-    assert question.is_asked(later(rollouts, 2))
-    question.answer(rollouts.store, held.id, question.ROLL_BACK, "bob")
-    over = rollouts.run()
-    assert (over.status, rollouts.trail()[0].reason.partition(":")[0]) == ("rolled_back", "bob")
-
-
-def test_who_waits_for_evidence_is_asked_again_after_as_long(rollouts: Rollouts) -> None:
-    rollouts.run(on_inconclusive="ask", decide_within=3600, minimum_requests=10**6)
-    held = later(rollouts, 5)
-    moment = datetime.now(UTC) + timedelta(hours=5.5)
-    question.answer(rollouts.store, held.id, question.WAIT, "ada", moment)
-    assert later(rollouts, 6).state.status == "running"
-    assert question.is_asked(later(rollouts, 7))
-
-
-def test_a_human_s_rollback_is_never_too_late(rollouts: Rollouts) -> None:
-    begun = rollouts.run(on_inconclusive="ask")
-    question.answer(rollouts.store, str(begun.rollout_id), question.ROLL_BACK, "ada")
-    over = rollouts.run()
-    assert (over.status, over.rollout_id) == ("rolled_back", begun.rollout_id)
-    question.answer(rollouts.store, str(begun.rollout_id), question.GO_ON, "ada")
-    assert rollouts.store.get(str(begun.rollout_id)).state.status == "rolled_back"
-
-
-def test_what_becomes_worse_while_a_human_is_asked_is_rolled_back(rollouts: Rollouts) -> None:
-    rollouts.run(on_inconclusive="ask", decide_within=3600, minimum_requests=10**6)
-    assert question.is_asked(later(rollouts, 2))
-    rollouts.traffic.add(rollouts.current(), errors=150)
-    assert rollouts.run().status == "rolled_back"
+def test_real_traffic_carries_a_version_through(rollouts: Rollouts, gateway: LiveGateway) -> None:
+    strategy = {"kind": "canary", "steps": [0.5, 1.0]}
+    result = rollouts.run(strategy=strategy)
+    answered = set()
+    row = records(customers(1, seed=5))
+    with gateway.client() as client:
+        for _ in range(30):
+            answered |= {client.infer(rollouts.versions.name, row).version for _ in range(100)}
+            result = rollouts.run(strategy=strategy)
+            if result.status != "running":
+                break
+        assert (result.status, answered) == ("promoted", {1, 2})
+        gateway.wait(lambda: {client.infer(rollouts.versions.name, row).version for _ in range(20)} == {2}, seconds=10)
+    counted = rollouts.store.statistics(str(result.rollout_id))
+    assert {arm for (step, arm) in counted if step == 0} == {"champion", "candidate"}

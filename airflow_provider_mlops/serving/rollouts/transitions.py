@@ -74,7 +74,7 @@ def overtaken(state: RolloutState, version: int | None, now: datetime, by: str, 
 
     :param version: the champion now.
     """
-    return _changed(state, now, by, reason, status="ended", version=version, settled=True)
+    return _changed(state, now, by, reason, status="ended", version=version)
 
 
 def settled(state: RolloutState, now: datetime, by: str) -> RolloutState:
