@@ -19,6 +19,7 @@ _OPERATORS = (
     "evaluate",
     "validate",
     "deploy",
+    "rollout",
     "rollback",
     "monitor",
 )
@@ -48,7 +49,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "operators": _modules("operators", ("step", *_OPERATORS)),
         "sensors": _modules("sensors", _SENSORS),
-        "triggers": _modules("triggers", _SENSORS),
+        "triggers": _modules("triggers", (*_SENSORS, "rollout")),
         "hooks": _modules("hooks", ("mlflow", "gateway")),
         "extra-links": [f"{_PACKAGE}.links.step.{name}" for name in _LINKS],
         "task-decorators": [
@@ -129,6 +130,18 @@ def _config_section() -> dict[str, Any]:
                 "version_added": "0.1.0",
                 "type": "string",
                 "example": "s3://my-bucket/mlops",
+                "default": "",
+            },
+            "rollout_store_url": {
+                "description": (
+                    "The database in which rollouts and what is known of them are kept: a SQLAlchemy URL of\n"
+                    "PostgreSQL or SQLite. Workers, the triggerer and all gateways must reach the same one. Empty\n"
+                    "means a SQLite file under ``storage_uri`` if that is a directory, which is good for one machine.\n"
+                ),
+                "version_added": "0.1.0",
+                "type": "string",
+                "sensitive": True,
+                "example": "postgresql+psycopg://mlops:password@db.example.com/mlops",
                 "default": "",
             },
         },

@@ -114,17 +114,21 @@ def test_the_config_section_is_known_and_has_its_default():
     from airflow.configuration import conf
 
     assert conf.get("mlops", "storage_uri") == ""
+    assert conf.get("mlops", "rollout_store_url") == ""
+    assert ("mlops", "rollout_store_url") in conf.sensitive_config_values
 
 
 def test_asset_uris_are_checked_by_our_handler():
     from airflow.sdk import Asset
 
     assert Asset("mlops://models/churn/").uri == "mlops://models/churn"
+    assert Asset("mlops://models/churn/rollouts/rolled_back").uri == "mlops://models/churn/rollouts/rolled_back"
     assert Asset("mlops://models/churn/aliases/champion").uri == "mlops://models/churn/aliases/champion"
     with pytest.raises(ValueError, match="none of mlops://datasets/NAME"):
         Asset("mlops://model/churn")
-    with pytest.raises(ValueError, match="none of"):
-        Asset("mlops://models/churn/alias/champion")
+    for other in ("alias/champion", "rollouts/running"):
+        with pytest.raises(ValueError, match="none of"):
+            Asset(f"mlops://models/churn/{other}")
 
 
 def run(*command: str, **options: Any) -> str:

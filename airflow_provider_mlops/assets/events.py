@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
-from airflow_provider_mlops.assets.uri import dataset_uri, model_uri
+from airflow_provider_mlops.assets.uri import dataset_uri, model_uri, rollout_uri
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -72,6 +72,15 @@ def alias_moved(
 ) -> AssetUpdate:
     """An alias of a model that stands at another version."""
     return AssetUpdate(model_uri(model_name, alias), {"alias": alias, "from": old, "to": new, **(extra or {})})
+
+
+def rolled_out(result: Any) -> AssetUpdate:
+    """A rollout that is over, under the status with which it ended."""
+    extra = {
+        "rollout_id": result.rollout_id, "candidate": result.model.version, "version": result.version,
+        "reason": result.reason, "audit_sequence": result.deployment.audit_sequence,
+    }  # fmt: skip
+    return AssetUpdate(rollout_uri(result.model.name, result.status), extra)
 
 
 def deployed(deployment: Any, reason: str) -> list[AssetUpdate]:

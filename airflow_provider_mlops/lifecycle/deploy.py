@@ -15,13 +15,13 @@ from pydantic import Field
 
 from airflow_provider_mlops.errors import (
     BackendAwayError,
-    InvalidSpecError,
     MlopsError,
     PromotionConflictError,
     RejectedError,
 )
 from airflow_provider_mlops.lifecycle.deployment import Deployment, connect_gateway
-from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+from airflow_provider_mlops.lifecycle.expected_champion import Replacement
+from airflow_provider_mlops.lifecycle.step import Result, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
@@ -34,32 +34,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class DeploySpec(Spec):
+class DeploySpec(Replacement):
     """What to deploy, and what must hold for it."""
 
-    model: ModelVersion = Field(description="The version to deploy, such as `validate.output['model']`.")
-    expected_champion: int | None = Field(
-        default=None,
-        ge=1,
-        description="The champion that the model was compared with, such as `validate.output['champion_version']`. If "
-        "another version is champion by now, the step fails with `PromotionConflictError`. By default the one that "
-        "the version's evaluation compared with; a version without an evaluation was compared with none, and then the "
-        "champion at the start of the step must still be champion when the alias moves.",
-    )
-    check_champion: bool = Field(
-        default=True, description="Whether the champion must be the expected one. `False` deploys over whichever it is."
-    )
     strategy: Literal["direct"] = Field(
         default="direct", description="How traffic moves to the version. `direct`: all of it at once."
-    )
-    reason: str = Field(default="", description="Why, for the audit trail.")
-    allow_pickle: bool = Field(
-        default=False,
-        description="Whether the step may load a pickled model to compare with, which runs whatever code is in it. The "
-        "gateway has a switch of its own.",
-    )
-    verify_timeout: float = Field(
-        default=60.0, gt=0, description="How many seconds the gateway has for loading the version and for each answer."
     )
 
 
@@ -73,18 +52,23 @@ class DeployResult(Result):
 def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
     """Load, verify, promote, activate and verify again.
 
-    Raises PromotionConflictError if the champion is not the expected one, RejectedError if the endpoint does not
-    answer as the packaged model does, InvalidSpecError if the version is not there or the gateway refuses the token,
-    BackendAwayError if MLflow or the gateway does not answer; then a retry completes the deployment.
+    Raises RolloutConflictError while a rollout of the model is under way; with `check_champion=False` it is ended
+    instead. Raises PromotionConflictError if the champion is not the expected one, RejectedError if the endpoint does
+    not answer as the packaged model does, InvalidSpecError if the version is not there or the gateway refuses the
+    token, BackendAwayError if MLflow or the gateway does not answer; then a retry completes the deployment.
     """
     from airflow_provider_mlops.lifecycle.deploy_check import expected_answer, verify
+    from airflow_provider_mlops.lifecycle.expected_champion import expected_version
+    from airflow_provider_mlops.lifecycle.rollout_end import await_end, end_rollout, refuse_during_rollout
     from airflow_provider_mlops.registry import models
 
     started = time.monotonic()
     registry = workspace.registry()
     model = models.get(registry, spec.model.name, spec.model.version)
     begun = _begun_before(registry, model)
-    expected_champion = _expected_champion(spec, registry, model) if begun is None else begun.from_version
+    if begun is None and spec.check_champion:
+        refuse_during_rollout(workspace, model.name)
+    expected_champion = expected_version(registry, model, spec) if begun is None else begun.from_version
     with connect_gateway(workspace, spec.verify_timeout) as gateway:
         log.info("Loading %s into the gateway at %s", model, workspace.gateway_url)
         gateway.load(model.name, model.version, timeout=spec.verify_timeout)
@@ -92,6 +76,9 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
         verify(gateway, model, expected, version=model.version)
         log.info("The candidate answers the %d rows of the input example as the packaged model does", expected.rows)
         entry = begun or _promote(spec, workspace, registry, model, expected_champion)
+        why = f"{workspace.task.key} has deployed version {model.version}"
+        if end_rollout(workspace, model.name, model.version, why):
+            await_end(gateway, model.name)
         _go_live(workspace, registry, gateway, model, expected, entry)
     deployment = Deployment.of(entry, workspace.gateway_url)
     log.info("%s answers at %s after %.1f s", model, deployment.endpoint_url, time.monotonic() - started)
@@ -102,51 +89,12 @@ def _begun_before(registry: Registry, model: ModelVersion) -> AuditEntry | None:
     """The audit entry by which the version is champion already: by an earlier try, or an earlier deployment of it."""
     from airflow_provider_mlops.registry import audit, promotion
 
-    newest = audit.last(registry, model.name)
-    if newest is None or newest.to_version != model.version:
+    moved = audit.last_move(registry, model.name)
+    if moved is None or moved.to_version != model.version:
         return None
-    log.info("%s is champion already (audit entry %d): bringing the gateway to it", model, newest.sequence)
-    return promotion.settle(registry, model.name)
-
-
-def _expected_champion(spec: DeploySpec, registry: Registry, model: ModelVersion) -> int | None:
-    """The champion that must be there. Raises PromotionConflictError if another one is, before any work is done."""
-    from airflow_provider_mlops.registry import promotion
-
-    champion = promotion.champion(registry, model.name)
-    current = None if champion is None else champion.version
-    if not spec.check_champion:
-        return current
-    if spec.expected_champion is not None:
-        expected: int | None = spec.expected_champion
-    else:
-        compared, expected = _evaluated_against(registry, model)
-        if not compared:
-            expected = current
-    if current != expected:
-        raise PromotionConflictError(
-            f"expected_champion={expected}: {model} was compared with "
-            f"{'no champion' if expected is None else f'version {expected}'}, but "
-            f"{'there is no champion' if current is None else f'version {current} is champion'} now. "
-            "Evaluate and validate it again, then deploy"
-        )
-    return expected
-
-
-def _evaluated_against(registry: Registry, model: ModelVersion) -> tuple[bool, int | None]:
-    """Whether the version has an evaluation, and the champion that it was compared with there."""
-    from airflow_provider_mlops.lifecycle.evaluation import Evaluation
-    from airflow_provider_mlops.registry import models, tags
-
-    uri = models.tags(registry, model).get(tags.EVALUATION_URI)
-    if uri is None:
-        return False, None
-    try:
-        evaluation = Evaluation.read(uri)
-    except InvalidSpecError as error:
-        log.warning("The evaluation of %s cannot be read, so its champion is not checked: %s", model, error)
-        return False, None
-    return True, evaluation.champion_version
+    log.info("%s is champion already (audit entry %d): bringing the gateway to it", model, moved.sequence)
+    promotion.settle(registry, model.name)
+    return moved
 
 
 def _promote(
@@ -196,8 +144,8 @@ def _bring_back(workspace: Workspace, registry: Registry, gateway: GatewayClient
     before = entry.from_version
     if entry.by.key != workspace.task.key:
         return f"{entry.by.key} made it champion before, so the alias stays: roll back if it should not"
-    newest = audit.last(registry, entry.model_name)
-    if newest is None or newest.sequence != entry.sequence:
+    moved = audit.last_move(registry, entry.model_name)
+    if moved is None or moved.sequence != entry.sequence:
         return _MOVED
     reason = f"deployment failed: {why}"[:1000]
     try:

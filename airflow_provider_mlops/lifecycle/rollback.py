@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -11,6 +12,9 @@ from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.deployment import Deployment, connect_gateway
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.registry.audit import AuditEntry
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +27,8 @@ class RollbackSpec(Spec):
         default=None,
         ge=1,
         description="The version that becomes champion. By default the one before the champion, which the gateway "
-        "keeps in memory, so that it answers at once.",
+        "keeps in memory, so that it answers at once. While a rollout of the model is under way, the default takes "
+        "that back instead, and the champion stays.",
     )
     expected_champion: int | None = Field(
         default=None,
@@ -49,18 +54,25 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     the gateway refuses the token or the version, PromotionConflictError if the champion is another one than expected or
     somebody promotes at the same moment, BackendAwayError if MLflow does not answer.
     """
+    from airflow_provider_mlops.lifecycle.rollout_end import take_back
     from airflow_provider_mlops.registry import promotion
 
     started = time.monotonic()
-    registry = workspace.registry()
+    registry, reason = workspace.registry(), spec.reason or f"rolled back by {workspace.task.key}"
+    if spec.to_version is None and spec.expected_champion is None:
+        kept = take_back(workspace, spec.model_name, reason)
+        if kept is not None:
+            log.info("%s: its rollout is taken back, version %s stays champion", kept.model_name, kept.to_version)
+            return RollbackResult(deployment=Deployment.of(kept, workspace.gateway_url))
     entry = promotion.rollback(
         registry,
         spec.model_name,
         to_version=spec.to_version,
         expected=spec.expected_champion,
         by=workspace.task,
-        reason=spec.reason or f"rolled back by {workspace.task.key}",
+        reason=reason,
     )
+    _end_rollout(workspace, entry)
     deployment = Deployment.of(entry, workspace.gateway_url)
     moved = f"{entry.model_name}: version {entry.to_version} is champion in place of version {entry.from_version}"
     if workspace.gateway_url is None:
@@ -78,6 +90,18 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     else:
         log.info("%s and answers (audit entry %d, %.2f s)", moved, entry.sequence, time.monotonic() - started)
     return RollbackResult(deployment=deployment)
+
+
+def _end_rollout(workspace: Workspace, entry: AuditEntry) -> None:
+    """End a rollout beside the champion that was. A store that is away holds up no rollback."""
+    from airflow_provider_mlops.lifecycle.rollout_end import end_rollout
+
+    assert entry.to_version is not None
+    why = f"{workspace.task.key} has rolled back to version {entry.to_version}"
+    try:
+        end_rollout(workspace, entry.model_name, entry.to_version, why)
+    except BackendAwayError as error:
+        log.warning("Whether a rollout of %s is under way is not known: %s", entry.model_name, error)
 
 
 STEP = Step("rollback", RollbackSpec, RollbackResult, rollback)

@@ -13,7 +13,7 @@ def planned_rewards(spec: RolloutSpec) -> tuple[int, int] | None:
 
     The confidence is that of a gate, so that more gates, or a smaller `false_alarm_rate`, need more rewards.
 
-    >>> from airflow_provider_mlops.serving.rollouts.rollout import Reward
+    >>> from airflow_provider_mlops.serving.rollouts.terms import Reward
     >>> from airflow_provider_mlops.serving.rollouts.gates import MetricGate
     >>> strategy = AbStrategy(smallest_effect=0.05, baseline=0.2)
     >>> spec = RolloutSpec(

@@ -70,6 +70,7 @@ STEPS = (
     "evaluate",
     "validate",
     "deploy",
+    "rollout",
     "rollback",
     "monitor",
 )

@@ -13,6 +13,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
+    from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 
 SECRET_PREFIX = "AIRFLOW_PROVIDER_MLOPS_SECRET_"
 
@@ -61,6 +62,12 @@ class Workspace(BaseModel):
             password=self.secret("mlflow_password"),
             token=self.secret("mlflow_token"),
         )
+
+    def rollout_store(self) -> RolloutStore:
+        """Where rollouts are kept: the secret `rollout_store_url`, since it may hold a password, or the default."""
+        from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+
+        return RolloutStore(self.secret("rollout_store_url") or default_url(self.storage_uri))
 
     def environment(self) -> Mapping[str, str]:
         """The secrets as the environment variables that `secret` reads in another process."""

@@ -18,6 +18,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
+from airflow_provider_mlops.hooks.rollouts import rollout_secrets
 from airflow_provider_mlops.hooks.storage import storage_uri
 from airflow_provider_mlops.lifecycle.step import Spec, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -62,6 +63,8 @@ class StepOperator(BaseOperator):
     definition: ClassVar[Step[Any, Any]]
     events: ClassVar[AssetAlias | None] = None
     """The alias that collects the step's asset events; None for a step that has none."""
+    further: ClassVar[dict[str, Any]] = {}
+    """Arguments beside the step's fields, and what they are by default. They become attributes and are no templates."""
 
     template_fields: Sequence[str] = ()
     template_fields_renderers: ClassVar[dict[str, str]] = {}
@@ -82,7 +85,7 @@ class StepOperator(BaseOperator):
         cls.template_fields_renderers = {
             name: _renderer(field.annotation) for name, field in step.spec.model_fields.items()
         } | cls.template_fields_renderers
-        cls.__init__ = _constructor(step, cls.events)  # type: ignore[method-assign]
+        cls.__init__ = _constructor(step, cls.events, cls.further)  # type: ignore[method-assign]
         cls.__doc__ = describe(cls.__doc__ or step.spec.__doc__ or "", step)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -96,6 +99,10 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Carry out the step. Returns the fields of its Result as JSON."""
+        return self.finish(context, *self.carry_out(context))
+
+    def carry_out(self, context: Context) -> tuple[Workspace, Any, Any]:
+        """Run the step. Returns its workspace, Spec and Result; a wrong spec or a rejection fails without a retry."""
         workspace = None
         try:
             workspace = self.workspace(context)
@@ -105,6 +112,10 @@ class StepOperator(BaseOperator):
             if workspace is not None:
                 publish_links(context, link_addresses(self, workspace, {}))
             raise AirflowFailException(str(error)) from error
+        return workspace, spec, result
+
+    def finish(self, context: Context, workspace: Workspace, spec: Any, result: Any) -> dict[str, Any]:
+        """Publish links and asset events. Returns the fields of the Result as JSON."""
         outcome: dict[str, Any] = result.model_dump(mode="json")
         addresses = link_addresses(self, workspace, outcome)
         _refuse_large(self.task_id, self._stored(outcome, addresses))
@@ -139,7 +150,7 @@ class StepOperator(BaseOperator):
             tracking_uri=mlflow.tracking_uri,
             registry_uri=mlflow.registry_uri,
             gateway_url=gateway.url,
-            secrets=mlflow.secrets() | gateway.secrets() | self.secrets(),
+            secrets=mlflow.secrets() | gateway.secrets() | rollout_secrets() | self.secrets(),
         )
 
     def secrets(self) -> dict[str, Any]:
@@ -155,9 +166,7 @@ class StepOperator(BaseOperator):
 
     def skip_downstream(self, context: Context, outcome: dict[str, Any], why: str) -> NoReturn:
         """End the task as skipped, and with it what depends on its success. Its XComs are pushed first."""
-        for key, value in outcome.items():
-            context["ti"].xcom_push(key=key, value=value)
-        context["ti"].xcom_push(key="return_value", value=outcome)
+        push(context, outcome)
         raise AirflowSkipException(f"Skipping what comes next: {why}")
 
     def _stored(self, outcome: dict[str, Any], addresses: dict[str, str]) -> dict[str, Any]:
@@ -188,7 +197,7 @@ class StepOperator(BaseOperator):
         """What the constructor does: Airflow's arguments to Airflow, ours to attributes, anything else is refused."""
         spec = self.definition.spec
         given = {name: fields.plain(arguments.pop(name)) for name in spec.model_fields if name in arguments}
-        own = {name: arguments.pop(name, usual) for name, usual in _OWN.items()}
+        own = {name: arguments.pop(name, usual) for name, usual in {**_OWN, **self.further}.items()}
         unknown = {name: value for name, value in arguments.items() if name not in _BASE_ARGUMENTS}
         _refuse_unknown(type(self), unknown, arguments)
         fields.check_known(self.definition, given)
@@ -199,9 +208,8 @@ class StepOperator(BaseOperator):
         for name, field in spec.model_fields.items():
             setattr(self, name, given[name] if name in given else fields.default(field))
         # Each task has a runtime of its own, since its settings are templated and it knows what it has started.
-        self.runtime = copy.copy(own["runtime"])
-        self.mlflow_conn_id = own["mlflow_conn_id"]
-        self.gateway_conn_id = own["gateway_conn_id"]
+        for name, value in own.items():
+            setattr(self, name, copy.copy(value) if name == "runtime" else value)
 
 
 def _refuse_unknown(operator: type[StepOperator], unknown: dict[str, Any], arguments: dict[str, Any]) -> None:
@@ -211,6 +219,12 @@ def _refuse_unknown(operator: type[StepOperator], unknown: dict[str, Any], argum
 
 
 _BASE_ARGUMENTS = {*inspect.signature(BaseOperator.__init__).parameters, "_airflow_mapped_validation_only"}
+
+
+def push(context: Context, outcome: dict[str, Any]) -> None:
+    """Push what a task returns, for one that ends by an exception."""
+    for key, value in {**outcome, "return_value": outcome}.items():
+        context["ti"].xcom_push(key=key, value=value)
 
 
 def identify(context: Context) -> TaskIdentity:
@@ -235,7 +249,7 @@ def _date(value: Any) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value.isoformat())
 
 
-def _constructor(step: Step[Any, Any], events: AssetAlias | None) -> Callable[..., None]:
+def _constructor(step: Step[Any, Any], events: AssetAlias | None, further: dict[str, Any]) -> Callable[..., None]:
     """An `__init__` whose signature names the fields: Airflow reads it for `default_args` and for mapping."""
 
     def __init__(self: StepOperator, **kwargs: Any) -> None:
@@ -251,7 +265,7 @@ def _constructor(step: Step[Any, Any], events: AssetAlias | None) -> Callable[..
         )
         for name, field in step.spec.model_fields.items()
     ]
-    parameters += [inspect.Parameter(name, keyword, default=usual) for name, usual in _OWN.items()]
+    parameters += [inspect.Parameter(name, keyword, default=usual) for name, usual in {**_OWN, **further}.items()]
     # Airflow takes these defaults for mapped tasks, which are not constructed before they run.
     parameters.append(inspect.Parameter("outlets", keyword, default=_with_alias(None, events)))
     parameters.append(inspect.Parameter("multiple_outputs", keyword, default=True))

@@ -8,6 +8,7 @@ two concurrent promotions wins. MLflow's aliases, which have no compare-and-set,
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
@@ -20,20 +21,22 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
 
-Action = Literal["promote", "rollback", "withdraw"]
+Action = Literal["promote", "rollback", "withdraw", "keep"]
 
 
 class AuditEntry(BaseModel):
-    """One move of a model's champion."""
+    """One move of a model's champion, or the decision of a rollout to keep it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     sequence: int = Field(description="The entry's number in the model's trail, from 1.")
-    action: Action = Field(description="`promote`, `rollback` or `withdraw`.")
+    action: Action = Field(description="`promote`, `rollback`, `withdraw`, or `keep`: a rollout has left the champion.")
     model_name: str = Field(description="The registered model.")
     from_version: int | None = Field(description="The champion before; null if there was none.")
     to_version: int | None = Field(description="The champion after; null for `withdraw`.")
     previous_version: int | None = Field(description="Where the alias `previous` points afterwards.")
+    candidates: tuple[int, ...] = Field(default=(), description="Of `keep`: the versions that were tried.")
+    rollout_id: str | None = Field(default=None, description="The rollout that decided so.")
     by: TaskIdentity = Field(description="The task that did it.")
     reason: str = Field(description="Why, in the words of whoever did it.")
     time: datetime = Field(description="When, in UTC.")
@@ -46,8 +49,18 @@ def entries(registry: Registry, model_name: str) -> list[AuditEntry]:
 
 def last(registry: Registry, model_name: str) -> AuditEntry | None:
     """The newest entry, or None if the model was never promoted."""
-    sequences = _sequences(registry, model_name)
-    return _read(registry, model_name, sequences[-1]) if sequences else None
+    return next(newest_first(registry, model_name), None)
+
+
+def last_move(registry: Registry, model_name: str) -> AuditEntry | None:
+    """The newest entry that is no `keep`: what a retry must know, to tell whether it has moved the champion already."""
+    return next((entry for entry in newest_first(registry, model_name) if entry.action != "keep"), None)
+
+
+def newest_first(registry: Registry, model_name: str) -> Iterator[AuditEntry]:
+    """The trail from its end; entries are read as they are asked for."""
+    for sequence in reversed(_sequences(registry, model_name)):
+        yield _read(registry, model_name, sequence)
 
 
 def append(
@@ -61,6 +74,8 @@ def append(
     previous_version: int | None,
     by: TaskIdentity,
     reason: str,
+    candidates: tuple[int, ...] = (),
+    rollout_id: str | None = None,
 ) -> AuditEntry:
     """Write the entry that follows `after`. Raises FileExistsError if somebody else has written it in the meantime."""
     entry = AuditEntry(
@@ -72,6 +87,8 @@ def append(
         previous_version=previous_version,
         by=by,
         reason=reason,
+        candidates=candidates,
+        rollout_id=rollout_id,
         time=datetime.now(UTC),
     )
     storage.create(_uri(registry, model_name, entry.sequence), entry.model_dump_json(indent=2).encode())

@@ -49,6 +49,7 @@ def promote(
     by: TaskIdentity,
     reason: str,
     check: bool = True,
+    rollout_id: str | None = None,
 ) -> AuditEntry:
     """Make a version the champion, and the champion before it `previous`.
 
@@ -56,19 +57,20 @@ def promote(
     :param by: the task that promotes. A retry of it for the same version completes what it began and writes no
         second entry.
     :param check: False promotes whoever the champion is.
+    :param rollout_id: the rollout that decided so.
 
     Raises PromotionConflictError if the champion is another one than expected, or becomes one meanwhile;
     InvalidSpecError if there is no such version.
     """
     models.get(registry, model.name, model.version)
-    newest = settle(registry, model.name)
-    if newest is not None and newest.action == "promote" and _is_same(newest, by, model.version):
+    newest, moved = settle(registry, model.name), audit.last_move(registry, model.name)
+    if moved is not None and moved.action == "promote" and _is_same(moved, by, model.version):
         log.info("%s is the champion already: an earlier try of this task promoted it", model)
-        return newest
+        return moved
     current = _current(registry, model.name, newest)
     if check and current != expected:
         raise _conflict(f"{model} was compared with {_named(expected)}", current, newest, _COMPARE)
-    return _move(registry, newest, "promote", model.name, current, model.version, by, reason)
+    return _move(registry, newest, "promote", model.name, current, model.version, by, reason, rollout_id)
 
 
 def rollback(
@@ -88,11 +90,11 @@ def rollback(
     Raises InvalidSpecError if there is nothing to go back to, PromotionConflictError if the champion is another one
     than expected, or somebody promotes at the same time.
     """
-    newest = settle(registry, name)
-    done = newest is not None and newest.action == "rollback" and newest.by.key == by.key
-    if newest is not None and done and to_version in (None, newest.to_version):
-        log.info("An earlier try of this task rolled %s back to version %d already", name, newest.to_version)
-        return newest
+    newest, moved = settle(registry, name), audit.last_move(registry, name)
+    done = moved is not None and moved.action == "rollback" and moved.by.key == by.key
+    if moved is not None and done and to_version in (None, moved.to_version):
+        log.info("An earlier try of this task rolled %s back to version %d already", name, moved.to_version)
+        return moved
     current = _current(registry, name, newest)
     if expected is not None and current != expected:
         raise _conflict(f"{_named(expected)} of {name} was to be taken back", current, newest, _LOOK)
@@ -119,6 +121,26 @@ def withdraw(registry: Registry, entry: AuditEntry, *, by: TaskIdentity, reason:
     return _move(registry, entry, "withdraw", entry.model_name, entry.to_version, None, by, reason)
 
 
+def keep(
+    registry: Registry, name: str, *, candidates: tuple[int, ...], by: TaskIdentity, reason: str, rollout_id: str
+) -> AuditEntry:
+    """Record that a rollout has left the champion, whichever it is. Once for a rollout, however often it is called."""
+    while True:
+        newest = settle(registry, name)
+        for entry in audit.newest_first(registry, name):
+            if entry.rollout_id == rollout_id:
+                return entry
+        current = _current(registry, name, newest)
+        previous = newest.previous_version if newest else models.aliases(registry, name).get(PREVIOUS)
+        try:
+            return audit.append(
+                registry, newest, action="keep", model_name=name, from_version=current, to_version=current,
+                previous_version=previous, by=by, reason=reason, candidates=candidates, rollout_id=rollout_id,
+            )  # fmt: skip
+        except FileExistsError:
+            continue
+
+
 def settle(registry: Registry, name: str) -> AuditEntry | None:
     """Move the aliases to where the newest audit entry says they are, and return that entry; None without any.
 
@@ -141,6 +163,7 @@ def _move(
     target: int | None,
     by: TaskIdentity,
     reason: str,
+    rollout_id: str | None = None,
 ) -> AuditEntry:
     previous = current if current != target else (newest.previous_version if newest else None)
     if target is None:
@@ -157,9 +180,12 @@ def _move(
             previous_version=previous,
             by=by,
             reason=reason,
+            rollout_id=rollout_id,
         )
     except FileExistsError:
         winner = audit.last(registry, name)
+        if winner is not None and winner.action == "keep" and winner.to_version == current:
+            return _move(registry, winner, action, name, current, target, by, reason, rollout_id)
         if winner is not None and winner.action == action and _is_same(winner, by, target):
             settle(registry, name)
             return winner

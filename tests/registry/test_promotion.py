@@ -295,3 +295,50 @@ def test_of_two_processes_that_promote_at_once_exactly_one_wins(registry: Regist
     assert f"churn/r1/deploy{winner}" in lost
     assert models.aliases(registry, "churn") == {"champion": winner, "previous": 1}
     assert [entry.to_version for entry in audit.entries(registry, "churn")] == [1, winner]
+
+
+def _keep(registry: Registry, rollout: str, candidate: int = 3) -> audit.AuditEntry:
+    return promotion.keep(
+        registry, "churn", candidates=(candidate,), by=_task("rollout"), reason="slow", rollout_id=rollout
+    )
+
+
+def test_a_rollout_that_leaves_the_champion_leaves_one_entry_and_moves_nothing(registry: Registry) -> None:
+    _promote(registry, 1, None)
+    _promote(registry, 2, 1)
+    kept = _keep(registry, "a")
+    assert (kept.sequence, kept.action, kept.from_version, kept.to_version) == (3, "keep", 2, 2)
+    assert (kept.previous_version, kept.candidates, kept.rollout_id) == (1, (3,), "a")
+    assert _keep(registry, "a") == kept
+    assert _keep(registry, "b").sequence == 4
+    assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}
+    champion = promotion.champion(registry, "churn")
+    assert champion is not None
+    assert champion.version == 2
+
+
+def test_what_a_rollout_leaves_hides_from_no_retry_what_it_has_done(registry: Registry) -> None:
+    _promote(registry, 1, None)
+    promoted = _promote(registry, 2, 1)
+    _keep(registry, "a")
+    assert _promote(registry, 2, 1) == promoted
+    back = promotion.rollback(registry, "churn", by=_task("back"), reason="complaints")
+    _keep(registry, "b")
+    assert promotion.rollback(registry, "churn", by=_task("back"), reason="complaints") == back
+    assert models.aliases(registry, "churn") == {"champion": 1, "previous": 2}
+
+
+def test_a_promotion_is_no_conflict_with_a_rollout_that_leaves_the_champion_meanwhile(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _promote(registry, 1, None)
+    original = audit.append
+
+    def append(*arguments: Any, **keywords: Any) -> audit.AuditEntry:
+        monkeypatch.setattr(audit, "append", original)
+        _keep(registry, "a")
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(audit, "append", append)
+    assert _promote(registry, 2, 1).sequence == 3
+    assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_mlops.serving.rollouts import gates, rollout, strategies, transitions
-from airflow_provider_mlops.serving.rollouts.rollout import Reward, RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts import gates, rollout, strategies, terms, transitions
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts.terms import Reward
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAIR: dict[str, Any] = {"champion": 1, "candidates": [2]}
@@ -98,7 +99,7 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None
         canary(**fields)
 
 
-@pytest.mark.parametrize("module", [rollout, gates, strategies])
+@pytest.mark.parametrize("module", [rollout, terms, gates, strategies])
 def test_every_field_is_described(module: Any) -> None:
     models = [
         value for value in vars(module).values()
@@ -118,6 +119,10 @@ def test_the_transitions_of_a_canary() -> None:
     held = transitions.held(state, later, "task", "too few requests")
     assert (held.status, held.weights, held.step_started_at) == ("held", state.weights, NOW)
     assert transitions.extended(held, later, "task", "more time").extensions == 1
+    patient = transitions.prolonged(spec, held, NOW + 3 * spec.decide_within, "ada", "wait")
+    assert (patient.status, patient.extensions) == ("running", 3)
+    gone = transitions.overtaken(held, 7, later, "task", "version 7 is champion")
+    assert (gone.status, gone.version, gone.occupies) == ("ended", 7, False)
     agreed = transitions.approved(held, later, "ada", "looks fine")
     assert (agreed.status, agreed.approved, agreed.by) == ("running", True, "ada")
     second = transitions.next_step(spec, agreed, later, "task", "all gates passed")

@@ -2,126 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.serving.rollouts.gates import AgreementGate, DriftGate, ErrorRateGate, Gate, MetricGate
 from airflow_provider_mlops.serving.rollouts.routes import CANDIDATE, CHAMPION, SHADOW, Arm
-from airflow_provider_mlops.serving.rollouts.strategies import (
-    BanditStrategy,
-    CanaryStrategy,
-    ContextualStrategy,
-    ShadowStrategy,
-    Strategy,
-)
+from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
+from airflow_provider_mlops.serving.rollouts.terms import RolloutTerms
 
 Status: TypeAlias = Literal["running", "held", "promoted", "rolled_back", "ended"]
-OnInconclusive: TypeAlias = Literal["hold", "extend", "ask", "roll_back"]
 
 UNDER_WAY: tuple[Status, ...] = ("running", "held")
 
 
-class StickyKey(BaseModel):
-    """Who asks, so that the same one always gets the same version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: Literal["header", "field"] = Field(
-        default="header", description="`header`: a header of the request; `field`: a column of its first row."
-    )
-    name: str = Field(default="X-User-Id", min_length=1, description="The name of the header or the column.")
-
-
-class HardLimits(BaseModel):
-    """What each gateway enforces by itself, within a second, between two looks of the DAG."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    error_rate: float = Field(
-        default=0.5, gt=0, le=1, description="The share of the candidate's requests that may fail within the window."
-    )
-    minimum_requests: int = Field(
-        default=20, ge=1, description="With fewer requests of the candidate within the window nothing is enforced."
-    )
-    window_seconds: int = Field(default=60, ge=2, le=3600, description="How far back a gateway looks.")
-
-
-class Reward(BaseModel):
-    """What a good answer is, from the feedback that comes for it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: Literal["reward", "label", "correct"] = Field(
-        default="reward",
-        description="`reward`: the number that was sent as the reward; `label`: the label, read as a number; "
-        "`correct`: 1 if the label is what the version answered, and 0 if not.",
-    )
-    low: float | None = Field(
-        default=0.0,
-        description="The least that a reward can be; null where there is no bound. Rewards beyond the bounds count as "
-        "the bound.",
-    )
-    high: float | None = Field(default=1.0, description="The most that a reward can be; null where there is no bound.")
-    expected: float | None = Field(
-        default=None,
-        description="About what the mean is, as it is known before: the nearer it is to the truth, the sooner rewards "
-        "with bounds tell. By default the middle of the bounds.",
-    )
-    binary: bool = Field(default=False, description="Whether every reward is either `low` or `high`.")
-    greater_is_better: bool = Field(default=True, description="Whether a greater reward is a better one.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.low is None) != (self.high is None):
-            raise ValueError("give both low and high, or neither")
-        if self.low is not None and self.high is not None and not self.low < self.high:
-            raise ValueError("low must be below high")
-        if self.expected is not None and not (self.low is None or self.low <= self.expected <= (self.high or 0.0)):
-            raise ValueError("expected must lie between low and high")
-        if self.binary and self.low is None:
-            raise ValueError("binary rewards need low and high")
-        if self.source == "correct" and (self.low, self.high) != (0.0, 1.0):
-            raise ValueError("a reward of source correct is 0 or 1")
-        return self
-
-    @property
-    def is_binary(self) -> bool:
-        """Whether there are two values only."""
-        return self.binary or self.source == "correct"
-
-    @property
-    def mirror(self) -> float | None:
-        """What a cost is taken from to make more of it better; None where more is better already.
-
-        >>> Reward().mirror, Reward(greater_is_better=False).mirror
-        (None, 1.0)
-        """
-        return None if self.greater_is_better else (self.low or 0.0) + (self.high or 0.0)
-
-    def bounded(self, value: float) -> float | None:
-        """A value within the bounds, and of two values only where the rewards are binary; None if it is no number.
-
-        >>> Reward().bounded(1.5), Reward(binary=True).bounded(0.4), Reward().bounded(float("nan"))
-        (1.0, 0.0, None)
-        """
-        if not math.isfinite(value):
-            return None
-        if self.low is None or self.high is None:
-            return value
-        if self.is_binary:
-            return self.high if value >= (self.low + self.high) / 2 else self.low
-        return min(self.high, max(self.low, value))
-
-
-class RolloutSpec(BaseModel):
-    """What a rollout is asked to do."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class RolloutSpec(RolloutTerms):
+    """What a rollout is asked to do, and with which versions."""
 
     champion: int = Field(ge=1, description="The version that answers when the rollout begins.")
     candidates: tuple[int, ...] = Field(
@@ -129,90 +27,13 @@ class RolloutSpec(BaseModel):
         max_length=7,
         description="The versions that are tried. More than one only for bandits.",
     )
-    strategy: Strategy = Field(default=CanaryStrategy(), description="How the traffic is shared out.")
-    gates: tuple[Gate, ...] = Field(
-        default=(ErrorRateGate(),),
-        description="What the candidate must not be worse in. Each is better, worse or inconclusive; the candidate "
-        "goes on when all are better, and is rolled back as soon as one is worse.",
-    )
-    false_alarm_rate: float = Field(
-        default=0.05,
-        gt=0,
-        lt=0.5,
-        description="The chance of a wrong decision at any time of the rollout, however often it is looked at. It is "
-        "shared out evenly over gates and candidates.",
-    )
-    expected_requests: int = Field(
-        default=1000,
-        ge=10,
-        description="About how many requests of the candidate the decision will take: the tests are tightest there, "
-        "and valid anywhere.",
-    )
-    bake_time: timedelta = Field(
-        default=timedelta(minutes=10), ge=timedelta(0), description="How long each step lasts at least."
-    )
-    minimum_requests: int = Field(
-        default=100, ge=0, description="How many requests the candidate must have answered in each step at least."
-    )
-    decide_within: timedelta = Field(
-        default=timedelta(days=1),
-        gt=timedelta(0),
-        description="How long a step waits for enough requests and for gates that are inconclusive. Then "
-        "`on_inconclusive` says what happens.",
-    )
-    on_inconclusive: OnInconclusive = Field(
-        default="hold",
-        description="`hold`: the weights stay, and the rollout goes on once the evidence is there; `extend`: the step "
-        "gets `decide_within` once more, up to `maximum_extensions` times, and is rolled back then; `ask`: a human "
-        "decides; `roll_back`: the champion gets all traffic again.",
-    )
-    maximum_extensions: int = Field(default=3, ge=1, description="How often a step is extended at most.")
-    hard_limits: HardLimits | None = Field(
-        default=HardLimits(), description="What the gateways enforce at once; null for nothing."
-    )
-    reward: Reward | None = Field(
-        default=None, description="What a good answer is. Bandits, A/B tests and metric gates need it."
-    )
-    sticky: StickyKey | None = Field(
-        default=None,
-        description="By what a canary or an A/B test is sticky; null draws each request anew. Requests without the key "
-        "are drawn, too.",
-    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        kind = self.strategy.kind
-        learns = isinstance(self.strategy, BanditStrategy | ContextualStrategy)
+    def _different_versions(self) -> Self:
         if len(set(self.candidates)) != len(self.candidates) or self.champion in self.candidates:
             raise ValueError("candidates must be versions that differ from each other and from the champion")
-        if len(self.candidates) > 1 and not learns:
-            raise ValueError(f"the strategy {kind} takes one candidate; bandits take more")
-        metric = any(isinstance(gate, MetricGate) for gate in self.gates)
-        if self.reward is None and (learns or metric or kind == "ab"):
-            raise ValueError(f"the strategy {kind} or the gate metric needs a reward")
-        if kind == "ab" and not metric:
-            raise ValueError("an A/B test is decided by a metric: add a gate of kind metric")
-        if metric and kind in ("shadow", "direct"):
-            raise ValueError(
-                f"nobody but one version is seen in {kind}: its reward cannot be compared, drop the metric"
-            )
-        if kind != "shadow" and any(isinstance(gate, AgreementGate) for gate in self.gates):
-            raise ValueError("only a shadow answers the same requests as the champion: drop the gate agreement")
-        if kind == "direct" and any(
-            isinstance(gate, DriftGate) or getattr(gate, "maximum", getattr(gate, "maximum_ms", None)) is None
-            for gate in self.gates
-        ):
-            raise ValueError("direct leaves no traffic to compare with: give the gates fixed limits")
-        if isinstance(self.strategy, BanditStrategy) and self.strategy.algorithm.kind == "thompson_beta":
-            assert self.reward is not None
-            if (self.reward.low, self.reward.high) != (0.0, 1.0):
-                raise ValueError("thompson_beta needs rewards from 0 to 1; use thompson_gaussian")
-        if sum(isinstance(gate, DriftGate) for gate in self.gates) > 1:
-            raise ValueError("declare one gate drift: outputs are counted in one set of cells")
-        if self.sticky is not None and kind not in ("canary", "ab"):
-            raise ValueError("only canary and ab are sticky")
-        if self.decide_within < self.bake_time:
-            raise ValueError("decide_within must not be shorter than bake_time")
+        if len(self.candidates) > 1 and not self.learns:
+            raise ValueError(f"the strategy {self.strategy.kind} takes one candidate; bandits take more")
         return self
 
     @property
@@ -226,11 +47,6 @@ class RolloutSpec(BaseModel):
         if len(self.candidates) == 1:
             return (Arm(CHAMPION, self.champion), Arm(name, self.candidates[0]))
         return (Arm(CHAMPION, self.champion), *(Arm(f"{name}_{version}", version) for version in self.candidates))
-
-    @property
-    def drift_gate(self) -> DriftGate | None:
-        """The gate that says in which cells outputs are counted."""
-        return next((gate for gate in self.gates if isinstance(gate, DriftGate)), None)
 
 
 class RolloutState(BaseModel):
@@ -288,7 +104,7 @@ class Rollout:
 def share_out(spec: RolloutSpec, step: int) -> dict[str, float] | None:
     """The weights of a step by arm.
 
-    >>> share_out(RolloutSpec(champion=1, candidates=(2,), bake_time=timedelta(0)), 1)
+    >>> share_out(RolloutSpec(champion=1, candidates=(2,)), 1)
     {'champion': 0.75, 'candidate': 0.25}
     """
     weights = spec.strategy.weights(step)

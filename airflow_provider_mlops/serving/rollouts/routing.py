@@ -20,10 +20,11 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.policies import build
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
-from airflow_provider_mlops.serving.rollouts.rollout import HardLimits, Rollout, RolloutState
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.routes import CHAMPION, Choice
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from airflow_provider_mlops.serving.rollouts.terms import HardLimits
 
 log = logging.getLogger(__name__)
 

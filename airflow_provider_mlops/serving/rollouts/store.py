@@ -69,18 +69,13 @@ class RolloutStore:
         """
         moment = now or datetime.now(UTC)
         with self.engine.writing() as connection:
-            own = connection.execute(
-                _SELECT.where(ROLLOUTS.c.model == model, ROLLOUTS.c.task_key == by.key)
-                .order_by(ROLLOUTS.c.started_at.desc())
-                .limit(1)
-            ).first()
-            if own is not None and not (joined := _rollout(own)).state.settled:
+            joined = _joined(connection, model, by)
+            if joined is not None:
                 if joined.spec != spec:
-                    log.warning("Rollout %s of %s goes on as it was begun: its spec has changed since", own.id, model)
+                    log.warning(
+                        "Rollout %s of %s goes on as it was begun: its spec has changed since", joined.id, model
+                    )
                 return joined
-            other = connection.execute(_SELECT.where(ROLLOUTS.c.active_model == model)).first()
-            if other is not None:
-                raise _conflict(_rollout(other))
             begun = Rollout(secrets.token_hex(8), model, by, spec, transitions.started(spec, moment, by.key), number=1)
             connection.execute(insert(ROLLOUTS).values(
                 id=begun.id, model=model, active_model=model, task_key=by.key, task=by.model_dump_json(),
@@ -90,6 +85,11 @@ class RolloutStore:
             self._remember(connection, begun)
         log.info("Rollout %s of %s begins: %s", begun.id, model, spec.strategy.kind)
         return begun
+
+    def join(self, model: str, by: TaskIdentity) -> Rollout | None:
+        """The rollout that `start` would join; None if it would begin one. Raises RolloutConflictError as `start`."""
+        with self.engine.reading() as connection:
+            return _joined(connection, model, by)
 
     def get(self, rollout_id: str) -> Rollout:
         """A rollout as it is now. Raises InvalidSpecError if there is none of that id."""
@@ -211,6 +211,20 @@ def _rollout(row: Row[Any]) -> Rollout:
         RolloutState.model_validate_json(row.state),
         row.number,
     )
+
+
+def _joined(connection: Connection, model: str, by: TaskIdentity) -> Rollout | None:
+    own = connection.execute(
+        _SELECT.where(ROLLOUTS.c.model == model, ROLLOUTS.c.task_key == by.key)
+        .order_by(ROLLOUTS.c.started_at.desc())
+        .limit(1)
+    ).first()
+    if own is not None and not (joined := _rollout(own)).state.settled:
+        return joined
+    other = connection.execute(_SELECT.where(ROLLOUTS.c.active_model == model)).first()
+    if other is not None:
+        raise _conflict(_rollout(other))
+    return None
 
 
 def _conflict(other: Rollout) -> RolloutConflictError:

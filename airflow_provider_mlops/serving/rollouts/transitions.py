@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState, all_to, share_out
@@ -42,6 +43,12 @@ def extended(state: RolloutState, now: datetime, by: str, reason: str) -> Rollou
     return _changed(state, now, by, reason, status="running", extensions=state.extensions + 1)
 
 
+def prolonged(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """`decide_within` once more from now on, however long the step has waited."""
+    extensions = math.ceil((now - state.step_started_at) / spec.decide_within)
+    return _changed(state, now, by, reason, status="running", extensions=max(extensions, state.extensions + 1))
+
+
 def approved(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """A human lets this step go on without clear evidence. What is clearly worse is rolled back all the same."""
     return _changed(state, now, by, reason, status="running", approved=True)
@@ -60,6 +67,14 @@ def rolled_back(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, 
 def ended(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """All traffic to the champion, with nothing held against the candidate."""
     return _over(spec, state, "ended", spec.champion, now, by, reason)
+
+
+def overtaken(state: RolloutState, version: int | None, now: datetime, by: str, reason: str) -> RolloutState:
+    """Somebody else has moved the champion meanwhile: it is over at once, and the champion answers, whichever it is.
+
+    :param version: the champion now.
+    """
+    return _changed(state, now, by, reason, status="ended", version=version)
 
 
 def settled(state: RolloutState, now: datetime, by: str) -> RolloutState:

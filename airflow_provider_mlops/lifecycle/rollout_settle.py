@@ -1,0 +1,89 @@
+"""The end of a rollout: audit trail, alias and gateway are brought to what was decided, once."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow_provider_mlops.errors import MlopsError, PromotionConflictError
+from airflow_provider_mlops.lifecycle.deployment import connect_gateway
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.lifecycle.rollout import RolloutSpec
+    from airflow_provider_mlops.registry.audit import AuditEntry
+    from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+
+log = logging.getLogger(__name__)
+
+
+def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
+    """Take over the end of a rollout. Returns the audit entry of the decision, the same one however often it is called.
+
+    Raises PromotionConflictError if another version has become champion, which then stays; BackendAwayError.
+    """
+    from airflow_provider_mlops.registry import promotion
+
+    registry, state = workspace.registry(), rollout.state
+    if state.status == "ended" and state.version != rollout.spec.champion:
+        _settled(workspace, store, rollout)
+        raise PromotionConflictError(
+            f"rollout {rollout.id} of {rollout.model} compares with version {rollout.spec.champion}, and was ended: "
+            f"{state.reason}. Evaluate and validate against the champion, then roll out again"
+        )
+    if state.status != "promoted":
+        entry = promotion.keep(
+            registry, rollout.model, candidates=rollout.spec.candidates, by=workspace.task,
+            reason=_reason(spec, rollout), rollout_id=rollout.id,
+        )  # fmt: skip
+        log.info("%s: the champion stays version %s (audit entry %d)", rollout.model, entry.to_version, entry.sequence)
+    else:
+        entry = _promote(spec, workspace, store, rollout)
+    _settled(workspace, store, rollout)
+    return entry
+
+
+def _settled(workspace: Workspace, store: RolloutStore, rollout: Rollout) -> None:
+    store.change(
+        rollout.id,
+        lambda seen: (
+            None if seen.state.settled else transitions.settled(seen.state, datetime.now(UTC), workspace.task.key)
+        ),
+    )
+
+
+def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
+    from airflow_provider_mlops.registry import models, promotion
+
+    registry, version = workspace.registry(), rollout.state.version
+    assert version is not None
+    model = models.get(registry, rollout.model, version)
+    try:
+        entry = promotion.promote(
+            registry, model, expected=rollout.spec.champion, by=workspace.task, reason=_reason(spec, rollout),
+            rollout_id=rollout.id,
+        )  # fmt: skip
+    except PromotionConflictError as conflict:
+        champion = promotion.champion(registry, rollout.model)
+        current, reason = (None if champion is None else champion.version), str(conflict)
+        store.change(
+            rollout.id,
+            lambda seen: transitions.overtaken(seen.state, current, datetime.now(UTC), workspace.task.key, reason),
+        )
+        _settled(workspace, store, rollout)
+        raise
+    try:
+        with connect_gateway(workspace, spec.verify_timeout) as gateway:
+            gateway.activate(model.name, model.version, champion=True)
+    except MlopsError as error:
+        log.warning("%s is champion. The gateway does not know yet (%s): it follows the alias by itself", model, error)
+    return entry
+
+
+def _reason(spec: RolloutSpec, rollout: Rollout) -> str:
+    state = rollout.state
+    who = "" if state.by == rollout.by.key else f"{state.by}: "
+    return ". ".join(part for part in (spec.reason, f"{who}{state.reason}") if part)[:1000]

@@ -1,0 +1,42 @@
+"""Rollouts in tests: their tasks, store and made-up evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_mlops.lifecycle.rollout import STEP, RolloutResult, rollout
+from airflow_provider_mlops.registry import audit
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from tests.lifecycle.live_model import with_task
+from tests.lifecycle.live_versions import Versions
+from tests.lifecycle.rollout_evidence import Traffic
+
+GATE = {"kind": "error_rate", "margin": 0.2}
+
+
+class Rollouts:
+    """Rollouts of version 2 beside the champion 1, each by a task of its own."""
+
+    def __init__(self, versions: Versions, directory: Path) -> None:
+        self.versions = versions
+        self.store: RolloutStore = versions.workspace.rollout_store()
+        self.traffic = Traffic(directory, self.store)
+
+    def run(self, run_id: str = "r1", number: int = 2, **fields: Any) -> RolloutResult:
+        terms = {"bake_time": 0, "minimum_requests": 1, "gates": [GATE], "hard_limits": None}
+        spec = STEP.parse({"model": self.versions[number], **terms, **fields})
+        return rollout(spec, with_task(self.versions.workspace, "rollout", run_id))
+
+    def current(self) -> Rollout:
+        found = self.store.current(self.versions.name)
+        assert found is not None
+        return found
+
+    def trail(self) -> list[audit.AuditEntry]:
+        return audit.entries(self.versions.registry, self.versions.name)[1:]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: no handler for errors catches it."""
