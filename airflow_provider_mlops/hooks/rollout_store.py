@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from airflow.providers.common.compat.sdk import conf, mask_secret
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
+from airflow.providers.common.compat.sdk import conf
+from pydantic import SecretStr
+
+from airflow_provider_mlops.hooks.connection import secret
 from airflow_provider_mlops.hooks.storage import storage_uri
 
+if TYPE_CHECKING:
+    from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 
-def rollout_store_url() -> str:
-    """The SQLAlchemy URL from Airflow's configuration; by default SQLite under the storage URI.
 
-    It holds a password where there is one, which is masked in logs from now on.
-    """
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    from airflow_provider_mlops.serving.rollouts.store import default_url
-
+def rollout_store_url() -> str | None:
+    """The configured URL, whose password no log will show; None for the default under the storage URI."""
     url: str = conf.get("mlops", "rollout_store_url", fallback="") or ""
     if not url:
-        return default_url(storage_uri())
-    try:
-        password = make_url(url).password
-    except ArgumentError:
-        # The store says what is wrong with it.
-        return url
+        return None
+    password = urlsplit(url).password
     if password:
-        mask_secret(password, "password")
+        secret(password, "password")
+        secret(unquote(password), "password")
     return url
+
+
+def rollout_secrets() -> dict[str, SecretStr]:
+    """The URL under the name by which a Workspace knows it; nothing for the default."""
+    url = rollout_store_url()
+    return {} if url is None else {"rollout_store_url": SecretStr(url)}
+
+
+def rollout_store() -> RolloutStore:
+    """The store. Close it after use."""
+    from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+
+    return RolloutStore(rollout_store_url() or default_url(storage_uri()))

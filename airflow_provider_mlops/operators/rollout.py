@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, SkipMixin
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, deployed, rolled_out
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
-from airflow_provider_mlops.hooks.rollouts import rollout_store
+from airflow_provider_mlops.hooks.rollout_store import rollout_store
 from airflow_provider_mlops.lifecycle.rollout import STEP
 from airflow_provider_mlops.links.step import ModelVersionLink, link_addresses, publish_links
 from airflow_provider_mlops.operators.step import StepOperator, identify, push

@@ -18,7 +18,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
-from airflow_provider_mlops.hooks.rollouts import rollout_secrets
+from airflow_provider_mlops.hooks.rollout_store import rollout_secrets
 from airflow_provider_mlops.hooks.storage import storage_uri
 from airflow_provider_mlops.lifecycle.step import Spec, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace

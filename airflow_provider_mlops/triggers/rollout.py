@@ -11,7 +11,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
-from airflow_provider_mlops.hooks.rollouts import rollout_store
+from airflow_provider_mlops.hooks.rollout_store import rollout_store
 from airflow_provider_mlops.triggers.waiting import WaitingTrigger
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.hooks.rollout_store import rollout_store_url
+from airflow_provider_mlops.hooks.rollout_store import rollout_store
 from airflow_provider_mlops.triggers import moment
 from airflow_provider_mlops.triggers.waiting import WaitingTrigger
 
@@ -55,13 +56,8 @@ class RolloutFinishedTrigger(WaitingTrigger):
         Raises InvalidSpecError if there is no such rollout and none is waited for, BackendAwayError while the store is
         away.
         """
-        from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-
-        store = RolloutStore(rollout_store_url())
-        try:
+        with contextlib.closing(rollout_store()) as store:
             rollout = self._find(store)
-        finally:
-            store.close()
         if rollout is None:
             return None
         self.rollout = rollout.id

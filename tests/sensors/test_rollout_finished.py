@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
-from airflow_provider_mlops.hooks.rollout_store import rollout_store_url
+from airflow_provider_mlops.hooks.rollout_store import rollout_store, rollout_store_url
 from airflow_provider_mlops.sensors.rollout_finished import RolloutFinishedSensor
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
@@ -25,9 +26,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def store(storage: Path) -> Iterator[RolloutStore]:
-    store = RolloutStore(rollout_store_url())
-    yield store
-    store.close()
+    with contextlib.closing(rollout_store()) as store:
+        yield store
 
 
 def begin(store: RolloutStore, run: str = "run-1", after: int = 0) -> Rollout:
@@ -46,7 +46,9 @@ def dag(name: str) -> DAG:
 
 class TestWhereItLooks:
     def test_the_default_lies_in_the_storage(self, storage):
-        assert rollout_store_url() == f"sqlite:///{storage}/rollouts.db"
+        assert rollout_store_url() is None
+        with contextlib.closing(rollout_store()) as store:
+            assert store.engine.address == f"sqlite:///{storage}/rollouts.db"
 
     def test_the_configuration_says_otherwise(self, monkeypatch, storage):
         monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", "postgresql://mlops:hush@127.0.0.1:1/x")
