@@ -383,10 +383,12 @@ def test_budgets_and_answers_that_differ(arena: Arena, uris: dict[str, str]) -> 
 
 
 def test_a_package_that_does_not_load_fails(arena: Arena) -> None:
+    storage = Path(arena.workspace.storage_uri)
+    before = set(storage.rglob("model.*"))
     broken = arena.register("broken", ALL)
     uri = arena.evaluated(broken, "e-broken")
-    with models.downloaded(arena.workspace.registry(), broken) as directory:
-        (directory / "model.skops").write_bytes(b"not a model")
+    (packaged,) = set(storage.rglob("model.*")) - before
+    packaged.write_bytes(b"not a model")
     result = arena.validate("broken", broken, uri, {"kind": "infrastructure"}, {"kind": "latency"}, {"kind": "size"})
     assert result.reasons["infrastructure"].startswith("failed: in a fresh process: BadZipFile")
     assert result.reasons["latency"].startswith("failed: the model does not predict in a fresh process: BadZipFile")
