@@ -53,7 +53,10 @@ class RolloutSpec(RolloutTerms, Replacement):
         "after it runs, and can look at `status`.",
     )
     look_every: timedelta = Field(
-        default=timedelta(seconds=30), gt=timedelta(0), description="How often the evidence is looked at."
+        default=timedelta(seconds=30),
+        gt=timedelta(0),
+        description="How often the evidence is looked at. Below some seconds Airflow may take a task that resumes so "
+        "soon for lost; it joins the rollout when it is tried again.",
     )
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import MlopsError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.deployment import connect_gateway
+from airflow_provider_mlops.lifecycle.rollout_look import moved_champion
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
@@ -28,7 +29,7 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
     from airflow_provider_mlops.registry import promotion
 
     registry, state = workspace.registry(), rollout.state
-    if state.status == "ended" and state.version != rollout.spec.champion:
+    if state.status == "ended" and moved_champion(registry, rollout)[0]:
         _settled(workspace, store, rollout)
         raise PromotionConflictError(
             f"rollout {rollout.id} of {rollout.model} compares with version {rollout.spec.champion}, and was ended: "

@@ -13,7 +13,8 @@ from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, Ro
 from airflow_provider_mlops.hooks.rollout_store import rollout_store
 from airflow_provider_mlops.lifecycle.rollout import STEP
 from airflow_provider_mlops.links.step import ModelVersionLink, link_addresses, publish_links
-from airflow_provider_mlops.operators.step import StepOperator, identify, push
+from airflow_provider_mlops.operators.identity import identify
+from airflow_provider_mlops.operators.step import StepOperator
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
         spec = self.spec()
         if outcome["status"] != "rolled_back" or spec.on_rollback == "succeed":
             return
-        push(context, outcome)
+        self.push(context, outcome)
         why = f"{spec.model} was rolled back: {outcome['reason']}"
         if spec.on_rollback == "fail":
             raise AirflowFailException(why)

@@ -7,14 +7,12 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import AssetAlias, BaseOperator, BaseOperatorLink
 
 from airflow_provider_mlops.assets.events import AssetUpdate, emit
-from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
@@ -32,6 +30,7 @@ from airflow_provider_mlops.links.step import (
 )
 from airflow_provider_mlops.operators import fields
 from airflow_provider_mlops.operators.describe import describe
+from airflow_provider_mlops.operators.identity import identify
 from airflow_provider_mlops.runtimes.in_task import InTaskRuntime
 from airflow_provider_mlops.runtimes.runtime import Runtime
 
@@ -164,9 +163,14 @@ class StepOperator(BaseOperator):
     def conclude(self, context: Context, outcome: dict[str, Any]) -> None:
         """Called last with what will be returned; may raise to end the task in another state than success."""
 
+    def push(self, context: Context, outcome: dict[str, Any]) -> None:
+        """Push the XComs of a task that ends by an exception."""
+        for key, value in {**outcome, "return_value": outcome}.items():
+            context["ti"].xcom_push(key=key, value=value)
+
     def skip_downstream(self, context: Context, outcome: dict[str, Any], why: str) -> NoReturn:
         """End the task as skipped, and with it what depends on its success. Its XComs are pushed first."""
-        push(context, outcome)
+        self.push(context, outcome)
         raise AirflowSkipException(f"Skipping what comes next: {why}")
 
     def _stored(self, outcome: dict[str, Any], addresses: dict[str, str]) -> dict[str, Any]:
@@ -219,34 +223,6 @@ def _refuse_unknown(operator: type[StepOperator], unknown: dict[str, Any], argum
 
 
 _BASE_ARGUMENTS = {*inspect.signature(BaseOperator.__init__).parameters, "_airflow_mapped_validation_only"}
-
-
-def push(context: Context, outcome: dict[str, Any]) -> None:
-    """Push what a task returns, for one that ends by an exception."""
-    for key, value in {**outcome, "return_value": outcome}.items():
-        context["ti"].xcom_push(key=key, value=value)
-
-
-def identify(context: Context) -> TaskIdentity:
-    """The task that runs in this context."""
-    instance = context["ti"]
-    map_index = getattr(instance, "map_index", -1)
-    return TaskIdentity(
-        dag_id=instance.dag_id,
-        run_id=instance.run_id,
-        task_id=instance.task_id,
-        map_index=-1 if map_index is None else map_index,
-        try_number=max(1, instance.try_number or 1),
-        owner=getattr(context["task"], "owner", None) or "airflow",
-        logical_date=_date(context.get("logical_date")),
-        interval_start=_date(context.get("data_interval_start")),
-        interval_end=_date(context.get("data_interval_end")),
-    )
-
-
-def _date(value: Any) -> datetime | None:
-    # Airflow's dates are proxies of pendulum's, which pydantic would refuse.
-    return None if value is None else datetime.fromisoformat(value.isoformat())
 
 
 def _constructor(step: Step[Any, Any], events: AssetAlias | None, further: dict[str, Any]) -> Callable[..., None]:

@@ -12,8 +12,8 @@ Send a reward to `POST /feedback` as `{"prediction_id": ..., "reward": 1}`, when
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
-from airflow_provider_mlops.operators.rollout import RolloutOperator
 
+from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.sensors.enough_feedback import EnoughFeedbackSensor
 from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 

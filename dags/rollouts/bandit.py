@@ -13,8 +13,8 @@ several candidates at once.
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
-from airflow_provider_mlops.operators.rollout import RolloutOperator
 
+from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 
 PARAMS = {

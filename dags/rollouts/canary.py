@@ -12,8 +12,8 @@ The usual way to bring a new version to users.
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
-from airflow_provider_mlops.operators.rollout import RolloutOperator
 
+from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.sensors.endpoint_healthy import EndpointHealthySensor
 from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 

@@ -12,8 +12,8 @@ Use it for a version that has never met real traffic.
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
-from airflow_provider_mlops.operators.rollout import RolloutOperator
 
+from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 
 PARAMS = {
