@@ -11,6 +11,8 @@ The usual way to bring a new version to users.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, Param
 
 from airflow_provider_mlops.operators.rollout import RolloutOperator
@@ -65,6 +67,8 @@ with DAG(
     dag_id="rollout_canary",
     schedule=None,
     params=PARAMS,
+    # A task that is tried again joins the rollout that it has begun.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     doc_md=__doc__,
     tags=["mlops", "rollout"],
     # Lets "{{ params.minimum_requests }}" stay a number.
