@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.stats.rate_difference_sequence import rate_difference_bounds, rate_difference_sequence
@@ -31,12 +31,14 @@ def test_the_ends_are_those_of_all_pairs_on_a_fine_grid(
 
 
 @settings(max_examples=25)
+@example((0, 0), (0, 1))
 @given(COUNTS, COUNTS)
 def test_arms_and_outcomes_may_be_exchanged(candidate: tuple[int, int], champion: tuple[int, int]) -> None:
     low, high = rate_difference_sequence(*candidate, *champion)
     assert rate_difference_sequence(*champion, *candidate) == pytest.approx((-high, -low), abs=1e-8)
     failures = [(trials - successes, trials) for successes, trials in (candidate, champion)]
-    assert rate_difference_sequence(*failures[0], *failures[1]) == pytest.approx((-high, -low), abs=1e-6)
+    # An end next to 1 is found to two millionths, and one next to 0 more closely.
+    assert rate_difference_sequence(*failures[0], *failures[1]) == pytest.approx((-high, -low), abs=1e-5)
 
 
 @pytest.mark.parametrize("successes", [0, 1, 2, 298, 299, 300])
