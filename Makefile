@@ -11,7 +11,8 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := constraints/python-$(VERSION).txt
 UV := .venv/bin/uv
 EXTRAS := dev,docker,kubernetes
-PYTEST_ARGUMENTS ?=
+# Two at a time: half of the suite waits for servers that it has started.
+PYTEST_ARGUMENTS ?= --numprocesses 2 --dist loadfile
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
