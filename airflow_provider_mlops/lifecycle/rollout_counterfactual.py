@@ -1,0 +1,130 @@
+"""What other policies would have earned in a rollout, from the log of the one that ran."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.serving.rollouts.additions import encoding_of
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.routes import SHADOW
+from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
+
+if TYPE_CHECKING:
+    import ibis
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from airflow_provider_mlops.stats.off_policy import OffPolicyEstimate
+
+Policy: TypeAlias = Callable[[Mapping[str, Any] | None], Sequence[float]]
+"""The probability of each arm, in the order of the rollout's arms, for the logged context of a request."""
+
+
+@dataclass(frozen=True)
+class LoggedDecisions:
+    """The decisions of a rollout for which a reward has come: one for each request, whose rows' rewards are averaged.
+
+    :ivar arms: places in the order of the rollout's arms, of shape `(decisions,)`; `propensities` and `rewards` alike.
+    """
+
+    spec: RolloutSpec
+    arms: NDArray[np.int64]
+    propensities: NDArray[np.float64]
+    rewards: NDArray[np.float64]
+    contexts: tuple[Mapping[str, Any] | None, ...]
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """What a policy would have earned for each request, by three estimators of `stats.off_policy`."""
+
+    inverse_propensity: OffPolicyEstimate
+    self_normalized: OffPolicyEstimate
+    doubly_robust: OffPolicyEstimate
+
+
+def always(spec: RolloutSpec, arm: str) -> Policy:
+    """Every request to one arm."""
+    shares = [float(known.name == arm) for known in spec.arms]
+    return lambda context: shares
+
+
+def uniform(spec: RolloutSpec) -> Policy:
+    """Every arm as often as any other."""
+    shares = [1 / len(spec.arms)] * len(spec.arms)
+    return lambda context: shares
+
+
+def logged_decisions(storage_uri: str, rollout: Rollout, connection: ibis.BaseBackend | None = None) -> LoggedDecisions:
+    """Read the rollout's decisions and their rewards from the prediction log.
+
+    Raises InvalidSpecError if the rollout has no rewards, or none has come.
+    """
+    import numpy as np
+
+    from airflow_provider_mlops.serving.log import prediction_log
+
+    spec = rollout.spec
+    if spec.reward is None:
+        raise InvalidSpecError("rollout", rollout.id, "it declares no reward, so that nothing was earned")
+    table = prediction_log.read(storage_uri, rollout.model, since=rollout.state.started_at, connection=connection)
+    table = table.filter(table.rollout == rollout.id, table.arm != SHADOW)
+    if spec.reward.source == "correct":
+        reward = (table.label == table.output).cast("float64")
+    else:
+        reward = (table.reward if spec.reward.source == "reward" else table.label).cast("float64")
+    table = table.mutate(earned=reward, decision=table.prediction_id.left(32))
+    rows = table.filter(table.earned.notnull()).select("decision", "arm", "propensity", "context", "earned")
+    earned: dict[str, list[float]] = {}
+    known: dict[str, dict[str, Any]] = {}
+    for row in rows.order_by("decision").to_pyarrow().to_pylist():
+        bounded = spec.reward.bounded(row["earned"])
+        if bounded is not None:
+            earned.setdefault(row["decision"], []).append(bounded)
+            known[row["decision"]] = row
+    if len(earned) < 2:
+        raise InvalidSpecError("rollout", rollout.id, "fewer than two of its decisions have a reward yet")
+    places = {arm.name: place for place, arm in enumerate(spec.arms)}
+    return LoggedDecisions(
+        spec=spec,
+        arms=np.array([places[row["arm"]] for row in known.values()], dtype=np.int64),
+        propensities=np.array([row["propensity"] for row in known.values()]),
+        rewards=np.array([float(np.mean(earned[name])) for name in known]),
+        contexts=tuple(None if row["context"] is None else json.loads(row["context"]) for row in known.values()),
+    )
+
+
+def counterfactual(decisions: LoggedDecisions, policy: Policy, *, confidence: float = 0.95) -> Counterfactual:
+    """What the policy would have earned for each request, in units of the reward.
+
+    Raises ValueError if the policy would have made none of the logged decisions.
+    """
+    import numpy as np
+
+    from airflow_provider_mlops.stats.crosswise_rewards import crosswise_rewards
+    from airflow_provider_mlops.stats.off_policy import doubly_robust, inverse_propensity, self_normalized
+
+    shares = np.array([policy(context) for context in decisions.contexts], dtype=np.float64)
+    probabilities = shares[np.arange(len(shares)), decisions.arms]
+    modelled = crosswise_rewards(_features(decisions), decisions.arms, decisions.rewards, shares.shape[1])
+    logged = decisions.rewards, decisions.propensities
+    return Counterfactual(
+        inverse_propensity(*logged, probabilities, confidence=confidence),
+        self_normalized(*logged, probabilities, confidence=confidence),
+        doubly_robust(*logged, decisions.arms, shares, modelled, confidence=confidence),
+    )
+
+
+def _features(decisions: LoggedDecisions) -> NDArray[np.float64]:
+    """What the model of the rewards goes by: the encoded context, or the arm alone."""
+    import numpy as np
+
+    strategy = decisions.spec.strategy
+    if not isinstance(strategy, ContextualStrategy):
+        return np.ones((decisions.arms.size, 1))
+    encoding = encoding_of(strategy)
+    return np.array([encoding.encode(context) for context in decisions.contexts])
