@@ -15,8 +15,8 @@ from airflow_provider_mlops.stats.sequence_tuning import prior_observations
 Floats = NDArray[np.float64]
 Side = Literal["both", "low", "high"]
 
-# Halvings of an interval of length one at most: more than the 53 bits of a float.
-HALVINGS = 60
+# Halvings of an interval of length one at most: to less than 1e-14.
+HALVINGS = 48
 
 
 def rate_sequence(
@@ -108,6 +108,8 @@ def log_evidence(successes: ArrayLike, trials: ArrayLike, rate: ArrayLike, weigh
     a, b = weight * inside, weight * (1 - inside)
     mixture = special.betaln(a + s, b + n - s) - special.betaln(a, b)
     evidence = mixture - special.xlogy(s, inside) - special.xlog1py(n - s, -inside)
+    if np.all(inside == p):
+        return np.asarray(evidence, dtype=np.float64)
     # No outcome is impossible but a success at rate 0 and a failure at rate 1.
     evidence = np.where((p <= 0) & (s == 0) | (p >= 1) & (s == n), 0.0, evidence)
     return np.asarray(np.where((p <= 0) & (s > 0) | (p >= 1) & (s < n), np.inf, evidence), dtype=np.float64)
