@@ -30,10 +30,10 @@ def rate_sequence(
     .. math:: M_n(p) = \frac{B(cp + s,\; c(1-p) + n - s)}{B(cp,\; c(1-p))\; p^s (1-p)^{n-s}} \ge \frac 1\alpha
 
     which by Ville's inequality happens to the true rate with a chance of at most :math:`\alpha`. Robbins (1970),
-    *Statistical methods related to the law of the iterated logarithm*, Annals of Mathematical Statistics 41(5);
-    Howard, Ramdas, McAuliffe and Sekhon (2021), *Time-uniform, nonparametric, nonasymptotic confidence sequences*,
-    Annals of Statistics 49(2), appendix A (the beta-binomial mixture, two-sided and, with the mixture cut off at
-    :math:`p`, one-sided). :math:`\log M_n` is convex in :math:`p` and not above 0 at :math:`s/n`, so that what is
+    *Statistical methods related to the law of the iterated logarithm*, Annals of Mathematical Statistics 41(5); Howard,
+    Ramdas, McAuliffe and Sekhon (2021), *Time-uniform, nonparametric, nonasymptotic confidence sequences*, Annals of
+    Statistics 49(2), section 3.2 and appendix A.3 (the beta-binomial mixture, two-sided and, with the mixture cut off
+    at :math:`p`, one-sided). :math:`\log M_n` is convex in :math:`p` and not above 0 at :math:`s/n`, so that what is
     left is an interval that holds :math:`s/n`.
 
     It holds for outcomes of a constant rate given the past. It also holds for the mean of *any* values between 0 and

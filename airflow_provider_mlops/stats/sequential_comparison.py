@@ -46,7 +46,7 @@ def judge(interval: Interval, required: float, greater_is_better: bool) -> Verdi
     """On which side of what is required an interval lies.
 
     Non-inferiority and superiority differ only in what is required: a difference of minus or of plus the margin.
-    Piaggio et al. (2012), *Reporting of noninferiority and equivalence randomized trials*, JAMA 308(24), figure 1.
+    Piaggio et al. (2012), *Reporting of noninferiority and equivalence randomized trials*, JAMA 308(24).
 
     >>> [judge(Interval(low, high), 0.0, True) for low, high in [(0.1, 0.3), (-0.1, 0.3), (-0.3, -0.1)]]
     ['better', 'inconclusive', 'worse']
