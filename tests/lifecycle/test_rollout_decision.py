@@ -347,7 +347,7 @@ def test_an_ab_test_of_equal_versions_is_decided_at_most_as_often_as_stated() ->
     spec = canary(**{**AB, "false_alarm_rate": RATE})
     planned = planned_rewards(spec)
     assert planned is not None
-    ends = [simulate(spec, wins(0.3, 0.3), seed, doubled(100, 6)).status for seed in range(SEEDS)]
+    ends = [simulate(spec, wins(0.3, 0.3), seed, doubled(200, 4)).status for seed in range(SEEDS)]
     assert sum(status in ("promoted", "rolled_back") for status in ends) <= MOST_WRONG
     # The others end at the planned size.
     assert ends.count("ended") >= SEEDS - MOST_WRONG
@@ -402,6 +402,6 @@ def test_several_gates_together_keep_the_stated_rate() -> None:
         return arms[0], arms[1]
 
     seeds = 20
-    ends = [simulate(spec, draw, seed, doubled(400, 4)).status for seed in range(seeds)]
+    ends = [simulate(spec, draw, seed, doubled(400, 5)).status for seed in range(seeds)]
     assert ends.count("rolled_back") <= int(stats.binom.ppf(0.999, seeds, RATE))
     assert "promoted" not in ends
