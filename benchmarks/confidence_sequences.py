@@ -19,7 +19,7 @@ from measure import print_table, write_json
 from scipy import special
 
 from airflow_provider_mlops.stats.ab_sample_size import requests_for_means, requests_for_rates, requests_for_sequence
-from airflow_provider_mlops.stats.bounded_mean_sequence import log_mixture, variation_weight
+from airflow_provider_mlops.stats.bounded_mean_sequence import log_mixture
 from airflow_provider_mlops.stats.mean_sequence import difference_radius, unit_radius
 from airflow_provider_mlops.stats.rate_sequence import log_evidence, log_evidence_above
 from airflow_provider_mlops.stats.sequence_tuning import prior_observations
@@ -107,7 +107,7 @@ def error_of_bounded_means(streams: int, a: float, b: float) -> float:
     values, n = generator.beta(a, b, (streams, looks)), np.arange(1, looks + 1)
     predicted = (np.cumsum(values, axis=1) - values + 0.5) / n
     variation = np.cumsum((values - predicted) ** 2, axis=1)
-    deviations, weight = np.cumsum(values - a / (a + b), axis=1), variation_weight(1000 / 16, 0.025)
+    deviations, weight = np.cumsum(values - a / (a + b), axis=1), prior_observations(1000 / 16, 0.05)
     found = np.maximum(log_mixture(deviations, variation, weight), log_mixture(-deviations, variation, weight))
     return ever(found >= -math.log(0.025))
 

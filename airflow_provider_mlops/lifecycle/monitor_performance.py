@@ -6,7 +6,6 @@ label has come. The alarm therefore needs the interval of their *difference* to 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,6 +58,8 @@ def compare(
     :param false_alarm_rate: the chance of `worse` when nothing has changed.
     """
     from airflow_provider_mlops.stats.bca import percentile_interval
+    from airflow_provider_mlops.stats.difference_interval import difference_interval
+    from airflow_provider_mlops.stats.rescaled_interval import rescaled_interval
 
     confidence = 1 - 2 * false_alarm_rate  # only one of the two sides is an alarm
     value = score(evaluation.problem, truth, predictions, len(evaluation.classes)).get(metric.name)
@@ -68,11 +69,14 @@ def compare(
         evaluation.problem, truth, [predictions], len(evaluation.classes), resamples=_RESAMPLES, seed=seed
     )[0]
     # A thousand resamples say little about the quantiles far out that a small false alarm rate asks for.
-    interval = rescaled(value, percentile_interval(value, resampled.resamples[metric.name], 0.95), 0.95, confidence)
+    interval = percentile_interval(value, resampled.resamples[metric.name], 0.95)
+    interval = rescaled_interval(value, interval, 0.95, confidence)
     expected = evaluation.metrics.get(metric.name)
     if expected is None:
         return Performance(metric.name, value, interval, None, None, len(truth), False)
-    reference = rescaled(expected, evaluation.intervals.get(metric.name), evaluation.confidence, confidence)
+    # Without an interval, the evaluation's value is taken as known exactly.
+    evaluated = evaluation.intervals.get(metric.name, (expected, expected))
+    reference = rescaled_interval(expected, evaluated, evaluation.confidence, confidence)
     change = difference_interval(value, interval, expected, reference)
     if metric.greater_is_better is None:
         # Neither sign is good: it got worse if it moved away from zero and not merely to the other side.
@@ -96,41 +100,3 @@ def choose_metric(evaluation: Evaluation, name: str | None, has_probability: boo
             "performance_metric", name, "the gateway logs no probabilities for this model; use a metric of the classes"
         )
     return metric
-
-
-def difference_interval(
-    value: float, interval: tuple[float, float], other: float, other_interval: tuple[float, float]
-) -> tuple[float, float]:
-    """The interval of `value - other` from the intervals of two independent estimates.
-
-    MOVER, the method of variance estimates recovery: each limit combines the distances of the two estimates
-    to those of their limits that make the difference extreme. It keeps skewed intervals skewed, as near 1 for an
-    accuracy. G. Y. Zou and A. Donner, "Construction of confidence limits about effect measures: a general
-    approach", Statistics in Medicine 27 (2008), 1693-1702, equation 2.
-
-    >>> low, high = difference_interval(0.80, (0.75, 0.85), 0.90, (0.87, 0.93))
-    >>> round(low, 4), round(high, 4)
-    (-0.1583, -0.0417)
-    """
-    difference = value - other
-    low = difference - math.hypot(value - interval[0], other_interval[1] - other)
-    high = difference + math.hypot(interval[1] - value, other - other_interval[0])
-    return low, high
-
-
-def rescaled(
-    value: float, interval: tuple[float, float] | None, confidence: float, wanted: float
-) -> tuple[float, float]:
-    """An interval at another confidence: its sides stretched by the ratio of the normal quantiles.
-
-    Without an interval, the value is taken as known exactly.
-
-    >>> rescaled(0.9, (0.8, 0.95), 0.95, 0.95) == (0.8, 0.95)
-    True
-    """
-    from scipy.stats import norm
-
-    if interval is None:
-        return value, value
-    stretch = float(norm.ppf((1 + wanted) / 2) / norm.ppf((1 + confidence) / 2))
-    return value - (value - interval[0]) * stretch, value + (interval[1] - value) * stretch

@@ -43,7 +43,7 @@ def requests_for_rates(
               z_{1-\beta}\sqrt{p_1q_1 + p_0q_0/r}\right)^2}{(p_1-p_0)^2}, \quad r = \frac{n_0}{n_1}
 
     with the pooled :math:`\bar p` under no difference: Fleiss, Levin and Paik (2003), *Statistical Methods for Rates
-    and Proportions*, section 4.2, without the correction for continuity. The chance of significance in the wrong
+    and Proportions*, chapter 4, without the correction for continuity. The chance of significance in the wrong
     direction is neglected.
 
     Parameters

@@ -15,8 +15,8 @@ def bca_interval(estimate: float, resamples: Floats, jackknife: Floats, rows: in
     """The bias-corrected and accelerated interval, widened where it does not hold the estimate.
 
     It lies between two percentiles of the resamples that are moved by their bias and skewness. Efron (1987), *Better
-    bootstrap confidence intervals*, JASA 82(397), section 2. Where that is not defined, because all resamples lie on
-    one side, it is the percentile interval.
+    bootstrap confidence intervals*, JASA 82(397); Efron and Tibshirani (1993), *An Introduction to the Bootstrap*,
+    section 14.3. Where that is not defined, because all resamples lie on one side, it is the percentile interval.
 
     Parameters
     ----------
@@ -61,8 +61,7 @@ def bca_probabilities(tails: Floats, estimate: float, resamples: Floats, acceler
 
     .. math:: \Phi\left(z_0 + \frac{z_0 + z_\alpha}{1 - a(z_0 + z_\alpha)}\right)
 
-    with :math:`z_0` the normal quantile of the share of resamples below the estimate, ties counting half. Efron
-    (1987), equation 2.3.
+    with :math:`z_0` the normal quantile of the share of resamples below the estimate, ties counting half.
 
     Parameters
     ----------
@@ -97,8 +96,8 @@ def bca_probabilities(tails: Floats, estimate: float, resamples: Floats, acceler
 def acceleration(jackknife: Floats, rows: int) -> float:
     r"""The acceleration of the BCa interval from leaving out single rows, all of them or some at random.
 
-    With the influence :math:`l_i` of the rows it is :math:`\sum l_i^3 / 6 (\sum l_i^2)^{3/2}`. Efron (1987), equation
-    7.3; zero where fewer than two rows were left out, or none of them has an influence.
+    With the influence :math:`l_i` of the rows it is :math:`\sum l_i^3 / 6 (\sum l_i^2)^{3/2}`; zero where fewer than
+    two rows were left out, or none of them has an influence.
 
     >>> acceleration(np.array([1.0, 1.0, 1.0, 4.0]), 4) < 0 < acceleration(np.array([1.0, 4.0, 4.0, 4.0]), 4)
     True

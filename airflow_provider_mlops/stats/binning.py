@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 
 def suitable_bins(rows: int) -> int:
-    """How many bins a chi-square test of so many rows should have: about n to the power of 2/5, and at least 4.
+    r"""How many bins a chi-square test of so many rows should have: about n to the power of 2/5, and at least 4.
 
     Many bins on few rows leave the test blind. Mann and Wald (1942), *On the choice of the number of class intervals in
-    the application of the chi square test*, Annals of Mathematical Statistics 13(3); half of their number, which this
-    is about, loses hardly any power: Williams (1950), *On the choice of the number and width of classes for the
-    chi-square test of goodness of fit*, JASA 45(249).
+    the application of the chi square test*, Annals of Mathematical Statistics 13(3), have
+    :math:`4 (2 (n-1)^2 / c^2)^{1/5}`, with the normal quantile :math:`c` of the level; half of that loses hardly any
+    power: Williams (1950), *On the choice of the number and width of classes for the chi-square test of goodness of
+    fit*, JASA 45(249). This is about a quarter of it: a shift or a wider spread, as drift mostly is, fills neighbouring
+    bins alike, and is found the more often the fewer they are.
 
     Parameters
     ----------

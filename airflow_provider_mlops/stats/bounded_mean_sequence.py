@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from airflow_provider_mlops.stats.intervals import Interval
+from airflow_provider_mlops.stats.sequence_tuning import prior_observations
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +91,8 @@ def bounded_mean_sequence(
 
     (:math:`P` the regularized lower incomplete gamma function), and the mean is kept while neither side's
     :math:`m` has reached :math:`2/\alpha`. Howard, Ramdas, McAuliffe and Sekhon (2021), *Time-uniform, nonparametric,
-    nonasymptotic confidence sequences*, Annals of Statistics 49(2), theorem 4 and appendix A. Not asymptotic. The
+    nonasymptotic confidence sequences*, Annals of Statistics 49(2), theorem 4 and proposition S5. The :math:`\rho` is
+    that of `prior_observations`, by their section 3.5 a good one for this mixture too. Not asymptotic. The
     betting sequences of Waudby-Smith and Ramdas (2024), *Estimating means of bounded random variables by betting*,
     JRSS B 86(1), are narrower for a few values; their state depends on the order of all values and on the mean that
     is tested, so that replicas cannot add it up.
@@ -111,7 +113,7 @@ def bounded_mean_sequence(
     >>> values = np.tile([0.4, 0.6], 500)
     >>> interval = bounded_mean_sequence(BoundedMoments().updated(values, low=0, high=1), low=0, high=1)
     >>> [round(end, 3) for end in interval]
-    [0.487, 0.513]
+    [0.486, 0.514]
     """
     if not low < high:
         raise ValueError(f"low must be below high, not {low} and {high}")
@@ -121,22 +123,12 @@ def bounded_mean_sequence(
         return Interval(low, high)
     reach = high - low
     deviation = 0.25 if expected_deviation is None else expected_deviation / reach
-    weight = variation_weight(tuned_for * deviation**2, (1 - confidence) / 2)
+    if not deviation > 0:
+        raise ValueError(f"expected_deviation must be above 0, not {expected_deviation}")
+    weight = prior_observations(tuned_for * deviation**2, 1 - confidence)
     half = float(deviation_bound(moments.variation / reach**2, weight, (1 - confidence) / 2)) * reach / moments.count
     mean = moments.total / moments.count
     return Interval(max(low, mean - half), min(high, mean + half))
-
-
-def variation_weight(variation: float, error: float) -> float:
-    r"""The mixture's :math:`\rho` with which the bound is about least at a variation: Howard et al., section 3.5.
-
-    >>> round(variation_weight(62.5, 0.025), 2)
-    6.58
-    """
-    if not variation > 0:
-        raise ValueError(f"the variation to tune for must be above 0, not {variation}")
-    evidence = -2 * math.log(error)
-    return variation / (evidence + math.log(1 + evidence))
 
 
 def deviation_bound(variation: ArrayLike, weight: float, error: float) -> Floats:

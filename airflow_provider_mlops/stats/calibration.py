@@ -40,8 +40,7 @@ class ReliabilityCurve:
     def expected_calibration_error(self) -> float:
         r"""Mean distance from the diagonal, by rows: :math:`\sum_b \frac{n_b}{n} |o_b - p_b|`.
 
-        Naeini, Cooper and Hauskrecht (2015), *Obtaining well calibrated probabilities using Bayesian binning*, AAAI,
-        section on calibration measures.
+        Naeini, Cooper and Hauskrecht (2015), *Obtaining well calibrated probabilities using Bayesian binning*, AAAI.
         """
         return float(np.sum(self.rows * np.abs(self.observed - self.predicted)) / self.rows.sum())
 
@@ -182,7 +181,7 @@ def brier_decomposition(
 
     Murphy (1973), *A new vector partition of the probability score*, Journal of Applied Meteorology 12(4); with the
     two within-bin terms of Stephenson, Coelho and Jolliffe (2008), *Two extra components in the Brier score
-    decomposition*, Weather and Forecasting 23(4), equation 5, put together as W.
+    decomposition*, Weather and Forecasting 23(4), put together as W.
 
     Parameters
     ----------

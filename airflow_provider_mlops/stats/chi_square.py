@@ -88,7 +88,7 @@ def chi_square_statistic(reference_counts: ArrayLike, current_counts: ArrayLike)
 def cramers_v(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
     r"""The strength of association between the sample a row belongs to and its cell: :math:`\sqrt{X^2/(m+n)}`.
 
-    Cramér (1946), *Mathematical Methods of Statistics*, section 21.9, for a table of two rows. Zero for equal
+    Cramér (1946), *Mathematical Methods of Statistics*, chapter 21, for a table of two rows. Zero for equal
     distributions, one when no cell has rows of both. It depends on how the rows split between the two samples: a
     small current sample against a large reference has a small V however far it drifted. Use
     `unbiased_population_stability_index` where one minimum is to serve all sample sizes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_mlops.stats.drift_sequence import DriftSequence
-from airflow_provider_mlops.stats.sequential_comparison import SequentialComparison, judge, limit_sentence
+from airflow_provider_mlops.stats.sequential_comparison import SequentialComparison, with_limit
 
 
 def compare_drift(
@@ -29,13 +29,8 @@ def compare_drift(
     """
     if not 0 < largest < 1:
         raise ValueError(f"largest must lie between 0 and 1, not {largest}")
-    count = min(drift.candidate_count, drift.champion_count)
-    enough = count >= max(minimum_count, 1)
-    verdict = judge(drift.interval, largest, False) if enough else "inconclusive"
-    sentence = limit_sentence(
-        "share of predictions that moved", verdict, drift.estimate, drift.interval, largest, False, count,
-        confidence, minimum_count,
+    return with_limit(
+        drift.interval, drift.estimate, (drift.candidate_count, drift.champion_count), largest,
+        what="share of predictions that moved", greater_is_better=False, minimum_count=minimum_count,
+        confidence=confidence,
     )  # fmt: skip
-    return SequentialComparison(
-        verdict, drift.estimate, drift.interval, largest, False, drift.candidate_count, drift.champion_count, sentence
-    )

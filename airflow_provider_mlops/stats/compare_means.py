@@ -8,9 +8,7 @@ from airflow_provider_mlops.stats.mean_sequence import Moments, mean_difference_
 from airflow_provider_mlops.stats.sequential_comparison import (
     Goal,
     SequentialComparison,
-    difference_sentence,
-    judge,
-    required_difference,
+    with_required_difference,
 )
 
 
@@ -41,19 +39,14 @@ def compare_means(
     >>> compare_means(candidate, champion, what="order value", greater_is_better=True, goal="superior").verdict
     'better'
     """
-    required = required_difference(margin, goal, greater_is_better)
     interval = mean_difference_sequence(
         candidate, champion, confidence=confidence, tuned_for=tuned_for, first_look=max(minimum_count, 2)
     )
-    verdict = judge(interval, required, greater_is_better)
     estimate = candidate.mean - champion.mean
-    sentence = difference_sentence(
-        what, verdict, estimate, interval, required, greater_is_better, candidate.count, champion.count, confidence,
-        minimum_count, "{:.4g}".format,
+    return with_required_difference(
+        interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
+        margin=margin, goal=goal, minimum_count=minimum_count, confidence=confidence, show="{:.4g}".format,
     )  # fmt: skip
-    return SequentialComparison(
-        verdict, estimate, interval, required, greater_is_better, candidate.count, champion.count, sentence
-    )
 
 
 def compare_bounded_means(
@@ -90,7 +83,6 @@ def compare_bounded_means(
     >>> compare_bounded_means(candidate, champion, low=0, high=1, what="score", greater_is_better=True).verdict
     'better'
     """
-    required = required_difference(margin, goal, greater_is_better)
     ends = [
         bounded_mean_sequence(
             moments, low=low, high=high, confidence=(1 + confidence) / 2, tuned_for=tuned_for,
@@ -99,13 +91,8 @@ def compare_bounded_means(
         for moments in (candidate, champion)
     ]  # fmt: skip
     interval = Interval(ends[0].low - ends[1].high, ends[0].high - ends[1].low)
-    enough = min(candidate.count, champion.count) >= max(minimum_count, 1)
-    verdict = judge(interval, required, greater_is_better) if enough else "inconclusive"
     estimate = candidate.total / max(candidate.count, 1) - champion.total / max(champion.count, 1)
-    sentence = difference_sentence(
-        what, verdict, estimate, interval, required, greater_is_better, candidate.count, champion.count, confidence,
-        minimum_count, "{:.4g}".format,
+    return with_required_difference(
+        interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
+        margin=margin, goal=goal, minimum_count=minimum_count, confidence=confidence, show="{:.4g}".format,
     )  # fmt: skip
-    return SequentialComparison(
-        verdict, estimate, interval, required, greater_is_better, candidate.count, champion.count, sentence
-    )

@@ -7,10 +7,8 @@ from airflow_provider_mlops.stats.rate_sequence import rate_sequence
 from airflow_provider_mlops.stats.sequential_comparison import (
     Goal,
     SequentialComparison,
-    difference_sentence,
-    judge,
-    limit_sentence,
-    required_difference,
+    with_limit,
+    with_required_difference,
 )
 
 
@@ -56,7 +54,6 @@ def compare_rates(
     >>> found.sentence[:66]
     'Error rate: candidate less champion is below 0.2 points; it is -0.'
     """
-    required = required_difference(margin, goal, greater_is_better)
     interval = rate_difference_sequence(
         candidate_successes,
         candidate_trials,
@@ -66,16 +63,11 @@ def compare_rates(
         confidence=confidence,
         tuned_for=tuned_for,
     )
-    enough = min(candidate_trials, champion_trials) >= max(minimum_trials, 1)
-    verdict = judge(interval, required, greater_is_better) if enough else "inconclusive"
     estimate = candidate_successes / max(candidate_trials, 1) - champion_successes / max(champion_trials, 1)
-    sentence = difference_sentence(
-        what, verdict, estimate, interval, required, greater_is_better, candidate_trials, champion_trials, confidence,
-        minimum_trials, points,
+    return with_required_difference(
+        interval, estimate, (candidate_trials, champion_trials), what=what, greater_is_better=greater_is_better,
+        margin=margin, goal=goal, minimum_count=minimum_trials, confidence=confidence, show=points,
     )  # fmt: skip
-    return SequentialComparison(
-        verdict, estimate, interval, required, greater_is_better, candidate_trials, champion_trials, sentence
-    )
 
 
 def compare_with_limit(
@@ -109,13 +101,10 @@ def compare_with_limit(
     if not 0 <= limit <= 1:
         raise ValueError(f"limit must lie between 0 and 1, not {limit}")
     interval = rate_sequence(successes, trials, confidence=confidence, tuned_for=tuned_for)
-    enough = trials >= max(minimum_trials, 1)
-    verdict = judge(interval, limit, greater_is_better) if enough else "inconclusive"
-    estimate = successes / trials if trials else float("nan")
-    sentence = limit_sentence(
-        what, verdict, estimate, interval, limit, greater_is_better, trials, confidence, minimum_trials
-    )
-    return SequentialComparison(verdict, estimate, interval, limit, greater_is_better, trials, 0, sentence)
+    return with_limit(
+        interval, successes / trials if trials else float("nan"), (trials,), limit, what=what,
+        greater_is_better=greater_is_better, minimum_count=minimum_trials, confidence=confidence,
+    )  # fmt: skip
 
 
 def points(value: float) -> str:

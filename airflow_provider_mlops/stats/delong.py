@@ -48,7 +48,7 @@ def delong_test(
 
     The gain over its standard error is standard normal without a difference; the covariance is that of
     `auc_covariance`. DeLong, DeLong and Clarke-Pearson (1988), *Comparing the areas under two or more correlated
-    receiver operating characteristic curves*, Biometrics 44(3), equation 5 and section 3.
+    receiver operating characteristic curves: a nonparametric approach*, Biometrics 44(3).
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def auc_covariance(positive: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floa
     With midranks :math:`T` of a row among all and :math:`T^X, T^Y` among its own class, the structural components
     are :math:`V_{10} = (T - T^X)/n` and :math:`V_{01} = 1 - (T - T^Y)/m`, and the covariance is
     :math:`S_{10}/m + S_{01}/n`. Sun and Xu (2014), *Fast implementation of DeLong's algorithm for comparing the areas
-    under correlated receiver operating characteristic curves*, IEEE Signal Processing Letters 21(11), algorithm 2:
+    under correlated receiver operating characteristic curves*, IEEE Signal Processing Letters 21(11):
     :math:`O(N \log N)` instead of :math:`O(mn)`.
 
     Parameters

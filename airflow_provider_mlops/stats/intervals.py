@@ -24,8 +24,9 @@ def wilson_interval(successes: int, rows: int, confidence: float = 0.95) -> Inte
 
     .. math:: \frac{\hat p + z^2/2n \pm z\sqrt{\hat p(1-\hat p)/n + z^2/4n^2}}{1 + z^2/n}
 
-    Wilson (1927), *Probable inference, the law of succession, and statistical inference*, JASA 22(158); Brown, Cai
-    and DasGupta (2001), *Interval estimation for a binomial proportion*, Statistical Science 16(2), section 3.1.1.
+    Wilson (1927), *Probable inference, the law of succession, and statistical inference*, JASA 22(158); recommended for
+    few rows by Brown, Cai and DasGupta (2001), *Interval estimation for a binomial proportion*, Statistical Science
+    16(2).
 
     Parameters
     ----------

@@ -15,10 +15,10 @@ def jensen_shannon_distance(reference_counts: ArrayLike, current_counts: ArrayLi
     .. math:: \sqrt{\tfrac12 \mathrm{KL}(p \,\|\, \bar p) + \tfrac12 \mathrm{KL}(q \,\|\, \bar p)},
               \quad \bar p = \tfrac12(p + q)
 
-    Lin (1991), *Divergence measures based on the Shannon entropy*, IEEE Transactions on Information Theory 37(1),
-    section 3; a metric: Endres and Schindelin (2003), same journal 49(7). Unlike the PSI it is bounded, and empty
-    cells need no smoothing. Like it, it is above zero by chance: compare values only for similar numbers of rows, or
-    test with `chi_square_test`.
+    Lin (1991), *Divergence measures based on the Shannon entropy*, IEEE Transactions on Information Theory 37(1); a
+    metric: Endres and Schindelin (2003), *A new metric for probability distributions*, same journal 49(7). Unlike the
+    PSI it is bounded, and empty cells need no smoothing. Like it, it is above zero by chance: compare values only for
+    similar numbers of rows, or test with `chi_square_test`.
 
     Parameters and what is raised as for `filled_pair`.
 

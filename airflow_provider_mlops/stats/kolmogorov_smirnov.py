@@ -65,7 +65,7 @@ def kolmogorov_smirnov_test_of_values(
 ) -> DriftTest:
     """The same test on raw values: exact up to 10,000 rows on the larger side, by SciPy's `ks_2samp`.
 
-    Hodges (1958), *The significance probability of the Smirnov two-sample test*, Arkiv för Matematik 3(5).
+    Hodges (1958), *The significance probability of the Smirnov two-sample test*, Arkiv för Matematik 3, 469-486.
 
     Parameters
     ----------

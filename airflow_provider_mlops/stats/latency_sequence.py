@@ -48,7 +48,7 @@ def quantile_sequence(
     a rate of :math:`q` is out of the question lies below it, one with too many above. Only the rate at the true
     quantile has to be bounded, once and for all times, so that the number of edges costs nothing: Howard and Ramdas
     (2022), *Sequential estimation of quantiles with applications to A/B testing and best-arm identification*,
-    Bernoulli 28(3), section 2, with the sequence of `rate_sequence`.
+    Bernoulli 28(3), with the sequence of `rate_sequence`.
 
     Parameters
     ----------

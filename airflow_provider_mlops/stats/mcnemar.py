@@ -40,9 +40,9 @@ def mcnemar_test(candidate_right: ArrayLike, champion_right: ArrayLike) -> McNem
     .. math:: p = \min\left(1,\; 2\,P\left(B_{b+c,\,1/2} \le \min(b, c)\right)\right)
 
     McNemar (1947), *Note on the sampling error of the difference between correlated proportions or percentages*,
-    Psychometrika 12(2); recommended for one test set by Dietterich (1998), *Approximate statistical tests for
-    comparing supervised classification learning algorithms*, Neural Computation 10(7), section 3.1. Exact for any
-    number of rows.
+    Psychometrika 12(2); recommended for models that are trained just once by Dietterich (1998), *Approximate
+    statistical tests for comparing supervised classification learning algorithms*, Neural Computation 10(7). Exact for
+    any number of rows.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
     .. math:: \tilde p_{(i)} = \max_{j \le i} \min\{1, (m - j + 1)\, p_{(j)}\}
 
-    Holm (1979), *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6(2),
-    section 2. Needs no assumption on how the tests depend on each other.
+    Holm (1979), *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6(2).
+    Needs no assumption on how the tests depend on each other.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     .. math:: \tilde p_{(i)} = \min_{j \ge i} \min\{1, \tfrac{m}{j}\, p_{(j)}\}
 
     Benjamini and Hochberg (1995), *Controlling the false discovery rate*, Journal of the Royal Statistical Society B
-    57(1), section 3. Holds for independent or positively dependent tests.
+    57(1). Holds for independent tests, and for positively dependent ones: Benjamini and Yekutieli (2001), *The control
+    of the false discovery rate in multiple testing under dependency*, Annals of Statistics 29(4).
 
     Parameters and what is returned as for `holm`.
 

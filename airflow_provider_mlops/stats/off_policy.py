@@ -25,7 +25,7 @@ class OffPolicyEstimate:
         Decisions in the log.
     effective_count
         Decisions of the policy itself that would tell as much: :math:`(\sum w)^2 / \sum w^2` of the weights (Kish
-        1965, *Survey Sampling*, section 11.7). Of a hundred or fewer, believe nothing.
+        1965, *Survey Sampling*). Of a hundred or fewer, believe nothing.
     largest_weight
         The greatest ratio of the policy's to the logged propensity.
     """
@@ -75,7 +75,7 @@ def self_normalized(
               \widehat{\mathrm{se}} = \frac{\sqrt{\sum_i w_i^2 (r_i - \hat V)^2}}{\sum_i w_i}
 
     Swaminathan and Joachims (2015), *The self-normalized estimator for counterfactual learning*, NeurIPS 28; the
-    standard error by the delta method, Owen (2013), *Monte Carlo Theory, Methods and Examples*, section 9.2.
+    standard error by the delta method, Owen (2013), *Monte Carlo Theory, Methods and Examples*.
     Parameters as for `inverse_propensity`. The one to use by default when there is no model of the rewards.
 
     Raises

@@ -20,7 +20,7 @@ def compare_with_margin(low: float, high: float, margin: float) -> Comparison:
 
     `better`: all of the interval lies above zero. `non_inferior`: all of it lies above minus the margin. `worse`: all
     of it lies below minus the margin. `inconclusive` otherwise: more rows would tell. Piaggio et al. (2012),
-    *Reporting of noninferiority and equivalence randomized trials*, JAMA 308(24), figure 1.
+    *Reporting of noninferiority and equivalence randomized trials*, JAMA 308(24).
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def paired_gain(
     """By how much the candidate is better than the champion on the same rows, and the interval of that.
 
     What rows have in common, such as being hard for every model, cancels out, which is why the interval is narrower
-    than the two models' own. Efron and Tibshirani (1993), *An Introduction to the Bootstrap*, chapters 8 and 14.
+    than the two models' own. Efron and Tibshirani (1993), *An Introduction to the Bootstrap*, chapter 14.
 
     Parameters
     ----------

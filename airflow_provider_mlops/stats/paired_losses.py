@@ -67,8 +67,9 @@ def wilcoxon_test(candidate_losses: ArrayLike, champion_losses: ArrayLike, confi
 
     Wilcoxon (1945), *Individual comparisons by ranking methods*, Biometrics Bulletin 1(6); ties and zeros as in Pratt
     (1959), *Remarks on zeros and ties in the Wilcoxon signed rank procedures*, JASA 54(287). Use it where a few
-    enormous losses would drown the mean. The gain is the median of all losses' differences (Hodges and Lehmann, 1963)
-    up to 2000 rows, and of the rows' own gains beyond.
+    enormous losses would drown the mean. The gain is the median of the means of all pairs of gains up to 2000 rows,
+    Hodges and Lehmann (1963), *Estimates of location based on rank tests*, Annals of Mathematical Statistics 34(2),
+    and of the gains themselves beyond.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ def population_stability_index(reference_counts: ArrayLike, current_counts: Arra
     .. math:: \mathrm{PSI} = \sum_i (q_i - p_i) \ln\frac{q_i}{p_i}
 
     with :math:`p` the shares of the reference and :math:`q` those of the current rows. It is Jeffreys' divergence:
-    Kullback and Leibler (1951), *On information and sufficiency*, Annals of Mathematical Statistics 22(1), section 2.
+    Kullback and Leibler (1951), *On information and sufficiency*, Annals of Mathematical Statistics 22(1).
 
     A cell that is empty on both sides is left out. A cell that is empty on one side counts half a row there, so
     that the index stays finite and shrinks as the sample that missed the cell shrinks. Counts that are

@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 # by a factor of eight each time.
 POINTS, ROUNDS = 17, 6
 
+ENDS = np.array([0.0, 1.0])
+
 
 def rate_difference_sequence(
     candidate_successes: float,
@@ -100,34 +102,37 @@ def rate_difference_bounds(
         return low1 - high0, high1 - low0
     weight = prior_observations(tuned_for, 1 - confidence)
     limit = float(-np.log(1 - confidence))
-    low = _least_difference(s1, n1, s0, n0, weight, limit)
-    return low, -_least_difference(s0, n0, s1, n1, weight, limit)
+    # The greatest difference is minus the least one with the arms exchanged: one search finds both.
+    least = _least_differences(np.stack([s1, s0]), np.stack([n1, n0]), weight, limit)
+    return least[0], -least[1]
 
 
-def _least_difference(s1: Floats, n1: Floats, s0: Floats, n0: Floats, weight: float, limit: float) -> Floats:
-    """The least `p1 - p0` in the joint set: a convex function of `p0` along the set's edge, searched on a grid."""
-    centre0, centre1 = _least_contradicted(s0, n0, weight), _least_contradicted(s1, n1, weight)
-    least0, least1 = log_evidence(s0, n0, centre0, weight), log_evidence(s1, n1, centre1, weight)
-    # The greatest p0 there is in the set, with p1 where nothing speaks against it; and the least p1.
-    top = crossing(lambda p: log_evidence(s0, n0, p, weight), centre0, np.ones_like(s0), limit - least1)
-    bottom = crossing(lambda p: log_evidence(s1, n1, p, weight), centre1, np.zeros_like(s1), limit - least0)
-    top, bottom = np.where(n0 == 0, 1.0, top), np.where(n1 == 0, 0.0, bottom)
-    first, last = centre0, top
-    best = np.minimum(centre1 - top, bottom - centre0)
+def _least_differences(successes: Floats, trials: Floats, weight: float, limit: float) -> Floats:
+    """By how much each arm's rate exceeds the other's at least in the joint set; all of shape `(2, pairs)`.
+
+    It is a convex function of the other's rate along the set's edge, and searched for on a grid.
+    """
+    centre = _least_contradicted(successes, trials, weight)
+    least = log_evidence(successes, trials, centre, weight)
+    # The least and the greatest rate in the set, with the other one where nothing speaks against it.
+    bottom, top = crossing(
+        lambda p: log_evidence(successes, trials, p, weight), centre, ENDS[:, None, None], limit - least[::-1]
+    )
+    bottom, top = np.where(trials == 0, 0.0, bottom), np.where(trials == 0, 1.0, top)
+    first, last = centre[::-1], top[::-1]
+    best = np.minimum(centre - last, bottom - first)
+    s, n, middle, enough = (part[..., None] for part in (successes, trials, centre, least))
     for _ in range(ROUNDS):
-        p0 = first[:, None] + (last - first)[:, None] * np.linspace(0, 1, POINTS)
-        left = limit - log_evidence(s0[:, None], n0[:, None], p0, weight)
-        p1 = crossing(
-            lambda p: log_evidence(s1[:, None], n1[:, None], p, weight), centre1[:, None], np.zeros_like(p0), left
-        )
-        p1 = np.where(n1[:, None] == 0, 0.0, p1)
-        # Where rounding leaves no budget for the other arm, its centre is all there is.
-        difference = np.where(left <= least1[:, None], centre1[:, None], p1) - p0
-        place = np.argmin(difference, axis=1)
-        rows = np.arange(place.size)
-        best = np.minimum(best, difference[rows, place])
-        first = p0[rows, np.maximum(place - 1, 0)]
-        last = p0[rows, np.minimum(place + 1, POINTS - 1)]
+        other = first[..., None] + (last - first)[..., None] * np.linspace(0, 1, POINTS)
+        left = limit - log_evidence(s[::-1], n[::-1], other, weight)
+        own = crossing(lambda p: log_evidence(s, n, p, weight), middle, np.zeros_like(other), left)
+        own = np.where(n == 0, 0.0, own)
+        # Where rounding leaves no budget for this arm, its centre is all there is.
+        difference = np.where(left <= enough, middle, own) - other
+        place = np.argmin(difference, axis=-1, keepdims=True)
+        best = np.minimum(best, np.take_along_axis(difference, place, axis=-1)[..., 0])
+        first = np.take_along_axis(other, np.maximum(place - 1, 0), axis=-1)[..., 0]
+        last = np.take_along_axis(other, np.minimum(place + 1, POINTS - 1), axis=-1)[..., 0]
     return np.asarray(np.maximum(best, -1.0))
 
 

@@ -15,8 +15,8 @@ from airflow_provider_mlops.stats.sequence_tuning import prior_observations
 Floats = NDArray[np.float64]
 Side = Literal["both", "low", "high"]
 
-# Halvings of an interval of length one at most: more than the 53 bits of a float.
-HALVINGS = 60
+# Halvings of an interval of length one at most: to less than 1e-14.
+HALVINGS = 48
 
 
 def rate_sequence(
@@ -30,10 +30,10 @@ def rate_sequence(
     .. math:: M_n(p) = \frac{B(cp + s,\; c(1-p) + n - s)}{B(cp,\; c(1-p))\; p^s (1-p)^{n-s}} \ge \frac 1\alpha
 
     which by Ville's inequality happens to the true rate with a chance of at most :math:`\alpha`. Robbins (1970),
-    *Statistical methods related to the law of the iterated logarithm*, Annals of Mathematical Statistics 41(5);
-    Howard, Ramdas, McAuliffe and Sekhon (2021), *Time-uniform, nonparametric, nonasymptotic confidence sequences*,
-    Annals of Statistics 49(2), appendix A (the beta-binomial mixture, two-sided and, with the mixture cut off at
-    :math:`p`, one-sided). :math:`\log M_n` is convex in :math:`p` and not above 0 at :math:`s/n`, so that what is
+    *Statistical methods related to the law of the iterated logarithm*, Annals of Mathematical Statistics 41(5); Howard,
+    Ramdas, McAuliffe and Sekhon (2021), *Time-uniform, nonparametric, nonasymptotic confidence sequences*, Annals of
+    Statistics 49(2), section 3.2 and appendix A.3 (the beta-binomial mixture, two-sided and, with the mixture cut off
+    at :math:`p`, one-sided). :math:`\log M_n` is convex in :math:`p` and not above 0 at :math:`s/n`, so that what is
     left is an interval that holds :math:`s/n`.
 
     It holds for outcomes of a constant rate given the past. It also holds for the mean of *any* values between 0 and
@@ -108,6 +108,8 @@ def log_evidence(successes: ArrayLike, trials: ArrayLike, rate: ArrayLike, weigh
     a, b = weight * inside, weight * (1 - inside)
     mixture = special.betaln(a + s, b + n - s) - special.betaln(a, b)
     evidence = mixture - special.xlogy(s, inside) - special.xlog1py(n - s, -inside)
+    if np.all(inside == p):
+        return np.asarray(evidence, dtype=np.float64)
     # No outcome is impossible but a success at rate 0 and a failure at rate 1.
     evidence = np.where((p <= 0) & (s == 0) | (p >= 1) & (s == n), 0.0, evidence)
     return np.asarray(np.where((p <= 0) & (s > 0) | (p >= 1) & (s < n), np.inf, evidence), dtype=np.float64)

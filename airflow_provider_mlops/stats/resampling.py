@@ -26,7 +26,7 @@ def draw_subsets(rows: int, resamples: int, generator: np.random.Generator) -> I
 
     Of more than `ROWS_TO_SUBSAMPLE` rows, n to the power of 0.7 make a subset, and 5,000 at least. That is the bag of
     little bootstraps of Kleiner, Talwalkar, Sarkar and Jordan (2014), *A scalable bootstrap for massive data*, Journal
-    of the Royal Statistical Society B 76(4), section 2; 0.7 is in the range that their section 4 recommends.
+    of the Royal Statistical Society B 76(4).
 
     >>> [(len(chosen), number) for chosen, number in draw_subsets(3, 100, np.random.default_rng(0))]
     [(3, 100)]
@@ -46,7 +46,7 @@ def draw_subsets(rows: int, resamples: int, generator: np.random.Generator) -> I
 def draw_counts(rows: int, size: int, resamples: int, generator: np.random.Generator) -> Iterator[Floats]:
     """How often each of `size` rows occurs when `rows` are drawn from them with replacement, some resamples at a time.
 
-    Efron (1979), *Bootstrap methods: another look at the jackknife*, Annals of Statistics 7(1), section 2.
+    Efron (1979), *Bootstrap methods: another look at the jackknife*, Annals of Statistics 7(1).
 
     Parameters
     ----------

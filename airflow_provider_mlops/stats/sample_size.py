@@ -21,7 +21,7 @@ def rows_to_detect_drift(
 
     The chi-square statistic of two samples that drifted by a PSI of :math:`\delta` is about noncentral
     :math:`\chi^2_{k-1}` with noncentrality :math:`\delta/(1/m + 1/n)`: PSI and the chi-square divergence agree to
-    second order. Patnaik (1949), *The non-central chi-square and F distributions and their applications*,
+    second order. Patnaik (1949), *The non-central chi-square and F-distribution and their applications*,
     Biometrika 36(1/2).
 
     Parameters
@@ -96,7 +96,7 @@ def rows_to_detect_share_difference(
     .. math:: n_1 = (1 + 1/r)\,\frac{(z_{1-\alpha/2} + z_{1-\beta})^2}{h^2},
               \quad h = 2\arcsin\sqrt{p_1} - 2\arcsin\sqrt{p_2}
 
-    Cohen (1988), *Statistical Power Analysis for the Behavioral Sciences*, section 6.2 (the effect size) and 6.4.
+    Cohen (1988), *Statistical Power Analysis for the Behavioral Sciences*, chapter 6, with his effect size h.
     The chance of a significant difference in the wrong direction is neglected; it never is a thousandth of the rows.
 
     Parameters

@@ -16,7 +16,7 @@ def prior_observations(tuned_for: float, error: float) -> float:
 
     which is least at :math:`n` for :math:`c = n / (-W_{-1}(-\alpha^2/e) - 1)`, with Lambert's :math:`W`: Howard,
     Ramdas, McAuliffe and Sekhon (2021), *Time-uniform, nonparametric, nonasymptotic confidence sequences*, Annals of
-    Statistics 49(2), section 3.5. The other mixtures behave like it once there is some data. The choice hardly
+    Statistics 49(2), proposition 3. The other mixtures behave like it once there is some data. The choice hardly
     matters within a factor of ten: the sequence is valid for every :math:`n` whatever the tuning.
 
     Parameters

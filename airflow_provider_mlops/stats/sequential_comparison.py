@@ -46,7 +46,7 @@ def judge(interval: Interval, required: float, greater_is_better: bool) -> Verdi
     """On which side of what is required an interval lies.
 
     Non-inferiority and superiority differ only in what is required: a difference of minus or of plus the margin.
-    Piaggio et al. (2012), *Reporting of noninferiority and equivalence randomized trials*, JAMA 308(24), figure 1.
+    Piaggio et al. (2012), *Reporting of noninferiority and equivalence randomized trials*, JAMA 308(24).
 
     >>> [judge(Interval(low, high), 0.0, True) for low, high in [(0.1, 0.3), (-0.1, 0.3), (-0.3, -0.1)]]
     ['better', 'inconclusive', 'worse']
@@ -73,54 +73,101 @@ def required_difference(margin: float, goal: Goal, greater_is_better: bool) -> f
     return margin if (goal == "superior") == greater_is_better else -margin
 
 
-def difference_sentence(
-    what: str,
-    verdict: Verdict,
-    estimate: float,
+def with_required_difference(
     interval: Interval,
-    required: float,
+    estimate: float,
+    counts: tuple[int, int],
+    *,
+    what: str,
     greater_is_better: bool,
-    candidate_count: int,
-    champion_count: int,
+    margin: float,
+    goal: Goal,
+    minimum_count: int,
     confidence: float,
-    minimum: int,
     show: Callable[[float], str],
-) -> str:
-    """What a comparison found, as a sentence for a report or a log."""
-    name = what[0].upper() + what[1:]
-    on = f"{candidate_count:,} observations of the candidate and {champion_count:,} of the champion"
-    if min(candidate_count, champion_count) < max(minimum, 1):
-        return f"{name}: too few observations, {on}; at least {max(minimum, 1):,} of each are needed."
-    need = f"{'above' if greater_is_better else 'below'} {show(required)}"
-    outcome = {"better": "is", "worse": "is not", "inconclusive": "is not known to be"}[verdict]
-    return (
-        f"{name}: candidate less champion {outcome} {need}; it is {show(estimate)}, {100 * confidence:g} % interval "
-        f"{show(interval.low)} to {show(interval.high)}, on {on}."
+) -> SequentialComparison:
+    """What an interval of candidate less champion says of the difference that has to be passed.
+
+    Parameters
+    ----------
+    interval, estimate
+        Of candidate less champion.
+    counts
+        Observations of the candidate and of the champion.
+    what, greater_is_better, margin, goal, confidence
+        As for `compare_rates`.
+    minimum_count
+        Of either arm; with fewer the verdict is inconclusive.
+    show
+        Writes a difference in the sentence.
+    """
+    required = required_difference(margin, goal, greater_is_better)
+    least = max(minimum_count, 1)
+    enough = min(counts) >= least
+    verdict = judge(interval, required, greater_is_better) if enough else "inconclusive"
+    on = f"{counts[0]:,} observations of the candidate and {counts[1]:,} of the champion"
+    if enough:
+        sentence = (
+            f"candidate less champion {_outcome(verdict, greater_is_better)} {show(required)}; it is {show(estimate)}, "
+            f"{100 * confidence:g} % interval {show(interval.low)} to {show(interval.high)}, on {on}."
+        )
+    else:
+        sentence = f"too few observations, {on}; at least {least:,} of each are needed."
+    return SequentialComparison(
+        verdict, estimate, interval, required, greater_is_better, *counts, f"{_capitalized(what)}: {sentence}"
     )
 
 
-def limit_sentence(
-    what: str,
-    verdict: Verdict,
-    estimate: float,
+def with_limit(
     interval: Interval,
+    estimate: float,
+    counts: tuple[int] | tuple[int, int],
     limit: float,
+    *,
+    what: str,
     greater_is_better: bool,
-    count: int,
+    minimum_count: int,
     confidence: float,
-    minimum: int,
-) -> str:
-    """What a comparison with a fixed limit found, as a sentence.
+) -> SequentialComparison:
+    """What an interval says of a fixed limit.
 
-    >>> limit_sentence("agreement", "better", 0.99, Interval(0.98, 0.995), 0.97, True, 5000, 0.95, 100)
+    Parameters
+    ----------
+    interval, estimate
+        Of the candidate's value.
+    counts
+        Observations of the candidate, and of the champion where the value depends on both.
+    limit
+        What the value must be above (`greater_is_better`) or below.
+    what, greater_is_better, minimum_count, confidence
+        As for `with_required_difference`.
+
+    >>> found = with_limit(
+    ...     Interval(0.98, 0.995), 0.99, (5000,), 0.97, what="agreement", greater_is_better=True, minimum_count=100,
+    ...     confidence=0.95,
+    ... )
+    >>> found.sentence
     'Agreement is above 0.97: 0.99, 95 % interval 0.98 to 0.995, on 5,000 observations.'
     """
-    name = what[0].upper() + what[1:]
-    if count < max(minimum, 1):
-        return f"{name}: too few observations, {count:,} of at least {max(minimum, 1):,}."
-    need = f"{'above' if greater_is_better else 'below'} {limit:.4g}"
-    outcome = {"better": "is", "worse": "is not", "inconclusive": "is not known to be"}[verdict]
-    return (
-        f"{name} {outcome} {need}: {estimate:.4g}, {100 * confidence:g} % interval "
-        f"{interval.low:.4g} to {interval.high:.4g}, on {count:,} observations."
+    count, least = min(counts), max(minimum_count, 1)
+    verdict = judge(interval, limit, greater_is_better) if count >= least else "inconclusive"
+    if count >= least:
+        sentence = (
+            f" {_outcome(verdict, greater_is_better)} {limit:.4g}: {estimate:.4g}, {100 * confidence:g} % interval "
+            f"{interval.low:.4g} to {interval.high:.4g}, on {count:,} observations."
+        )
+    else:
+        sentence = f": too few observations, {count:,} of at least {least:,}."
+    champion_count = counts[1] if len(counts) == 2 else 0
+    return SequentialComparison(
+        verdict, estimate, interval, limit, greater_is_better, counts[0], champion_count, _capitalized(what) + sentence
     )
+
+
+def _outcome(verdict: Verdict, greater_is_better: bool) -> str:
+    known = {"better": "is", "worse": "is not", "inconclusive": "is not known to be"}[verdict]
+    return f"{known} {'above' if greater_is_better else 'below'}"
+
+
+def _capitalized(what: str) -> str:
+    return what[0].upper() + what[1:]

@@ -1,4 +1,4 @@
-"""The parts of monitoring that need no gateway: bins, intervals of differences, and how often they are wrong."""
+"""The parts of monitoring that need no gateway: which metric, and how often its alarms are wrong."""
 
 from __future__ import annotations
 
@@ -10,42 +10,7 @@ from hypothesis import strategies as st
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.evaluate_metrics import METRICS, Predictions
 from airflow_provider_mlops.lifecycle.evaluation import Evaluation
-from airflow_provider_mlops.lifecycle.monitor_performance import (
-    choose_metric,
-    compare,
-    difference_interval,
-    rescaled,
-)
-from airflow_provider_mlops.stats.intervals import wilson_interval
-
-
-@pytest.mark.parametrize(
-    ("hits", "rows", "other_hits", "other_rows"), [(56, 70, 48, 80), (9, 10, 3, 10), (10, 10, 0, 20), (5, 56, 0, 29)]
-)
-def test_the_difference_of_shares_is_newcombes(hits: int, rows: int, other_hits: int, other_rows: int) -> None:
-    """With Wilson intervals, MOVER is Newcombe's method 10; his example 56/70 - 48/80 gives 0.0524 to 0.3339.
-
-    R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17
-    (1998), table II; the oracle is the implementation in statsmodels.
-    """
-    from statsmodels.stats.proportion import confint_proportions_2indep
-
-    expected = confint_proportions_2indep(hits, rows, other_hits, other_rows, method="newcomb")
-    found = difference_interval(
-        hits / rows, wilson_interval(hits, rows), other_hits / other_rows, wilson_interval(other_hits, other_rows)
-    )
-    assert found == pytest.approx(expected, abs=1e-9)
-
-
-def test_newcombes_published_example() -> None:
-    found = difference_interval(56 / 70, wilson_interval(56, 70), 48 / 80, wilson_interval(48, 80))
-    assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
-
-
-@given(st.floats(-10, 10), st.floats(0, 5), st.floats(0, 5), st.floats(0.5, 0.99))
-def test_an_interval_that_is_rescaled_and_back_is_the_same(value: float, below: float, above: float, to: float) -> None:
-    there = rescaled(value, (value - below, value + above), 0.95, to)
-    assert rescaled(value, there, to, 0.95) == pytest.approx((value - below, value + above), abs=1e-9)
+from airflow_provider_mlops.lifecycle.monitor_performance import choose_metric, compare
 
 
 def evaluation_of(
@@ -149,3 +114,13 @@ def test_the_interval_holds_the_value(seed: int, rows: int) -> None:
     assert found.interval[0] <= found.value <= found.interval[1]
     assert found.change is not None
     assert found.change[0] <= found.value - reference.metrics["accuracy"] <= found.change[1]
+
+
+def test_without_an_interval_the_evaluation_is_taken_as_exact() -> None:
+    generator = np.random.default_rng(3)
+    reference = evaluation_of("classification", *classified(generator, 200, 0.8), ("no", "yes"), "accuracy")
+    window = classified(generator, 100, 0.8)
+    found = compare(reference.model_copy(update={"intervals": {}}), METRICS["accuracy"], *window, 0.025)
+    assert found is not None
+    expected = reference.metrics["accuracy"]
+    assert found.change == pytest.approx((found.interval[0] - expected, found.interval[1] - expected))

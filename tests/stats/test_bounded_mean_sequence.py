@@ -13,8 +13,8 @@ from airflow_provider_mlops.stats.bounded_mean_sequence import (
     bounded_mean_sequence,
     deviation_bound,
     log_mixture,
-    variation_weight,
 )
+from airflow_provider_mlops.stats.sequence_tuning import prior_observations
 
 
 @pytest.mark.parametrize(("deviations", "variation", "weight"), [(3.0, 2.0, 1.5), (20.0, 30.0, 6.0), (-5.0, 9.0, 3.0)])
@@ -66,7 +66,7 @@ def test_two_thousand_streams_looked_at_after_every_value(a: float, b: float, ho
             sums = np.cumsum(values[:, mine], axis=1) - values[:, mine]
             predicted[:, mine] = (sums + 0.5) / np.arange(1, mine.sum() + 1)
     variation = np.cumsum((values - predicted) ** 2, axis=1)
-    weight = variation_weight(500 / 16, 0.025)
+    weight = prior_observations(500 / 16, 0.05)
     deviations = np.cumsum(values - true, axis=1)
     evidence = np.maximum(log_mixture(deviations, variation, weight), log_mixture(-deviations, variation, weight))
     missed = np.any(evidence >= -np.log(0.025), axis=1)
@@ -103,14 +103,21 @@ def test_adapts_to_a_small_variance() -> None:
     assert width[calm] < width[noisy] / 5
 
 
+@pytest.mark.parametrize("variation", [62.5, 3000.0])
+def test_is_about_as_tight_as_it_can_be_where_it_is_tuned(variation: float) -> None:
+    """Oracle: the bounds of all weights."""
+    least = min(deviation_bound(variation, weight, 0.025) for weight in np.geomspace(variation / 50, variation, 60))
+    assert least <= deviation_bound(variation, prior_observations(variation, 0.05), 0.025) < 1.005 * least
+
+
 def test_nonsense_is_refused() -> None:
     for refused in (
         lambda: BoundedMoments().updated([1.2], low=0, high=1),
         lambda: BoundedMoments().updated([float("nan")], low=0, high=1),
         lambda: bounded_mean_sequence(BoundedMoments(), low=1, high=1),
         lambda: bounded_mean_sequence(BoundedMoments(), low=0, high=1, confidence=0),
-        lambda: variation_weight(0.0, 0.025),
+        lambda: bounded_mean_sequence(BoundedMoments(1, 0.5), low=0, high=1, expected_deviation=0),
     ):
-        with pytest.raises(ValueError, match=r"values|low|confidence|variation"):
+        with pytest.raises(ValueError, match=r"values|low|confidence|expected_deviation"):
             refused()
     assert bounded_mean_sequence(BoundedMoments(), low=-1, high=2) == (-1, 2)

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_mlops.stats.bounded_mean_sequence import BoundedMoments, deviation_bound, variation_weight
+from airflow_provider_mlops.stats.bounded_mean_sequence import BoundedMoments, deviation_bound
 from airflow_provider_mlops.stats.compare_means import compare_bounded_means, compare_means
 from airflow_provider_mlops.stats.compare_rates import compare_rates, compare_with_limit
 from airflow_provider_mlops.stats.intervals import Interval
 from airflow_provider_mlops.stats.mean_sequence import Moments
+from airflow_provider_mlops.stats.sequence_tuning import prior_observations
 from airflow_provider_mlops.stats.sequential_comparison import judge, required_difference
 
 
@@ -88,7 +89,7 @@ def test_bounded_means_keep_their_error_in_two_thousand_streams() -> None:
     predicted = (sums - values + 0.5) / n
     looks = np.arange(19, 800, 20)
     variation = np.cumsum((values - predicted) ** 2, axis=2)[:, :, looks]
-    bound = deviation_bound(variation, variation_weight(400 / 16, 0.0125), 0.0125).sum(axis=0)
+    bound = deviation_bound(variation, prior_observations(400 / 16, 0.025), 0.0125).sum(axis=0)
     found = np.abs(sums[1] - sums[0])[:, looks] > bound
     assert np.mean(np.any(found, axis=1)) < 0.05
     assert np.abs(sums[1] - sums[0])[:, looks].max() > 0.5 * bound.min()

@@ -17,10 +17,11 @@ Floats = NDArray[np.float64]
 class EpsilonGreedy:
     r"""Takes an arm of the greatest mean with probability :math:`1-\varepsilon`, any arm otherwise.
 
-    Sutton and Barto (2018), *Reinforcement Learning*, section 2.2; with a `decay`, the
-    :math:`\varepsilon_N = \min(1, \varepsilon_0 / (1 + N/d))` of Auer, Cesa-Bianchi and Fischer (2002), *Finite-time
-    analysis of the multiarmed bandit problem*, Machine Learning 47, section 3, in a form that starts at
-    :math:`\varepsilon_0`. Arms without a reward count as the best ones, and arms of the same mean share.
+    Sutton and Barto (2018), *Reinforcement Learning*, section 2.2. With a `decay` :math:`D` it is
+    :math:`\varepsilon_0 / (1 + N/D)` after :math:`N` rewards, which falls like the :math:`\min(1, cK/(d^2 N))` of Auer,
+    Cesa-Bianchi and Fischer (2002), *Finite-time analysis of the multiarmed bandit problem*, Machine Learning 47,
+    theorem 3, but starts at :math:`\varepsilon_0`. Arms without a reward count as the best ones, and arms of the same
+    mean share.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ class LinUcb:
     r"""Takes the arm with the greatest :math:`x^\top\theta_a + \alpha\sqrt{x^\top A_a^{-1} x}`.
 
     Li, Chu, Langford and Schapire (2010), *A contextual-bandit approach to personalized news article recommendation*,
-    WWW, algorithm 1 (disjoint models). Deterministic, as `Ucb1` is: the first of equal arms, but for the floor.
+    WWW, section 3.1 (disjoint models). Deterministic, as `Ucb1` is: the first of equal arms, but for the floor.
 
     Parameters
     ----------

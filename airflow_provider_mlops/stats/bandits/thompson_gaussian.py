@@ -24,12 +24,13 @@ class GaussianThompson:
     .. math:: k_n = k + n,\quad m_n = \frac{k m + \sum x}{k_n},\quad a_n = a + \tfrac n2,\quad
               b_n = b + \tfrac12\Big(\sum x^2 - n\bar x^2\Big) + \frac{k n (\bar x - m)^2}{2 k_n}
 
-    DeGroot (1970), *Optimal Statistical Decisions*, section 9.6. With `noise` the standard deviation within all arms is
-    known and the posterior normal. Korda, Kaufmann and Munos (2013), *Thompson sampling for one-dimensional exponential
-    family bandits*, NeurIPS 26, show that this reaches the bound of Lai and Robbins. With an unknown variance that
-    depends on the prior: Honda and Takemura (2014), *Optimality of Thompson sampling for Gaussian bandits depends on
-    priors*, AISTATS. A prior that thinks the first few equal rewards mean no variance gives up an arm for good, so
-    choose a `prior_deviation` of the size of the rewards' true one, and keep a floor.
+    DeGroot (1970), *Optimal Statistical Decisions*, chapter 9. With `noise` the standard deviation within all arms is
+    known and the posterior normal. Korda, Kaufmann and Munos (2013), *Thompson sampling for 1-dimensional exponential
+    family bandits*, NeurIPS 26, show that this reaches the bound of Lai and Robbins with Jeffreys' prior, which is the
+    limit of a `prior_count` of 0. With an unknown variance that depends on the prior: Honda and Takemura (2014),
+    *Optimality of Thompson sampling for Gaussian bandits depends on priors*, AISTATS. A prior that thinks the first few
+    equal rewards mean no variance gives up an arm for good, so choose a `prior_deviation` of the size of the rewards'
+    true one, and keep a floor.
 
     Parameters
     ----------
