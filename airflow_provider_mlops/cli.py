@@ -1,7 +1,8 @@
-"""The command line: `airflow-mlops serve`, `airflow-mlops traffic` and `airflow-mlops step`."""
+"""The command line: `airflow-mlops serve`, `traffic`, `report` and `step`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -18,19 +19,36 @@ app = typer.Typer(
 )
 
 
+StorageUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar=["AIRFLOW_MLOPS_STORAGE_URI", "AIRFLOW__MLOPS__STORAGE_URI"],
+        help="Where the prediction log lies: a directory or any fsspec URI. "
+        "By default AIRFLOW_HOME/mlops, as for the steps.",
+        show_default=False,
+    ),
+]
+RolloutStoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar=["AIRFLOW_MLOPS_ROLLOUT_STORE", "AIRFLOW__MLOPS__ROLLOUT_STORE_URL"],
+        help="The SQLAlchemy URL of the database in which rollouts are kept: PostgreSQL where several machines "
+        "serve. By default SQLite under the storage URI.",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
+
+
+def _default_storage() -> str:
+    return os.path.join(os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow"), "mlops")
+
+
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one and logs it.")] = 8710,
-    storage_uri: Annotated[
-        str | None,
-        typer.Option(
-            envvar=["AIRFLOW_MLOPS_STORAGE_URI", "AIRFLOW__MLOPS__STORAGE_URI"],
-            help="Where the prediction log goes: a directory or any fsspec URI. "
-            "By default AIRFLOW_HOME/mlops, as for the steps.",
-            show_default=False,
-        ),
-    ] = None,
+    storage_uri: StorageUri = None,
     tracking_uri: Annotated[
         str | None,
         typer.Option(
@@ -57,16 +75,7 @@ def serve(
             show_envvar=True,
         ),
     ] = None,
-    rollout_store: Annotated[
-        str | None,
-        typer.Option(
-            envvar=["AIRFLOW_MLOPS_ROLLOUT_STORE", "AIRFLOW__MLOPS__ROLLOUT_STORE_URL"],
-            help="The SQLAlchemy URL of the database in which rollouts are kept: PostgreSQL where several machines "
-            "serve. By default SQLite under the storage URI.",
-            show_default=False,
-            show_envvar=True,
-        ),
-    ] = None,
+    rollout_store: RolloutStoreUrl = None,
     model: Annotated[
         list[str] | None,
         typer.Option(help="A model to serve; may be given several times. By default all that have a champion."),
@@ -114,8 +123,7 @@ def serve(
         raise typer.BadParameter(f"{log_format!r} is neither text nor json", param_hint="--log-format")
     logs.configure(log_format)
     settings = Settings(
-        storage_uri=storage_uri
-        or os.path.join(os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow"), "mlops"),
+        storage_uri=storage_uri or _default_storage(),
         tracking_uri=tracking_uri,
         registry_uri=registry_uri,
         token=token or None,
@@ -227,6 +235,30 @@ def _headers(given: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"{text!r} is not NAME=COLUMN", param_hint="--header")
         headers[name] = column
     return headers
+
+
+@app.command()
+def report(
+    rollout: Annotated[str, typer.Argument(help="A rollout's id, or a model's name for its newest rollout.")],
+    storage_uri: StorageUri = None,
+    rollout_store: RolloutStoreUrl = None,
+) -> None:
+    """Show a rollout: its history, what came of each arm, and what other policies would have earned."""
+    from rich.console import Console
+
+    from airflow_provider_mlops.errors import MlopsError
+    from airflow_provider_mlops.lifecycle import rollout_report
+    from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+
+    storage = storage_uri or _default_storage()
+    try:
+        with contextlib.closing(RolloutStore(rollout_store or default_url(storage))) as store:
+            newest = store.of_model(rollout, limit=1)
+            found = newest[0] if newest else store.get(rollout)
+            rollout_report.show(Console(highlight=False), store, storage, found)
+    except MlopsError as error:
+        typer.echo(f"airflow-mlops report: {error}", err=True)
+        raise typer.Exit(2) from error
 
 
 @app.command()
