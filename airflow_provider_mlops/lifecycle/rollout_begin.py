@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollout:
     """Load and verify the versions, and start. Raises as `rollout` does; then nothing has begun."""
     from airflow_provider_mlops.lifecycle.deploy_check import expected_answer, verify
+    from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
     from airflow_provider_mlops.registry import models
 
     registry = workspace.registry()
@@ -44,6 +45,9 @@ def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> 
             expected = expected_answer(registry, model, allow_pickle=spec.allow_pickle)
             verify(gateway, model, expected, version=model.version)
             log.info("It answers the %d rows of the input example as the packaged model does", expected.rows)
+    sizes = planned_rewards(planned)
+    if sizes is not None:
+        log.info("The test is planned for %d rewards of the candidate and %d of the champion", *sizes)
     return store.start(spec.model.name, planned, workspace.task)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
 from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 
@@ -23,6 +24,9 @@ def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollo
         f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}, {spec.strategy.kind}, begun by {rollout.by.key}"
     )
     console.print(f"{state.status}, step {state.step + 1} of {spec.strategy.steps_count}: {state.reason}", markup=False)
+    sizes = planned_rewards(spec)
+    if sizes is not None:
+        console.print(f"Planned for {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion")
     evidence = Evidence.of(store.statistics(rollout.id), state.step)
     console.print(_history(store, rollout))
     console.print(_arms(rollout, evidence))

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from airflow_provider_mlops.cli import app
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.rollout_counterfactual import always, counterfactual, logged_decisions, uniform
+from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
 from airflow_provider_mlops.serving.log import log_layout, prediction_id
 from airflow_provider_mlops.serving.log.log_schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
@@ -137,3 +138,14 @@ def test_the_report_shows_all_of_it(store: RolloutStore, log: WriteAhead, tmp_pa
     unknown = CliRunner().invoke(app, ["report", "nothing", "--storage-uri", str(tmp_path)])
     assert unknown.exit_code == 2
     assert "there is no such rollout" in unknown.output
+
+
+def test_the_report_of_an_ab_test_says_how_many_rewards_it_needs(store: RolloutStore, tmp_path: Path) -> None:
+    strategy = {"kind": "ab", "smallest_effect": 0.1, "baseline": 0.3}
+    spec = canary(strategy=strategy, gates=[{"kind": "metric"}], reward={"binary": True})
+    store.start("churn", spec, task(), NOW)
+    sizes = planned_rewards(spec)
+    assert sizes is not None
+    done = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)], env={"COLUMNS": "160"})
+    assert f"Planned for {sizes[0]:,} rewards of the candidate" in done.output
+    assert "fewer than two of its decisions" in done.output
