@@ -294,6 +294,38 @@ def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store
         assert versions(ask(process, 30)) == {"2": 30}
 
 
+def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(serve: Serve, store: RolloutStore) -> None:
+    process = serve()
+    rollout = begin(store, process, canary(strategy=HALF))
+    with process.client() as client:
+        store.change(rollout.id, lambda seen: transitions.promoted(seen.spec, seen.state, 2, now(), "ada", "better"))
+        process.wait(lambda: client.model("cancer")["rollout"]["status"] == "promoted", "it is promoted")
+        # The task says so to the gateway before it settles the end.
+        client.activate("cancer", 2, champion=True)
+        assert versions(ask(process, 10)) == {"2": 10}
+        client.activate("cancer", 1, champion=True)
+        assert versions(ask(process, 10)) == {"1": 10}
+        done = store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), "ada"))
+        time.sleep(1)
+        assert versions(ask(process, 10)) == {"1": 10}
+        assert store.get(rollout.id) == done
+
+
+def test_a_gateway_that_was_behind_obeys_as_any_other(serve: Serve, store: RolloutStore) -> None:
+    process = serve()
+    with process.client() as client:
+        client.activate("cancer", 2)
+        rollout = begin(store, process, canary(strategy=HALF))
+        assert set(versions(ask(process, 60))) == {"1", "2"}
+        # It comes to the champion, and then somebody goes back.
+        client.activate("cancer", 1)
+        time.sleep(1)
+        assert store.get(rollout.id).state.status == "running"
+        client.activate("cancer", 2)
+        assert versions(ask(process, 30)) == {"2": 30}
+        process.wait(lambda: store.get(rollout.id).state.status == "ended", "the rollout has ended")
+
+
 def test_a_candidate_that_cannot_be_loaded_ends_the_rollout(serve: Serve, store: RolloutStore) -> None:
     process = serve()
     rollout = store.start("cancer", canary(candidates=[3], strategy=HALF), task())

@@ -53,11 +53,19 @@ class Following:
         return None if route is None or self._gives_way(route, served) else route
 
     def _gives_way(self, route: Route, served: ServedModel) -> bool:
-        active = served.active
-        if active == route.champion or active is None or not route.rollout.state.is_under_way:
+        active, rollout = served.active, route.rollout
+        if active is None:
             return False
-        # A gateway that has not followed the alias to the rollout's champion yet is behind, and overrules nobody.
-        return active != self._active_then.setdefault(route.rollout.id, active)
+        then = self._active_then.setdefault(rollout.id, active)
+        if active == then:
+            return False
+        # A gateway that has not followed the alias to the rollout's champion yet is behind, and overrules nobody; nor
+        # does one that follows it to what was promoted. Whoever goes back from there is obeyed.
+        promoted = rollout.state.version
+        if active == promoted or (active == route.champion and then != promoted):
+            self._active_then[rollout.id] = active
+            return False
+        return True
 
     def answered(self, model: str, choice: Choice) -> None:
         """Count an answer of a route's choice."""
@@ -112,14 +120,11 @@ class Following:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _give_way(self) -> None:
-        under_way = self._routing.under_way()
-        self._active_then = {key: active for key, active in self._active_then.items() if key in under_way}
-        for served in self._models.all():
-            route = self._routing.route(served.name)
-            if route is None:
-                continue
-            self._active_then.setdefault(route.rollout.id, served.active)
-            if self._gives_way(route, served):
+        followed = [(served, route) for served in self._models.all() if (route := self._routing.route(served.name))]
+        ids = {route.rollout.id for _, route in followed}
+        self._active_then = {key: active for key, active in self._active_then.items() if key in ids}
+        for served, route in followed:
+            if self._gives_way(route, served) and route.rollout.state.is_under_way:
                 reason = f"version {served.active} was activated meanwhile"
                 await asyncio.get_running_loop().run_in_executor(
                     self._poller, self._routing.end, route.rollout.id, reason
