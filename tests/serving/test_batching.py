@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 
@@ -21,7 +22,7 @@ from airflow_provider_mlops.serving.gateway import predictor
 from airflow_provider_mlops.serving.gateway.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.job import Job, Prediction
 from airflow_provider_mlops.serving.log import log_layout, prediction_log
-from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead, records, segments
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
@@ -207,7 +208,8 @@ def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
     def answered(rows: bytes) -> Job:
         body = Body(b'{"instances": [' + rows + b"]}")
         read = partial(invocations.read, body, SCHEMA)
-        return predictor.answer_body(read, time.perf_counter(), Direct(1).choose(), model(Twice()), writer)
+        done = asyncio.new_event_loop().create_future()
+        return predictor.answer_body(read, time.perf_counter(), Direct(1).choose(), model(Twice()), writer, done)
 
     done = answered(b",".join(b"[%d, 1]" % n for n in range(1000)))
     assert done.request.rows.count == 1000
@@ -215,3 +217,25 @@ def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
     refused = answered(b"[-1, 1]").outcome
     assert isinstance(refused, VersionFailed)
     assert "negative" in refused.message
+
+
+def test_what_comes_after_it_was_given_up_is_not_logged(tmp_path: Path) -> None:
+    """It was answered, and in a rollout counted, as a failure: it may not count as an answer as well."""
+    log = WriteAhead(log_layout.write_ahead_root(str(tmp_path)))
+    writer = predictor.Writer(log)
+
+    async def submit() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(model(Twice(0.1)), writer, executor, 1, 100)
+            late, large = job((1.0, 2.0)), asyncio.get_running_loop().create_future()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(batcher.submit(late), 0.02)
+            large.cancel()
+            read = partial(invocations.read, Body(b'{"instances": [[1, 2]]}'), SCHEMA)
+            predictor.answer_body(read, time.perf_counter(), Direct(1).choose(), model(Twice()), writer, large)
+            await batcher.submit(job((3.0, 4.0)))
+
+    asyncio.run(submit())
+    (segment,) = segments(log.root)
+    logged = [record for record in records(segment.path) if "predictions" in record]
+    assert [record["output"] for record in logged] == [[14.0]]

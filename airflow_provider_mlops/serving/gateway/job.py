@@ -62,7 +62,7 @@ class Job:
     """A request that waits for its prediction, and what came of it.
 
     `received` is when its last byte came, of `time.perf_counter`; `outcome` what is to be answered, and `done` is set
-    on the event loop once it is there.
+    on the event loop once it is there, or cancelled where nobody waits for it any more.
     """
 
     choice: Choice
@@ -70,6 +70,11 @@ class Job:
     request: Request
     done: Future[None] | None = None
     outcome: Prediction | Refusal | None = None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether what comes of it is too late: that was answered, and counted, as a failure."""
+        return self.done is not None and self.done.cancelled()
 
 
 Headers = Mapping[bytes, bytes]

@@ -219,11 +219,16 @@ class Predictions:
             raise Refusal(429, f"{self._large} large requests wait already", Retry_After="1")
         self._large += 1
         loop = asyncio.get_running_loop()
+        done = loop.create_future()
         work = loop.run_in_executor(
-            self._executor, predictor.answer_body, read, asked.received, chosen.choice, chosen.model, self._writer
+            self._executor, predictor.answer_body, read, asked.received, chosen.choice, chosen.model, self._writer, done
         )
         work.add_done_callback(self._large_one_is_done)
-        return await self._bounded(work)
+        try:
+            return await self._bounded(work)
+        finally:
+            # A thread that is still at it sees that it is given up.
+            done.cancel()
 
     def _large_one_is_done(self, work: asyncio.Future[Job]) -> None:
         self._large -= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,10 +38,14 @@ class Writer:
 
 
 def answer_body(
-    read: Callable[[], Request], received: float, choice: Choice, model: LoadedModel, writer: Writer
-) -> Job:
-    """Everything at once for one request, from its bytes to its outcome. Raises Refusal for a body that is refused."""
-    job = Job(choice, received, read())
+    read: Callable[[], Request], received: float, choice: Choice, model: LoadedModel, writer: Writer,
+    done: Future[None],
+) -> Job:  # fmt: skip
+    """Everything at once for one request, from its bytes to its outcome. Raises Refusal for a body that is refused.
+
+    :param done: is cancelled where nobody waits for it any more.
+    """
+    job = Job(choice, received, read(), done)
     answer([job], model, writer)
     return job
 
@@ -118,7 +123,7 @@ def _finish(job: Job, model: LoadedModel, found: Answer, predict_ms: float, reco
     request = job.request
     encoded = request.answer(model, found, own_id)
     latency_ms = (time.perf_counter() - job.received) * 1000
-    if logged or job.choice.marks is not None:
+    if (logged or job.choice.marks is not None) and not job.is_given_up:
         probabilities: Any = found.probabilities
         record = log_record.encode(
             model.log_schema,
