@@ -397,3 +397,11 @@ def test_a_column_that_a_rollout_goes_by_can_be_logged_whatever_it_is() -> None:
     assert json.loads(json.dumps(found)) == json.loads(orjson.dumps(found)) == found
     missing = signature_check.from_records(schema, [dict.fromkeys(kinds)])
     assert {first_value(missing, name) for name in kinds} == {None}
+
+
+def test_a_key_reads_the_same_whatever_the_other_rows_hold() -> None:
+    schema = InputSchema((Feature("user", "long", nullable=True), Feature("age", "double", nullable=True)))
+    alone = signature_check.from_records(schema, [{"user": 7, "age": 7}])
+    others = signature_check.from_records(schema, [{"user": 7, "age": 7}, {"user": None, "age": None}])
+    for rows in (alone, others):
+        assert [str(first_value(rows, name)) for name in ("user", "age")] == ["7", "7.0"]

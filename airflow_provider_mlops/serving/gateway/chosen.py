@@ -70,7 +70,10 @@ def first_value(rows: Rows, name: str) -> Any:
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, bytes):
         return value.decode("latin-1")
-    return None if value != value else value
+    if value != value:
+        return None
+    # Whole numbers are held with a fraction where another row lacks one; as a key they must read the same.
+    return int(value) if rows.schema.features[place].kind in ("integer", "long") else value
 
 
 def read_request(chosen: Chosen, served: ServedModel, read: Read, body: Body) -> Request:
