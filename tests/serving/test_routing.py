@@ -211,6 +211,21 @@ def test_errors_that_other_gateways_had_are_seen_in_the_store(store: RolloutStor
     assert routing.route("churn") is None
 
 
+def test_the_first_errors_in_the_store_count_where_none_were_before(store: RolloutStore, tmp_path: Path) -> None:
+    """Of a shadow they are all that tells: nothing is counted on the way of an answer."""
+    rollout = store.start("churn", limited(), task())
+    routing = following(store)
+    log = WriteAhead(str(tmp_path / "write-ahead"))
+    for _ in range(12):
+        log.failure(
+            prediction_id.new(), model="churn", version=2, arm="candidate", latency_ms=1.0, error="",
+            marks={"rollout": rollout.id, "step": 0},
+        )  # fmt: skip
+    Ingestion(store, log.root, log).run()
+    routing.poll()
+    assert versions(routing) == {1}
+
+
 def test_while_the_store_is_away_routes_go_on_and_limits_hold(store: RolloutStore, tmp_path: Path) -> None:
     rollout = store.start("churn", limited(), task())
     routing = following(store)

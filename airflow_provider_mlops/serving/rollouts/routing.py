@@ -194,10 +194,11 @@ class Routing:
         self._statistics[rollout.id] = arms
         watch = self._watches[rollout.id]
         if limits is not None and watch.passed is None:
-            for arm, found in arms.items():
-                if arm != CHAMPION:
-                    totals = watch.store.setdefault(arm, RecentTotals(limits.window_seconds, self._clock))
-                    self._judge(rollout, limits, arm, *totals.look(found.requests, found.errors), "all gateways")
+            for tried in rollout.spec.arms[1:]:
+                # Looked at before anything is counted, too: from there on it grows.
+                found = arms.get(tried.name, ArmStatistics())
+                totals = watch.store.setdefault(tried.name, RecentTotals(limits.window_seconds, self._clock))
+                self._judge(rollout, limits, tried.name, *totals.look(found.requests, found.errors), "all gateways")
         if rollout.state.weights is None:
             self._make_route(rollout)
 
