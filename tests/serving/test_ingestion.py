@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, insert, select
 from sqlalchemy.engine import Engine
 
 from airflow_provider_mlops.errors import BackendAwayError
@@ -261,6 +261,35 @@ def test_it_does_not_matter_when_it_is_ingested_and_by_whom(
     assert store.statistics(traffic.rollout.id) == traffic.expected
     store.close()
     shutil.rmtree(tmp_path)
+
+
+def test_a_store_that_is_made_anew_takes_what_belongs_to_it(tmp_path: Path) -> None:
+    url, log = default_url(str(tmp_path)), opened(tmp_path)
+    store = RolloutStore(url)
+    before = Traffic(log, started(store))
+    before.some(20)
+    ingestion = Ingestion(store, log.root, log)
+    ingestion.run()
+    assert before.expected == store.statistics(before.rollout.id)
+    for file in tmp_path.glob("rollouts.db*"):
+        file.unlink()
+    before.fail("candidate")
+    with pytest.raises(BackendAwayError, match="gone"):
+        ingestion.run()
+    anew = RolloutStore(url)
+    after = Traffic(log, started(anew))
+    name = before.answer("candidate")
+    after.some(20)
+    with anew.engine.writing() as connection:
+        # As a process writes it that does not know better.
+        decision = {"prediction_id": name, "rollout": before.rollout.id, "step": 0, "arm": "candidate"}
+        connection.execute(insert(DECISIONS).values(**decision, propensity=0.5, time=0))
+    before.reward(name, "candidate", 1.0)
+    ingestion.run()
+    assert anew.statistics(before.rollout.id) == {}
+    assert anew.statistics(after.rollout.id) == after.expected
+    store.close()
+    anew.close()
 
 
 def test_feedback_before_its_decision_waits_for_it(store: RolloutStore, tmp_path: Path) -> None:

@@ -246,6 +246,28 @@ def test_while_the_store_is_away_routes_go_on_and_limits_hold(store: RolloutStor
     assert routing.route("churn") is None
 
 
+def test_a_store_that_is_made_anew_is_followed(store: RolloutStore, tmp_path: Path) -> None:
+    """The rollouts that it does not know are over, whatever this gateway still had to tell of them."""
+    store.start("churn", limited(), task())
+    store.start("other", limited(), task("run-2"))
+    routing = following(store)
+    fail(routing, 10)
+    for file in (tmp_path / "store").iterdir():
+        file.unlink()
+    routing.poll()
+    # What is gone is not made by those who follow it: it may only be away.
+    assert "gone" in (routing.error or "")
+    assert routing.route("other") is not None
+    anew = RolloutStore(default_url(str(tmp_path / "store")))
+    rollout = anew.start("churn", limited(), task())
+    routing.poll()
+    assert routing.error is None
+    assert route_of(routing).rollout.id == rollout.id
+    assert routing.route("other") is None
+    routing.end("nobody", "somebody has activated another version")
+    anew.close()
+
+
 def test_who_decides_first_wins(store: RolloutStore) -> None:
     """The DAG ends the rollout in the moment in which the gateway goes back: its end stays."""
     rollout = store.start("churn", limited(), task())

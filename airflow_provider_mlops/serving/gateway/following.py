@@ -109,15 +109,20 @@ class Following:
 
     async def follow(self) -> None:
         """Keep the routes up with the store, for ever."""
-        loop = asyncio.get_running_loop()
         while True:
-            await loop.run_in_executor(self._poller, self._routing.poll)
-            self._models.keep(self._routing.keeps)
-            await self._give_way()
-            for key in self._routing.wanted():
-                if key not in self._loading and self._models.serves(key[0]):
-                    self._loading[key] = asyncio.create_task(self._load(*key))
+            try:
+                await self._poll()
+            except Exception:
+                log.exception("The rollouts cannot be followed; the last known routes go on")
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _poll(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._poller, self._routing.poll)
+        self._models.keep(self._routing.keeps)
+        await self._give_way()
+        for key in self._routing.wanted():
+            if key not in self._loading and self._models.serves(key[0]):
+                self._loading[key] = asyncio.create_task(self._load(*key))
 
     async def _give_way(self) -> None:
         followed = [(served, route) for served in self._models.all() if (route := self._routing.route(served.name))]

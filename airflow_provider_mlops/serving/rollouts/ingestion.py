@@ -66,7 +66,7 @@ class Ingestion:
         # Where the store's cursors stand as far as is known, and how far was read without anything to write.
         self._stored: dict[str, Cursor] = {}
         self._read: dict[str, Cursor] = {}
-        self._specs: dict[str, RolloutSpec] = {}
+        self._specs: dict[str, RolloutSpec | None] = {}
 
     def run(self) -> int:
         """Ingest what is there by now: this process's records, and those of dead ones. Returns how many transactions.
@@ -102,6 +102,8 @@ class Ingestion:
                 # Compacted by another process, which had seen it ingested.
                 return done
             except _Overtaken:
+                # Or the store was made anew, and knows other rollouts.
+                self._specs.clear()
                 self._stored.pop(segment.writer, None)
                 self._read.pop(segment.writer, None)
 
@@ -155,11 +157,9 @@ class Ingestion:
     def _spec(self, rollout: str) -> RolloutSpec | None:
         if rollout not in self._specs:
             with self._store.engine.reading() as connection:
-                text = connection.scalar(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.id == rollout))
-            if text is None:
+                found = self._specs[rollout] = _spec(connection, rollout)
+            if found is None:
                 log.error("There is no rollout %s in %s: its records are left out", rollout, self._store.engine.address)
-                return None
-            self._specs[rollout] = RolloutSpec.model_validate_json(text)
         return self._specs[rollout]
 
     def _commit(self, writer: str, additions: Additions, cursor: Cursor) -> None:
@@ -201,6 +201,8 @@ class Ingestion:
             )  # fmt: skip
             for row in connection.execute(query).all():
                 spec = self._specs.get(row.rollout) or _spec(connection, row.rollout)
+                if spec is None:
+                    continue
                 reward = reward_of(spec, row.prediction_id, row.outputs, row.label, row.reward)
                 if reward is not None:
                     key = (row.rollout, row.step, row.arm)
@@ -253,10 +255,9 @@ def _cursor(connection: Connection, writer: str) -> Cursor:
     return _BEGINNING if row is None else (row.segment, row.position)
 
 
-def _spec(connection: Connection, rollout: str) -> RolloutSpec:
-    return RolloutSpec.model_validate_json(
-        connection.execute(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.id == rollout)).scalar_one()
-    )
+def _spec(connection: Connection, rollout: str) -> RolloutSpec | None:
+    text = connection.scalar(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.id == rollout))
+    return None if text is None else RolloutSpec.model_validate_json(text)
 
 
 def _first(feedback: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ next poll, by compare-and-set, and from there all other gateways. If the store i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.policies import build
@@ -115,7 +116,10 @@ class Routing:
             self._go_back(rollout, f"version {version} cannot be loaded: {reason}")
 
     def end(self, rollout_id: str, reason: str) -> None:
-        """End a rollout with nothing held against the candidate. While the store is away, nothing happens."""
+        """End a rollout with nothing held against the candidate.
+
+        Nothing happens while the store is away, or where it does not know the rollout.
+        """
 
         def next_state(seen: Rollout) -> RolloutState | None:
             if not seen.state.is_under_way:
@@ -124,7 +128,7 @@ class Routing:
 
         try:
             self._store.change(rollout_id, next_state)
-        except BackendAwayError as error:
+        except (BackendAwayError, InvalidSpecError) as error:
             log.warning("Rollout %s is not ended yet (%s): %s", rollout_id, reason, error)
 
     def poll(self) -> None:
@@ -163,8 +167,8 @@ class Routing:
         found = {rollout.model: rollout for rollout in self._store.occupying()}
         for model, before in self._rollouts.items():
             if model not in found and before.id not in self._lingering:
-                final = self._store.get(before.id)
-                if final.state.status == "promoted":
+                final = self._store.find(before.id)
+                if final is not None and final.state.status == "promoted":
                     self._lingering[final.id] = self._clock() + LINGER_SECONDS
                     found[model] = final
             elif model not in found and self._clock() < self._lingering[before.id]:
@@ -267,7 +271,9 @@ class Routing:
         for rollout in list(self._rollouts.values()):
             reason = self._watches[rollout.id].passed
             if reason is not None and rollout.state.is_under_way:
-                self._store.change(rollout.id, self._rolled_back(reason))
+                # A store that was made anew does not know it, and nobody is to be told.
+                with contextlib.suppress(InvalidSpecError):
+                    self._store.change(rollout.id, self._rolled_back(reason))
 
     def _rolled_back(self, reason: str) -> Callable[[Rollout], RolloutState | None]:
         def next_state(seen: Rollout) -> RolloutState | None:

@@ -93,10 +93,15 @@ class RolloutStore:
 
     def get(self, rollout_id: str) -> Rollout:
         """A rollout as it is now. Raises InvalidSpecError if there is none of that id."""
-        found = self._rollouts(_SELECT.where(ROLLOUTS.c.id == rollout_id))
-        if not found:
+        found = self.find(rollout_id)
+        if found is None:
             raise InvalidSpecError("rollout", rollout_id, f"there is no such rollout in {self.engine.address}")
-        return found[0]
+        return found
+
+    def find(self, rollout_id: str) -> Rollout | None:
+        """The same, or None."""
+        found = self._rollouts(_SELECT.where(ROLLOUTS.c.id == rollout_id))
+        return found[0] if found else None
 
     def current(self, model: str) -> Rollout | None:
         """The rollout that occupies a model, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import time
@@ -18,6 +19,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.serving.rollouts.tables import CHANGES, METADATA, ROLLOUTS_CHANGED, STATISTICS_CHANGED
+
+log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 10
 _LOCK = 0x6D6C6F7073
@@ -49,12 +52,13 @@ class StoreEngine:
             )
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidSpecError(
-                "store_url", url.partition("@")[2] or url, f"{error}: give an SQLAlchemy URL and install its driver"
+                "store_url", url.rpartition("@")[2], f"{error}: give an SQLAlchemy URL and install its driver"
             ) from error
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
         self._is_made = False
+        self._file: tuple[int, int] | None = None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -89,6 +93,7 @@ class StoreEngine:
 
     def _make(self) -> None:
         """Make the tables that are not there; of two processes at once the second one finds them."""
+        self._reopen()
         if self._is_made:
             return
         if self._path is not None:
@@ -102,6 +107,19 @@ class StoreEngine:
             names = [{"name": name, "number": 0} for name in (ROLLOUTS_CHANGED, STATISTICS_CHANGED)]
             connection.execute(dialect.insert(CHANGES).on_conflict_do_nothing(), names)
         self._is_made = True
+        if self._path is not None and os.path.exists(self._path):
+            self._file = _identity(self._path)
+
+    def _reopen(self) -> None:
+        """Let go of a SQLite file that was replaced, which open connections would go on to use.
+
+        Raises FileNotFoundError if it is gone: it may come back, and is not to be made meanwhile by who only follows.
+        """
+        if self._path is None or self._file is None or _identity(self._path) == self._file:
+            return
+        log.warning("The rollout store %s was made anew", self.address)
+        self._engine.dispose()
+        self._is_made, self._file = False, None
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -117,6 +135,8 @@ class StoreEngine:
             raise self._away("all connections are taken by others for too long") from error
         except sqlite3.OperationalError as error:
             raise self._away(str(error)) from error
+        except FileNotFoundError as error:
+            raise self._away(f"its file is gone: {error}") from error
         except OSError as error:
             raise self._away(f"its directory cannot be used: {error}") from error
 
@@ -145,6 +165,11 @@ def _prepare(connection: Any, record: Any) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _shown(url: URL) -> str:
