@@ -89,7 +89,7 @@ def serve(
     log_format: Annotated[
         str, typer.Option(help="How the gateway's own log is written: text, or json with one object a line.")
     ] = "text",
-    threads: Annotated[int, typer.Option(min=1, help="How many threads predict.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="How many threads predict with each version.")] = 1,
     prediction_log: Annotated[
         bool, typer.Option("--prediction-log/--no-prediction-log", help="Whether predictions are logged.")
     ] = True,

@@ -67,6 +67,10 @@ def ask(process: GatewayProcess, requests: int, **options: Any) -> list[httpx.Re
         return [client.post(f"{process.url}/models/cancer/invocations", json=BODY, **options) for _ in range(requests)]
 
 
+def ask_for(process: GatewayProcess, body: Any) -> httpx.Response:
+    return httpx.post(f"{process.url}/models/cancer/invocations", json=body, timeout=30)
+
+
 def versions(answers: list[httpx.Response]) -> Counter[str]:
     assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers][:3]
     return Counter(answer.headers["x-model-version"] for answer in answers)
@@ -275,6 +279,22 @@ def test_a_candidate_that_fails_is_taken_back_within_a_second(
     # Whatever is asked now goes to the champion, also after a start.
     process.kill()
     assert versions(ask(serve("--allow-pickle", **broken), 20)) == {"1": 20}
+
+
+def test_a_candidate_that_hangs_does_not_take_the_champion_with_it(
+    serve: Serve, store: RolloutStore, broken: dict[str, str]
+) -> None:
+    process = serve("--allow-pickle", "--predict-seconds", "1", **broken)
+    strategy = {"kind": "canary", "steps": [0.5, 1.0]}
+    limits = {"minimum_requests": 1}
+    with process.client() as client:
+        client.activate("cancer", 6)
+    rollout = begin(store, process, canary(champion=6, candidates=[7], strategy=strategy, hard_limits=limits))
+    # The champion refuses this row at once, and the candidate never comes back from it.
+    process.wait(lambda: ask_for(process, LARGE).status_code == 503, "the candidate was asked")
+    assert versions(ask(process, 10)) == {"6": 10}
+    process.wait(lambda: counted(store, rollout, "candidate").errors == 1, "it counts against the candidate")
+    assert counted(store, rollout, "candidate").requests == 1
 
 
 def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store: RolloutStore) -> None:

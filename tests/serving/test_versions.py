@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
 import socket
@@ -20,7 +22,10 @@ from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, Re
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.client import GatewayClient
 from airflow_provider_mlops.serving.gateway import token
+from airflow_provider_mlops.serving.gateway.gateway import Gateway
+from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_log
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from tests.serving.gateway_process import GatewayProcess, post
 from tests.serving.served_registry import CANCER, cancer_model, copy_to
 
@@ -270,3 +275,34 @@ def test_a_given_token_counts_and_named_models_must_be_there(served_models: Path
         assert "s3cret-token" not in process.log.read_text()
     finally:
         process.kill()
+
+
+def models_in_memory() -> int:
+    gc.collect()
+    return sum(isinstance(thing, LoadedModel) for thing in gc.get_objects())
+
+
+def test_a_version_that_was_let_go_leaves_the_memory(storage: Path) -> None:
+    settings = Settings(storage_uri=str(storage), models=("cancer",), token="secret", allow_pickle=True)
+    registry = Registry(None, storage_uri=str(storage))
+    for number in range(6, 9):
+        registry.client.create_model_version("cancer", registry.client.get_model_version("cancer", "2").source)
+        assert int(registry.client.get_model_version("cancer", str(number)).version) == number
+    gateway = Gateway(settings, registry)
+    before = models_in_memory()
+
+    row = {"inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": ROWS.iloc[0].tolist()}]}
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(gateway.asgi())
+        headers = {"Authorization": "Bearer secret"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+            for version in (1, 2, 4, 6, 7, 8):
+                await client.post("/admin/models/cancer/load", json={"version": version})
+                path = f"/v2/models/cancer/versions/{version}/infer"
+                assert (await client.post(path, json=row)).status_code == 200
+            return len((await client.get("/admin/models/cancer")).json()["versions"])
+
+    kept = asyncio.run(ask())
+    assert kept < 6
+    assert models_in_memory() - before == kept

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from airflow_provider_mlops.serving.gateway import predictor
@@ -32,15 +32,16 @@ class Batcher:
 
     :param threads: how many batches may be under way at once.
     :param maximum_waiting: how many requests may wait; those beyond are refused with 429.
+    :ivar executor: where it predicts.
     """
 
     def __init__(
-        self, model: LoadedModel, writer: Writer, executor: Executor, threads: int, maximum_waiting: int
+        self, model: LoadedModel, writer: Writer, executor: ThreadPoolExecutor, threads: int, maximum_waiting: int
     ) -> None:
         self._model = model
         self._pace = model.pace
         self._writer = writer
-        self._executor = executor
+        self.executor = executor
         self._threads = threads
         self._maximum_waiting = maximum_waiting
         self._loop = asyncio.get_running_loop()
@@ -83,7 +84,7 @@ class Batcher:
                     self._loop.call_soon(self._begin)
                 return
             self._under_way += 1
-            work = self._loop.run_in_executor(self._executor, predictor.answer, jobs, self._model, self._writer)
+            work = self._loop.run_in_executor(self.executor, predictor.answer, jobs, self._model, self._writer)
             work.add_done_callback(partial(self._end, jobs))
 
     def _take(self) -> tuple[list[Job], int]:

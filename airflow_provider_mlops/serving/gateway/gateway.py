@@ -48,7 +48,7 @@ class Gateway:
     def __init__(self, settings: Settings, registry: Registry, board: Board | None = None) -> None:
         self._settings = settings
         self._models = ServedModels(registry, settings.models, allow_pickle=settings.allow_pickle)
-        self._predictors = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
+        self._readers = ThreadPoolExecutor(settings.threads, thread_name_prefix="read")
         self._log_writer = ThreadPoolExecutor(1, thread_name_prefix="log")
         # One thread: a compaction that was given up by who waited for it still ends before the next one begins.
         self._compactor = ThreadPoolExecutor(1, thread_name_prefix="compact")
@@ -65,7 +65,7 @@ class Gateway:
             self._following,
             self._shadows,
             Writer(self._write_ahead, settings.prediction_log),
-            self._predictors,
+            self._readers,
             settings,
             self._token,
             self._metrics,
@@ -190,7 +190,8 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._models.close()
-            self._predictors.shutdown(wait=False, cancel_futures=True)
+            self._predictions.close()
+            self._readers.shutdown(wait=False, cancel_futures=True)
             self._log_writer.shutdown()
             self._shadows.close()
             try:

@@ -9,10 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -90,7 +89,10 @@ class _Asked:
 class Predictions:
     """Answers requests for predictions; an ASGI application.
 
+    Each version predicts in threads of its own: one that hangs takes no other with it.
+
     :param following: the rollouts that are under way.
+    :param readers: the threads that read large requests before it is known who answers.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Predictions:
         following: Following,
         shadows: Shadows,
         writer: Writer,
-        executor: Executor,
+        readers: Executor,
         settings: Settings,
         token: str,
         metrics: Metrics,
@@ -108,13 +110,18 @@ class Predictions:
         self._following = following
         self._shadows = shadows
         self._writer = writer
-        self._executor = executor
+        self._readers = readers
         self._settings = settings
         self._token = token
         self._metrics = metrics
-        self._batchers: WeakKeyDictionary[LoadedModel, Batcher] = WeakKeyDictionary()
+        self._batchers: dict[LoadedModel, Batcher] = {}
         self._large = 0
         self.under_way = 0
+
+    def close(self) -> None:
+        """Predict what is under way, and nothing more."""
+        for batcher in self._batchers.values():
+            batcher.executor.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -188,10 +195,7 @@ class Predictions:
             job = await self._large_one(read_it, chosen, asked)
         else:
             job = Job(chosen.choice, asked.received, read_it())
-            batcher = self._batchers.get(model)
-            if batcher is None:
-                batcher = self._batchers[model] = self._batcher(model)
-            done = batcher.submit(job)
+            done = self._batcher(model).submit(job)
             if model.pace.quick:
                 await done
             else:
@@ -205,7 +209,7 @@ class Predictions:
         """Read a body before it is known who answers. Raises Refusal."""
         if len(body.content) <= _LARGE_BYTES:
             return read(body, schema)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, read, body, schema)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, read, body, schema)
 
     def _copy(self, route: Route, served: ServedModel, copied: Copied) -> None:
         choice = route.copy()
@@ -220,9 +224,10 @@ class Predictions:
         self._large += 1
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        work = loop.run_in_executor(
-            self._executor, predictor.answer_body, read, asked.received, chosen.choice, chosen.model, self._writer, done
-        )
+        answer = partial(
+            predictor.answer_body, read, asked.received, chosen.choice, chosen.model, self._writer, done
+        )  # fmt: skip
+        work = loop.run_in_executor(self._batcher(chosen.model).executor, answer)
         work.add_done_callback(self._large_one_is_done)
         try:
             return await self._bounded(work)
@@ -244,8 +249,16 @@ class Predictions:
             raise VersionFailed(503, f"no prediction within {seconds:.0f} seconds", Retry_After="5") from None
 
     def _batcher(self, model: LoadedModel) -> Batcher:
-        settings = self._settings
-        return Batcher(model, self._writer, self._executor, settings.threads, settings.maximum_waiting)
+        found = self._batchers.get(model)
+        if found is None:
+            # Versions that were let go take their threads with them.
+            loaded = {other for served in self._models.all() for other in served.versions.values()}
+            self._batchers = {other: batcher for other, batcher in self._batchers.items() if other in loaded}
+            settings = self._settings
+            threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
+            found = Batcher(model, self._writer, threads, settings.threads, settings.maximum_waiting)
+            self._batchers[model] = found
+        return found
 
 
 class Front:

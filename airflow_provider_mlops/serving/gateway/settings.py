@@ -14,7 +14,8 @@ class Settings:
     :ivar storage_uri: where the prediction log goes; the steps of the DAGs use the same.
     :ivar rollout_store: the SQLAlchemy URL of the rollout store; by default SQLite under the storage URI.
     :ivar models: the models to serve; empty for all that have a champion.
-    :ivar threads: how many threads predict. One is best for small models, since Python's lock lets one run at a time.
+    :ivar threads: how many threads predict with each version. One is best for small models, since Python's lock lets
+        one run at a time.
     :ivar prediction_log: whether predictions are logged. Those of rollouts always are, and so are labels.
     :ivar maximum_requests: how many requests for predictions may be under way; those beyond are answered with 429.
     :ivar maximum_waiting: how many of them may wait for one version; those beyond are answered with 429.
