@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.errors import MlopsError, PromotionConflictError
+from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.deployment import connect_gateway
 from airflow_provider_mlops.lifecycle.rollout_look import moved_champion
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
     """Take over the end of a rollout. Returns the audit entry of the decision, the same one however often it is called.
 
-    Raises PromotionConflictError if another version has become champion, which then stays; BackendAwayError.
+    Raises PromotionConflictError if another version has become champion, which then stays; InvalidSpecError if the
+    version to promote is there no more; BackendAwayError.
     """
     from airflow_provider_mlops.registry import promotion
 
@@ -61,15 +62,16 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
 
     registry, version = workspace.registry(), rollout.state.version
     assert version is not None
-    model = models.get(registry, rollout.model, version)
     try:
+        model = models.get(registry, rollout.model, version)
         entry = promotion.promote(
             registry, model, expected=rollout.spec.champion, by=workspace.task, reason=_reason(spec, rollout),
             rollout_id=rollout.id,
         )  # fmt: skip
-    except PromotionConflictError as conflict:
+    except (PromotionConflictError, InvalidSpecError) as error:
+        # The version may have been deleted meanwhile: then the champion stays, and others are not kept waiting for it.
         champion = promotion.champion(registry, rollout.model)
-        current, reason = (None if champion is None else champion.version), str(conflict)
+        current, reason = (None if champion is None else champion.version), str(error)
         store.change(
             rollout.id,
             lambda seen: transitions.overtaken(seen.state, current, datetime.now(UTC), workspace.task.key, reason),

@@ -99,6 +99,20 @@ def test_what_a_gateway_has_rolled_back_is_settled_by_the_task(rollouts: Rollout
     assert rollouts.store.get(str(over.rollout_id)).state.settled
 
 
+def test_a_version_that_is_deleted_meanwhile_keeps_nobody_waiting(rollouts: Rollouts) -> None:
+    fields = {"strategy": {"kind": "canary", "steps": [1.0]}}
+    spec = rollouts.versions[2]
+    begun = rollouts.run(**fields)
+    rollouts.traffic.add(rollouts.current())
+    rollouts.versions.registry.client.delete_model_version(spec.name, "2")
+    with pytest.raises(InvalidSpecError, match="version"):
+        rollouts.run(number=3, model=spec, **fields)
+    state = rollouts.store.get(str(begun.rollout_id)).state
+    assert (state.status, state.version, state.settled) == ("ended", 1, True)
+    assert rollouts.store.current(spec.name) is None
+    assert rollouts.trail() == []
+
+
 def test_a_shadow_that_only_looks_leaves_the_champion(rollouts: Rollouts) -> None:
     strategy = {"kind": "shadow", "on_success": "end"}
     rollouts.run(strategy=strategy)
