@@ -99,6 +99,15 @@ def test_a_retry_joins_the_running_rollout_and_a_cleared_task_begins_anew(store:
     assert store.start("churn", canary(), task()).id != first.id
 
 
+def test_a_retry_joins_its_rollout_also_after_the_clock_was_set_back(store: RolloutStore) -> None:
+    first = store.start("churn", canary(), task(), NOW)
+    over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
+    store.compare_and_set(over, transitions.settled(over.state, NOW, "task"))
+    second = store.start("churn", canary(), task(), NOW - timedelta(hours=1))
+    assert store.start("churn", canary(), task(try_number=2)) == second
+    assert store.join("churn", task(try_number=2)) == second
+
+
 def test_of_two_changes_at_once_one_is_told_to_look_again(store: RolloutStore) -> None:
     seen = store.start("churn", canary(), task())
     store.compare_and_set(seen, transitions.held(seen.state, NOW, "task", "too few requests"))
@@ -195,6 +204,7 @@ def test_a_directory_that_cannot_be_written_is_said_to_be_away(tmp_path: Path) -
         ("sqlite://", "name a file"),
         ("nonsense", "give an SQLAlchemy URL"),
         ("postgresql+nothing://a:secret@b/c", "install its driver"),
+        ("postgresql+nothing://a:secret@word@b/c", "install its driver"),
     ],
 )
 def test_a_url_that_cannot_be_is_refused(url: str, message: str) -> None:

@@ -227,9 +227,13 @@ def _joined(connection: Connection, model: str, by: TaskIdentity) -> Rollout | N
     if own is not None and not (joined := _rollout(own)).state.settled:
         return joined
     other = connection.execute(_SELECT.where(ROLLOUTS.c.active_model == model)).first()
-    if other is not None:
-        raise _conflict(_rollout(other))
-    return None
+    if other is None:
+        return None
+    current = _rollout(other)
+    if current.by.key != by.key:
+        raise _conflict(current)
+    # Begun by this task, though by a clock that was set back since, or another machine's, an earlier one seems newer.
+    return current
 
 
 def _conflict(other: Rollout) -> RolloutConflictError:
