@@ -186,6 +186,17 @@ def test_a_database_that_is_away_is_said_to_be_and_used_again(cluster: Cluster) 
     store.close()
 
 
+def test_who_reads_does_not_wait_for_who_writes(tmp_path: Path) -> None:
+    url = default_url(str(tmp_path))
+    writer, reader = RolloutStore(url), RolloutStore(url)
+    rollout = writer.start("churn", canary(), task())
+    with writer.engine.writing():
+        # It has just started, as each look of a trigger does.
+        assert reader.get(rollout.id) == rollout
+    writer.close()
+    reader.close()
+
+
 def test_a_directory_that_cannot_be_written_is_said_to_be_away(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     store = RolloutStore(default_url(str(tmp_path / "file" / "mlops")))

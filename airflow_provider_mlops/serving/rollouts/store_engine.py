@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
@@ -98,6 +98,18 @@ class StoreEngine:
             return
         if self._path is not None:
             os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
+        # Who only reads must not wait for a writer to find them there.
+        if not self._has_tables():
+            self._make_tables()
+        self._is_made = True
+        if self._path is not None and os.path.exists(self._path):
+            self._file = _identity(self._path)
+
+    def _has_tables(self) -> bool:
+        with self._engine.begin() as connection:
+            return set(METADATA.tables) <= set(inspect(connection).get_table_names())
+
+    def _make_tables(self) -> None:
         with self._write() as connection:
             for table in METADATA.sorted_tables:
                 connection.execute(CreateTable(table, if_not_exists=True))
@@ -106,9 +118,6 @@ class StoreEngine:
             dialect = sqlite if self.is_sqlite else postgresql
             names = [{"name": name, "number": 0} for name in (ROLLOUTS_CHANGED, STATISTICS_CHANGED)]
             connection.execute(dialect.insert(CHANGES).on_conflict_do_nothing(), names)
-        self._is_made = True
-        if self._path is not None and os.path.exists(self._path):
-            self._file = _identity(self._path)
 
     def _reopen(self) -> None:
         """Let go of a SQLite file that was replaced, which open connections would go on to use.
