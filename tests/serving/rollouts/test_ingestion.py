@@ -33,8 +33,8 @@ from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
 from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
 from tests.serving.rollout_in_test import bandit, canary, task
-from tests.serving.test_rollout_store import cluster as cluster
-from tests.serving.test_rollout_store import url as url
+from tests.serving.rollouts.test_rollout_store import cluster as cluster
+from tests.serving.rollouts.test_rollout_store import url as url
 
 SCHEMA = LogSchema("churn", 1, (("age", "long"),), "long")
 

@@ -18,12 +18,12 @@ from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.serving.gateway.test_gateway_rollouts import HALF, begin, counted, now
+from tests.serving.gateway.test_workers import workers
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.load_process import LoadProcess
 from tests.serving.rollout_in_test import canary
-from tests.serving.test_gateway_rollouts import HALF, begin, counted, now
-from tests.serving.test_rollout_store import cluster as cluster
-from tests.serving.test_workers import workers
+from tests.serving.rollouts.test_rollout_store import cluster as cluster
 from tests.system.postgresql_cluster import Cluster
 
 CLIENTS = 6

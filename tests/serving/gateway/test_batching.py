@@ -30,7 +30,7 @@ from airflow_provider_mlops.serving.protocols import invocations
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.refusal import Refusal, VersionFailed
 from airflow_provider_mlops.serving.rollouts.policies.direct import Direct
-from tests.serving.test_loaded_model import VERSION
+from tests.serving.models.test_loaded_model import VERSION
 
 SCHEMA = InputSchema((Feature("a", "double"), Feature("b", "double")))
 
