@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import httpx
 import pytest
@@ -11,6 +12,8 @@ from mlflow import MlflowClient
 from packaging.version import Version
 
 from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.serving.traffic.replay import Replay
+from airflow_provider_mlops.serving.traffic.traffic import Traffic
 from demo.airflow_api import AirflowApi
 from demo.stack import Stack
 
@@ -80,3 +83,26 @@ def test_killed_tasks_leave_one_of_everything(stack: Stack, airflow: AirflowApi)
     entries = sorted((stack.storage / "audit" / "killed").glob("*.json"))
     assert len(entries) == 1
     assert versions[0].run_id == airflow.xcom("killed", run_id, "train", "mlflow_run_id")
+
+
+def test_a_canary_reaches_its_end_in_the_triggerer(stack: Stack, airflow: AirflowApi, level_1_run: str) -> None:
+    """Version 2 is version 1 over again, so that nothing speaks against it."""
+    registered = MlflowClient(stack.mlflow_url)
+    first = registered.get_model_version("level_1", "1")
+    second = registered.create_model_version("level_1", first.source, first.run_id)
+    registered.set_registered_model_alias("level_1", "challenger", second.version)
+    test = Dataset.model_validate(airflow.xcom(LEVEL_1, level_1_run, "prepare", "test"))
+    replay = Replay(Traffic(test, "level_1", stack.gateway_url, rate=80, seconds=300, repeat=True))
+    traffic = threading.Thread(target=replay.run)
+    traffic.start()
+    try:
+        form = {"look_every": 2, "bake_time": 1, "minimum_requests": 30}
+        run_id = run(airflow, "rollout_canary", {"model_name": "level_1", **form})
+    finally:
+        replay.stop()
+        traffic.join(60)
+    assert airflow.xcom("rollout_canary", run_id, "rollout", "status") == "promoted"
+    assert registered.get_model_version_by_alias("level_1", "champion").version == second.version
+    assert replay.summary.answered > 200
+    assert replay.summary.answered == replay.summary.requests
+    assert set(replay.summary.versions) == {1, int(second.version)}
