@@ -89,7 +89,8 @@ def test_a_canary_reaches_its_end_in_the_triggerer(stack: Stack, airflow: Airflo
     """Version 2 is version 1 over again, so that nothing speaks against it."""
     registered = MlflowClient(stack.mlflow_url)
     first = registered.get_model_version("level_1", "1")
-    second = registered.create_model_version("level_1", first.source, first.run_id)
+    logged = first.source.removeprefix("models:/")
+    second = registered.create_model_version("level_1", first.source, first.run_id, model_id=logged)
     registered.set_registered_model_alias("level_1", "challenger", second.version)
     test = Dataset.model_validate(airflow.xcom(LEVEL_1, level_1_run, "prepare", "test"))
     replay = Replay(Traffic(test, "level_1", stack.gateway_url, rate=80, seconds=300, repeat=True))
