@@ -112,7 +112,9 @@ def test_the_forms_reach_airflow():
 
 def test_the_config_section_is_known_and_has_its_default():
     from airflow.configuration import conf
+    from airflow.providers_manager import ProvidersManager
 
+    ProvidersManager().initialize_providers_configuration()
     assert conf.get("mlops", "storage_uri") == ""
     assert conf.get("mlops", "rollout_store_url") == ""
     assert ("mlops", "rollout_store_url") in conf.sensitive_config_values

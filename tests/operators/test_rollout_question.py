@@ -22,6 +22,10 @@ from tests.operators.test_rollout import store as store
 from tests.plugin.test_files import api_server as api_server
 from tests.plugin.test_files import token_of
 
+pytestmark = pytest.mark.skipif(
+    Version(airflow_version) < Version("3.1.1"), reason="dag.test() of Airflow 3.1.0 carries no question of a task"
+)
+
 
 class Human:
     """Answers the questions of a task instance in their order, and remembers how they were put."""

@@ -314,15 +314,20 @@ def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store
         assert versions(ask(process, 30)) == {"2": 30}
 
 
-def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(serve: Serve, store: RolloutStore) -> None:
+def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(
+    serve: Serve, store: RolloutStore, storage: Path
+) -> None:
     process = serve()
+    aliases = Registry(None, storage_uri=str(storage)).client
     rollout = begin(store, process, canary(strategy=HALF))
     with process.client() as client:
         store.change(rollout.id, lambda seen: transitions.promoted(seen.spec, seen.state, 2, now(), "ada", "better"))
         process.wait(lambda: client.model("cancer")["rollout"]["status"] == "promoted", "it is promoted")
-        # The task says so to the gateway before it settles the end.
+        # The task moves the alias and says so to the gateway before it settles the end.
+        aliases.set_registered_model_alias("cancer", "champion", "2")
         client.activate("cancer", 2, champion=True)
         assert versions(ask(process, 10)) == {"2": 10}
+        aliases.set_registered_model_alias("cancer", "champion", "1")
         client.activate("cancer", 1, champion=True)
         assert versions(ask(process, 10)) == {"1": 10}
         done = store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), "ada"))
