@@ -210,7 +210,7 @@ with DAG(
         from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
         rows, url = Dataset.model_validate(dataset), MlopsGatewayHook().settings().url
-        return Replay(Traffic(rows, model["name"], url, rate=100, target=target)).run().answered
+        return Replay(Traffic(rows, model["name"], url, rate=1000, target=target)).run().answered
 
     replayed = replay(deploy.output["model"], prepare.output["test"], "{{ params.target }}")
 
