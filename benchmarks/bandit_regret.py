@@ -3,7 +3,7 @@
 Each algorithm on 200 seeds at once: a stationary problem, the same with a change of the best arm halfway, one with
 normal rewards, and one where the best arm depends on the context.
 
-    python benchmarks/bandit_regret.py [--seeds 200] [--decisions 10000] [--json FILE]
+    python -m benchmarks.bandit_regret [--seeds 200] [--decisions 10000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from measure import print_table, write_json
 
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.lai_robbins import lai_robbins_means, lai_robbins_rates
@@ -24,6 +23,7 @@ from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatist
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
 from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
 from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
+from benchmarks.measure import print_table, write_json
 
 RATES = np.array([0.30, 0.35, 0.45])
 MEANS, NOISE = np.array([0.0, 0.2, 0.5]), 1.0

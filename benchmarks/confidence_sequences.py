@@ -6,7 +6,7 @@ at most 5 % of them, ever. Beside it the usual interval for one look, which was 
 Power: requests of each arm until the sequence finds a true difference, against those of the test at one fixed size
 with 80 % power.
 
-    python benchmarks/confidence_sequences.py [--streams 2000] [--json FILE]
+    python -m benchmarks.confidence_sequences [--streams 2000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import math
 
 import numpy as np
-from measure import print_table, write_json
 from scipy import special
 
 from airflow_provider_mlops.stats.ab_sample_size import requests_for_means, requests_for_rates, requests_for_sequence
@@ -23,6 +22,7 @@ from airflow_provider_mlops.stats.bounded_mean_sequence import log_mixture
 from airflow_provider_mlops.stats.mean_sequence import difference_radius, unit_radius
 from airflow_provider_mlops.stats.rate_sequence import log_evidence, log_evidence_above
 from airflow_provider_mlops.stats.sequence_tuning import prior_observations
+from benchmarks.measure import print_table, write_json
 
 LIMIT = -math.log(0.05)
 LOOKS = 3000

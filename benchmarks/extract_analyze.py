@@ -4,7 +4,7 @@ Makes an SQLite file of 10 million rows and 20 columns (numbers with and without
 then runs the steps extract and analyze as their runtimes do: each in a process of its own, whose peak memory the
 system reports when it ends. The limit for both is 1 GiB.
 
-    python benchmarks/extract_analyze.py [--rows 10000000] [--json FILE] [--directory DIRECTORY]
+    python -m benchmarks.extract_analyze [--rows 10000000] [--json FILE] [--directory DIRECTORY]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from measure import Usage, machine, print_table, run_child, versions, write_json
+from benchmarks.measure import Usage, machine, print_table, run_child, versions, write_json
 
 LIMIT = 2**30
 BATCH = 50_000
