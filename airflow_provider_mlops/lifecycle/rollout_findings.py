@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES, ArmStatistics, edge_from
+from airflow_provider_mlops.serving.rollouts.arm_statistics import (
+    LATENCY_EDGES,
+    ArmStatistics,
+    edge_from,
+    over_all_steps,
+)
 from airflow_provider_mlops.serving.rollouts.gates import (
     AgreementGate,
     DriftGate,
@@ -45,10 +50,9 @@ class Evidence:
     @classmethod
     def of(cls, statistics: Mapping[tuple[int, str], ArmStatistics], step: int) -> Self:
         """From what the rollout store gives, by step and arm."""
-        total: dict[str, ArmStatistics] = {}
-        for (_, arm), found in statistics.items():
-            total[arm] = total.get(arm, ArmStatistics()) + found
-        return cls(total, {arm: found for (place, arm), found in statistics.items() if place == step})
+        return cls(
+            over_all_steps(statistics), {arm: found for (place, arm), found in statistics.items() if place == step}
+        )
 
     def of_arm(self, arm: str) -> ArmStatistics:
         """Over all steps; nothing, where an arm has had no requests."""

@@ -91,10 +91,6 @@ class Run:
         """Write a text artifact, e.g. a report under `reports/analyze.html`."""
         self.registry.client.log_text(self.id, text, path)
 
-    def log_file(self, local_path: str, directory: str | None = None) -> None:
-        """Copy a local file into the run's artifacts."""
-        self.registry.client.log_artifact(self.id, local_path, directory)
-
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags, over those that are there."""
         from mlflow.entities import RunTag

@@ -129,6 +129,20 @@ class ArmStatistics:
         return BoundedMoments.around(expected, self.reward_count, self.reward_total, self.reward_squares)
 
 
+def over_all_steps(statistics: Mapping[tuple[int, str], ArmStatistics]) -> dict[str, ArmStatistics]:
+    """By arm, from what was counted by step and arm.
+
+    >>> two, three = ArmStatistics(requests=2), ArmStatistics(requests=3)
+    >>> found = over_all_steps({(0, "champion"): two, (1, "champion"): three})
+    >>> found["champion"].requests
+    5
+    """
+    total: dict[str, ArmStatistics] = {}
+    for (_, arm), found in statistics.items():
+        total[arm] = total.get(arm, ArmStatistics()) + found
+    return total
+
+
 def reward_statistics(arms: Sequence[ArmStatistics], *, mirror: float | None = None) -> RewardStatistics:
     """The rewards of several arms, for `stats.bandits`.
 

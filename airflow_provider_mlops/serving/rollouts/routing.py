@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
+from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
 from airflow_provider_mlops.serving.rollouts.policies import build
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
@@ -192,10 +192,7 @@ class Routing:
         limits = rollout.spec.hard_limits
         if limits is None and rollout.state.weights is not None:
             return
-        arms: dict[str, ArmStatistics] = {}
-        for (_, arm), found in self._store.statistics(rollout.id).items():
-            arms[arm] = arms.get(arm, ArmStatistics()) + found
-        self._statistics[rollout.id] = arms
+        arms = self._statistics[rollout.id] = over_all_steps(self._store.statistics(rollout.id))
         watch = self._watches[rollout.id]
         if limits is not None and watch.passed is None:
             for tried in rollout.spec.arms[1:]:
