@@ -15,7 +15,6 @@ from airflow_provider_mlops.lifecycle.rollout import STEP
 from airflow_provider_mlops.links.step import ModelVersionLink, link_addresses, publish_links
 from airflow_provider_mlops.operators.identity import identify
 from airflow_provider_mlops.operators.step import StepOperator
-from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -79,6 +78,8 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
         self.skip(context["ti"], self.downstream_list)
 
     def _go_on(self, context: Context, asked: int | None) -> dict[str, Any]:
+        from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
+
         while True:
             workspace, spec, result = self.carry_out(context)
             seconds = spec.look_every.total_seconds()
