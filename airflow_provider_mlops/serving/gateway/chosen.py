@@ -19,7 +19,7 @@ from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.routes import ANYBODY, Choice, RoutingRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chosen:
     """The version that answers.
 

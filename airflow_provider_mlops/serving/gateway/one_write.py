@@ -9,10 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
-
 
 class OneWrite:
     """A transport that writes what it is given in one turn of the event loop by one write."""
@@ -42,18 +38,3 @@ class OneWrite:
         if self._parts:
             parts, self._parts = self._parts, []
             self._transport.write(b"".join(parts))
-
-
-class OneWriteProtocol(HttpToolsProtocol):
-    """uvicorn's protocol for HTTP/1.1 over such a transport."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected."""
-        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, in JSON as all else is refused."""
-        _, headers, content = Refusal(400, msg, Connection="close").raw()
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + content)
-        self.transport.close()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -44,6 +44,7 @@ T = TypeVar("T")
 Address = tuple[Read, str | None, str | None]
 
 
+@lru_cache(maxsize=1024)
 def address(path: str) -> Address | None:
     """Which protocol, model and version a path asks for a prediction; None if it asks for something else.
 
@@ -190,11 +191,10 @@ class Predictions:
     async def _answer(self, chosen: Chosen, served: ServedModel, read: Read, body: Body, asked: _Asked) -> Job:
         """The job with its prediction. Raises Refusal."""
         model = chosen.model
-        read_it = partial(read_request, chosen, served, read, body)
         if len(body.content) > _LARGE_BYTES:
-            job = await self._large_one(read_it, chosen, asked)
+            job = await self._large_one(partial(read_request, chosen, served, read, body), chosen, asked)
         else:
-            job = Job(chosen.choice, asked.received, read_it())
+            job = Job(chosen.choice, asked.received, read_request(chosen, served, read, body))
             done = self._batcher(model).submit(job)
             if model.pace.quick:
                 await done
@@ -268,9 +268,8 @@ class Front:
         self._app = app
         self._predictions = predictions
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
         if scope["type"] == "http" and scope["method"] == "POST" and address(scope["path"]) is not None:
-            await self._predictions(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return self._predictions(scope, receive, send)
+        return self._app(scope, receive, send)

@@ -60,7 +60,8 @@ def answer(jobs: Sequence[Job], model: LoadedModel, writer: Writer) -> None:
         else:
             _together(jobs, model, records, answered, writer.logs_all)
         if records:
-            writer.write_ahead.append(records, model.log_schema)
+            evidence = any(job.choice.marks is not None for job in answered)
+            writer.write_ahead.append(records, model.log_schema, evidence=evidence)
     except OSError as error:
         log.error(
             "%d predictions of %s are not answered, since they cannot be logged: %s",

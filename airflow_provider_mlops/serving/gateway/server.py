@@ -19,7 +19,7 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway import token
 from airflow_provider_mlops.serving.gateway.board import Board
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
-from airflow_provider_mlops.serving.gateway.one_write import OneWriteProtocol
+from airflow_provider_mlops.serving.gateway.http_protocol import HttpProtocol
 from airflow_provider_mlops.serving.gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,9 @@ def serve(settings: Settings, listener: socket.socket, board: Board | None) -> N
     gateway = Gateway(settings, registry, board)
     config = uvicorn.Config(
         gateway.asgi(),
+        interface="asgi3",
         loop="uvloop",
-        http=OneWriteProtocol,
+        http=HttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

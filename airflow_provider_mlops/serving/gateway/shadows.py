@@ -32,7 +32,7 @@ GATHER_SECONDS = 0.05
 _MOST_TOGETHER = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Copied:
     """A request that the champion has answered.
 
@@ -45,7 +45,7 @@ class Copied:
     prediction: Prediction
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Copy:
     """A copy of a request for a shadow.
 

@@ -58,6 +58,7 @@ class WriteAhead:
         self._guard = threading.Lock()
         self._number = 0
         self._last_time = 0
+        self._evidence = (0, 0)
         self._file = -1
         self._open_next()
 
@@ -91,11 +92,14 @@ class WriteAhead:
             latency_ms=latency_ms,
             marks=marks,
         )
-        self.append([line], schema)
+        self.append([line], schema, evidence=marks is not None)
 
-    def append(self, lines: Sequence[bytes], schema: LogSchema) -> None:
-        """Log predictions of one version by one write; each line was made by `log_record.encode`. Raises OSError."""
-        self._append(b"".join(lines), schema)
+    def append(self, lines: Sequence[bytes], schema: LogSchema, *, evidence: bool = True) -> None:
+        """Log predictions of one version by one write; each line was made by `log_record.encode`. Raises OSError.
+
+        :param evidence: whether any of them may have marks of a rollout.
+        """
+        self._append(b"".join(lines), schema, evidence=evidence)
 
     def failure(
         self, request_id: str, *, model: str, version: int, arm: str, latency_ms: float, error: str,
@@ -143,6 +147,11 @@ class WriteAhead:
         with self._guard:
             return self._number, self._size
 
+    def evidence(self) -> tuple[int, int]:
+        """As `position`, the end of the last record that may matter to a rollout; (0, 0) where there is none."""
+        with self._guard:
+            return self._evidence
+
     def sealed(self) -> list[Segment]:
         """This process's segments that will not change any more, oldest first."""
         with self._guard:
@@ -160,21 +169,23 @@ class WriteAhead:
                 _remove(self.directory)
             os.close(self._lock_file)
 
-    def _append(self, line: bytes, schema: LogSchema | None) -> None:
+    def _append(self, line: bytes, schema: LogSchema | None, *, evidence: bool = True) -> None:
         with self._guard:
             if self._file < 0:
                 raise OSError("the write-ahead log is closed")
             if self._size >= self._segment_bytes:
                 self._open_next()
             block = line
-            described = schema is None or schema in self._described
+            described = schema is None or id(schema) in self._described
             if not described:
                 assert schema is not None
                 block = json.dumps({"schema": schema.as_json()}).encode() + b"\n" + line
             self._write(block)
+            if evidence:
+                self._evidence = (self._number, self._size)
             if not described:
                 assert schema is not None
-                self._described.add(schema)
+                self._described[id(schema)] = schema
 
     def _write(self, block: bytes) -> None:
         try:
@@ -200,7 +211,8 @@ class WriteAhead:
         if self._file >= 0:
             os.close(self._file)
         self._file, self._path, self._number, self._size = file, path, number, 0
-        self._described: set[LogSchema] = set()
+        # By identity: to hash a schema takes longer than to write a record.
+        self._described: dict[int, LogSchema] = {}
 
 
 def segments(root: str) -> list[Segment]:

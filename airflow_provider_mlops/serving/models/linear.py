@@ -67,8 +67,10 @@ class Linear:
             scores = scores.reshape(-1)
         if scores.ndim == 1:
             output = self._classes.take((scores > 0).astype(np.intp), axis=0)
-            positive = expit(scores)
-            return output, np.vstack([1 - positive, positive]).T
+            probabilities = np.empty((len(scores), 2))
+            expit(scores, out=probabilities[:, 1])
+            np.subtract(1, probabilities[:, 1], out=probabilities[:, 0])
+            return output, probabilities
         output = self._classes.take(scores.argmax(axis=1), axis=0)
         exponentials = np.exp(scores - scores.max(axis=1).reshape(-1, 1))
         return output, exponentials / exponentials.sum(axis=1).reshape(-1, 1)

@@ -38,7 +38,7 @@ _OUTPUTS = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
 _V2_OUTPUTS = {"long": "INT64", "double": "FP64", "boolean": "BOOL", "string": "BYTES", "doubles": "FP64"}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """What a model says of some rows: one value a row, and (rows, classes) probabilities where it knows them."""
 

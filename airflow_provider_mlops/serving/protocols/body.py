@@ -1,12 +1,9 @@
-"""Reads the body of a request: bounded in size and in time, and of a type that is understood."""
+"""Reads the body of a request: bounded in size, and of a type that is understood."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.types import Receive
 
@@ -14,11 +11,10 @@ from airflow_provider_mlops.serving.protocols.refusal import Refusal
 
 MAXIMUM_BYTES = 16 * 1024 * 1024
 HEADER_LENGTH = b"inference-header-content-length"
-_SECONDS = 30.0
 _JSON = b"application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
     """What came: JSON in the first `json_bytes`, and tensors in binary after it; None where all of it is JSON."""
 
@@ -57,63 +53,23 @@ async def _read(headers: Mapping[bytes, bytes], receive: Receive, maximum_bytes:
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > maximum_bytes:
         raise _too_large(maximum_bytes)
-    with _PATIENCE:
-        message = await receive()
-        content: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            parts = [content]
-            size = len(content)
-            while message.get("more_body"):
-                message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > maximum_bytes:
-                    raise _too_large(maximum_bytes)
-            content = b"".join(parts)
+    message = await receive()
+    content: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        parts = [content]
+        size = len(content)
+        while message.get("more_body"):
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > maximum_bytes:
+                raise _too_large(maximum_bytes)
+        content = b"".join(parts)
     if message["type"] == "http.disconnect":
-        raise Refusal(400, "the connection was closed before the body had come")
+        raise Refusal(408, "the connection was closed before the body had come")
     if len(content) > maximum_bytes:
         raise _too_large(maximum_bytes)
     return content
-
-
-class _Patience:
-    """Bounds the time that a block may take, looking at all of them once a second: a timer for each costs too much."""
-
-    def __init__(self) -> None:
-        self._until: dict[asyncio.Task[Any], float] = {}
-        self._given_up: set[asyncio.Task[Any]] = set()
-        self._looks = False
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._until[task] = time.monotonic() + _SECONDS
-        if not self._looks:
-            self._looks = True
-            asyncio.get_running_loop().call_later(1.0, self._look)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        del self._until[task]
-        if kind is asyncio.CancelledError and task in self._given_up:
-            self._given_up.discard(task)
-            if task.uncancel() == 0:
-                raise Refusal(408, f"the body did not come within {_SECONDS:.0f} seconds", Connection="close") from None
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        for task, until in self._until.items():
-            if now > until and task not in self._given_up:
-                self._given_up.add(task)
-                task.cancel()
-        self._looks = bool(self._until)
-        if self._looks:
-            asyncio.get_running_loop().call_later(1.0, self._look)
-
-
-_PATIENCE = _Patience()
 
 
 def _check_json(headers: Mapping[bytes, bytes]) -> None:

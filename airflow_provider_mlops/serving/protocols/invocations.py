@@ -17,9 +17,11 @@ from airflow_provider_mlops.serving.protocols.rows import Rows
 
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _KEYS = {*_FORMS, "params", "signature_name"}
+_SPLIT_ALONE = {"dataframe_split"}
+_SPLIT_KEYS = {"columns", "data", "index"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invocation:
     """A request whose rows have been checked."""
 
@@ -48,6 +50,8 @@ def parse(content: Any, schema: InputSchema) -> Rows:
     """
     if type(content) is not dict:
         raise Refusal(400, f"the body must be an object with one of {', '.join(_FORMS)}, not {shown(content)}")
+    if content.keys() == _SPLIT_ALONE:
+        return _split(content["dataframe_split"], schema)
     forms = [form for form in _FORMS if form in content]
     unknown = sorted(content.keys() - _KEYS)
     if unknown:
@@ -79,9 +83,9 @@ def parse(content: Any, schema: InputSchema) -> Rows:
 def _split(value: Any, schema: InputSchema) -> Rows:
     if type(value) is not dict:
         raise Refusal(400, f"dataframe_split must be an object, not {shown(value)}", "dataframe_split")
-    unknown = sorted(value.keys() - {"columns", "data", "index"})
-    if unknown:
-        raise Refusal(400, f"dataframe_split has columns, data and index, and no {shown(unknown[0])}", unknown[0])
+    if not value.keys() <= _SPLIT_KEYS:
+        unknown = min(value.keys() - _SPLIT_KEYS)
+        raise Refusal(400, f"dataframe_split has columns, data and index, and no {shown(unknown)}", unknown)
     columns, data = value.get("columns"), value.get("data")
     if columns == schema.name_list and type(data) is list:
         return signature_check.from_table(schema, None, data)

@@ -36,7 +36,7 @@ BINARY = "binary_tensor_data"
 _OUTPUTS = {"predict": False, "predict_proba": False}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InferRequest:
     """A request whose rows have been checked; `outputs` says which are wanted, and whether in binary."""
 

@@ -76,6 +76,8 @@ class Ingestion:
         began, done = time.monotonic(), 0
         if self._own is not None:
             number, size = self._own.position()
+            # Asked after the position, so that no evidence before it is missed.
+            self._skip(self._own.writer, self._own.evidence(), (number, size))
             for segment in write_ahead.segments_of(self._root, self._own.writer):
                 if segment.number < number:
                     done += self.ingest(segment)
@@ -106,6 +108,12 @@ class Ingestion:
                 self._specs.clear()
                 self._stored.pop(segment.writer, None)
                 self._read.pop(segment.writer, None)
+
+    def _skip(self, writer: str, evidence: Cursor, end: Cursor) -> None:
+        """Take as read what this process wrote after the last record that may matter here."""
+        read = self._read.get(writer)
+        if read is not None and evidence <= read < end:
+            self._read[writer] = end
 
     def is_ingested(self, segment: Segment) -> bool:
         """Whether nothing in a segment that will not change any more is needed here."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
@@ -18,8 +18,7 @@ PINNED = "pinned"
 VERIFICATION = "verification"
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The version that answers, the arm it stands for, and the probability with which the policy chose it.
 
     :ivar marks: what the log's record of the answer holds besides, where the choice belongs to a rollout.
@@ -80,4 +79,4 @@ def verification(choice: Choice) -> Choice:
     >>> verification(Choice(3, CHAMPION, 1.0)).arm
     'verification'
     """
-    return replace(choice, arm=VERIFICATION, marks=None)
+    return choice._replace(arm=VERIFICATION, marks=None)

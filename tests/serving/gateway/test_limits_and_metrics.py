@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from airflow_provider_mlops.serving.protocols import body
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.served_registry import CANCER, copy_to
 
@@ -115,38 +111,3 @@ def test_the_log_is_one_object_a_line(limited: GatewayProcess) -> None:
     listening = next(entry for entry in entries if "listens on" in entry["message"])
     assert (listening["level"], listening["process"]) == ("INFO", limited.process.pid)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", listening["time"])
-
-
-def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "_SECONDS", 0.1)
-
-    async def never() -> Any:
-        await asyncio.sleep(3600)
-
-    async def at_once() -> Any:
-        return {"type": "http.request", "body": b"{}", "more_body": False}
-
-    async def both() -> bytes:
-        with pytest.raises(Refusal, match="did not come"):
-            await body.read({}, never, 100)
-        # The task goes on, and is given up anew where it waits anew.
-        with pytest.raises(Refusal) as refused:
-            await body.read({}, never, 100)
-        assert refused.value.status == 408
-        return await body.read({}, at_once, 100)
-
-    assert asyncio.run(both()) == b"{}"
-
-
-def test_a_request_that_is_cancelled_while_it_waits_for_its_body_ends() -> None:
-    async def never() -> Any:
-        await asyncio.sleep(3600)
-
-    async def cancelled() -> None:
-        task = asyncio.ensure_future(body.read({}, never, 100))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(cancelled())
