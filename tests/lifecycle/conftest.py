@@ -1,4 +1,4 @@
-"""A real gateway for each module whose tests ask for one."""
+"""A real gateway for each module whose tests ask for one, and models to evaluate for all of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.model_version import ModelVersion
+    from tests.lifecycle.evaluation_in_test import House
     from tests.lifecycle.live_gateway import LiveGateway
     from tests.lifecycle.live_versions import Versions
 
@@ -50,3 +51,13 @@ def versions(base: Workspace, trained: ModelVersion, request: pytest.FixtureRequ
     from tests.lifecycle.live_versions import Versions
 
     return Versions(base, trained, request.node.name.replace("[", "-").replace("]", ""))
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> House:
+    """Models and rows, the same for the tests of all modules: each test evaluates as a task of its own."""
+    from tests.lifecycle.evaluation_in_test import House
+
+    directory = tmp_path_factory.mktemp("evaluate")
+    shutil.copy(mlflow_database, directory / "mlflow.db")
+    return House(directory)
