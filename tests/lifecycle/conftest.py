@@ -1,11 +1,11 @@
-"""A real gateway for each module whose tests ask for one, and models to evaluate for all of them."""
+"""A real gateway for each module whose tests ask for one, and models to evaluate and to validate for all of them."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.lifecycle.evaluation_in_test import House
     from tests.lifecycle.live_gateway import LiveGateway
     from tests.lifecycle.live_versions import Versions
+    from tests.lifecycle.validation_in_test import Arena
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,26 @@ def house(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Ho
     directory = tmp_path_factory.mktemp("evaluate")
     shutil.copy(mlflow_database, directory / "mlflow.db")
     return House(directory)
+
+
+@pytest.fixture(scope="session")
+def arena(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Arena:
+    """A champion and others, the same for the tests of all modules: each test validates as a task of its own."""
+    from tests.lifecycle.validation_in_test import Arena
+
+    directory = tmp_path_factory.mktemp("validate")
+    shutil.copy(mlflow_database, directory / "mlflow.db")
+    return Arena(directory)
+
+
+@pytest.fixture(scope="session")
+def uris(arena: Arena) -> dict[str, str]:
+    """The evaluation of each version."""
+    grouped: dict[str, Any] = {"slices": ("region", "age"), "sensitive": ("sex", "region")}
+    return {
+        "alone": arena.evaluated(arena.alone, "e-alone", **grouped),
+        "better": arena.evaluated(arena.better, "e-better", **grouped),
+        "worse": arena.evaluated(arena.worse, "e-worse", **grouped),
+        "same": arena.evaluated(arena.same, "e-same"),
+        "champion": arena.evaluated(arena.champion, "e-champion"),
+    }
