@@ -1,11 +1,11 @@
-"""A real gateway for each module whose tests ask for one."""
+"""A real gateway for each module whose tests ask for one, and models to evaluate and to validate for all of them."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +14,10 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.model_version import ModelVersion
+    from tests.lifecycle.evaluation_in_test import House
     from tests.lifecycle.live_gateway import LiveGateway
     from tests.lifecycle.live_versions import Versions
+    from tests.lifecycle.validation_in_test import Arena
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +52,36 @@ def versions(base: Workspace, trained: ModelVersion, request: pytest.FixtureRequ
     from tests.lifecycle.live_versions import Versions
 
     return Versions(base, trained, request.node.name.replace("[", "-").replace("]", ""))
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> House:
+    """Models and rows, the same for the tests of all modules: each test evaluates as a task of its own."""
+    from tests.lifecycle.evaluation_in_test import House
+
+    directory = tmp_path_factory.mktemp("evaluate")
+    shutil.copy(mlflow_database, directory / "mlflow.db")
+    return House(directory)
+
+
+@pytest.fixture(scope="session")
+def arena(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Arena:
+    """A champion and others, the same for the tests of all modules: each test validates as a task of its own."""
+    from tests.lifecycle.validation_in_test import Arena
+
+    directory = tmp_path_factory.mktemp("validate")
+    shutil.copy(mlflow_database, directory / "mlflow.db")
+    return Arena(directory)
+
+
+@pytest.fixture(scope="session")
+def uris(arena: Arena) -> dict[str, str]:
+    """The evaluation of each version."""
+    grouped: dict[str, Any] = {"slices": ("region", "age"), "sensitive": ("sex", "region")}
+    return {
+        "alone": arena.evaluated(arena.alone, "e-alone", **grouped),
+        "better": arena.evaluated(arena.better, "e-better", **grouped),
+        "worse": arena.evaluated(arena.worse, "e-worse", **grouped),
+        "same": arena.evaluated(arena.same, "e-same"),
+        "champion": arena.evaluated(arena.champion, "e-champion"),
+    }

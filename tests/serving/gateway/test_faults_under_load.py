@@ -18,7 +18,7 @@ from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.serving.gateway.test_gateway_rollouts import HALF, begin, counted, now
+from tests.serving.gateway.rollouts_in_gateway import HALF, begin, counted, now
 from tests.serving.gateway.test_workers import workers
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.load_process import LoadProcess

@@ -1,52 +1,19 @@
-"""The write-ahead log, its compaction, and the table that is read of both: nothing lost, nothing twice."""
+"""The table that is read of the write-ahead log and of what is compacted: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_mlops.data import engine
-from airflow_provider_mlops.serving.log import compaction, log_layout, prediction_id, prediction_log, write_ahead
+from airflow_provider_mlops.serving.log import compaction, log_layout, prediction_id, prediction_log
 from airflow_provider_mlops.serving.log.log_schema import LogSchema
-
-SCHEMA = LogSchema("churn", 1, (("age", "double"), ("town", "string")), "long", ("0", "1"))
-
-
-def opened(storage: Path, **options: int) -> write_ahead.WriteAhead:
-    return write_ahead.WriteAhead(log_layout.write_ahead_root(str(storage)), **options)
-
-
-def predict(log: write_ahead.WriteAhead, schema: LogSchema = SCHEMA, rows: int = 1, **fields: Any) -> list[str]:
-    """Log a request as the gateway does; returns the ids of its predictions."""
-    name = prediction_id.new()
-    values = {"double": 1.5, "long": 2, "string": "Rome", "boolean": True}
-    record: dict[str, Any] = {
-        "arm": "champion",
-        "propensity": 1.0,
-        "features": [[values.get(kind)] * rows for _, kind in schema.features],
-        "output": [values[schema.output]] * rows,
-        "probabilities": [[0.5] * rows for _ in schema.classes] or None,
-        "latency_ms": 1.0,
-    }
-    log.predictions(schema, name, **{**record, **fields})
-    return prediction_id.of_rows(name, rows)
-
-
-def ids(storage: Path, model: str = "churn", **options: Any) -> list[str]:
-    return sorted(prediction_log.read(str(storage), model, **options).prediction_id.execute())
+from tests.serving.log.log_in_test import ids, opened, plain_parquet, predict
 
 
 def test_an_empty_log_has_the_documented_columns(tmp_path: Path) -> None:
@@ -170,101 +137,6 @@ def test_the_last_label_counts(
     assert rows[bare]["label"] is rows[bare]["label_time"] is None
 
 
-def test_a_line_that_was_not_finished_is_ignored(tmp_path: Path) -> None:
-    log = opened(tmp_path)
-    names = predict(log, rows=3)
-    (segment,) = write_ahead.segments(log.root)
-    whole = Path(segment.path).read_bytes()
-    last = whole.rindex(b"\n", 0, -1) + 1
-    for cut in range(last, len(whole)):
-        Path(segment.path).write_bytes(whole[:cut])
-        assert not [record for record in write_ahead.records(segment.path) if "predictions" in record]
-    assert ids(tmp_path) == []
-    Path(segment.path).write_bytes(whole)
-    assert ids(tmp_path) == sorted(names)
-
-
-def test_a_dead_writers_segments_are_taken_over_and_a_living_ones_are_not(tmp_path: Path) -> None:
-    script = """
-    import os, sys
-    from airflow_provider_mlops.serving.log import write_ahead
-    from airflow_provider_mlops.serving.log.log_schema import LogSchema
-    log = write_ahead.WriteAhead(sys.argv[1])
-    log.feedback([("0" * 32, "1")])
-    print("ready", flush=True)
-    sys.stdin.read()
-    """
-    root = log_layout.write_ahead_root(str(tmp_path))
-    command = [sys.executable, "-c", textwrap.dedent(script), root]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"ready\n"
-        log = opened(tmp_path)
-        assert compaction.compact(str(tmp_path), log) == 0
-        other.kill()
-        other.wait(10)
-    assert len(os.listdir(root)) == 2
-    assert compaction.compact(str(tmp_path), log) == 1
-    assert os.listdir(root) == [log.writer]
-    assert len(log_layout.feedback_files(str(tmp_path), None)) == 1
-
-
-DIES = """
-import os, signal, sys
-from airflow_provider_mlops.serving.log import compaction, log_layout, write_ahead
-storage_uri, fatal = sys.argv[1], int(sys.argv[2])
-calls = 0
-def dying(function, *arguments):
-    global calls
-    for after in (False, True):
-        if after:
-            function(*arguments)
-        calls += 1
-        if calls == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-for module, name in ((os, "replace"), (os, "unlink"), (os, "rmdir")):
-    original = getattr(module, name)
-    setattr(module, name, lambda *arguments, original=original: dying(original, *arguments))
-# A gateway that starts begins so; it would leave a segment of its own each time, and never come to an end here.
-with write_ahead.orphans(log_layout.write_ahead_root(storage_uri)) as left:
-    for segment in left:
-        compaction.compact_segment(storage_uri, segment)
-print(calls)
-"""
-
-
-def test_compaction_may_be_killed_at_any_step(tmp_path: Path) -> None:
-    log = opened(tmp_path)
-    names = predict(log, rows=2) + predict(log, LogSchema("churn", 2, (), "long"))
-    others = predict(log, LogSchema("other", 1, (), "long"))
-    log.feedback([(names[0], "1"), (others[0], "0")])
-    log.rotate()
-    log.feedback([(names[0], "2")])
-    log.close()
-    fatal = 0
-    while True:
-        fatal += 1
-        done = subprocess.run(
-            [sys.executable, "-c", DIES, str(tmp_path), str(fatal)], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        assert ids(tmp_path) == sorted(names)
-        assert ids(tmp_path, "other") == others
-        table = prediction_log.read(str(tmp_path), "churn")
-        assert table.filter(table.prediction_id == names[0]).label.execute().tolist() == [2]
-        if done.returncode == 0:
-            break
-    # Each try got further, until one had fewer steps left than it would have died at.
-    assert fatal > 6
-    assert len(plain_parquet(tmp_path)) == len(names) + len(others)
-
-
-def plain_parquet(storage: Path) -> list[tuple[Any, ...]]:
-    """What any engine sees that knows Hive's layout and nothing of this package."""
-    query = f"select model, date, prediction_id from read_parquet('{storage}/predictions/*/*/*.parquet', "
-    return duckdb.sql(query + "hive_partitioning=true, union_by_name=true)").fetchall()
-
-
 def test_any_engine_reads_the_parquet(tmp_path: Path) -> None:
     log = opened(tmp_path)
     names = predict(log, rows=2)
@@ -314,76 +186,12 @@ def test_readers_see_everything_once_while_it_is_written_and_compacted(tmp_path:
     assert len(log_layout.predictions_files(str(tmp_path), "churn", None, None)) > 3
 
 
-def test_a_disk_that_fills_up_loses_nothing_and_corrupts_nothing(tmp_path: Path) -> None:
-    """A limit on the size of files makes the kernel take a part of a write and refuse the rest, as a full disk does."""
-    script = """
-    import resource, sys
-    from airflow_provider_mlops.serving.log import write_ahead
-    log = write_ahead.WriteAhead(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-    refused = 0
-    for number in range(40):
-        if number == 20:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        name = f"{number:032x}"
-        try:
-            log.feedback([(name, "1")])
-        except OSError:
-            refused += 1
-        else:
-            print(name)
-    assert refused
-    """
-    root = log_layout.write_ahead_root(str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), root], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    acknowledged = done.stdout.split()
-    assert 20 < len(acknowledged) < 40
-    logged = [
-        name
-        for segment in write_ahead.segments(root)
-        for record in write_ahead.records(segment.path)
-        for name, _, _ in record["feedback"]
-    ]
-    assert logged == acknowledged
-
-
 def test_reading_on_another_backend_of_the_same_connection(tmp_path: Path) -> None:
     log = opened(tmp_path)
     predict(log, rows=3)
     backend = engine.connect()
     table = prediction_log.read(str(tmp_path), "churn", connection=backend)
     assert backend.execute(table.count()) == 3
-
-
-def test_remote_storage_is_written_by_compaction(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    uri = f"memory://{tmp_path.name}"
-    log = write_ahead.WriteAhead(log_layout.write_ahead_root(uri))
-    assert log.root.startswith(str(tmp_path / "state"))
-    names = predict(log, rows=2)
-    log.feedback([(names[0], "2")])
-    assert sorted(prediction_log.read(uri, "churn").prediction_id.execute()) == names
-    log.rotate()
-    assert compaction.compact(uri, log) == 1
-    table = prediction_log.read(uri, "churn").order_by("prediction_id")
-    assert table.label.execute().fillna(0).tolist() == [2, 0]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**128 - 1), st.integers(1, 50))
-def test_ids_of_rows_are_valid_and_different(number: int, rows: int) -> None:
-    names = prediction_id.of_rows(f"{number:032x}", rows)
-    assert len(set(names)) == rows
-    assert all(map(prediction_id.is_valid, names))
-
-
-def test_new_ids_sort_by_time_and_never_meet() -> None:
-    names = [prediction_id.new() for _ in range(1000)]
-    assert len(set(names)) == 1000
-    assert [name[:12] for name in names] == sorted(name[:12] for name in names)
 
 
 @pytest.mark.parametrize("beside", ["nothing", "a new file", "the write-ahead log"])

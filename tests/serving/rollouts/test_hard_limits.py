@@ -1,0 +1,116 @@
+"""Routes go back to the champion by themselves when a candidate fails too often, whoever has seen it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from airflow_provider_mlops.serving.log import prediction_id
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
+from airflow_provider_mlops.serving.rollouts.routes import Choice
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from tests.serving.rollout_in_test import task
+from tests.serving.rollouts.followed_rollouts import Clock, fail, following, limited, versions
+from tests.serving.rollouts.followed_rollouts import store as store
+
+
+def test_hard_limits_are_enforced_at_once_and_told_to_the_others(store: RolloutStore) -> None:
+    rollout = store.start("churn", limited(), task())
+    routing, other = following(store), following(store)
+    fail(routing, 9)
+    assert versions(routing) == {1, 2}
+    fail(routing, 1)
+    # Before any poll, so with the very next request.
+    assert versions(routing) == {1}
+    assert versions(other) == {1, 2}
+    began = time.monotonic()
+    routing.poll()
+    other.poll()
+    assert time.monotonic() - began < 1
+    assert other.route("churn") is None
+    state = store.get(rollout.id).state
+    assert (state.status, state.version, state.by) == ("rolled_back", 1, "gateway 1")
+    assert "10 of 10 requests to candidate failed within 30 s, seen by this gateway" in state.reason
+    assert len(store.history(rollout.id)) == 2
+
+
+def test_errors_below_the_limit_or_long_ago_change_nothing(store: RolloutStore) -> None:
+    clock = Clock()
+    store.start("churn", limited(), task())
+    routing = following(store, clock=clock)
+    fail(routing, 40, of=6)
+    assert versions(routing) == {1, 2}
+    fail(routing, 9)
+    clock.now += 31
+    fail(routing, 9)
+    assert versions(routing) == {1, 2}
+    fail(routing, 1)
+    assert versions(routing) == {1}
+
+
+def test_the_champions_errors_and_those_of_pinned_requests_do_not_count(store: RolloutStore) -> None:
+    rollout = store.start("churn", limited(), task())
+    routing = following(store)
+    for _ in range(50):
+        routing.failed("churn", Choice(1, "champion", 0.5, {"rollout": rollout.id, "step": 0}))
+        routing.failed("churn", Choice(2, "pinned", 1.0))
+        routing.failed("churn", Choice(2, "candidate", 0.5, {"rollout": "another", "step": 0}))
+    routing.poll()
+    assert versions(routing) == {1, 2}
+
+
+def test_errors_that_other_gateways_had_are_seen_in_the_store(store: RolloutStore, tmp_path: Path) -> None:
+    rollout = store.start("churn", limited(), task())
+    logs = [WriteAhead(str(tmp_path / "write-ahead")) for _ in range(2)]
+
+    def failures(count: int) -> None:
+        for number in range(count):
+            logs[number % 2].failure(
+                prediction_id.new(), model="churn", version=2, arm="candidate", latency_ms=1.0, error="",
+                marks={"rollout": rollout.id, "step": 0},
+            )  # fmt: skip
+        for log in logs:
+            Ingestion(store, log.root, log).run()
+
+    # Of failures before this gateway has looked for the first time it cannot know how long ago they were.
+    failures(40)
+    routing = following(store)
+    routing.poll()
+    assert versions(routing) == {1, 2}
+    failures(9)
+    routing.poll()
+    assert versions(routing) == {1, 2}
+    failures(2)
+    routing.poll()
+    assert versions(routing) == {1}
+    routing.poll()
+    assert "11 of 11" in store.get(rollout.id).state.reason
+    assert routing.route("churn") is None
+
+
+def test_the_first_errors_in_the_store_count_where_none_were_before(store: RolloutStore, tmp_path: Path) -> None:
+    """Of a shadow they are all that tells: nothing is counted on the way of an answer."""
+    rollout = store.start("churn", limited(), task())
+    routing = following(store)
+    log = WriteAhead(str(tmp_path / "write-ahead"))
+    for _ in range(12):
+        log.failure(
+            prediction_id.new(), model="churn", version=2, arm="candidate", latency_ms=1.0, error="",
+            marks={"rollout": rollout.id, "step": 0},
+        )  # fmt: skip
+    Ingestion(store, log.root, log).run()
+    routing.poll()
+    assert versions(routing) == {1}
+
+
+def test_sliding_windows_forget_by_the_second() -> None:
+    clock = Clock()
+    recent, totals = RecentErrors(10, clock), RecentTotals(10, clock)
+    seen = []
+    for second in range(30):
+        clock.now = 1000.0 + second
+        seen.append((recent.count(second % 2 == 0), totals.look(second, second // 2)))
+    assert seen[-1] == ((10, 5), (10, 5))
+    assert seen[4] == ((5, 3), (4, 2))
