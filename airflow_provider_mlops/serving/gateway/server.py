@@ -81,12 +81,18 @@ def serve(settings: Settings, listener: socket.socket, board: Board | None) -> N
         server_header=False,
         backlog=_BACKLOG,
     )
-    # uvicorn raises the signal again once it has drained. To have drained is success, so nothing more happens then.
+    uvicorn_server = uvicorn.Server(config)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        uvicorn_server.should_exit = True
+
+    # Before uvicorn listens to signals, this stops it. Once it has drained, it raises the signal again: to have drained
+    # is success, so nothing more happens then.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _nothing)
+        signal.signal(number, stop)
     if board is not None:
         threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn_server.run(sockets=[listener])
     if board is not None:
         _leave_threads_behind()
 
@@ -123,7 +129,3 @@ def _leave_threads_behind() -> None:
             logging.shutdown()
             os._exit(0)
         time.sleep(0.05)
-
-
-def _nothing(number: int, frame: FrameType | None) -> None:
-    pass
