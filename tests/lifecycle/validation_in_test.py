@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class Arena:
     def __init__(self, directory: Path) -> None:
         task = TaskIdentity(dag_id="churn", run_id="manual__1", task_id="train", owner="ada")
         self.workspace = Workspace(storage_uri=str(directory), task=task)
+        self._trainings = itertools.count(1)
         self.train = write(self.workspace, "train", customers(800, 1))
         self.test = write(self.workspace, "test", customers(600, 2))
         self.alone = self.register("alone", ALL)
@@ -36,13 +38,14 @@ class Arena:
         self.same = self.register("duel", ("age",))
 
     def register(self, name: str, features: tuple[str, ...], estimator: Any = None, **options: Any) -> ModelVersion:
+        """A version by a task of its own: a second one by the same task would take the first one's place."""
         options = {"dataset": self.train, "target": "target", "problem": "classification", **options}
         return register(
             self.workspace,
             name,
             features=features,
             estimator=estimator or LogisticRegression(),
-            task_id=f"train-{name}-{'-'.join(features)}",
+            task_id=f"train-{next(self._trainings)}",
             **options,
         )
 
