@@ -52,7 +52,7 @@ class RolloutSpec(RolloutTerms):
 class RolloutState(BaseModel):
     """Where a rollout stands."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     status: Status = Field(
         description="`running`; `held`, where it waits for evidence or for a human at its present weights; `promoted`, "

@@ -27,7 +27,7 @@ _MOST_SLOTS = 64
 
 
 class _Strategy(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def weights(self, step: int) -> tuple[float, ...] | None:
         """The shares of champion and candidate at a step; None where they follow from the rewards."""
@@ -205,7 +205,7 @@ class BanditStrategy(_Strategy):
 class NumberFeature(BaseModel):
     """A number in the context of a request."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     kind: Literal["number"] = "number"
     name: str = Field(min_length=1, description="Its name in the context.")
@@ -221,7 +221,7 @@ class NumberFeature(BaseModel):
 class CategoryFeature(BaseModel):
     """A category in the context of a request."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     kind: Literal["category"] = "category"
     name: str = Field(min_length=1, description="Its name in the context.")

@@ -33,7 +33,7 @@ class StickyKey(BaseModel):
 class HardLimits(BaseModel):
     """What each gateway enforces by itself, within a second, between two looks of the DAG."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     error_rate: float = Field(
         default=0.5, gt=0, le=1, description="The share of the candidate's requests that may fail within the window."
@@ -47,7 +47,7 @@ class HardLimits(BaseModel):
 class Reward(BaseModel):
     """What a good answer is, from the feedback that comes for it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: Literal["reward", "label", "correct"] = Field(
         default="reward",
@@ -114,7 +114,7 @@ class Reward(BaseModel):
 class RolloutTerms(BaseModel):
     """What a rollout is asked to do, whichever the versions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     strategy: Strategy = Field(default=CanaryStrategy(), description="How the traffic is shared out.")
     gates: tuple[Gate, ...] = Field(

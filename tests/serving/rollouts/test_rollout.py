@@ -89,6 +89,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"bake_time": 60, "decide_within": 30}, "decide_within"),
     ({"strategy": {"kind": "blue"}}, "'direct', 'shadow', 'canary', 'ab', 'bandit', 'contextual_bandit'"),
     ({"bake": 1}, "Extra inputs"),
+    # JSON knows no infinity: the store would hold what no gateway could read.
+    ({"gates": [{"kind": "drift", "edges": [float("-inf"), 0.0]}]}, "gates.0.drift.edges.0\n.*finite number"),
+    ({"strategy": {"kind": "shadow", "timeout_seconds": float("inf")}}, "timeout_seconds\n.*finite number"),
+    ({"reward": {"high": float("inf")}}, "reward.high\n.*finite number"),
     ({"false_alarm_rate": 0}, "greater than 0"),
 ]
 
