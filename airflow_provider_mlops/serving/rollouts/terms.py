@@ -16,6 +16,9 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
     Strategy,
 )
 
+LARGEST_REWARD = 1e100
+"""In size: the squares of all rewards are summed up."""
+
 OnInconclusive: TypeAlias = Literal["hold", "extend", "ask", "roll_back"]
 
 
@@ -56,10 +59,15 @@ class Reward(BaseModel):
     )
     low: float | None = Field(
         default=0.0,
+        ge=-LARGEST_REWARD,
         description="The least that a reward can be; null where there is no bound. Rewards beyond the bounds count as "
         "the bound.",
     )
-    high: float | None = Field(default=1.0, description="The most that a reward can be; null where there is no bound.")
+    high: float | None = Field(
+        default=1.0,
+        le=LARGEST_REWARD,
+        description="The most that a reward can be; null where there is no bound.",
+    )
     expected: float | None = Field(
         default=None,
         description="About what the mean is, as it is known before: the nearer it is to the truth, the sooner rewards "
@@ -97,15 +105,16 @@ class Reward(BaseModel):
         return None if self.greater_is_better else (self.low or 0.0) + (self.high or 0.0)
 
     def bounded(self, value: float) -> float | None:
-        """A value within the bounds, and of two values only where the rewards are binary; None if it is no number.
+        """A value within the bounds, and of two values only where the rewards are binary; None if it is no reward.
 
         >>> Reward().bounded(1.5), Reward(binary=True).bounded(0.4), Reward().bounded(float("nan"))
         (1.0, 0.0, None)
+        >>> Reward(low=None, high=None).bounded(1e200)
         """
         if not math.isfinite(value):
             return None
         if self.low is None or self.high is None:
-            return value
+            return value if abs(value) <= LARGEST_REWARD else None
         if self.is_binary:
             return self.high if value >= (self.low + self.high) / 2 else self.low
         return min(self.high, max(self.low, value))
