@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.gates import DriftGate
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
@@ -91,7 +92,7 @@ class Additions:
                 "prediction_id": record["predictions"], "rollout": record["rollout"], "step": record["step"],
                 "arm": record["arm"], "propensity": record["propensity"], "time": record["time"],
                 "context": None if context is None else json.dumps(context),
-                "outputs": json.dumps(outputs) if spec.reward.source == "correct" else None,
+                "outputs": json.dumps(outputs) if spec.reward.source == "correct" or len(outputs) > 1 else None,
             })  # fmt: skip
 
 
@@ -122,12 +123,14 @@ def as_text(value: Any) -> str:
 
 def reward_of(spec: RolloutSpec, prediction_id: str, outputs: str | None, label: str | None, reward: float | None,
 ) -> float | None:  # fmt: skip
-    """What feedback counts as; None if it says nothing that the rollout asks for.
+    """What feedback counts as; None if it says nothing that the rollout asks for, or of a row that was not there.
 
-    :param outputs: what was answered to the rows of the request, as JSON.
+    :param outputs: what was answered to the rows of the request, as JSON; None for one row.
     """
     declared = spec.reward
-    if declared is None:
+    answers = [None] if outputs is None else json.loads(outputs)
+    row = prediction_ids.row(prediction_id, len(answers))
+    if declared is None or row is None:
         return None
     if declared.source == "reward":
         return None if reward is None else declared.bounded(reward)
@@ -138,9 +141,7 @@ def reward_of(spec: RolloutSpec, prediction_id: str, outputs: str | None, label:
             return declared.bounded(_TRUTH[label] if label in _TRUTH else float(label))
         except ValueError:
             return None
-    answers = json.loads(outputs or "[]")
-    row = int(prediction_id[33:] or 0)
-    return float(is_correct(answers[row], label)) if row < len(answers) else None
+    return float(is_correct(answers[row], label))
 
 
 _TRUTH = {"true": 1.0, "false": 0.0}

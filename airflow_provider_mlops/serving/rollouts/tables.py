@@ -50,7 +50,7 @@ DECISIONS = Table(
     Column("propensity", Float, nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("context", Text),
-    # What was answered, where the reward is whether the label is that.
+    # What was answered, where the reward is whether the label is that, or there are several rows to tell apart.
     Column("outputs", Text),
     Index("decisions_by_rollout", "rollout"),
 )

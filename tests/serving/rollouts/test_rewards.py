@@ -57,3 +57,16 @@ def test_a_reward_whose_square_no_number_holds_is_none(store: RolloutStore, log:
     log.feedback([(answered(log, rollout), None, 1e200), (answered(log, rollout), None, -3.0)])
     Ingestion(store, log.root, log).run()
     assert counted(store, rollout) == (1, -3.0)
+
+
+@pytest.mark.parametrize("source", ["reward", "label", "correct"])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_each_row_earns_once_whatever_ids_are_sent(
+    store: RolloutStore, log: WriteAhead, source: str, rows: int
+) -> None:
+    rollout = begun(store, {"source": source})
+    request = answered(log, rollout, rows)
+    ends = ["", "-0", "-00", "-1", "-01", "-2", "-999999999"]
+    log.feedback([(request + end, "1", 1.0) for end in ends])
+    Ingestion(store, log.root, log).run()
+    assert counted(store, rollout) == (rows, rows)
