@@ -227,7 +227,9 @@ class CategoryFeature(BaseModel):
     name: str = Field(min_length=1, description="Its name in the context.")
     source: Literal["field", "header", "hour"] = Field(default="field", description="As for numbers.")
     values: tuple[str, ...] = Field(
-        min_length=1, max_length=100, description="The values that are told apart; all others count as one more."
+        min_length=1,
+        max_length=100,
+        description="The values that are told apart, as text, such as `1` and `true`; all others count as one more.",
     )
 
 
