@@ -6,9 +6,7 @@ from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
 from airflow_provider_mlops.serving.rollouts.strategies import (
     BanditStrategy,
-    BetaThompsonAlgorithm,
     ContextualStrategy,
-    GaussianThompsonAlgorithm,
     LinearThompsonAlgorithm,
 )
 
@@ -17,9 +15,9 @@ def probabilities_of_best(spec: RolloutSpec, evidence: Evidence) -> dict[str, fl
     """By arm, given the rewards and a prior; empty for strategies that do not learn.
 
     Rewards of two values have a beta posterior, others Student's, with the prior of the algorithm where it has one:
-    UCB1 and epsilon-greedy have none, and what they have earned is judged with a flat one. For a contextual bandit it
-    is the probability of being the best *for the average request*: what an arm would earn if it answered everybody is
-    its linear model at the mean of the features, which has a normal posterior.
+    UCB1 and epsilon-greedy have none, and what they have earned is judged with a weak one around the mean of all. For a
+    contextual bandit it is the probability of being the best *for the average request*: what an arm would earn if it
+    answered everybody is its linear model at the mean of the features, which has a normal posterior.
 
     A probability given a prior is not a bound on how often one is wrong when there is no best version: two equal ones
     looked at for long enough will pass any limit at some time.
@@ -36,23 +34,22 @@ def probabilities_of_best(spec: RolloutSpec, evidence: Evidence) -> dict[str, fl
 
 def _of_bandit(spec: RolloutSpec, strategy: BanditStrategy, evidence: Evidence) -> list[float]:
     from airflow_provider_mlops.serving.rollouts.arm_statistics import reward_statistics
+    from airflow_provider_mlops.serving.rollouts.policies.build import bandit_algorithm
     from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
     from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
 
-    reward, algorithm = spec.reward, strategy.algorithm
+    reward = spec.reward
     assert reward is not None
     statistics = reward_statistics([evidence.of_arm(arm.name) for arm in spec.arms], mirror=reward.mirror)
-    if isinstance(algorithm, BetaThompsonAlgorithm):
-        beta = BetaThompson(algorithm.prior_successes, algorithm.prior_failures)
-    elif reward.is_binary and (reward.low, reward.high) == (0.0, 1.0):
-        beta = BetaThompson()
-    elif isinstance(algorithm, GaussianThompsonAlgorithm):
-        gaussian = GaussianThompson(algorithm.prior_mean, algorithm.prior_count, algorithm.prior_deviation)
-        return [float(share) for share in gaussian.probability_of_best(statistics)]
-    else:
+    judge = bandit_algorithm(strategy, reward)
+    if reward.is_binary and (reward.low, reward.high) == (0.0, 1.0) and not isinstance(judge, BetaThompson):
+        judge = BetaThompson()
+    elif not isinstance(judge, BetaThompson | GaussianThompson):
         reach = 1.0 if reward.low is None or reward.high is None else reward.high - reward.low
-        return [float(share) for share in GaussianThompson(prior_deviation=reach).probability_of_best(statistics)]
-    return [float(share) for share in beta.probability_of_best(statistics)]
+        # Around what all have earned: a mean of its own would draw those to it that have few rewards.
+        earned = float(statistics.total.sum() / max(statistics.count.sum(), 1.0))
+        judge = GaussianThompson(earned, prior_deviation=reach)
+    return [float(share) for share in judge.probability_of_best(statistics)]
 
 
 def _of_contextual(spec: RolloutSpec, strategy: ContextualStrategy, evidence: Evidence) -> list[float]:

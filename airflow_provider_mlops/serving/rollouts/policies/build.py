@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from airflow_provider_mlops.serving.rollouts.additions import encoding_of
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
-from airflow_provider_mlops.serving.rollouts.policies.bandit import Algorithm, Bandit
+from airflow_provider_mlops.serving.rollouts.policies.bandit import Bandit
 from airflow_provider_mlops.serving.rollouts.policies.canary import Canary
 from airflow_provider_mlops.serving.rollouts.policies.contextual import Contextual, ContextualAlgorithm
 from airflow_provider_mlops.serving.rollouts.policies.direct import Direct
@@ -25,6 +25,7 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
     LinUcbAlgorithm,
     ShadowStrategy,
 )
+from airflow_provider_mlops.serving.rollouts.terms import Reward
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUcb
@@ -42,12 +43,13 @@ def build(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
     if not state.is_under_way:
         return to_version(spec, spec.champion if state.version is None else state.version)
     if isinstance(strategy, BanditStrategy):
-        return Bandit(
-            spec.arms, bandit_algorithm(strategy), reward_statistics(_of_arms(spec, statistics), mirror=_mirror(spec))
-        )
+        assert spec.reward is not None
+        rewards = reward_statistics(_of_arms(spec, statistics), mirror=spec.reward.mirror)
+        return Bandit(spec.arms, bandit_algorithm(strategy, spec.reward), rewards)
     if isinstance(strategy, ContextualStrategy):
+        assert spec.reward is not None
         encoding = encoding_of(strategy)
-        sums = linear_statistics(_of_arms(spec, statistics), len(encoding.names), mirror=_mirror(spec))
+        sums = linear_statistics(_of_arms(spec, statistics), len(encoding.names), mirror=spec.reward.mirror)
         return Contextual(spec.arms, contextual_algorithm(strategy), encoding, sums, strategy.strength)
     champion, candidate = spec.arms
     if isinstance(strategy, ShadowStrategy):
@@ -65,15 +67,17 @@ def to_version(spec: RolloutSpec, version: int) -> Direct:
     return Direct(version, next(arm.name for arm in spec.arms if arm.version == version))
 
 
-def bandit_algorithm(strategy: BanditStrategy) -> Algorithm:
-    """The algorithm of `stats.bandits`."""
-    algorithm, floor = strategy.algorithm, strategy.minimum_propensity
+def bandit_algorithm(
+    strategy: BanditStrategy, reward: Reward
+) -> BetaThompson | GaussianThompson | EpsilonGreedy | Ucb1:
+    """The algorithm of `stats.bandits`, for statistics of which more is better: those of costs are mirrored."""
+    algorithm, floor, mirror = strategy.algorithm, strategy.minimum_propensity, reward.mirror
     if isinstance(algorithm, BetaThompsonAlgorithm):
         return BetaThompson(algorithm.prior_successes, algorithm.prior_failures, floor)
     if isinstance(algorithm, GaussianThompsonAlgorithm):
-        return GaussianThompson(
-            algorithm.prior_mean, algorithm.prior_count, algorithm.prior_deviation, minimum_propensity=floor
-        )
+        # A prior mean is in units of the reward.
+        mean = algorithm.prior_mean if mirror is None else mirror - algorithm.prior_mean
+        return GaussianThompson(mean, algorithm.prior_count, algorithm.prior_deviation, minimum_propensity=floor)
     if isinstance(algorithm, EpsilonGreedyAlgorithm):
         return EpsilonGreedy(algorithm.epsilon, algorithm.decay, floor)
     return Ucb1(algorithm.width, floor)
@@ -89,7 +93,3 @@ def contextual_algorithm(strategy: ContextualStrategy) -> ContextualAlgorithm:
 
 def _of_arms(spec: RolloutSpec, statistics: Mapping[str, ArmStatistics]) -> Sequence[ArmStatistics]:
     return [statistics.get(arm.name, ArmStatistics()) for arm in spec.arms]
-
-
-def _mirror(spec: RolloutSpec) -> float | None:
-    return None if spec.reward is None else spec.reward.mirror

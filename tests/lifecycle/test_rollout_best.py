@@ -1,0 +1,53 @@
+"""Bandits whose rewards are costs, or lie far from 0: who gets the traffic, and who is taken for the best."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlops.lifecycle.rollout_best import probabilities_of_best
+from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
+from airflow_provider_mlops.serving.rollouts.policies.build import build
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from tests.serving.rollout_in_test import bandit, task
+
+UNBOUNDED: dict[str, Any] = {"low": None, "high": None}
+
+
+def earned(count: int, mean: float, deviation: float = 1.0) -> ArmStatistics:
+    return ArmStatistics(reward_count=count, reward_total=count * mean, reward_squares=count * (mean**2 + deviation**2))
+
+
+def shares(spec: RolloutSpec, champion: ArmStatistics, candidate: ArmStatistics) -> tuple[float, float]:
+    """The candidate's share of the requests, and its probability of being the best."""
+    state = transitions.started(spec, datetime(2026, 1, 1, tzinfo=UTC), "task")
+    arms = {"champion": champion, "candidate": candidate}
+    policy = build(Rollout("f00d", "churn", task(), spec, state, 1), arms)
+    return policy.weights()[2, "candidate"], probabilities_of_best(spec, Evidence(total=arms))["candidate"]
+
+
+@pytest.mark.parametrize("bounds", [UNBOUNDED, {"low": 50.0, "high": 250.0}])
+def test_a_prior_mean_is_what_a_cost_is_thought_to_be(bounds: dict[str, Any]) -> None:
+    algorithm = {"kind": "thompson_gaussian", "prior_mean": 100.0, "prior_count": 10.0, "prior_deviation": 5.0}
+    spec = bandit(
+        strategy={"kind": "bandit", "algorithm": algorithm, "minimum_propensity": 0.0},
+        reward={**bounds, "greater_is_better": False},
+    )
+    champion = earned(1000, 100.0, 5.0)
+    # What is known of the candidate is the prior, at the champion's mean.
+    assert shares(spec, champion, ArmStatistics()) == pytest.approx((0.5, 0.5), abs=0.01)
+    assert max(shares(spec, champion, earned(5, 120.0, 5.0))) < 0.1
+    assert min(shares(spec, champion, earned(5, 80.0, 5.0))) > 0.9
+
+
+@pytest.mark.parametrize("algorithm", ["ucb1", "epsilon_greedy"])
+@pytest.mark.parametrize("level", [0.0, 1000.0, -1000.0])
+def test_what_has_no_prior_is_judged_alike_wherever_the_rewards_lie(algorithm: str, level: float) -> None:
+    spec = bandit(strategy={"kind": "bandit", "algorithm": {"kind": algorithm}}, reward=UNBOUNDED)
+    found = shares(spec, earned(200, level), earned(50, level + 1))[1]
+    assert found == pytest.approx(shares(spec, earned(200, 0.0), earned(50, 1.0))[1], abs=1e-3)
+    assert found > 0.999
