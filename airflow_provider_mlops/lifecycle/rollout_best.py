@@ -45,10 +45,9 @@ def _of_bandit(spec: RolloutSpec, strategy: BanditStrategy, evidence: Evidence) 
     if reward.is_binary and (reward.low, reward.high) == (0.0, 1.0) and not isinstance(judge, BetaThompson):
         judge = BetaThompson()
     elif not isinstance(judge, BetaThompson | GaussianThompson):
-        reach = 1.0 if reward.low is None or reward.high is None else reward.high - reward.low
         # Around what all have earned: a mean of its own would draw those to it that have few rewards.
         earned = float(statistics.total.sum() / max(statistics.count.sum(), 1.0))
-        judge = GaussianThompson(earned, prior_deviation=reach)
+        judge = GaussianThompson(earned, prior_deviation=reward.reach)
     return [float(share) for share in judge.probability_of_best(statistics)]
 
 

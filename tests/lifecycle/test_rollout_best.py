@@ -51,3 +51,12 @@ def test_what_has_no_prior_is_judged_alike_wherever_the_rewards_lie(algorithm: s
     found = shares(spec, earned(200, level), earned(50, level + 1))[1]
     assert found == pytest.approx(shares(spec, earned(200, 0.0), earned(50, 1.0))[1], abs=1e-3)
     assert found > 0.999
+
+
+def test_ucb1_explores_as_far_as_the_rewards_reach() -> None:
+    """Of rewards that are a hundred times as great, as many requests go to each version."""
+    ucb1 = {"kind": "bandit", "algorithm": {"kind": "ucb1"}, "minimum_propensity": 0.0}
+    for scale in (1.0, 100.0):
+        spec = bandit(strategy=ucb1, reward={"low": 0.0, "high": scale})
+        arms = earned(400, 0.5 * scale, 0.1 * scale), earned(20, 0.4 * scale, 0.1 * scale)
+        assert shares(spec, *arms)[0] == 1.0

@@ -170,7 +170,12 @@ class Ucb1Algorithm(_Strategy):
     """UCB1: the version that could be the best."""
 
     kind: Literal["ucb1"] = "ucb1"
-    width: float = Field(default=1.0, gt=0, description="Of the range of the rewards.")
+    width: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of the range of the rewards; a smaller one explores less. By default what lies between the bounds "
+        "of the reward, and 1 where it has none.",
+    )
 
 
 class EpsilonGreedyAlgorithm(_Strategy):

@@ -96,6 +96,11 @@ class Reward(BaseModel):
         return self.binary or self.source == "correct"
 
     @property
+    def reach(self) -> float:
+        """How far its bounds are apart, 1 without bounds: of what size rewards are."""
+        return 1.0 if self.low is None or self.high is None else self.high - self.low
+
+    @property
     def mirror(self) -> float | None:
         """What a cost is taken from to make more of it better; None where more is better already.
 

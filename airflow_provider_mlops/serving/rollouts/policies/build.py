@@ -80,7 +80,7 @@ def bandit_algorithm(
         return GaussianThompson(mean, algorithm.prior_count, algorithm.prior_deviation, minimum_propensity=floor)
     if isinstance(algorithm, EpsilonGreedyAlgorithm):
         return EpsilonGreedy(algorithm.epsilon, algorithm.decay, floor)
-    return Ucb1(algorithm.width, floor)
+    return Ucb1(reward.reach if algorithm.width is None else algorithm.width, floor)
 
 
 def contextual_algorithm(strategy: ContextualStrategy) -> ContextualAlgorithm:
