@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from airflow_provider_mlops.serving.rollouts.additions import encoding_of
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
@@ -32,6 +33,8 @@ from airflow_provider_mlops.stats.bandits.linucb import LinUcb
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
 from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
 from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
+
+_Algorithm: TypeAlias = BetaThompson | GaussianThompson | EpsilonGreedy | Ucb1
 
 
 def build(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
@@ -67,9 +70,7 @@ def to_version(spec: RolloutSpec, version: int) -> Direct:
     return Direct(version, next(arm.name for arm in spec.arms if arm.version == version))
 
 
-def bandit_algorithm(
-    strategy: BanditStrategy, reward: Reward
-) -> BetaThompson | GaussianThompson | EpsilonGreedy | Ucb1:
+def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
     """The algorithm of `stats.bandits`, for statistics of which more is better: those of costs are mirrored."""
     algorithm, floor, mirror = strategy.algorithm, strategy.minimum_propensity, reward.mirror
     if isinstance(algorithm, BetaThompsonAlgorithm):
