@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.errors import BackendAwayError
 from airflow_provider_mlops.lifecycle.rollout_decision import RolloutDecision, apply, decide
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -33,7 +34,8 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
     """Make every change that the evidence asks for, until it asks for none. Returns the rollout as it is then.
 
     What somebody else has changed meanwhile, such as a gateway that rolled back, stands. If another version has become
-    champion since the rollout began, it is ended.
+    champion since the rollout began, it is ended. Raises BackendAwayError; while MLflow alone is away, what is worse
+    is rolled back all the same.
     """
     from airflow_provider_mlops.serving.rollouts.store import StaleRolloutError
 
@@ -42,13 +44,20 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
         if not rollout.state.is_under_way:
             return rollout
         moment = now or datetime.now(UTC)
+        decision = decision_now(store, rollout, moment)
         try:
             moved, version = moved_champion(workspace.registry(), rollout)
+        except BackendAwayError as error:
+            if decision.action != "roll_back":
+                raise
+            # To take a version back needs the store alone, and must not wait for MLflow.
+            log.warning("Whether the champion was moved cannot be told: %s", error)
+            moved, version = False, None
+        try:
             if moved:
                 reason = f"{'no version' if version is None else f'version {version}'} is champion by now"
                 ended = transitions.overtaken(rollout.state, version, moment, workspace.task.key, reason)
                 return store.compare_and_set(rollout, ended)
-            decision = decision_now(store, rollout, moment)
             where = f"Rollout {rollout.id}, step {rollout.state.step + 1} of {rollout.spec.strategy.steps_count}"
             log.info("%s: %s. %s", where, decision.action.replace("_", " "), decision.reason)
             for finding in decision.findings:
