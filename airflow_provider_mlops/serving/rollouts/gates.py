@@ -83,6 +83,14 @@ class MetricGate(GateBase):
     )
     margin: float = Field(default=0.0, ge=0, description="In units of the reward.")
 
+    def room(self, effect: float) -> float:
+        """By how much a candidate that is better by `effect` passes the gate; not above 0: it does not.
+
+        >>> MetricGate(margin=0.25).room(0.5), MetricGate(goal="non_inferior", margin=0.25).room(0.5)
+        (0.25, 0.75)
+        """
+        return effect - self.margin if self.goal == "superior" else effect + self.margin
+
 
 class DriftGate(GateBase):
     """How far the distribution of the candidate's predictions lies from the champion's."""

@@ -114,32 +114,41 @@ class AbStrategy(_Strategy):
     smallest_effect: float | None = Field(
         default=None,
         gt=0,
-        description="The smallest difference of the mean reward that is worth finding. The number of rewards that the "
-        "test needs follows from it, `baseline` or `deviation`, and `power`.",
+        description="The smallest improvement of the mean reward that is worth finding. The number of rewards that the "
+        "test needs follows from it and the margin of the gate, `baseline` or `deviation`, and `power`.",
     )
     baseline: float | None = Field(
-        default=None, gt=0, lt=1, description="For rewards of 0 or 1: the champion's rate, as it is known before."
+        default=None,
+        gt=0,
+        lt=1,
+        description="For rewards of two values (`binary`, or of source `correct`): which share of the champion's are "
+        "the greater one, as it is known before.",
     )
     deviation: float | None = Field(
-        default=None, gt=0, description="For other rewards: their standard deviation, as it is known before."
+        default=None,
+        gt=0,
+        description="For other rewards: their standard deviation, as it is known before. Within bounds the number of "
+        "rewards also depends on `expected`, about their mean.",
     )
     power: float = Field(
-        default=0.8, gt=0.5, lt=1, description="The wanted chance of finding an effect of `smallest_effect`."
+        default=0.8,
+        gt=0.5,
+        lt=1,
+        description="The wanted chance that a candidate which is better by `smallest_effect` passes the gate.",
     )
     planned_rewards: int | None = Field(
         default=None,
         ge=2,
         description="How many rewards of the candidate the test ends at without a decision. By default it follows from "
-        "`smallest_effect`; without either the test goes on until it decides.",
+        "`smallest_effect`; without either the test goes on until it decides. Rewards without bounds are judged from "
+        "500 of each version on.",
     )
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.smallest_effect is not None and self.planned_rewards is None:
-            if (self.baseline is None) == (self.deviation is None):
-                raise ValueError("smallest_effect needs either baseline or deviation, or give planned_rewards instead")
-            if self.baseline is not None and self.baseline + self.smallest_effect > 1:
-                raise ValueError("baseline and smallest_effect must not exceed 1 together")
+        is_planned = self.smallest_effect is not None and self.planned_rewards is None
+        if is_planned and (self.baseline is None) == (self.deviation is None):
+            raise ValueError("smallest_effect needs either baseline or deviation, or give planned_rewards instead")
         return self
 
     def weights(self, step: int) -> tuple[float, ...] | None:

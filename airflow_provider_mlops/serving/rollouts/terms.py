@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_provider_mlops.serving.rollouts.gates import AgreementGate, DriftGate, ErrorRateGate, Gate, MetricGate
 from airflow_provider_mlops.serving.rollouts.strategies import (
+    AbStrategy,
     BanditStrategy,
     CanaryStrategy,
     ContextualStrategy,
@@ -195,7 +196,7 @@ class RolloutTerms(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         kind = self.strategy.kind
-        metric = any(isinstance(gate, MetricGate) for gate in self.gates)
+        metric = bool(self.metric_gates)
         if self.reward is None and (self.learns or metric or kind == "ab"):
             raise ValueError(f"the strategy {kind} or the gate metric needs a reward")
         if kind == "ab" and not metric:
@@ -215,6 +216,9 @@ class RolloutTerms(BaseModel):
             assert self.reward is not None
             if (self.reward.low, self.reward.high) != (0.0, 1.0):
                 raise ValueError("thompson_beta needs rewards from 0 to 1; use thompson_gaussian")
+        if isinstance(self.strategy, AbStrategy):
+            assert self.reward is not None
+            _see_that_it_can_be_planned(self.strategy, self.reward, self.metric_gates)
         if sum(isinstance(gate, DriftGate) for gate in self.gates) > 1:
             raise ValueError("declare one gate drift: outputs are counted in one set of cells")
         if self.sticky is not None and kind not in ("canary", "ab"):
@@ -229,6 +233,32 @@ class RolloutTerms(BaseModel):
         return isinstance(self.strategy, BanditStrategy | ContextualStrategy)
 
     @property
+    def metric_gates(self) -> tuple[MetricGate, ...]:
+        """The gates that judge the reward."""
+        return tuple(gate for gate in self.gates if isinstance(gate, MetricGate))
+
+    @property
     def drift_gate(self) -> DriftGate | None:
         """The gate that says in which cells outputs are counted."""
         return next((gate for gate in self.gates if isinstance(gate, DriftGate)), None)
+
+
+def _see_that_it_can_be_planned(strategy: AbStrategy, reward: Reward, gates: tuple[MetricGate, ...]) -> None:
+    """Raise ValueError where the number of rewards of an A/B test cannot be worked out before it begins."""
+    effect = strategy.smallest_effect
+    if effect is None or strategy.planned_rewards is not None:
+        return
+    if any(gate.room(effect) <= 0 for gate in gates):
+        raise ValueError(
+            "smallest_effect must exceed the margin of the gate metric: what is worth finding must pass it"
+        )
+    if strategy.baseline is None:
+        if reward.low is not None and reward.expected is None and not reward.is_binary:
+            raise ValueError(
+                "smallest_effect with rewards within bounds: give expected in the reward, about what their mean is"
+            )
+        return
+    if not reward.is_binary:
+        raise ValueError("baseline is for rewards of two values: say binary in the reward, or give deviation instead")
+    if not 0 <= strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.reach <= 1:
+        raise ValueError("baseline and smallest_effect must not lead beyond 0 or 1 together")

@@ -52,6 +52,10 @@ def test_a_spec_survives_json(name: str) -> None:
         spec.champion = 7  # type: ignore[misc]
 
 
+PLANNED: dict[str, Any] = {
+    "strategy": {"kind": "ab", "smallest_effect": 0.4, "baseline": 0.3}, "reward": {"binary": True},
+    "gates": [{"kind": "metric"}],
+}  # fmt: skip
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"candidates": [1]}, "differ from each other and from the champion"),
     ({"candidates": []}, "at least 1"),
@@ -61,7 +65,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"strategy": {"kind": "bandit"}}, "needs a reward"),
     ({"strategy": {"kind": "ab"}, "reward": REWARD}, "add a gate of kind metric"),
     ({"strategy": {"kind": "ab", "smallest_effect": 0.1}}, "either baseline or deviation"),
-    ({"strategy": {"kind": "ab", "smallest_effect": 0.5, "baseline": 0.6}}, "must not exceed 1"),
+    ({**PLANNED, "strategy": {"kind": "ab", "smallest_effect": 0.5, "baseline": 0.6}}, "beyond 0 or 1"),
+    ({**PLANNED, "reward": {"binary": True, "greater_is_better": False}}, "beyond 0 or 1"),
+    ({**PLANNED, "reward": {}}, "say binary in the reward"),
+    ({**PLANNED, "gates": [{"kind": "metric", "margin": 0.4}]}, "must exceed the margin"),
+    (
+        {**PLANNED, "strategy": {"kind": "ab", "smallest_effect": 0.1, "deviation": 0.2}, "reward": {}},
+        "give expected in the reward",
+    ),
     ({"gates": [{"kind": "metric"}]}, "needs a reward"),
     ({"gates": [{"kind": "agreement"}]}, "only a shadow"),
     ({"gates": [{"kind": "drift"}]}, "either classes or edges"),
