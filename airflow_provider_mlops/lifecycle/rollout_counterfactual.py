@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.serving.rollouts.additions import encoding_of
+from airflow_provider_mlops.serving.rollouts.additions import earned, encoding_of
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
 from airflow_provider_mlops.serving.rollouts.routes import SHADOW
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
@@ -66,34 +66,33 @@ def logged_decisions(storage_uri: str, rollout: Rollout, connection: ibis.BaseBa
     """
     import numpy as np
 
+    from airflow_provider_mlops.data import engine
     from airflow_provider_mlops.serving.log import prediction_log
 
     spec = rollout.spec
     if spec.reward is None:
         raise InvalidSpecError("rollout", rollout.id, "it declares no reward, so that nothing was earned")
-    table = prediction_log.read(storage_uri, rollout.model, since=rollout.state.started_at, connection=connection)
+    since, backend = rollout.state.started_at, engine.connect() if connection is None else connection
+    table = prediction_log.read(storage_uri, rollout.model, since=since, connection=backend)
     table = table.filter(table.rollout == rollout.id, table.arm != SHADOW)
-    if spec.reward.source == "correct":
-        reward = (table.label == table.output).cast("float64")
-    else:
-        reward = (table.reward if spec.reward.source == "reward" else table.label).cast("float64")
-    table = table.mutate(earned=reward, decision=table.prediction_id.left(32))
-    rows = table.filter(table.earned.notnull()).select("decision", "arm", "propensity", "context", "earned")
-    earned: dict[str, list[float]] = {}
+    rows = table.select("prediction_id", "arm", "propensity", "context", "output")
+    rows = rows.inner_join(prediction_log.first_feedback(storage_uri, since=since, connection=backend), "prediction_id")
+    rewards: dict[str, list[float]] = {}
     known: dict[str, dict[str, Any]] = {}
-    for row in rows.order_by("decision").to_pyarrow().to_pylist():
-        bounded = spec.reward.bounded(row["earned"])
-        if bounded is not None:
-            earned.setdefault(row["decision"], []).append(bounded)
-            known[row["decision"]] = row
-    if len(earned) < 2:
+    for row in rows.order_by("prediction_id").to_pyarrow().to_pylist():
+        reward = earned(spec.reward, row["output"], row["label"], row["reward"])
+        if reward is not None:
+            decision = row["prediction_id"][:32]
+            rewards.setdefault(decision, []).append(reward)
+            known[decision] = row
+    if len(rewards) < 2:
         raise InvalidSpecError("rollout", rollout.id, "fewer than two of its decisions have a reward yet")
     places = {arm.name: place for place, arm in enumerate(spec.arms)}
     return LoggedDecisions(
         spec=spec,
         arms=np.array([places[row["arm"]] for row in known.values()], dtype=np.int64),
         propensities=np.array([row["propensity"] for row in known.values()]),
-        rewards=np.array([float(np.mean(earned[name])) for name in known]),
+        rewards=np.array([float(np.mean(rewards[name])) for name in known]),
         contexts=tuple(None if row["context"] is None else json.loads(row["context"]) for row in known.values()),
     )
 

@@ -15,6 +15,7 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.gates import DriftGate
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
 from airflow_provider_mlops.serving.rollouts.strategies import CategoryFeature, ContextualStrategy, NumberFeature
+from airflow_provider_mlops.serving.rollouts.terms import Reward
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
@@ -132,6 +133,17 @@ def reward_of(spec: RolloutSpec, prediction_id: str, outputs: str | None, label:
     row = prediction_ids.row(prediction_id, len(answers))
     if declared is None or row is None:
         return None
+    return earned(declared, answers[row], label, reward)
+
+
+def earned(declared: Reward, output: Any, label: str | None, reward: float | None) -> float | None:
+    """What the feedback for one row counts as; None if it says nothing that is asked for.
+
+    :param output: what was answered.
+
+    >>> earned(Reward(source="correct"), 1, "1.0", None), earned(Reward(source="label"), 1, "unknown", None)
+    (1.0, None)
+    """
     if declared.source == "reward":
         return None if reward is None else declared.bounded(reward)
     if label is None:
@@ -141,7 +153,7 @@ def reward_of(spec: RolloutSpec, prediction_id: str, outputs: str | None, label:
             return declared.bounded(_TRUTH[label] if label in _TRUTH else float(label))
         except ValueError:
             return None
-    return float(is_correct(answers[row], label))
+    return float(is_correct(output, label))
 
 
 _TRUTH = {"true": 1.0, "false": 0.0}

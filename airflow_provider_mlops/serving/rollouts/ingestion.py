@@ -5,9 +5,9 @@ before the commit has added nothing, and one after it never reads the stretch ag
 stretch, one finds the cursor moved. A writer's own process reads its segments as far as they are there to stay; when it
 is dead, whoever holds its lock reads them to the end.
 
-**Rewards.** The first feedback for a prediction that holds what the rollout's `reward` asks for counts, in the order
-in which it is ingested; what comes later for the same prediction changes nothing, so that sending feedback twice
-counts once. Feedback may be ingested before the decision it is for: it waits there. For a request of several rows,
+**Rewards.** The first label or the first reward of a prediction counts, whichever the rollout's `reward` asks for, in
+the order in which they are ingested; what comes later for the same prediction changes nothing, so that sending feedback
+twice counts once. Feedback may be ingested before the decision it is for: it waits there. For a request of several rows,
 each row has a reward of its own.
 """
 
