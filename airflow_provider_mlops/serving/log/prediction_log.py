@@ -161,6 +161,9 @@ def _labelled(table: ibis.Table, labels: ibis.Table | None) -> ibis.Table:
             label=ibis.null(type_), label_time=ibis.null("timestamp('UTC')"), reward=ibis.null("float64")
         )
     label = labels.label if type_.is_string() else labels.label.try_cast(type_)
+    if type_.is_integer():
+        # The engine would round what has a fraction.
+        label = ibis.ifelse(labels.label.try_cast("float64") == label.cast("float64"), label, ibis.null(type_))
     if type_.is_array():
         label = ibis.null(type_)
     labels = labels.mutate(label=label)
