@@ -6,9 +6,9 @@ stretch, one finds the cursor moved. A writer's own process reads its segments a
 is dead, whoever holds its lock reads them to the end.
 
 **Rewards.** The first label or the first reward of a prediction counts, whichever the rollout's `reward` asks for, in
-the order in which they are ingested; what comes later for the same prediction changes nothing, so that sending feedback
-twice counts once. Feedback may be ingested before the decision it is for: it waits there. For a request of several rows,
-each row has a reward of its own.
+the order in which they are ingested; what comes later for the same prediction changes nothing, so that sending it twice
+counts once. Feedback may be ingested before the decision it is for: it waits there. For a request of several rows, each
+row has a reward of its own.
 """
 
 from __future__ import annotations
