@@ -3,8 +3,9 @@
 Every verdict comes from a test that holds at all times at once, so that a rollout may be looked at as often as anybody
 likes. The spec's `false_alarm_rate` is shared out evenly over gates and candidates: with a chance of one minus that
 rate, all intervals of all gates hold the truth during the whole rollout, and no decision that rests on them is wrong.
-Evidence of all steps counts together; that candidate and champion get other shares at each step does no harm to tests
-which compare arms however requests were shared out.
+Evidence of all steps counts together, since at a step of 100 % there is nobody left to compare with; that candidate and
+champion get other shares at each step does no harm to tests which compare arms however requests were shared out, as
+long as the rates of the arms stay the same.
 """
 
 from __future__ import annotations

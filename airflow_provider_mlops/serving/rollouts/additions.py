@@ -30,9 +30,9 @@ class _Counts:
     errors: int = 0
     rows: int = 0
     compared: int = 0
-    agreed: int = 0
+    agreed: float = 0.0
     latency: Counter[int] = field(default_factory=Counter)
-    outputs: Counter[int] = field(default_factory=Counter)
+    outputs: dict[int, float] = field(default_factory=lambda: defaultdict(float))
 
 
 class Additions:
@@ -82,11 +82,13 @@ class Additions:
         if record["latency_ms"] is not None:
             counts.latency[latency_cell(record["latency_ms"])] += 1
         gate = spec.drift_gate
+        # Rows of one request may depend on each other, and the tests of the gates count what does not: requests.
         if gate is not None:
-            counts.outputs.update(output_cell(gate, output) for output in outputs)
+            for cell, rows in Counter(output_cell(gate, output) for output in outputs).items():
+                counts.outputs[cell] += rows / len(outputs)
         if "shadow_of" in record:
-            counts.compared += len(outputs)
-            counts.agreed += record["agreed"]
+            counts.compared += 1
+            counts.agreed += record["agreed"] / len(outputs)
         elif spec.reward is not None:
             context = record.get("context")
             self.decisions.append({

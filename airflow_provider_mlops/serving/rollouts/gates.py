@@ -64,7 +64,7 @@ class LatencyGate(GateBase):
 
 
 class AgreementGate(GateBase):
-    """The share of a shadow's answers that are the champion's."""
+    """The share of a shadow's answers that are the champion's. A request counts once, with the share of its rows."""
 
     kind: Literal["agreement"] = "agreement"
     minimum: float = Field(
@@ -93,7 +93,8 @@ class MetricGate(GateBase):
 
 
 class DriftGate(GateBase):
-    """How far the distribution of the candidate's predictions lies from the champion's."""
+    """How far the distribution of the candidate's predictions lies from the champion's. A request counts once, in
+    shares of its rows."""
 
     kind: Literal["drift"] = "drift"
     largest: float = Field(
