@@ -19,7 +19,7 @@ from airflow_provider_mlops.serving.protocols.refusal import Refusal
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.routes import Choice
-from airflow_provider_mlops.serving.rollouts.routing import POLL_SECONDS, Routing
+from airflow_provider_mlops.serving.rollouts.routing import LINGER_SECONDS, POLL_SECONDS, Routing
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,12 @@ class Following:
         self._models = models
         self._write_ahead = write_ahead
         self._store = RolloutStore(settings.rollout_store or default_url(settings.storage_uri))
-        self._routing = Routing(self._store, by=f"gateway {write_ahead.writer}", is_ready=models.is_loaded)
+        self._routing = Routing(
+            self._store,
+            by=f"gateway {write_ahead.writer}",
+            is_ready=models.is_loaded,
+            linger_seconds=LINGER_SECONDS + settings.poll_seconds,
+        )
         self._ingestion = Ingestion(self._store, write_ahead.root, write_ahead)
         self._poller = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
         self._ingester = ThreadPoolExecutor(1, thread_name_prefix="ingest")

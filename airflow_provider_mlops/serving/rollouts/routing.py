@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 LINGER_SECONDS = 5.0
-"""How long a promoted version goes on to be routed to once the task has settled it: the gateway looks for the champion
-alias less often than for rollouts, and the old champion should not answer in between."""
 
 
 @dataclass
@@ -51,6 +49,8 @@ class Routing:
 
     :param by: the name of this gateway in a rollout's history.
     :param is_ready: whether a version of a model is loaded. A rollout begins here once all of its versions are.
+    :param linger_seconds: how long a promoted version goes on to be routed to once the task has settled it: a gateway
+        looks for the champion alias less often than for rollouts, and the old champion should not answer in between.
     """
 
     def __init__(
@@ -59,11 +59,13 @@ class Routing:
         *,
         by: str,
         is_ready: Callable[[str, int], bool] = lambda model, version: True,
+        linger_seconds: float = LINGER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._by = by
         self._is_ready = is_ready
+        self.linger_seconds = linger_seconds
         self._clock = clock
         self._guard = threading.RLock()
         self._routes: dict[str, Route] = {}
@@ -169,7 +171,7 @@ class Routing:
             if model not in found and before.id not in self._lingering:
                 final = self._store.find(before.id)
                 if final is not None and final.state.status == "promoted":
-                    self._lingering[final.id] = self._clock() + LINGER_SECONDS
+                    self._lingering[final.id] = self._clock() + self.linger_seconds
                     found[model] = final
             elif model not in found and self._clock() < self._lingering[before.id]:
                 found[model] = before
