@@ -40,19 +40,21 @@ class StoreEngine:
             parsed = make_url(url)
             backend = parsed.get_backend_name()
             if backend not in ("sqlite", "postgresql"):
-                raise InvalidSpecError("store_url", _shown(parsed), "the rollout store is in SQLite or PostgreSQL")
+                raise InvalidSpecError(
+                    "rollout_store_url", _shown(parsed), "the rollout store is in SQLite or PostgreSQL"
+                )
             self.address = _shown(parsed)
             self.is_sqlite = backend == "sqlite"
             arguments: dict[str, Any] = {"timeout": _PATIENCE_SECONDS} if self.is_sqlite else {"connect_timeout": 5}
             if self.is_sqlite and not parsed.database:
-                raise InvalidSpecError("store_url", url, "name a file: what is in memory only is not shared")
+                raise InvalidSpecError("rollout_store_url", url, "name a file: what is in memory only is not shared")
             self._path = parsed.database if self.is_sqlite else None
             self._engine = create_engine(
                 parsed, connect_args=arguments, pool_pre_ping=not self.is_sqlite, pool_size=4, pool_timeout=10
             )
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidSpecError(
-                "store_url", url.rpartition("@")[2], f"{error}: give an SQLAlchemy URL and install its driver"
+                "rollout_store_url", url.rpartition("@")[2], f"{error}: give an SQLAlchemy URL and install its driver"
             ) from error
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare)
