@@ -7,7 +7,7 @@ counts as success. When a step has waited for `decide_within`, `on_inconclusive`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -17,7 +17,6 @@ from airflow_provider_mlops.lifecycle.rollout_best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, Finding, findings
 from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
 from airflow_provider_mlops.serving.rollouts.routes import CHAMPION
 from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy, ShadowStrategy
@@ -56,9 +55,12 @@ def decide(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: date
     worse = [finding for finding in found if finding.verdict == "worse"]
     if worse:
         return decision("roll_back", _sentences(worse))
-    missing = [] if state.approved else _missing(spec, state, evidence, now)
-    if isinstance(spec.strategy, BanditStrategy | ContextualStrategy):
-        best = max(chances, key=lambda arm: chances[arm])
+    candidates = [arm.name for arm in spec.arms[1:]]
+    best = max(chances, key=lambda arm: chances[arm]) if chances else None
+    # Of several versions it is the one to be promoted that must have shown itself.
+    shown = [best] if best in candidates else candidates
+    missing = [] if state.approved else _missing(spec, state, evidence, shown, now)
+    if best is not None and isinstance(spec.strategy, BanditStrategy | ContextualStrategy):
         limit = spec.strategy.probability_limit
         if chances[best] < limit and not state.approved:
             missing.append(
@@ -117,20 +119,21 @@ def apply(decision: RolloutDecision, spec: RolloutSpec, state: RolloutState, now
     return state
 
 
-def _missing(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime) -> list[str]:
-    """What keeps the step from being decided, whatever the gates say."""
+def _missing(
+    spec: RolloutSpec, state: RolloutState, evidence: Evidence, arms: Sequence[str], now: datetime
+) -> list[str]:
+    """What keeps the step from being decided, whatever the gates say.
+
+    :param arms: whose requests in this step count together.
+    """
     missing = []
     left = spec.bake_time - (now - state.step_started_at)
     if left.total_seconds() > 0:
         missing.append(f"the step lasts {spec.bake_time} at least, {left} more")
-    requests = sum(_answered(evidence.step, arm.name) for arm in spec.arms[1:])
+    requests = sum(evidence.step[arm].requests for arm in arms if arm in evidence.step)
     if requests < spec.minimum_requests:
         missing.append(f"too few requests in this step, {requests:,} of at least {spec.minimum_requests:,}")
     return missing
-
-
-def _answered(arms: Mapping[str, ArmStatistics], arm: str) -> int:
-    return arms[arm].requests if arm in arms else 0
 
 
 def _open(found: list[Finding] | tuple[Finding, ...], state: RolloutState) -> list[str]:

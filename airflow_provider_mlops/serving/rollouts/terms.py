@@ -154,7 +154,10 @@ class RolloutTerms(BaseModel):
         default=timedelta(minutes=10), ge=timedelta(0), description="How long each step lasts at least."
     )
     minimum_requests: int = Field(
-        default=100, ge=0, description="How many requests the candidate must have answered in each step at least."
+        default=100,
+        ge=0,
+        description="How many requests the candidate must have had in each step at least; "
+        "of several, the one that is to be promoted.",
     )
     decide_within: timedelta = Field(
         default=timedelta(days=1),
