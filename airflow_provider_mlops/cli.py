@@ -191,6 +191,9 @@ def traffic(
     from airflow_provider_mlops.serving.traffic.replay import Replay
     from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        # Said before a long replay, and not after it.
+        raise typer.BadParameter(f"there is no directory for {str(json_file)!r}: make it first", param_hint="--json")
     console = Console(stderr=True, highlight=False)
     try:
         given = Traffic(
