@@ -238,7 +238,7 @@ def test_wrong_fields_fail_when_the_dag_is_parsed():
     wrong: dict[str, dict[str, Any]] = {
         "strategy.kind": {"strategy": "cannary"},
         "gates.0.kind": {"gates": ["latencies"]},
-        "spec": {"strategy": "ab"},
+        "reward": {"strategy": "ab"},
         "on_rollback": {"on_rollback": "cry"},
         "decide_withn": {"decide_withn": 3},
     }

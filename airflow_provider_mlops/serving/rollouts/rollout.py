@@ -9,6 +9,7 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.serving.rollouts.routes import CANDIDATE, CHAMPION, SHADOW, Arm
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rollouts.terms import RolloutTerms
@@ -31,9 +32,11 @@ class RolloutSpec(RolloutTerms):
     @model_validator(mode="after")
     def _different_versions(self) -> Self:
         if len(set(self.candidates)) != len(self.candidates) or self.champion in self.candidates:
-            raise ValueError("candidates must be versions that differ from each other and from the champion")
+            raise FieldError(
+                "candidates", "candidates must be versions that differ from each other and from the champion"
+            )
         if len(self.candidates) > 1 and not self.learns:
-            raise ValueError(f"the strategy {self.strategy.kind} takes one candidate; bandits take more")
+            raise FieldError("candidates", f"the strategy {self.strategy.kind} takes one candidate; bandits take more")
         return self
 
     @property

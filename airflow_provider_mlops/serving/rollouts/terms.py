@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.serving.rollouts.gates import AgreementGate, DriftGate, ErrorRateGate, Gate, MetricGate
 from airflow_provider_mlops.serving.rollouts.strategies import (
     AbStrategy,
@@ -201,33 +202,35 @@ class RolloutTerms(BaseModel):
         kind = self.strategy.kind
         metric = bool(self.metric_gates)
         if self.reward is None and (self.learns or metric or kind == "ab"):
-            raise ValueError(f"the strategy {kind} or the gate metric needs a reward")
+            raise FieldError("reward", f"the strategy {kind} or the gate metric needs a reward")
         if kind == "ab" and not metric:
-            raise ValueError("an A/B test is decided by a metric: add a gate of kind metric")
+            raise FieldError("gates", "an A/B test is decided by a metric: add a gate of kind metric")
         if metric and kind in ("shadow", "direct"):
-            raise ValueError(
-                f"nobody but one version is seen in {kind}: its reward cannot be compared, drop the metric"
+            raise FieldError(
+                "gates", f"nobody but one version is seen in {kind}: its reward cannot be compared, drop the metric"
             )
         if kind != "shadow" and any(isinstance(gate, AgreementGate) for gate in self.gates):
-            raise ValueError("only a shadow answers the same requests as the champion: drop the gate agreement")
+            raise FieldError(
+                "gates", "only a shadow answers the same requests as the champion: drop the gate agreement"
+            )
         if kind == "direct" and any(
             isinstance(gate, DriftGate) or getattr(gate, "maximum", getattr(gate, "maximum_ms", None)) is None
             for gate in self.gates
         ):
-            raise ValueError("direct leaves no traffic to compare with: give the gates fixed limits")
+            raise FieldError("gates", "direct leaves no traffic to compare with: give the gates fixed limits")
         if isinstance(self.strategy, BanditStrategy) and self.strategy.algorithm.kind == "thompson_beta":
             assert self.reward is not None
             if (self.reward.low, self.reward.high) != (0.0, 1.0):
-                raise ValueError("thompson_beta needs rewards from 0 to 1; use thompson_gaussian")
+                raise FieldError("reward", "thompson_beta needs rewards from 0 to 1; use thompson_gaussian")
         if isinstance(self.strategy, AbStrategy):
             assert self.reward is not None
             _see_that_it_can_be_planned(self.strategy, self.reward, self.metric_gates)
         if sum(isinstance(gate, DriftGate) for gate in self.gates) > 1:
-            raise ValueError("declare one gate drift: outputs are counted in one set of cells")
+            raise FieldError("gates", "declare one gate drift: outputs are counted in one set of cells")
         if self.sticky is not None and kind not in ("canary", "ab"):
-            raise ValueError("only canary and ab are sticky")
+            raise FieldError("sticky", "only canary and ab are sticky: drop it")
         if self.decide_within < self.bake_time:
-            raise ValueError("decide_within must not be shorter than bake_time")
+            raise FieldError("decide_within", "decide_within must not be shorter than bake_time")
         return self
 
     @property
@@ -247,21 +250,24 @@ class RolloutTerms(BaseModel):
 
 
 def _see_that_it_can_be_planned(strategy: AbStrategy, reward: Reward, gates: tuple[MetricGate, ...]) -> None:
-    """Raise ValueError where the number of rewards of an A/B test cannot be worked out before it begins."""
+    """Raise FieldError where the number of rewards of an A/B test cannot be worked out before it begins."""
     effect = strategy.smallest_effect
     if effect is None or strategy.planned_rewards is not None:
         return
     if any(gate.room(effect) <= 0 for gate in gates):
-        raise ValueError(
-            "smallest_effect must exceed the margin of the gate metric: what is worth finding must pass it"
+        raise FieldError(
+            "strategy", "smallest_effect must exceed the margin of the gate metric: what is worth finding must pass it"
         )
     if strategy.baseline is None:
         if reward.low is not None and reward.expected is None and not reward.is_binary:
-            raise ValueError(
-                "smallest_effect with rewards within bounds: give expected in the reward, about what their mean is"
+            raise FieldError(
+                "reward",
+                "smallest_effect with rewards within bounds: give expected in the reward, about what their mean is",
             )
         return
     if not reward.is_binary:
-        raise ValueError("baseline is for rewards of two values: say binary in the reward, or give deviation instead")
+        raise FieldError(
+            "reward", "baseline is for rewards of two values: say binary in the reward, or give deviation instead"
+        )
     if not 0 <= strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.reach <= 1:
-        raise ValueError("baseline and smallest_effect must not lead beyond 0 or 1 together")
+        raise FieldError("strategy", "baseline and smallest_effect must not lead beyond 0 or 1 together")
