@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
 from airflow_provider_mlops.serving.rollouts.strategies import (
@@ -9,6 +12,10 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
     ContextualStrategy,
     LinearThompsonAlgorithm,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.serving.rollouts.terms import Reward
+    from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 
 
 def probabilities_of_best(spec: RolloutSpec, evidence: Evidence) -> dict[str, float]:
@@ -53,7 +60,7 @@ def _of_bandit(spec: RolloutSpec, strategy: BanditStrategy, evidence: Evidence) 
 
 def _of_contextual(spec: RolloutSpec, strategy: ContextualStrategy, evidence: Evidence) -> list[float]:
     from airflow_provider_mlops.serving.rollouts.additions import encoding_of
-    from airflow_provider_mlops.serving.rollouts.arm_statistics import linear_statistics
+    from airflow_provider_mlops.serving.rollouts.arm_statistics import linear_statistics, reward_statistics
     from airflow_provider_mlops.stats.bandits.linear_statistics import RidgeFit
     from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 
@@ -63,7 +70,18 @@ def _of_contextual(spec: RolloutSpec, strategy: ContextualStrategy, evidence: Ev
     sums = linear_statistics(arms, slots, mirror=spec.reward.mirror)
     # The first feature is always one, so that the first row of the sums of products holds the sums of the features.
     features = sums.gram[:, 0, :].sum(axis=0) / max(sums.count.sum(), 1.0)
-    algorithm = strategy.algorithm
-    deviation = algorithm.deviation if isinstance(algorithm, LinearThompsonAlgorithm) else 1.0
+    deviation = _deviation(spec.reward, strategy, reward_statistics(arms))
     fit = RidgeFit.of(sums, strategy.strength)
     return [float(share) for share in LinearThompson(deviation).probability_of_best(fit, features)]
+
+
+def _deviation(reward: Reward, strategy: ContextualStrategy, earned: RewardStatistics) -> float:
+    """Of the rewards around the linear models, at most: as declared, by the bounds, or that of all rewards."""
+    declared = strategy.algorithm.deviation if isinstance(strategy.algorithm, LinearThompsonAlgorithm) else None
+    if declared is not None:
+        return declared
+    if reward.low is not None:
+        return reward.reach
+    count = max(float(earned.count.sum()), 1.0)
+    variance = float(earned.squares.sum()) / count - (float(earned.total.sum()) / count) ** 2
+    return math.sqrt(variance) if variance > 0 else 1.0

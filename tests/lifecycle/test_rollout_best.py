@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,3 +61,37 @@ def test_ucb1_explores_as_far_as_the_rewards_reach() -> None:
         spec = bandit(strategy=ucb1, reward={"low": 0.0, "high": scale})
         arms = earned(400, 0.5 * scale, 0.1 * scale), earned(20, 0.4 * scale, 0.1 * scale)
         assert shares(spec, *arms)[0] == 1.0
+
+
+@pytest.mark.parametrize("algorithm", ["linucb", "linear_thompson"])
+@pytest.mark.parametrize("bounds", [UNBOUNDED, {"low": 0.0, "high": 500.0}])
+def test_rewards_that_vary_much_are_not_taken_for_exact(algorithm: str, bounds: dict[str, Any]) -> None:
+    """A hundred rewards of each version, whose means lie a twentieth of a deviation apart, say next to nothing."""
+    features = [{"kind": "number", "name": "age"}]
+    strategy = {"kind": "contextual_bandit", "features": features, "algorithm": {"kind": algorithm}}
+    spec = bandit(strategy=strategy, reward=bounds)
+
+    def arm(mean: float) -> ArmStatistics:
+        count = 100
+        found = earned(count, mean, 100.0)
+        return replace(found, gram=(count, 0.0, 0.0, count), response=(count * mean, 0.0))
+
+    assert 0.5 < shares(spec, arm(200.0), arm(205.0))[1] < 0.8
+
+
+def test_a_contextual_bandit_explores_as_far_as_the_rewards_reach() -> None:
+    features = [{"kind": "number", "name": "age"}]
+    found: list[float] = []
+    for scale in (1.0, 100.0):
+        for algorithm in ("linucb", "linear_thompson"):
+            strategy = {"kind": "contextual_bandit", "features": features, "algorithm": {"kind": algorithm}}
+            spec = bandit(strategy=strategy, reward={"low": 0.0, "high": scale})
+            arms = [
+                replace(
+                    earned(count, mean * scale), gram=(count, 0.0, 0.0, count), response=(count * mean * scale, 0.0)
+                )
+                for count, mean in ((400, 0.6), (4, 0.4))
+            ]
+            found += shares(spec, *arms)
+    assert found[4:] == pytest.approx(found[:4])
+    assert found[0] > 0.9

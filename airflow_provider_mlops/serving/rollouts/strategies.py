@@ -170,8 +170,11 @@ class GaussianThompsonAlgorithm(_Strategy):
     kind: Literal["thompson_gaussian"] = "thompson_gaussian"
     prior_mean: float = Field(default=0.0, description="What each version is thought to be worth before any reward.")
     prior_count: float = Field(default=0.01, gt=0, description="How many rewards that counts as.")
-    prior_deviation: float = Field(
-        default=1.0, gt=0, description="A guess of the standard deviation of the rewards, of its right size."
+    prior_deviation: float | None = Field(
+        default=None,
+        gt=0,
+        description="A guess of the standard deviation of the rewards, of its right size. By default what lies between "
+        "the bounds of the reward, and 1 where it has none.",
     )
 
 
@@ -254,17 +257,23 @@ class LinUcbAlgorithm(_Strategy):
     """LinUCB: the version that could be the best for this request."""
 
     kind: Literal["linucb"] = "linucb"
-    exploration: float = Field(default=1.0, ge=0, description="How much an uncertain version is preferred.")
+    exploration: float = Field(
+        default=1.0,
+        ge=0,
+        description="How much an uncertain version is preferred: times what lies between the bounds of the reward, or "
+        "in its units where it has none.",
+    )
 
 
 class LinearThompsonAlgorithm(_Strategy):
     """Thompson sampling with a linear model of the rewards."""
 
     kind: Literal["linear_thompson"] = "linear_thompson"
-    deviation: float = Field(
-        default=1.0,
+    deviation: float | None = Field(
+        default=None,
         gt=0,
-        description="The standard deviation of rewards around the model; a greater one explores more.",
+        description="The standard deviation of rewards around the model; a greater one explores more. By default what "
+        "lies between the bounds of the reward, and 1 where it has none.",
     )
 
 

@@ -53,7 +53,7 @@ def build(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
         assert spec.reward is not None
         encoding = encoding_of(strategy)
         sums = linear_statistics(_of_arms(spec, statistics), len(encoding.names), mirror=spec.reward.mirror)
-        return Contextual(spec.arms, contextual_algorithm(strategy), encoding, sums, strategy.strength)
+        return Contextual(spec.arms, contextual_algorithm(strategy, spec.reward), encoding, sums, strategy.strength)
     champion, candidate = spec.arms
     if isinstance(strategy, ShadowStrategy):
         return Shadow(champion, candidate, strategy.share)
@@ -78,18 +78,19 @@ def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
     if isinstance(algorithm, GaussianThompsonAlgorithm):
         # A prior mean is in units of the reward.
         mean = algorithm.prior_mean if mirror is None else mirror - algorithm.prior_mean
-        return GaussianThompson(mean, algorithm.prior_count, algorithm.prior_deviation, minimum_propensity=floor)
+        deviation = reward.reach if algorithm.prior_deviation is None else algorithm.prior_deviation
+        return GaussianThompson(mean, algorithm.prior_count, deviation, minimum_propensity=floor)
     if isinstance(algorithm, EpsilonGreedyAlgorithm):
         return EpsilonGreedy(algorithm.epsilon, algorithm.decay, floor)
     return Ucb1(reward.reach if algorithm.width is None else algorithm.width, floor)
 
 
-def contextual_algorithm(strategy: ContextualStrategy) -> ContextualAlgorithm:
+def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> ContextualAlgorithm:
     """The algorithm of `stats.bandits`."""
     algorithm, floor = strategy.algorithm, strategy.minimum_propensity
     if isinstance(algorithm, LinUcbAlgorithm):
-        return LinUcb(algorithm.exploration, floor)
-    return LinearThompson(algorithm.deviation, floor)
+        return LinUcb(algorithm.exploration * reward.reach, floor)
+    return LinearThompson(reward.reach if algorithm.deviation is None else algorithm.deviation, floor)
 
 
 def _of_arms(spec: RolloutSpec, statistics: Mapping[str, ArmStatistics]) -> Sequence[ArmStatistics]:
