@@ -6,12 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
+from airflow_provider_mlops.serving.rollouts.algorithms import LinearThompsonAlgorithm
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
-from airflow_provider_mlops.serving.rollouts.strategies import (
-    BanditStrategy,
-    ContextualStrategy,
-    LinearThompsonAlgorithm,
-)
+from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.serving.rollouts.terms import Reward

@@ -6,6 +6,13 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from airflow_provider_mlops.serving.rollouts.algorithms import (
+    BanditAlgorithm,
+    BetaThompsonAlgorithm,
+    ContextualAlgorithm,
+    LinearThompsonAlgorithm,
+)
+
 _MINIMUM_PROPENSITY = Field(
     default=0.01,
     ge=0,
@@ -156,54 +163,6 @@ class AbStrategy(_Strategy):
         return (1 - self.candidate_share, self.candidate_share)
 
 
-class BetaThompsonAlgorithm(_Strategy):
-    """Thompson sampling for rewards between 0 and 1."""
-
-    kind: Literal["thompson_beta"] = "thompson_beta"
-    prior_successes: float = Field(default=1.0, gt=0, description="Successes that each version starts with.")
-    prior_failures: float = Field(default=1.0, gt=0, description="Failures that each version starts with.")
-
-
-class GaussianThompsonAlgorithm(_Strategy):
-    """Thompson sampling for rewards of any size."""
-
-    kind: Literal["thompson_gaussian"] = "thompson_gaussian"
-    prior_mean: float = Field(default=0.0, description="What each version is thought to be worth before any reward.")
-    prior_count: float = Field(default=0.01, gt=0, description="How many rewards that counts as.")
-    prior_deviation: float | None = Field(
-        default=None,
-        gt=0,
-        description="A guess of the standard deviation of the rewards, of its right size. By default what lies between "
-        "the bounds of the reward, and 1 where it has none.",
-    )
-
-
-class Ucb1Algorithm(_Strategy):
-    """UCB1: the version that could be the best."""
-
-    kind: Literal["ucb1"] = "ucb1"
-    width: float | None = Field(
-        default=None,
-        gt=0,
-        description="Of the range of the rewards; a smaller one explores less. By default what lies between the bounds "
-        "of the reward, and 1 where it has none.",
-    )
-
-
-class EpsilonGreedyAlgorithm(_Strategy):
-    """The best version so far, and now and then any."""
-
-    kind: Literal["epsilon_greedy"] = "epsilon_greedy"
-    epsilon: float = Field(default=0.1, ge=0, le=1, description="The share of requests that are drawn at random.")
-    decay: float | None = Field(default=None, gt=0, description="Rewards after which half as much is explored.")
-
-
-BanditAlgorithm: TypeAlias = Annotated[
-    BetaThompsonAlgorithm | GaussianThompsonAlgorithm | Ucb1Algorithm | EpsilonGreedyAlgorithm,
-    Field(discriminator="kind"),
-]
-
-
 class BanditStrategy(_Strategy):
     """The more a version earns, the more requests it gets."""
 
@@ -213,10 +172,6 @@ class BanditStrategy(_Strategy):
     )
     minimum_propensity: float = _MINIMUM_PROPENSITY
     probability_limit: float = _PROBABILITY_LIMIT
-
-    def weights(self, step: int) -> tuple[float, ...] | None:
-        """They follow from the rewards."""
-        return None
 
 
 class NumberFeature(BaseModel):
@@ -253,33 +208,6 @@ class CategoryFeature(BaseModel):
 ContextFeature: TypeAlias = Annotated[NumberFeature | CategoryFeature, Field(discriminator="kind")]
 
 
-class LinUcbAlgorithm(_Strategy):
-    """LinUCB: the version that could be the best for this request."""
-
-    kind: Literal["linucb"] = "linucb"
-    exploration: float = Field(
-        default=1.0,
-        ge=0,
-        description="How much an uncertain version is preferred: times what lies between the bounds of the reward, or "
-        "in its units where it has none.",
-    )
-
-
-class LinearThompsonAlgorithm(_Strategy):
-    """Thompson sampling with a linear model of the rewards."""
-
-    kind: Literal["linear_thompson"] = "linear_thompson"
-    deviation: float | None = Field(
-        default=None,
-        gt=0,
-        description="The standard deviation of rewards around the model; a greater one explores more. By default what "
-        "lies between the bounds of the reward, and 1 where it has none.",
-    )
-
-
-ContextualAlgorithm: TypeAlias = Annotated[LinUcbAlgorithm | LinearThompsonAlgorithm, Field(discriminator="kind")]
-
-
 class ContextualStrategy(_Strategy):
     """The version that earns most for requests like this one."""
 
@@ -311,10 +239,6 @@ class ContextualStrategy(_Strategy):
         if slots > _MOST_SLOTS:
             raise ValueError(f"features may have {_MOST_SLOTS} slots together, a category one more than it has values")
         return self
-
-    def weights(self, step: int) -> tuple[float, ...] | None:
-        """They follow from the rewards and the request."""
-        return None
 
 
 Strategy: TypeAlias = Annotated[

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_mlops.serving.rollouts import gates, rollout, strategies, terms, transitions
+from airflow_provider_mlops.serving.rollouts import algorithms, gates, rollout, strategies, terms, transitions
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
 from airflow_provider_mlops.serving.rollouts.terms import Reward
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None
         canary(**fields)
 
 
-@pytest.mark.parametrize("module", [rollout, terms, gates, strategies])
+@pytest.mark.parametrize("module", [rollout, terms, gates, strategies, algorithms])
 def test_every_field_is_described(module: Any) -> None:
     models = [
         value for value in vars(module).values()

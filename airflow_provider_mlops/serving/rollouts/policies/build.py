@@ -6,6 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from airflow_provider_mlops.serving.rollouts.additions import encoding_of
+from airflow_provider_mlops.serving.rollouts.algorithms import (
+    BetaThompsonAlgorithm,
+    EpsilonGreedyAlgorithm,
+    GaussianThompsonAlgorithm,
+    LinUcbAlgorithm,
+)
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
 from airflow_provider_mlops.serving.rollouts.policies.bandit import Bandit
 from airflow_provider_mlops.serving.rollouts.policies.canary import Canary
@@ -18,12 +24,8 @@ from airflow_provider_mlops.serving.rollouts.routes import Policy
 from airflow_provider_mlops.serving.rollouts.strategies import (
     AbStrategy,
     BanditStrategy,
-    BetaThompsonAlgorithm,
     CanaryStrategy,
     ContextualStrategy,
-    EpsilonGreedyAlgorithm,
-    GaussianThompsonAlgorithm,
-    LinUcbAlgorithm,
     ShadowStrategy,
 )
 from airflow_provider_mlops.serving.rollouts.terms import Reward
