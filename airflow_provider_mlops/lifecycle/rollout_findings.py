@@ -111,6 +111,8 @@ def _finding(spec: RolloutSpec, gate: Gate, arm: str, candidate: ArmStatistics, 
     elif isinstance(gate, MetricGate):
         found = _metric(spec, gate, candidate, champion, confidence)
     else:
+        if gate.classes is not None and (unknown := _undeclared(gate, champion)) is not None:
+            return Finding(gate=gate.title, arm=arm, verdict="inconclusive", sentence=unknown)
         found = _drift(spec, gate, candidate, champion, confidence)
     return Finding(gate=gate.title, arm=arm, verdict=found.verdict, sentence=found.sentence)
 
@@ -215,6 +217,16 @@ def _drift(
         confidence=confidence, tuned_for=spec.expected_requests,
     )  # fmt: skip
     return compare_drift(drift, gate.largest, confidence=confidence)
+
+
+def _undeclared(gate: DriftGate, champion: ArmStatistics) -> str | None:
+    """Why drift could not be seen, if most of the champion's predictions are of no declared class."""
+    counts = champion.output_counts(gate.cells)
+    total, unknown = sum(counts), counts[-1]
+    if not unknown or total > 2 * unknown:
+        return None
+    declared = ", ".join(map(repr, gate.classes or ()))
+    return f"Drift cannot be seen: {unknown / total:.0%} of the champion's predictions are none of {declared}."
 
 
 def _is_paired(spec: RolloutSpec) -> bool:

@@ -105,9 +105,13 @@ def output_cell(gate: DriftGate, output: Any) -> int:
     >>> gate = DriftGate(edges=(0.0, 1.0))
     >>> [output_cell(gate, output) for output in (-1.0, 0.0, 0.5, 2.0, None)]
     [0, 0, 1, 2, 2]
+    >>> gate = DriftGate(classes=("0", "1"))
+    >>> [output_cell(gate, output) for output in (0, 1.0, "1", 2, True)]
+    [0, 1, 1, 2, 2]
     """
     if gate.classes is not None:
-        text = as_text(output)
+        # A class that is a whole number reads the same where a version gives it with a fraction.
+        text = str(int(output)) if type(output) is float and output.is_integer() else as_text(output)
         return gate.classes.index(text) if text in gate.classes else len(gate.classes)
     assert gate.edges is not None
     if type(output) in (int, float, bool) and not math.isnan(output):

@@ -105,7 +105,10 @@ class DriftGate(GateBase):
         "distance.",
     )
     classes: tuple[str, ...] | None = Field(
-        default=None, min_length=1, max_length=200, description="The cells of a classifier: the classes, as text."
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="The cells of a classifier: the classes, as text, such as `1` and `true`.",
     )
     edges: tuple[float, ...] | None = Field(
         default=None,
