@@ -13,12 +13,14 @@ row has a reward of its own.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -228,7 +230,7 @@ class Ingestion:
         if not feedback:
             return []
         active = connection.scalars(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.active_model.is_not(None))).all()
-        if any(RolloutSpec.model_validate_json(text).reward is not None for text in active):
+        if any(json.loads(text).get("reward") is not None for text in active):
             return list(feedback)
         known = set(decided)
         for names in _parts(sorted({row["decision_id"] for row in feedback})):
@@ -265,7 +267,11 @@ def _cursor(connection: Connection, writer: str) -> Cursor:
 
 def _spec(connection: Connection, rollout: str) -> RolloutSpec | None:
     text = connection.scalar(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.id == rollout))
-    return None if text is None else RolloutSpec.model_validate_json(text)
+    try:
+        return None if text is None else RolloutSpec.model_validate_json(text)
+    except ValidationError as error:
+        log.error("Rollout %s was begun by another release, and cannot be read: %s", rollout, error)
+        return None
 
 
 def _first(feedback: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

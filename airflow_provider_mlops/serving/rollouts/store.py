@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from airflow_provider_mlops.data import storage
@@ -115,8 +116,20 @@ class RolloutStore:
         )
 
     def occupying(self) -> list[Rollout]:
-        """All rollouts that gateways have to follow."""
-        return self._rollouts(_SELECT.where(ROLLOUTS.c.active_model.is_not(None)).order_by(ROLLOUTS.c.model))
+        """All rollouts that gateways have to follow. One that cannot be read keeps them from no other."""
+        query = _SELECT.where(ROLLOUTS.c.active_model.is_not(None)).order_by(ROLLOUTS.c.model)
+        with self.engine.reading() as connection:
+            rows = connection.execute(query).all()
+        found = []
+        for row in rows:
+            try:
+                found.append(_rollout(row))
+            except ValidationError as error:
+                log.error(
+                    "Rollout %s of %s is not followed, since this release cannot read it; end it with the release that "
+                    "began it: %s", row.id, row.model, error,
+                )  # fmt: skip
+        return found
 
     def compare_and_set(self, seen: Rollout, state: RolloutState) -> Rollout:
         """Write a new state, if the rollout is still as it was seen. Raises StaleRolloutError if not."""
