@@ -186,6 +186,37 @@ def test_a_retry_joins_the_running_rollout(run_dag, store, made, meanwhile, tmp_
     assert versions.trail() == [("promote", None, 1), ("promote", 1, 2)]
 
 
+def test_a_retry_tells_the_end_of_the_rollout_and_a_cleared_task_begins_another(
+    run_dag, store, made, meanwhile, tmp_path, monkeypatch
+):
+    versions = made("died")
+    traffic = Traffic(tmp_path, store)
+    meanwhile("died", lambda found: traffic.add(found, errors=150))
+    original, ends = RolloutOperator.finish, []
+
+    def finish(operator: RolloutOperator, *arguments: Any) -> Any:
+        ends.append(arguments[-1])
+        if len(ends) == 1:
+            raise RuntimeError("the worker dies after the rollout was settled, and before Airflow knows")
+        return original(operator, *arguments)
+
+    monkeypatch.setattr(RolloutOperator, "finish", finish)
+    with dag("died") as built:
+        RolloutOperator(task_id="rollout", model=versions[2], retries=2, retry_delay=timedelta(0), **TERMS)
+    ran = run_dag(built)
+    assert (ran.states(), ran.task("rollout").try_number) == ({"rollout": "success"}, 2)
+    assert ends[0] == ends[1]
+    assert ran.xcoms("rollout")["return_value"] == ends[0].model_dump(mode="json")
+    assert [found.id for found in store.of_model("died")] == [ends[0].rollout_id]
+    assert versions.trail() == [("promote", None, 1), ("keep", 1, 1)]
+    assert [uri for uri, _ in ran.asset_events()] == ["mlops://models/died/rollouts/rolled_back"]
+    ran.clear(built, "rollout")
+    assert (ran.states(), ran.task("rollout").try_number) == ({"rollout": "success"}, 3)
+    assert len(store.of_model("died")) == 2
+    assert ran.xcoms("rollout")["rollout_id"] == store.of_model("died")[0].id
+    assert versions.trail()[2:] == [("keep", 1, 1)]
+
+
 def begun_by_another(store: RolloutStore, model: str) -> Rollout:
     spec = RolloutSpec(champion=1, candidates=(3,))
     return store.start(model, spec, TaskIdentity(dag_id="other", run_id="r1", task_id="rollout"))

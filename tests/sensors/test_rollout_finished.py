@@ -73,7 +73,7 @@ class TestLooking:
         trigger = RolloutFinishedTrigger(rollout=rollout.id)
         store.change(rollout.id, lambda r: transitions.promoted(r.spec, r.state, 2, NOW, "task", "better"))
         assert trigger.look() is None
-        store.change(rollout.id, lambda r: transitions.settled(r.state, NOW, "task"))
+        store.change(rollout.id, lambda r: transitions.settled(r.state, NOW, task()))
         assert (trigger.look()["status"], trigger.look()["version"]) == ("promoted", 2)
 
     def test_what_it_has_seen_begin_it_sees_to_its_end(self, store):

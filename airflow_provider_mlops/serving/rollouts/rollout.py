@@ -74,6 +74,7 @@ class RolloutState(BaseModel):
         default=False,
         description="Whether the task has taken over the end: the champion alias stands where it should.",
     )
+    settled_in_try: int = Field(default=0, ge=0, description="The try of the task that did so; 0 while none has.")
 
     @property
     def is_under_way(self) -> bool:

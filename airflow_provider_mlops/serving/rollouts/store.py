@@ -63,7 +63,10 @@ class RolloutStore:
         self.engine = StoreEngine(url)
 
     def start(self, model: str, spec: RolloutSpec, by: TaskIdentity, now: datetime | None = None) -> Rollout:
-        """Begin a rollout, or join the one that another try of the same task began and whose end it has not settled.
+        """Begin a rollout, or join the one that another try of the same task began.
+
+        A rollout whose end was settled is joined by the retries of the try that did so, which has died before it could
+        tell, and not by tries after the task was cleared: those begin a new one.
 
         Raises RolloutConflictError if another rollout of the model is under way.
         """
@@ -219,21 +222,28 @@ def _rollout(row: Row[Any]) -> Rollout:
 
 
 def _joined(connection: Connection, model: str, by: TaskIdentity) -> Rollout | None:
-    own = connection.execute(
+    # First the one that is under way: by a clock that was set back since, or another machine's, an earlier one of the
+    # task may seem newer.
+    active = connection.execute(_SELECT.where(ROLLOUTS.c.active_model == model)).first()
+    current = None if active is None else _rollout(active)
+    if current is not None and current.by.key == by.key:
+        return current
+    latest = connection.execute(
         _SELECT.where(ROLLOUTS.c.model == model, ROLLOUTS.c.task_key == by.key)
         .order_by(ROLLOUTS.c.started_at.desc())
         .limit(1)
     ).first()
-    if own is not None and not (joined := _rollout(own)).state.settled:
-        return joined
-    other = connection.execute(_SELECT.where(ROLLOUTS.c.active_model == model)).first()
-    if other is None:
-        return None
-    current = _rollout(other)
-    if current.by.key != by.key:
+    if latest is not None and _is_joined(own := _rollout(latest), by):
+        return own
+    if current is not None:
         raise _conflict(current)
-    # Begun by this task, though by a clock that was set back since, or another machine's, an earlier one seems newer.
-    return current
+    return None
+
+
+def _is_joined(own: Rollout, by: TaskIdentity) -> bool:
+    """Whether a task goes on with a rollout that it has begun. A run that is deleted and made anew counts its tries
+    from 1 again."""
+    return not own.state.settled or by.first_try <= own.state.settled_in_try < by.try_number
 
 
 def _conflict(other: Rollout) -> RolloutConflictError:

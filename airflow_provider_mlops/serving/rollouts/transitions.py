@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState, all_to, share_out
 
 
@@ -77,9 +78,9 @@ def overtaken(state: RolloutState, version: int | None, now: datetime, by: str, 
     return _changed(state, now, by, reason, status="ended", version=version)
 
 
-def settled(state: RolloutState, now: datetime, by: str) -> RolloutState:
+def settled(state: RolloutState, now: datetime, by: TaskIdentity) -> RolloutState:
     """The end has been taken over by the task: alias and audit trail stand as they should."""
-    return _changed(state, now, by, state.reason, settled=True)
+    return _changed(state, now, by.key, state.reason, settled=True, settled_in_try=by.try_number)
 
 
 def _over(

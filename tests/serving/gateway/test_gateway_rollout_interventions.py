@@ -11,7 +11,7 @@ from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, now, versions
 from tests.serving.gateway.rollouts_in_gateway import serve as serve
 from tests.serving.gateway.rollouts_in_gateway import store as store
-from tests.serving.rollout_in_test import canary
+from tests.serving.rollout_in_test import canary, task
 
 
 def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store: RolloutStore) -> None:
@@ -47,7 +47,7 @@ def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(
         aliases.set_registered_model_alias("cancer", "champion", "1")
         client.activate("cancer", 1, champion=True)
         assert versions(ask(process, 10)) == {"1": 10}
-        done = store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), "ada"))
+        done = store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), task()))
         time.sleep(1)
         assert versions(ask(process, 10)) == {"1": 10}
         assert store.get(rollout.id) == done

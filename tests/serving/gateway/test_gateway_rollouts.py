@@ -52,7 +52,7 @@ def test_a_canary_from_its_start_to_its_promotion(serve: Serve, store: RolloutSt
         assert versions(ask(process, 20)) == {"2": 20}
         # The task moves the alias and settles the end; at no time the old champion comes back.
         Registry(None, storage_uri=str(storage)).client.set_registered_model_alias("cancer", "champion", "2")
-        store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), "ada"))
+        store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), task()))
         until = time.monotonic() + 7
         while time.monotonic() < until:
             assert versions(ask(process, 5)) == {"2": 5}

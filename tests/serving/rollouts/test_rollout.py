@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.serving.rollouts import gates, rollout, strategies, terms, transitions
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
 from airflow_provider_mlops.serving.rollouts.terms import Reward
@@ -131,7 +132,9 @@ def test_the_transitions_of_a_canary() -> None:
         transitions.next_step(spec, second, later, "task", "")
     done = transitions.promoted(spec, second, 2, later, "task", "passed")
     assert (done.version, done.is_under_way, done.occupies) == (2, False, True)
-    assert not transitions.settled(done, later, "task").occupies
+    task = TaskIdentity(dag_id="churn", run_id="r1", task_id="rollout", try_number=2)
+    settled = transitions.settled(done, later, task)
+    assert (settled.occupies, settled.by, settled.settled_in_try) == (False, task.key, 2)
     back = transitions.rolled_back(spec, second, later, "gateway", "errors")
     assert (back.version, back.weights, back.occupies) == (1, {"champion": 1.0, "candidate": 0.0}, False)
     for state in (done, back):

@@ -83,7 +83,7 @@ def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(sto
         store.start("churn", canary(), task("run-2"))
     # A try after a crash takes over the end; only then is there room.
     assert store.start("churn", canary(), task(try_number=2)) == done
-    store.compare_and_set(done, transitions.settled(done.state, NOW, "task"))
+    store.compare_and_set(done, transitions.settled(done.state, NOW, task()))
     second = store.start("churn", canary(), task("run-2"))
     back = transitions.rolled_back(second.spec, second.state, NOW, "gateway", "errors")
     store.compare_and_set(second, back)
@@ -95,14 +95,31 @@ def test_a_retry_joins_the_running_rollout_and_a_cleared_task_begins_anew(store:
     first = store.start("churn", canary(), task())
     assert store.start("churn", canary(minimum_requests=7), task(try_number=2)) == first
     over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
-    store.compare_and_set(over, transitions.settled(over.state, NOW, "task"))
-    assert store.start("churn", canary(), task()).id != first.id
+    settled = store.compare_and_set(over, transitions.settled(over.state, NOW, task(try_number=2)))
+    # What the second try has settled, and could not tell any more, is told by the third. A task that is cleared after
+    # its second try, and one whose run was made anew, begin again.
+    third, cleared, in_new_run = task(try_number=3), task(try_number=3, first_try=3), task()
+    assert store.join("churn", third) == store.start("churn", canary(), third) == settled
+    assert store.join("churn", cleared) is store.join("churn", in_new_run) is None
+    second = store.start("churn", canary(), cleared)
+    assert second.id != first.id
+    assert store.join("churn", task(try_number=4, first_try=3)) == second
+
+
+def test_a_settled_rollout_is_told_by_its_task_while_another_one_is_under_way(store: RolloutStore) -> None:
+    first = store.start("churn", canary(), task())
+    over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
+    settled = store.compare_and_set(over, transitions.settled(over.state, NOW, task()))
+    store.start("churn", canary(), task("run-2"))
+    assert store.join("churn", task(try_number=2)) == settled
+    with pytest.raises(RolloutConflictError):
+        store.join("churn", task(try_number=2, first_try=2))
 
 
 def test_a_retry_joins_its_rollout_also_after_the_clock_was_set_back(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task(), NOW)
     over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
-    store.compare_and_set(over, transitions.settled(over.state, NOW, "task"))
+    store.compare_and_set(over, transitions.settled(over.state, NOW, task()))
     second = store.start("churn", canary(), task(), NOW - timedelta(hours=1))
     assert store.start("churn", canary(), task(try_number=2)) == second
     assert store.join("churn", task(try_number=2)) == second

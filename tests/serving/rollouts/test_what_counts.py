@@ -17,7 +17,7 @@ from airflow_provider_mlops.serving.rollouts.marks import marks, shadow_marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
 from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
-from tests.serving.rollout_in_test import bandit, canary
+from tests.serving.rollout_in_test import bandit, canary, task
 from tests.serving.rollouts.logged_traffic import SCHEMA, Traffic, opened, started
 from tests.serving.rollouts.logged_traffic import store as store
 
@@ -71,7 +71,7 @@ def test_rewards_days_later_count_and_what_is_forgotten_does_not(store: RolloutS
     over = store.compare_and_set(
         traffic.rollout, rolled_back(traffic.rollout.spec, traffic.rollout.state, now, "a", "")
     )
-    store.compare_and_set(over, settled(over.state, now, "a"))
+    store.compare_and_set(over, settled(over.state, now, task()))
     log.feedback([(first, None, 1.0), (prediction_id.new(), None, 1.0)])
     ingestion.run()
     assert store.statistics(traffic.rollout.id)[0, "champion"].reward_count == 1
