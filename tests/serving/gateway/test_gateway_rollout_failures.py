@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import httpx
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, counted, versions
+from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, counted, now, versions
 from tests.serving.gateway.rollouts_in_gateway import serve as serve
 from tests.serving.gateway.rollouts_in_gateway import store as store
 from tests.serving.gateway_process import GatewayProcess
@@ -23,6 +26,16 @@ from tests.serving.served_registry import CANCER, cancer_model, register, regist
 
 def ask_for(process: GatewayProcess, body: Any) -> httpx.Response:
     return httpx.post(f"{process.url}/models/cancer/invocations", json=body, timeout=30)
+
+
+def copies(process: GatewayProcess) -> Counter[str]:
+    """The copies of requests for shadows by their outcome, as /metrics has them."""
+    found = re.findall(
+        r'^mlops_shadow_copies_total\{.*outcome="(\w+)".*\} ([\d.]+)$',
+        httpx.get(f"{process.url}/metrics").text,
+        re.MULTILINE,
+    )
+    return Counter({outcome: int(float(count)) for outcome, count in found if float(count)})
 
 
 BROKEN = """
@@ -85,6 +98,13 @@ def test_a_shadow_that_breaks_is_nobodys_problem(
     assert counted(store, rollout, "champion").errors == 0
     segments = [file.read_text() for file in (process.storage / "write-ahead").rglob("*.jsonl")]
     assert any(reason in text for text in segments)
+    # Each of the copies is counted by what came of it, or why it was lost.
+    store.change(rollout.id, lambda seen: transitions.ended(seen.spec, seen.state, now(), "ada", "enough seen"))
+    process.wait(lambda: sum(copies(process).values()) == 40, "all copies are counted")
+    known = {"failed"} if version == 6 else {"timed_out", "hung", "dropped", "ended"}
+    assert copies(process).keys() <= known
+    logged = copies(process)["failed"] + copies(process)["timed_out"]
+    process.wait(lambda: counted(store, rollout, "shadow").errors == logged, "what was logged counts")
     assert process.stop() == 0
 
 
