@@ -107,6 +107,10 @@ class Following:
             "store_error": self._routing.error,
         }
 
+    def wanted(self) -> list[tuple[str, int]]:
+        """The versions that rollouts need and that are not loaded."""
+        return self._routing.wanted()
+
     async def follow(self) -> None:
         """Keep the routes up with the store, for ever."""
         while True:
@@ -121,7 +125,7 @@ class Following:
         self._models.keep(self._routing.keeps)
         await self._give_way()
         for key in self._routing.wanted():
-            if key not in self._loading and self._models.serves(key[0]):
+            if key not in self._loading and self._models.serves(key[0]) and self._models.is_due(*key):
                 self._loading[key] = asyncio.create_task(self._load(*key))
 
     async def _give_way(self) -> None:
@@ -188,7 +192,7 @@ class Following:
         try:
             await self._models.load(model, version)
         except Refusal as refusal:
-            # A registry that is away is asked again at the next poll; anything else will not get better.
+            # A registry that is away is asked again at the next poll; anything else will hardly get better.
             if refusal.status != 503:
                 await asyncio.get_running_loop().run_in_executor(
                     self._poller, self._routing.unservable, model, version, refusal.message

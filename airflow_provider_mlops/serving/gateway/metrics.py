@@ -45,8 +45,8 @@ class Metrics:
         self._feedback = Counter("mlops_feedback", "Labels that were accepted.", registry=self._registry)
         self._copies = Counter(
             "mlops_shadow_copies",
-            "Copies of requests for a shadow, by what came of them: answered, failed or timed_out; or why they were lost: "
-            "dropped, hung, ended or unlogged.",
+            "Copies of requests for a shadow by what came of them: answered, failed, timed_out; or why they were lost: "
+            "dropped, hung, ended, unlogged.",
             ("model", "version", "outcome"),
             registry=self._registry,
         )

@@ -16,8 +16,8 @@ Log = Callable[[], None]
 Outcome = Literal["answered", "failed", "timed_out", "dropped", "hung", "ended", "unlogged"]
 """What comes of a copy: the shadow answers, fails or takes too long, each of which is logged; or the copy is lost.
 
-It is `dropped` where too many wait, lost to a shadow that has `hung` too often, overtaken by a rollout that has `ended`, or
-`unlogged` where the write-ahead log cannot be written.
+It is `dropped` where too many wait, lost to a shadow that has `hung` too often, too late for a rollout that has
+`ended`, or `unlogged` where the write-ahead log cannot be written.
 """
 
 _MOST_HUNG = 3

@@ -164,6 +164,26 @@ def test_a_candidate_that_cannot_be_loaded_ends_the_rollout(serve: Serve, store:
     assert versions(ask(process, 20)) == {"1": 20}
 
 
+def test_a_promoted_version_that_cannot_be_loaded_is_named_once_and_tried_ever_less_often(
+    serve: Serve, store: RolloutStore
+) -> None:
+    rollout = store.start("cancer", canary(candidates=[3], strategy=HALF), task())
+    store.change(rollout.id, lambda seen: transitions.promoted(seen.spec, seen.state, 3, now(), "ada", "it is better"))
+    # As after a restart, while the task has not moved the alias yet.
+    process = serve()
+    ready = f"{process.url}/v2/health/ready"
+    process.wait(lambda: httpx.get(ready).json()["failing"], "it is tried")
+    failure = "version 3 cannot be loaded: BadZipFile"
+    assert httpx.get(ready).json()["failing"][0].startswith(f"model 'cancer': {failure}")
+    assert versions(ask(process, 20)) == {"1": 20}
+    time.sleep(3.5)
+    # Tried again after one second and after two more, by polls that come twice a second.
+    text = process.log.read_text()
+    assert len(re.findall(rf"ERROR .*Model cancer: {failure}", text)) == 1
+    with process.client() as client:
+        assert failure in client.model("cancer")["failures"]["3"]
+
+
 def test_a_candidate_with_another_signature_is_to_blame_for_what_it_refuses(
     serve: Serve, store: RolloutStore, storage: Path
 ) -> None:
