@@ -27,9 +27,11 @@ def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> 
     """Load and verify the versions, and start. Raises as `rollout` does; then nothing has begun."""
     from airflow_provider_mlops.lifecycle.deploy_check import expected_answer, verify
     from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
-    from airflow_provider_mlops.registry import models
+    from airflow_provider_mlops.registry import models, promotion
 
     registry = workspace.registry()
+    # From here on, an alias that stands elsewhere was moved by hand.
+    promotion.settle(registry, spec.model.name)
     wanted = [spec.model, *spec.candidates]
     candidates = [models.get(registry, model.name, model.version) for model in wanted]
     champion = expected_version(registry, candidates[0], spec)

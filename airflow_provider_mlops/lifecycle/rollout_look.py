@@ -62,9 +62,12 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
 
 
 def moved_champion(registry: Registry, rollout: Rollout) -> tuple[bool, int | None]:
-    """Whether another version is champion than when the rollout began, and which."""
-    from airflow_provider_mlops.registry import promotion
+    """Whether another version is champion than when the rollout began, or the alias stands elsewhere, and which."""
+    from airflow_provider_mlops.registry import models, promotion
 
     champion = promotion.champion(registry, rollout.model)
     version = None if champion is None else champion.version
+    if version == rollout.spec.champion:
+        # Whoever moves the alias by hand is in no audit trail; the gateways obey all the same.
+        version = models.aliases(registry, rollout.model).get(promotion.CHAMPION)
     return version != rollout.spec.champion, version

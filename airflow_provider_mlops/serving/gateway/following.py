@@ -46,8 +46,8 @@ class Following:
     def route(self, served: ServedModel) -> Route | None:
         """How the requests for a model are routed now; None where its active version answers them all.
 
-        Whoever activates another version meanwhile, by the admin API or by moving the alias, is obeyed at once: the
-        rollout gives way, here with the next request, and everywhere once the store knows.
+        Whoever activates another version meanwhile, by the admin API or by moving the alias, or takes the alias away,
+        is obeyed at once: the rollout gives way, here with the next request, and everywhere once the store knows.
         """
         route = self._routing.route(served.name)
         return None if route is None or self._gives_way(route, served) else route
@@ -55,7 +55,8 @@ class Following:
     def _gives_way(self, route: Route, served: ServedModel) -> bool:
         active, rollout = served.active, route.rollout
         if active is None:
-            return False
+            # Before the first look at the alias nothing is active; later, somebody has taken the alias away.
+            return rollout.id in self._active_then
         then = self._active_then.setdefault(rollout.id, active)
         if active == then:
             return False
@@ -134,7 +135,11 @@ class Following:
         self._active_then = {key: active for key, active in self._active_then.items() if key in ids}
         for served, route in followed:
             if self._gives_way(route, served) and route.rollout.state.is_under_way:
-                reason = f"version {served.active} was activated meanwhile"
+                reason = (
+                    "the champion was withdrawn meanwhile"
+                    if served.active is None
+                    else f"version {served.active} was activated meanwhile"
+                )
                 await asyncio.get_running_loop().run_in_executor(
                     self._poller, self._routing.end, route.rollout.id, reason
                 )

@@ -61,6 +61,10 @@ def ask(process: GatewayProcess, requests: int, **options: Any) -> list[httpx.Re
         return [client.post(f"{process.url}/models/cancer/invocations", json=BODY, **options) for _ in range(requests)]
 
 
+def ask_for(process: GatewayProcess, body: Any) -> httpx.Response:
+    return httpx.post(f"{process.url}/models/cancer/invocations", json=body, timeout=30)
+
+
 def versions(answers: list[httpx.Response]) -> Counter[str]:
     assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers][:3]
     return Counter(answer.headers["x-model-version"] for answer in answers)

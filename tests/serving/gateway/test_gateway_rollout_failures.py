@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,16 +15,12 @@ import pytest
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, counted, now, versions
+from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, ask_for, begin, counted, now, versions
 from tests.serving.gateway.rollouts_in_gateway import serve as serve
 from tests.serving.gateway.rollouts_in_gateway import store as store
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.rollout_in_test import canary, task
 from tests.serving.served_registry import CANCER, cancer_model, register, register_pickled
-
-
-def ask_for(process: GatewayProcess, body: Any) -> httpx.Response:
-    return httpx.post(f"{process.url}/models/cancer/invocations", json=body, timeout=30)
 
 
 def copies(process: GatewayProcess) -> Counter[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, now, versions
+from tests.serving.gateway.rollouts_in_gateway import BODY, HALF, Serve, ask, ask_for, begin, now, versions
 from tests.serving.gateway.rollouts_in_gateway import serve as serve
 from tests.serving.gateway.rollouts_in_gateway import store as store
 from tests.serving.rollout_in_test import canary, task
@@ -29,6 +29,17 @@ def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store
         assert "version 2 was activated" in store.get(rollout.id).state.reason
         time.sleep(1)
         assert versions(ask(process, 30)) == {"2": 30}
+
+
+def test_whoever_takes_the_alias_away_is_obeyed_at_once(serve: Serve, store: RolloutStore, storage: Path) -> None:
+    process = serve()
+    rollout = begin(store, process, canary(strategy=HALF))
+    assert set(versions(ask(process, 60))) == {"1", "2"}
+    Registry(None, storage_uri=str(storage)).client.delete_registered_model_alias("cancer", "champion")
+    process.wait(lambda: ask_for(process, BODY).status_code == 404, "nothing answers")
+    assert {answer.status_code for answer in ask(process, 30)} == {404}
+    process.wait(lambda: store.get(rollout.id).state.status == "ended", "the rollout has ended")
+    assert store.get(rollout.id).state.reason == "the champion was withdrawn meanwhile"
 
 
 def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(
