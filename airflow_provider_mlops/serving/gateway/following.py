@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.serving.gateway.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
@@ -31,9 +32,10 @@ _KEPT_FOR = timedelta(days=30)
 class Following:
     """What joins a gateway process to the rollout store. A store that is away delays no request and loses nothing."""
 
-    def __init__(self, settings: Settings, models: ServedModels, write_ahead: WriteAhead) -> None:
+    def __init__(self, settings: Settings, models: ServedModels, write_ahead: WriteAhead, metrics: Metrics) -> None:
         self._models = models
         self._write_ahead = write_ahead
+        self._metrics = metrics
         self._store = RolloutStore(settings.rollout_store or default_url(settings.storage_uri))
         self._routing = Routing(self._store, by=f"gateway {write_ahead.writer}", is_ready=models.is_loaded)
         self._ingestion = Ingestion(self._store, write_ahead.root, write_ahead)
@@ -41,7 +43,7 @@ class Following:
         self._ingester = ThreadPoolExecutor(1, thread_name_prefix="ingest")
         self._loading: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._active_then: dict[str, int | None] = {}
-        self._away = False
+        self._not_ingested: str | None = None
 
     def route(self, served: ServedModel) -> Route | None:
         """How the requests for a model are routed now; None where its active version answers them all.
@@ -123,6 +125,8 @@ class Following:
 
     async def _poll(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._poller, self._routing.poll)
+        if self._routing.error is not None:
+            self._metrics.store_failed("follow")
         self._models.keep(self._routing.keeps)
         await self._give_way()
         for key in self._routing.wanted():
@@ -154,16 +158,21 @@ class Following:
         """Bring what is logged up to now into the store. Nothing is raised: what was not ingested stays in the log."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._ingester, self._ingestion.run)
-        except BackendAwayError as error:
-            if not self._away:
-                log.warning("The evidence of rollouts stays in the write-ahead log: %s", error)
-            self._away = True
-        except Exception:
-            log.exception("The evidence of rollouts cannot be ingested; it stays in the write-ahead log")
+        except Exception as error:
+            self._metrics.store_failed("ingest")
+            self._stays(error)
         else:
-            if self._away:
+            if self._not_ingested is not None:
                 log.info("The evidence of rollouts is ingested again")
-            self._away = False
+            self._not_ingested = None
+
+    def _stays(self, error: Exception) -> None:
+        """Say once of an outage, and of anything else, that the evidence is not ingested."""
+        reason = "away" if isinstance(error, BackendAwayError) else repr(error)
+        if reason != self._not_ingested:
+            cause = None if isinstance(error, BackendAwayError) else error
+            log.warning("The evidence of rollouts stays in the write-ahead log: %s", error, exc_info=cause)
+        self._not_ingested = reason
 
     def is_ingested(self, segment: Segment) -> bool:
         """Whether a finished segment is no longer needed for rollouts."""

@@ -55,7 +55,7 @@ class Gateway:
         self._write_ahead = WriteAhead(log_layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
-        self._following = Following(settings, self._models, self._write_ahead)
+        self._following = Following(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics)
         self._is_worker = board is not None
         self._changes = Administration(self._models, self.compact, board)

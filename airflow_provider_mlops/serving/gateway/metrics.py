@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -48,6 +48,12 @@ class Metrics:
             "Copies of requests for a shadow by what came of them: answered, failed, timed_out; or why they were lost: "
             "dropped, hung, ended, unlogged.",
             ("model", "version", "outcome"),
+            registry=self._registry,
+        )
+        self._store_failures = Counter(
+            "mlops_rollout_store_failures",
+            "Attempts to use the rollout store that failed: to follow the rollouts, or to ingest evidence.",
+            ("work",),
             registry=self._registry,
         )
         self._weights = Gauge(
@@ -91,6 +97,10 @@ class Metrics:
         """Count copies for a shadow. May be called from any thread."""
         if count:
             self._copies.labels(model, str(version), outcome).inc(count)
+
+    def store_failed(self, work: Literal["follow", "ingest"]) -> None:
+        """Count that the rollout store could not be used."""
+        self._store_failures.labels(work).inc()
 
     def labelled(self, count: int) -> None:
         """Count labels."""

@@ -150,8 +150,10 @@ class Routing:
                 log.warning("The last known routes go on: %s", error)
             self._last_error = str(error)
         except Exception as error:
-            log.exception("The rollouts cannot be followed; the last known routes go on")
-            self._last_error = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self._last_error:
+                log.exception("The rollouts cannot be followed; the last known routes go on")
+            self._last_error = reason
         else:
             if self._last_error is not None:
                 log.info("The rollout store answers again")

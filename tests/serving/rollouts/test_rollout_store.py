@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, inspect
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, StaleRolloutError, default_url
+from airflow_provider_mlops.serving.rollouts.tables import METADATA
 from tests.serving.rollout_in_test import canary, task
 from tests.system.postgresql_cluster import Cluster, programs
 
@@ -201,6 +203,45 @@ def test_a_database_that_is_away_is_said_to_be_and_used_again(cluster: Cluster) 
         cluster.start()
     assert store.get(rollout.id) == rollout
     store.close()
+
+
+def execute(store: RolloutStore, *statements: str) -> None:
+    engine = create_engine(store.engine._engine.url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_tables_that_are_gone_are_an_outage_for_who_used_them(store: RolloutStore, url: str) -> None:
+    store.start("churn", canary(), task())
+    store.changes()
+    execute(store, "ALTER TABLE changes RENAME TO aside")
+    for _ in range(2):
+        with pytest.raises(BackendAwayError, match=r"no such table|does not exist|tables are gone"):
+            store.changes()
+    # They come back, or somebody who begins a rollout makes them anew.
+    execute(store, "ALTER TABLE aside RENAME TO changes")
+    assert store.changes() == (1, 0)
+    execute(store, *(f"DROP TABLE {table.name}" for table in reversed(METADATA.sorted_tables)))
+    for _ in range(2):
+        with pytest.raises(BackendAwayError):
+            store.current("churn")
+    other = RolloutStore(url)
+    begun = other.start("churn", canary(), task("run-2"))
+    other.close()
+    assert store.current("churn") == begun
+
+
+def test_indexes_that_a_later_release_has_added_are_made(store: RolloutStore, url: str) -> None:
+    store.start("churn", canary(), task())
+    execute(store, "DROP INDEX rewards_by_decision", "DROP INDEX decisions_by_rollout")
+    other = RolloutStore(url)
+    assert other.current("churn") is not None
+    other.close()
+    with store.engine.reading() as connection:
+        found = inspect(connection).get_multi_indexes().values()
+    assert {"rewards_by_decision", "decisions_by_rollout"} <= {index["name"] for of in found for index in of}
 
 
 def test_who_reads_does_not_wait_for_who_writes(tmp_path: Path) -> None:

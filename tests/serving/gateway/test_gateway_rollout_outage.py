@@ -1,0 +1,49 @@
+"""The rollout store away from a running gateway: routes go on, and so do the limits."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import httpx
+
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, counted, now, versions
+from tests.serving.gateway.rollouts_in_gateway import serve as serve
+from tests.serving.gateway.rollouts_in_gateway import store as store
+from tests.serving.gateway_process import GatewayProcess
+from tests.serving.rollout_in_test import canary
+
+
+def failures(process: GatewayProcess, work: str) -> float:
+    """Failed attempts to use the rollout store, as /metrics has them."""
+    text = httpx.get(f"{process.url}/metrics").text
+    found = re.search(rf'^mlops_rollout_store_failures_total\{{work="{work}"\}} ([\d.]+)$', text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def test_tables_that_are_gone_are_a_store_that_is_away(serve: Serve, store: RolloutStore, storage: Path) -> None:
+    process = serve()
+    rollout = begin(store, process, canary(strategy=HALF))
+    database = sqlite3.connect(storage / "rollouts.db", timeout=10)
+    for table in ("changes", "cursors"):
+        database.execute(f"ALTER TABLE {table} RENAME TO {table}_aside")
+    answers = versions(ask(process, 60))
+    process.wait(lambda: failures(process, "follow") > 3 and failures(process, "ingest") > 3, "it is noticed")
+    answers += versions(ask(process, 60))
+    assert set(answers) == {"1", "2"}
+    for table in ("changes", "cursors"):
+        database.execute(f"ALTER TABLE {table}_aside RENAME TO {table}")
+    database.close()
+    process.wait(lambda: counted(store, rollout, "candidate").requests == answers["2"], "all is counted")
+    store.change(rollout.id, lambda seen: transitions.ended(seen.spec, seen.state, now(), "ada", "enough seen"))
+    process.wait(lambda: versions(ask(process, 20)) == {"1": 20}, "it is followed again")
+    text = process.log.read_text()
+    for sentence in (
+        "The last known routes go on: The rollout store", "The rollout store answers again",
+        "The evidence of rollouts stays in the write-ahead log: The rollout store", "rollouts is ingested again",
+    ):  # fmt: skip
+        assert text.count(sentence) == 1, sentence
+    assert "Traceback" not in text
