@@ -91,6 +91,11 @@ class Following:
         except OSError as reason:
             log.error("A failure of version %d of %s is not logged: %s", choice.version, model, reason)
 
+    def shadowed(self, model: str, choice: Choice, failed: bool) -> None:
+        """Count what came of a copy for a shadow; the log has it already. May be called from any thread."""
+        count = self._routing.failed if failed else self._routing.answered
+        count(model, choice)
+
     def status(self, model: str) -> dict[str, Any] | None:
         """What the admin API says of a model's rollout."""
         route = self._routing.route(model)

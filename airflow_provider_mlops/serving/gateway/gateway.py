@@ -56,7 +56,7 @@ class Gateway:
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
         self._following = Following(settings, self._models, self._write_ahead, self._metrics)
-        self._shadows = Shadows(self._write_ahead, self._metrics)
+        self._shadows = Shadows(self._write_ahead, self._metrics, self._following.shadowed)
         self._is_worker = board is not None
         self._changes = Administration(self._models, self.compact, board)
         self._loaded = asyncio.Event()

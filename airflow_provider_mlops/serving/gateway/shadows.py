@@ -68,12 +68,20 @@ class _Lot:
     timer: asyncio.TimerHandle | None = None
 
 
-class Shadows:
-    """The shadows of one process. `offer` runs on the event loop and returns at once."""
+Judge = Callable[[str, Choice, bool], None]
+"""Told of a model, a shadow's choice, and whether it has failed."""
 
-    def __init__(self, write_ahead: WriteAhead, metrics: Metrics) -> None:
+
+class Shadows:
+    """The shadows of one process. `offer` runs on the event loop and returns at once.
+
+    :param judge: called for each copy that a shadow was asked for, from any thread.
+    """
+
+    def __init__(self, write_ahead: WriteAhead, metrics: Metrics, judge: Judge) -> None:
         self._write_ahead = write_ahead
         self._metrics = metrics
+        self._judge = judge
         self._lots: dict[str, _Lot] = {}
         # Of rollouts that are over, while a lot is still at work there.
         self._leaving: list[ShadowQueue] = []
@@ -132,20 +140,27 @@ class Shadows:
     def _work(self, lot: _Lot) -> _Work:
         """The copies that have been gathered, which then are no more."""
         copies, lot.copies = lot.copies, []
-        return _Work(copies, lot.model, lot.strategy.tolerance, self._write_ahead, self._metrics)
+        return _Work(copies, lot.model, lot.strategy.tolerance, self._write_ahead, self._metrics, self._judge)
 
 
 class _Work:
     """A lot on its way through the shadow."""
 
     def __init__(
-        self, copies: Sequence[Copy], model: LoadedModel, tolerance: float, write_ahead: WriteAhead, metrics: Metrics
+        self,
+        copies: Sequence[Copy],
+        model: LoadedModel,
+        tolerance: float,
+        write_ahead: WriteAhead,
+        metrics: Metrics,
+        judge: Judge,
     ) -> None:
         self._copies = copies
         self._model = model
         self._tolerance = tolerance
         self._write_ahead = write_ahead
         self._metrics = metrics
+        self._judge = judge
 
     @property
     def count(self) -> int:
@@ -227,6 +242,10 @@ class _Work:
         outcome: Outcome = "failed",
     ) -> None:
         version = self._model.version
+        for copy, *_ in answers:
+            self._judge(version.name, copy.choice, False)
+        for copy, _ in failures:
+            self._judge(version.name, copy.choice, True)
         answered = failed = 0
         try:
             lines = [self._line(*answer) for answer in answers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,8 @@ from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, counted, now, versions
 from tests.serving.gateway.rollouts_in_gateway import serve as serve
 from tests.serving.gateway.rollouts_in_gateway import store as store
+from tests.serving.gateway.test_gateway_rollout_failures import LARGE, copies
+from tests.serving.gateway.test_gateway_rollout_failures import broken as broken
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.rollout_in_test import canary
 
@@ -47,3 +50,29 @@ def test_tables_that_are_gone_are_a_store_that_is_away(serve: Serve, store: Roll
     ):  # fmt: skip
         assert text.count(sentence) == 1, sentence
     assert "Traceback" not in text
+
+
+def test_a_shadow_that_fails_while_the_store_is_away_gets_no_more_copies(
+    serve: Serve, store: RolloutStore, broken: dict[str, str], storage: Path
+) -> None:
+    process = serve("--allow-pickle", **broken)
+    limits = {"minimum_requests": 5}
+    rollout = begin(store, process, canary(candidates=[6], strategy={"kind": "shadow"}, hard_limits=limits))
+    with sqlite3.connect(storage / "rollouts.db", timeout=10) as database:
+        database.execute("ALTER TABLE changes RENAME TO aside")
+    process.wait(lambda: failures(process, "follow") > 0, "the store is away")
+    with httpx.Client(timeout=2) as client:
+        for _ in range(10):
+            assert client.post(f"{process.url}/models/cancer/invocations", json=LARGE).status_code == 200
+        process.wait(lambda: "goes back to version 1" in process.log.read_text(), "the limit is enforced")
+        # Those that were under way then are through after a moment.
+        time.sleep(0.5)
+        before = copies(process)
+        for _ in range(10):
+            assert client.post(f"{process.url}/models/cancer/invocations", json=LARGE).status_code == 200
+        time.sleep(0.5)
+    assert copies(process) == before
+    with sqlite3.connect(storage / "rollouts.db", timeout=10) as database:
+        database.execute("ALTER TABLE aside RENAME TO changes")
+    process.wait(lambda: store.get(rollout.id).state.status == "rolled_back", "the store is told")
+    assert "requests to shadow failed within 60 s, seen by this gateway" in store.get(rollout.id).state.reason
