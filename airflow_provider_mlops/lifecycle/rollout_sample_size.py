@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy
 
 
-def planned_rewards(spec: RolloutSpec) -> tuple[int, int] | None:
+def planned_rewards(plan: RolloutPlan) -> tuple[int, int] | None:
     """Rewards of candidate and champion at which an A/B test ends without a decision; None if it has no such end.
 
     The confidence is that of a gate, so that more gates, or a smaller `false_alarm_rate`, need more rewards.
@@ -16,14 +16,14 @@ def planned_rewards(spec: RolloutSpec) -> tuple[int, int] | None:
     >>> from airflow_provider_mlops.serving.rollouts.terms import Reward
     >>> from airflow_provider_mlops.serving.rollouts.gates import MetricGate
     >>> strategy = AbStrategy(smallest_effect=0.05, baseline=0.2)
-    >>> spec = RolloutSpec(
+    >>> plan = RolloutPlan(
     ...     champion=1, candidates=(2,), strategy=strategy, gates=(MetricGate(),), reward=Reward(binary=True)
     ... )
-    >>> candidate, champion = planned_rewards(spec)
+    >>> candidate, champion = planned_rewards(plan)
     >>> candidate == champion, 1_000 < candidate < 5_000
     (True, True)
     """
-    strategy = spec.strategy
+    strategy = plan.strategy
     if not isinstance(strategy, AbStrategy):
         return None
     if strategy.planned_rewards is not None:
@@ -45,13 +45,13 @@ def planned_rewards(spec: RolloutSpec) -> tuple[int, int] | None:
         deviations,
         strategy.smallest_effect,
         candidate_share=strategy.candidate_share,
-        confidence=confidence_of(spec),
+        confidence=confidence_of(plan),
         power=strategy.power,
     )
     return size.candidate, size.champion
 
 
-def tuned_for(spec: RolloutSpec) -> float:
+def tuned_for(plan: RolloutPlan) -> float:
     """At how many rewards of an arm the test of the metric is tightest."""
-    planned = planned_rewards(spec)
-    return float(spec.expected_requests if planned is None else sum(planned) / 2)
+    planned = planned_rewards(plan)
+    return float(plan.expected_requests if planned is None else sum(planned) / 2)

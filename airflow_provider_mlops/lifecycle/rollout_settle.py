@@ -42,7 +42,7 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
         raise _overtaken(rollout)
     if state.status != "promoted":
         entry = promotion.keep(
-            registry, rollout.model, candidates=rollout.spec.candidates, by=workspace.task,
+            registry, rollout.model, candidates=rollout.plan.candidates, by=workspace.task,
             reason=_reason(spec, rollout), rollout_id=rollout.id,
         )  # fmt: skip
         log.info("%s: the champion stays version %s (audit entry %d)", rollout.model, entry.to_version, entry.sequence)
@@ -67,7 +67,7 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
     try:
         model = models.get(registry, rollout.model, version)
         entry = promotion.promote(
-            registry, model, expected=rollout.spec.champion, by=workspace.task, reason=_reason(spec, rollout),
+            registry, model, expected=rollout.plan.champion, by=workspace.task, reason=_reason(spec, rollout),
             rollout_id=rollout.id,
         )  # fmt: skip
     except (PromotionConflictError, InvalidSpecError) as error:
@@ -90,7 +90,7 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
 
 def _overtaken(rollout: Rollout) -> PromotionConflictError:
     return PromotionConflictError(
-        f"rollout {rollout.id} of {rollout.model} compares with version {rollout.spec.champion}, and was ended: "
+        f"rollout {rollout.id} of {rollout.model} compares with version {rollout.plan.champion}, and was ended: "
         f"{rollout.state.reason}. Evaluate and validate against the champion, then roll out again"
     )
 

@@ -88,7 +88,7 @@ def test_a_worse_version_is_rolled_back_and_leaves_one_entry(rollouts: Rollouts,
 def test_what_a_gateway_has_rolled_back_is_settled_by_the_task(rollouts: Rollouts) -> None:
     begun = rollouts.run()
     seen = rollouts.current()
-    back = transitions.rolled_back(seen.spec, seen.state, datetime.now(UTC), "gateway 7", "half of 40 requests failed")
+    back = transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), "gateway 7", "half of 40 requests failed")
     rollouts.store.compare_and_set(seen, back)
     over = rollouts.run()
     assert (over.rollout_id, over.status, over.reason) == (
@@ -129,7 +129,7 @@ def test_a_bandit_promotes_the_winner_of_several(rollouts: Rollouts) -> None:
     }  # fmt: skip
     rollouts.run(**fields)
     current = rollouts.current()
-    assert [arm.name for arm in current.spec.arms] == ["champion", "candidate_2", "candidate_3"]
+    assert [arm.name for arm in current.plan.arms] == ["champion", "candidate_2", "candidate_3"]
     rollouts.traffic.add(current, rewarded="candidate_3", requests=40)
     over = rollouts.run(**fields)
     assert (over.status, over.version) == ("promoted", 3)
@@ -201,7 +201,7 @@ def test_a_retry_tells_the_end_that_an_earlier_try_has_settled(rollouts: Rollout
     assert len(rollouts.store.of_model(rollouts.versions.name)) == 1
     # A task that is cleared rolls out again.
     anew = rollouts.run(tries=(3, 3), **fields)
-    assert (anew.status, rollouts.current().spec.champion) == ("running", 3)
+    assert (anew.status, rollouts.current().plan.champion) == ("running", 3)
     assert anew.rollout_id != over.rollout_id
 
 

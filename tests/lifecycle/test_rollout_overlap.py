@@ -33,7 +33,7 @@ def test_two_rollouts_of_a_model_cannot_overlap(rollouts: Rollouts, caplog: pyte
     rollouts.run("r1")
     after = rollouts.run("r2", number=3, if_another_runs="wait")
     assert after.status == "running"
-    assert rollouts.current().spec.candidates == (3,)
+    assert rollouts.current().plan.candidates == (3,)
 
 
 def test_a_champion_that_was_moved_meanwhile_ends_the_rollout(rollouts: Rollouts) -> None:

@@ -21,7 +21,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.serving.gateway import token
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 from tests.airflow_session import again
@@ -149,7 +149,7 @@ def test_what_a_gateway_rolls_back_by_itself_ends_the_task(run_dag, store, made,
 
     def enforce(found: Rollout) -> None:
         now = datetime.now(UTC)
-        back = transitions.rolled_back(found.spec, found.state, now, "gateway 7", "12 of 20 requests failed")
+        back = transitions.rolled_back(found.plan, found.state, now, "gateway 7", "12 of 20 requests failed")
         store.compare_and_set(found, back)
 
     meanwhile("limit", enforce)
@@ -218,8 +218,8 @@ def test_a_retry_tells_the_end_of_the_rollout_and_a_cleared_task_begins_another(
 
 
 def begun_by_another(store: RolloutStore, model: str) -> Rollout:
-    spec = RolloutSpec(champion=1, candidates=(3,))
-    return store.start(model, spec, TaskIdentity(dag_id="other", run_id="r1", task_id="rollout"))
+    plan = RolloutPlan(champion=1, candidates=(3,))
+    return store.start(model, plan, TaskIdentity(dag_id="other", run_id="r1", task_id="rollout"))
 
 
 def test_a_second_rollout_fails_or_waits_as_it_was_told(run_dag, store, made, meanwhile, tmp_path):
@@ -239,7 +239,7 @@ def test_a_second_rollout_fails_or_waits_as_it_was_told(run_dag, store, made, me
             traffic.add(found)
             return
         time.sleep(3)
-        over = transitions.ended(found.spec, found.state, datetime.now(UTC), "somebody", "enough seen")
+        over = transitions.ended(found.plan, found.state, datetime.now(UTC), "somebody", "enough seen")
         store.compare_and_set(found, over)
 
     meanwhile("second", proceed)
@@ -299,5 +299,5 @@ def test_the_triggers_survive_a_restart_and_hold_no_secret(storage, store, made,
     with pytest.raises(BackendAwayError):
         trigger.look()
     monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", secret)
-    store.compare_and_set(other, transitions.ended(other.spec, other.state, datetime.now(UTC), "somebody", "enough"))
+    store.compare_and_set(other, transitions.ended(other.plan, other.state, datetime.now(UTC), "somebody", "enough"))
     assert trigger.look() == {"why": "the rollout is ended: enough"}

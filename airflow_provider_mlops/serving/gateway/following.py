@@ -107,10 +107,10 @@ class Following:
             shares[arm] = shares.get(arm, 0.0) + share
         return {
             "id": route.rollout.id,
-            "strategy": route.rollout.spec.strategy.kind,
+            "strategy": route.rollout.plan.strategy.kind,
             "status": state.status,
             "step": state.step,
-            "arms": {arm.name: arm.version for arm in route.rollout.spec.arms},
+            "arms": {arm.name: arm.version for arm in route.rollout.plan.arms},
             "weights": shares,
             "store_error": self._routing.error,
         }

@@ -17,7 +17,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RolloutConflictError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan, RolloutState
 from airflow_provider_mlops.serving.rollouts.store_engine import StoreEngine
 from airflow_provider_mlops.serving.rollouts.tables import (
     ARM_STATISTICS,
@@ -62,7 +62,7 @@ class RolloutStore:
     def __init__(self, url: str) -> None:
         self.engine = StoreEngine(url)
 
-    def start(self, model: str, spec: RolloutSpec, by: TaskIdentity, now: datetime | None = None) -> Rollout:
+    def start(self, model: str, plan: RolloutPlan, by: TaskIdentity, now: datetime | None = None) -> Rollout:
         """Begin a rollout, or join the one that another try of the same task began.
 
         A rollout whose end was settled is joined by the retries of the try that did so, which has died before it could
@@ -74,19 +74,19 @@ class RolloutStore:
         with self.engine.writing() as connection:
             joined = _joined(connection, model, by)
             if joined is not None:
-                if joined.spec != spec:
+                if joined.plan != plan:
                     log.warning(
-                        "Rollout %s of %s goes on as it was begun: its spec has changed since", joined.id, model
+                        "Rollout %s of %s goes on as it was begun: its plan has changed since", joined.id, model
                     )
                 return joined
-            begun = Rollout(secrets.token_hex(8), model, by, spec, transitions.started(spec, moment, by.key), number=1)
+            begun = Rollout(secrets.token_hex(8), model, by, plan, transitions.started(plan, moment, by.key), number=1)
             connection.execute(insert(ROLLOUTS).values(
                 id=begun.id, model=model, active_model=model, task_key=by.key, task=by.model_dump_json(),
-                spec=spec.model_dump_json(), state=begun.state.model_dump_json(), number=1,
+                spec=plan.model_dump_json(), state=begun.state.model_dump_json(), number=1,
                 started_at=moment.isoformat(),
             ))  # fmt: skip
             self._remember(connection, begun)
-        log.info("Rollout %s of %s begins: %s", begun.id, model, spec.strategy.kind)
+        log.info("Rollout %s of %s begins: %s", begun.id, model, plan.strategy.kind)
         return begun
 
     def join(self, model: str, by: TaskIdentity) -> Rollout | None:
@@ -123,7 +123,7 @@ class RolloutStore:
 
     def compare_and_set(self, seen: Rollout, state: RolloutState) -> Rollout:
         """Write a new state, if the rollout is still as it was seen. Raises StaleRolloutError if not."""
-        changed = Rollout(seen.id, seen.model, seen.by, seen.spec, state, seen.number + 1)
+        changed = Rollout(seen.id, seen.model, seen.by, seen.plan, state, seen.number + 1)
         with self.engine.writing() as connection:
             done = connection.execute(
                 update(ROLLOUTS)
@@ -215,7 +215,7 @@ def _rollout(row: Row[Any]) -> Rollout:
         row.id,
         row.model,
         TaskIdentity.model_validate_json(row.task),
-        RolloutSpec.model_validate_json(row.spec),
+        RolloutPlan.model_validate_json(row.spec),
         RolloutState.model_validate_json(row.state),
         row.number,
     )

@@ -94,7 +94,7 @@ def test_a_shadow_that_breaks_is_nobodys_problem(
     segments = [file.read_text() for file in (process.storage / "write-ahead").rglob("*.jsonl")]
     assert any(reason in text for text in segments)
     # Each of the copies is counted by what came of it, or why it was lost.
-    store.change(rollout.id, lambda seen: transitions.ended(seen.spec, seen.state, now(), "ada", "enough seen"))
+    store.change(rollout.id, lambda seen: transitions.ended(seen.plan, seen.state, now(), "ada", "enough seen"))
     process.wait(lambda: sum(copies(process).values()) == 40, "all copies are counted")
     known = {"failed"} if version == 6 else {"timed_out", "hung", "dropped", "ended"}
     assert copies(process).keys() <= known
@@ -163,7 +163,7 @@ def test_a_promoted_version_that_cannot_be_loaded_is_named_once_and_tried_ever_l
     serve: Serve, store: RolloutStore
 ) -> None:
     rollout = store.start("cancer", canary(candidates=[3], strategy=HALF), task())
-    store.change(rollout.id, lambda seen: transitions.promoted(seen.spec, seen.state, 3, now(), "ada", "it is better"))
+    store.change(rollout.id, lambda seen: transitions.promoted(seen.plan, seen.state, 3, now(), "ada", "it is better"))
     # As after a restart, while the task has not moved the alias yet.
     process = serve()
     ready = f"{process.url}/v2/health/ready"

@@ -49,7 +49,7 @@ def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(
     aliases = Registry(None, storage_uri=str(storage)).client
     rollout = begin(store, process, canary(strategy=HALF))
     with process.client() as client:
-        store.change(rollout.id, lambda seen: transitions.promoted(seen.spec, seen.state, 2, now(), "ada", "better"))
+        store.change(rollout.id, lambda seen: transitions.promoted(seen.plan, seen.state, 2, now(), "ada", "better"))
         process.wait(lambda: client.model("cancer")["rollout"]["status"] == "promoted", "it is promoted")
         # The task moves the alias and says so to the gateway before it settles the end.
         aliases.set_registered_model_alias("cancer", "champion", "2")

@@ -41,7 +41,7 @@ def test_tables_that_are_gone_are_a_store_that_is_away(serve: Serve, store: Roll
         database.execute(f"ALTER TABLE {table}_aside RENAME TO {table}")
     database.close()
     process.wait(lambda: counted(store, rollout, "candidate").requests == answers["2"], "all is counted")
-    store.change(rollout.id, lambda seen: transitions.ended(seen.spec, seen.state, now(), "ada", "enough seen"))
+    store.change(rollout.id, lambda seen: transitions.ended(seen.plan, seen.state, now(), "ada", "enough seen"))
     process.wait(lambda: versions(ask(process, 20)) == {"1": 20}, "it is followed again")
     text = process.log.read_text()
     for sentence in (

@@ -56,7 +56,7 @@ def store(url: str) -> Iterator[RolloutStore]:
 
 
 def promoted(rollout: Rollout) -> RolloutState:
-    return transitions.promoted(rollout.spec, rollout.state, 2, NOW, "task", "all gates passed")
+    return transitions.promoted(rollout.plan, rollout.state, 2, NOW, "task", "all gates passed")
 
 
 def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
@@ -65,7 +65,7 @@ def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
     before = store.changes()
     rollout = store.start("churn", canary(), task(), NOW)
     assert store.get(rollout.id) == store.current("churn") == rollout
-    second = store.compare_and_set(rollout, transitions.next_step(rollout.spec, rollout.state, NOW, "a", "ok"))
+    second = store.compare_and_set(rollout, transitions.next_step(rollout.plan, rollout.state, NOW, "a", "ok"))
     third = store.compare_and_set(second, promoted(second))
     assert [state.status for state in store.history(rollout.id)] == ["running", "running", "promoted"]
     assert store.history(rollout.id)[-1] == third.state == store.get(rollout.id).state
@@ -87,7 +87,7 @@ def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(sto
     assert store.start("churn", canary(), task(try_number=2)) == done
     store.compare_and_set(done, transitions.settled(done.state, NOW, task()))
     second = store.start("churn", canary(), task("run-2"))
-    back = transitions.rolled_back(second.spec, second.state, NOW, "gateway", "errors")
+    back = transitions.rolled_back(second.plan, second.state, NOW, "gateway", "errors")
     store.compare_and_set(second, back)
     assert store.start("churn", canary(), task("run-2")).id == second.id
     assert store.start("churn", canary(), task("run-3")).id != second.id
@@ -96,7 +96,7 @@ def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(sto
 def test_a_retry_joins_the_running_rollout_and_a_cleared_task_begins_anew(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task())
     assert store.start("churn", canary(minimum_requests=7), task(try_number=2)) == first
-    over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
+    over = store.compare_and_set(first, transitions.ended(first.plan, first.state, NOW, "task", "enough"))
     settled = store.compare_and_set(over, transitions.settled(over.state, NOW, task(try_number=2)))
     # What the second try has settled, and could not tell any more, is told by the third. A task that is cleared after
     # its second try, and one whose run was made anew, begin again.
@@ -110,7 +110,7 @@ def test_a_retry_joins_the_running_rollout_and_a_cleared_task_begins_anew(store:
 
 def test_a_settled_rollout_is_told_by_its_task_while_another_one_is_under_way(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task())
-    over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
+    over = store.compare_and_set(first, transitions.ended(first.plan, first.state, NOW, "task", "enough"))
     settled = store.compare_and_set(over, transitions.settled(over.state, NOW, task()))
     store.start("churn", canary(), task("run-2"))
     assert store.join("churn", task(try_number=2)) == settled
@@ -120,7 +120,7 @@ def test_a_settled_rollout_is_told_by_its_task_while_another_one_is_under_way(st
 
 def test_a_retry_joins_its_rollout_also_after_the_clock_was_set_back(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task(), NOW)
-    over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
+    over = store.compare_and_set(first, transitions.ended(first.plan, first.state, NOW, "task", "enough"))
     store.compare_and_set(over, transitions.settled(over.state, NOW, task()))
     second = store.start("churn", canary(), task(), NOW - timedelta(hours=1))
     assert store.start("churn", canary(), task(try_number=2)) == second
