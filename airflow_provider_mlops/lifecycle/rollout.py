@@ -130,7 +130,7 @@ def _result(spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment
     from airflow_provider_mlops.lifecycle.rollout_look import evidence_of
 
     order = ("worse", "inconclusive", "better")
-    found = findings(current.spec, evidence_of(store, current))
+    found = findings(current.plan, evidence_of(store, current))
     state = current.state
     return RolloutResult(
         rollout_id=current.id,

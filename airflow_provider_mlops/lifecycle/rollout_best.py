@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
 from airflow_provider_mlops.serving.rollouts.algorithms import LinearThompsonAlgorithm
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 
 
-def probabilities_of_best(spec: RolloutSpec, evidence: Evidence) -> dict[str, float]:
+def probabilities_of_best(plan: RolloutPlan, evidence: Evidence) -> dict[str, float]:
     """By arm, given the rewards and a prior; empty for strategies that do not learn.
 
     Rewards of two values have a beta posterior, others Student's, with the prior of the algorithm where it has one:
@@ -26,25 +26,25 @@ def probabilities_of_best(spec: RolloutSpec, evidence: Evidence) -> dict[str, fl
     A probability given a prior is not a bound on how often one is wrong when there is no best version: two equal ones
     looked at for long enough will pass any limit at some time.
     """
-    strategy = spec.strategy
+    strategy = plan.strategy
     if isinstance(strategy, BanditStrategy):
-        found = _of_bandit(spec, strategy, evidence)
+        found = _of_bandit(plan, strategy, evidence)
     elif isinstance(strategy, ContextualStrategy):
-        found = _of_contextual(spec, strategy, evidence)
+        found = _of_contextual(plan, strategy, evidence)
     else:
         return {}
-    return {arm.name: share for arm, share in zip(spec.arms, found, strict=True)}
+    return {arm.name: share for arm, share in zip(plan.arms, found, strict=True)}
 
 
-def _of_bandit(spec: RolloutSpec, strategy: BanditStrategy, evidence: Evidence) -> list[float]:
+def _of_bandit(plan: RolloutPlan, strategy: BanditStrategy, evidence: Evidence) -> list[float]:
     from airflow_provider_mlops.serving.rollouts.arm_statistics import reward_statistics
     from airflow_provider_mlops.serving.rollouts.policies.build import bandit_algorithm
     from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
     from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
 
-    reward = spec.reward
+    reward = plan.reward
     assert reward is not None
-    statistics = reward_statistics([evidence.of_arm(arm.name) for arm in spec.arms], mirror=reward.mirror)
+    statistics = reward_statistics([evidence.of_arm(arm.name) for arm in plan.arms], mirror=reward.mirror)
     judge = bandit_algorithm(strategy, reward)
     if reward.is_binary and (reward.low, reward.high) == (0.0, 1.0) and not isinstance(judge, BetaThompson):
         judge = BetaThompson()
@@ -55,19 +55,19 @@ def _of_bandit(spec: RolloutSpec, strategy: BanditStrategy, evidence: Evidence) 
     return [float(share) for share in judge.probability_of_best(statistics)]
 
 
-def _of_contextual(spec: RolloutSpec, strategy: ContextualStrategy, evidence: Evidence) -> list[float]:
+def _of_contextual(plan: RolloutPlan, strategy: ContextualStrategy, evidence: Evidence) -> list[float]:
     from airflow_provider_mlops.serving.rollouts.additions import encoding_of
     from airflow_provider_mlops.serving.rollouts.arm_statistics import linear_statistics, reward_statistics
     from airflow_provider_mlops.stats.bandits.linear_statistics import RidgeFit
     from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 
-    assert spec.reward is not None
-    arms = [evidence.of_arm(arm.name) for arm in spec.arms]
+    assert plan.reward is not None
+    arms = [evidence.of_arm(arm.name) for arm in plan.arms]
     slots = len(encoding_of(strategy).names)
-    sums = linear_statistics(arms, slots, mirror=spec.reward.mirror)
+    sums = linear_statistics(arms, slots, mirror=plan.reward.mirror)
     # The first feature is always one, so that the first row of the sums of products holds the sums of the features.
     features = sums.gram[:, 0, :].sum(axis=0) / max(sums.count.sum(), 1.0)
-    deviation = _deviation(spec.reward, strategy, reward_statistics(arms))
+    deviation = _deviation(plan.reward, strategy, reward_statistics(arms))
     fit = RidgeFit.of(sums, strategy.strength)
     return [float(share) for share in LinearThompson(deviation).probability_of_best(fit, features)]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy
 
 
-def planned_rewards(spec: RolloutSpec) -> tuple[int, int] | None:
+def planned_rewards(plan: RolloutPlan) -> tuple[int, int] | None:
     """Rewards of candidate and champion at which an A/B test ends without a decision; None if it has no such end.
 
     With so many, a candidate that is better by `smallest_effect` passes the gate of the metric with a chance of
@@ -17,32 +17,32 @@ def planned_rewards(spec: RolloutSpec) -> tuple[int, int] | None:
     >>> from airflow_provider_mlops.serving.rollouts.terms import Reward
     >>> from airflow_provider_mlops.serving.rollouts.gates import MetricGate
     >>> strategy = AbStrategy(smallest_effect=0.05, baseline=0.2)
-    >>> spec = RolloutSpec(
+    >>> plan = RolloutPlan(
     ...     champion=1, candidates=(2,), strategy=strategy, gates=(MetricGate(),), reward=Reward(binary=True)
     ... )
-    >>> candidate, champion = planned_rewards(spec)
+    >>> candidate, champion = planned_rewards(plan)
     >>> candidate == champion, 1_000 < candidate < 5_000
     (True, True)
     """
-    strategy = spec.strategy
+    strategy = plan.strategy
     if not isinstance(strategy, AbStrategy):
         return None
     if strategy.planned_rewards is not None:
         return _shared(strategy.planned_rewards, strategy)
-    return None if strategy.smallest_effect is None else _worked_out(spec, strategy, strategy.smallest_effect)
+    return None if strategy.smallest_effect is None else _worked_out(plan, strategy, strategy.smallest_effect)
 
 
-def _worked_out(spec: RolloutSpec, strategy: AbStrategy, effect: float) -> tuple[int, int]:
+def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple[int, int]:
     """By the test that judges these rewards, see `rollout_findings`."""
     from airflow_provider_mlops.lifecycle.rollout_findings import confidence_of
     from airflow_provider_mlops.stats.ab_sample_size import requests_for_bounded_sequence, requests_for_sequence
     from airflow_provider_mlops.stats.mean_sequence import FIRST_LOOK
 
-    reward = spec.reward
+    reward = plan.reward
     assert reward is not None
-    room = min(gate.room(effect) for gate in spec.metric_gates)
+    room = min(gate.room(effect) for gate in plan.metric_gates)
     test = {
-        "candidate_share": strategy.candidate_share, "confidence": confidence_of(spec), "power": strategy.power,
+        "candidate_share": strategy.candidate_share, "confidence": confidence_of(plan), "power": strategy.power,
     }  # fmt: skip
     if strategy.baseline is not None:
         improved = strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.reach
@@ -69,7 +69,7 @@ def _shared(candidate: int, strategy: AbStrategy) -> tuple[int, int]:
     return candidate, math.ceil(candidate * (1 - strategy.candidate_share) / strategy.candidate_share)
 
 
-def tuned_for(spec: RolloutSpec) -> float:
+def tuned_for(plan: RolloutPlan) -> float:
     """At how many rewards of an arm the test of the metric is tightest."""
-    planned = planned_rewards(spec)
-    return float(spec.expected_requests if planned is None else sum(planned) / 2)
+    planned = planned_rewards(plan)
+    return float(plan.expected_requests if planned is None else sum(planned) / 2)

@@ -23,11 +23,11 @@ GATES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", GATES)
 def test_at_the_border_requests_of_many_rows_decide_as_seldom_as_those_of_one(kind: str) -> None:
     """In one request of five the shadow says something else of all rows: just what both gates allow."""
-    spec = canary(strategy={"kind": "shadow"}, gates=[GATES[kind]], false_alarm_rate=RATE, expected_requests=100)
+    plan = canary(strategy={"kind": "shadow"}, gates=[GATES[kind]], false_alarm_rate=RATE, expected_requests=100)
     generator = np.random.default_rng(1)
 
     def looked_at(differs: np.ndarray) -> dict[str, ArmStatistics]:
-        added = Additions(lambda rollout: spec)
+        added = Additions(lambda rollout: plan)
         for other in differs.tolist():
             for arm, output, marks in (
                 ("champion", 0, {}), ("shadow", int(other), {"shadow_of": "", "agreed": 0 if other else ROWS}),
@@ -44,7 +44,7 @@ def test_at_the_border_requests_of_many_rows_decide_as_seldom_as_those_of_one(ki
         for look in range(LOOKS):
             new = looked_at(generator.random(25 * 2 ** max(0, look - 1)) < 0.2)
             total = {arm: total.get(arm, ArmStatistics()) + found for arm, found in new.items()}
-            if findings(spec, Evidence(total=total))[0].verdict != "inconclusive":
+            if findings(plan, Evidence(total=total))[0].verdict != "inconclusive":
                 decided += 1
                 break
     assert decided <= int(stats.binom.ppf(0.999, STREAMS, RATE))

@@ -21,14 +21,14 @@ from tests.serving.rollout_in_test import canary
     ],
 )
 def test_drift_between_classes(classes: tuple[str, ...], outputs: tuple[Any, Any], verdict: str) -> None:
-    spec = canary(gates=[{"kind": "drift", "classes": classes, "largest": 0.1}])
-    added = Additions(lambda rollout: spec)
+    plan = canary(gates=[{"kind": "drift", "classes": classes, "largest": 0.1}])
+    added = Additions(lambda rollout: plan)
     for arm, output in zip(("champion", "candidate"), outputs, strict=True):
         for _ in range(2000):
             added.add({
                 "predictions": "", "rollout": "", "step": 0, "arm": arm, "output": [output], "latency_ms": None,
             })  # fmt: skip
-    (found,) = findings(spec, Evidence(total={arm: sums for (_, _, arm), sums in added.statistics().items()}))
+    (found,) = findings(plan, Evidence(total={arm: sums for (_, _, arm), sums in added.statistics().items()}))
     assert found.verdict == verdict, found.sentence
     if verdict == "inconclusive":
         assert found.sentence.startswith("Drift cannot be seen: 100% of the champion's predictions"), found.sentence

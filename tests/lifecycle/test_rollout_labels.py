@@ -30,8 +30,8 @@ def test_labels_of_every_type_earn_the_same_in_store_and_log(
     tmp_path: Path, source: str, output: str, value: Any
 ) -> None:
     store, log = RolloutStore(default_url(str(tmp_path))), WriteAhead(log_layout.write_ahead_root(str(tmp_path)))
-    spec = bandit(reward={"source": source}, strategy={"kind": "bandit", "algorithm": {"kind": "ucb1"}})
-    rollout = store.start("churn", spec, task(), datetime.now(UTC) - timedelta(minutes=1))
+    plan = bandit(reward={"source": source}, strategy={"kind": "bandit", "algorithm": {"kind": "ucb1"}})
+    rollout = store.start("churn", plan, task(), datetime.now(UTC) - timedelta(minutes=1))
     for label in LABELS:
         name = prediction_id.new()
         log.predictions(

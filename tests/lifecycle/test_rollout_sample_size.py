@@ -12,14 +12,14 @@ from scipy import stats
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, findings
 from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from tests.serving.rollout_in_test import canary
 
 Draw = Callable[[np.random.Generator, float, int], np.ndarray]
 RUNS = 60
 
 
-def planned_for(strategy: dict[str, Any], reward: dict[str, Any], **gate: Any) -> RolloutSpec:
+def planned_for(strategy: dict[str, Any], reward: dict[str, Any], **gate: Any) -> RolloutPlan:
     return canary(strategy={"kind": "ab", **strategy}, reward=reward, gates=[{"kind": "metric", **gate}])
 
 
@@ -40,7 +40,7 @@ def zero_or(most: float) -> Draw:
 RATE = {"smallest_effect": 0.1, "baseline": 0.3}
 MEAN = {"smallest_effect": 0.03, "deviation": 0.1}
 UNBOUNDED: dict[str, Any] = {"low": None, "high": None}
-TESTS: dict[str, tuple[RolloutSpec, Draw, float, float]] = {
+TESTS: dict[str, tuple[RolloutPlan, Draw, float, float]] = {
     "rates": (planned_for(RATE, {"binary": True}), zero_or(1.0), 0.3, 0.4),
     "rates of a cost": (planned_for(RATE, {"binary": True, "greater_is_better": False}), zero_or(1.0), 0.3, 0.2),
     "rates, a margin": (planned_for(RATE, {"binary": True}, margin=0.04), zero_or(1.0), 0.3, 0.4),
@@ -55,8 +55,8 @@ TESTS: dict[str, tuple[RolloutSpec, Draw, float, float]] = {
 
 @pytest.mark.parametrize("name", TESTS)
 def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str) -> None:
-    spec, draw, champion, candidate = TESTS[name]
-    planned = planned_rewards(spec)
+    plan, draw, champion, candidate = TESTS[name]
+    planned = planned_rewards(plan)
     assert planned is not None
     generator = np.random.default_rng(1)
 
@@ -71,7 +71,7 @@ def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str)
                     reward_count=rewards.size, reward_total=float(rewards.sum()),
                     reward_squares=float(np.square(rewards).sum()),
                 )  # fmt: skip
-            passed += findings(spec, Evidence(total=arms))[0].verdict == "better"
+            passed += findings(plan, Evidence(total=arms))[0].verdict == "better"
         return passed
 
     # A power of 0.8, up to chance and to what the formula leaves out.

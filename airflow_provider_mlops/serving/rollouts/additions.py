@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.gates import DriftGate
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import CategoryFeature, ContextualStrategy, NumberFeature
 from airflow_provider_mlops.serving.rollouts.terms import Reward
 
@@ -38,11 +38,11 @@ class _Counts:
 class Additions:
     """Facts out of a stretch of the log, not yet in the store.
 
-    :param spec_of: a rollout's spec by its id; None for one that is not known, whose records are left out.
+    :param plan_of: a rollout's plan by its id; None for one that is not known, whose records are left out.
     """
 
-    def __init__(self, spec_of: Callable[[str], RolloutSpec | None]) -> None:
-        self._spec_of = spec_of
+    def __init__(self, plan_of: Callable[[str], RolloutPlan | None]) -> None:
+        self._plan_of = plan_of
         self._counts: dict[Key, _Counts] = defaultdict(_Counts)
         self.decisions: list[dict[str, Any]] = []
         self.feedback: list[dict[str, Any]] = []
@@ -68,20 +68,20 @@ class Additions:
                     "prediction_id": name, "decision_id": name[:32], "label": label,
                     "reward": reward[0] if reward else None, "time": micros,
                 })  # fmt: skip
-        elif "rollout" in record and (spec := self._spec_of(record["rollout"])) is not None:
+        elif "rollout" in record and (plan := self._plan_of(record["rollout"])) is not None:
             counts = self._counts[record["rollout"], record["step"], record["arm"]]
             counts.requests += 1
             if "failure" in record:
                 counts.errors += 1
             elif "predictions" in record:
-                self._answer(record, spec, counts)
+                self._answer(record, plan, counts)
 
-    def _answer(self, record: Mapping[str, Any], spec: RolloutSpec, counts: _Counts) -> None:
+    def _answer(self, record: Mapping[str, Any], plan: RolloutPlan, counts: _Counts) -> None:
         outputs = record["output"]
         counts.rows += len(outputs)
         if record["latency_ms"] is not None:
             counts.latency[latency_cell(record["latency_ms"])] += 1
-        gate = spec.drift_gate
+        gate = plan.drift_gate
         # Rows of one request may depend on each other, and the tests of the gates count what does not: requests.
         if gate is not None:
             for cell, rows in Counter(output_cell(gate, output) for output in outputs).items():
@@ -89,13 +89,13 @@ class Additions:
         if "shadow_of" in record:
             counts.compared += 1
             counts.agreed += record["agreed"] / len(outputs)
-        elif spec.reward is not None:
+        elif plan.reward is not None:
             context = record.get("context")
             self.decisions.append({
                 "prediction_id": record["predictions"], "rollout": record["rollout"], "step": record["step"],
                 "arm": record["arm"], "propensity": record["propensity"], "time": record["time"],
                 "context": None if context is None else json.dumps(context),
-                "outputs": json.dumps(outputs) if spec.reward.source == "correct" or len(outputs) > 1 else None,
+                "outputs": json.dumps(outputs) if plan.reward.source == "correct" or len(outputs) > 1 else None,
             })  # fmt: skip
 
 
@@ -128,13 +128,13 @@ def as_text(value: Any) -> str:
     return value if type(value) is str else json.dumps(value)
 
 
-def reward_of(spec: RolloutSpec, prediction_id: str, outputs: str | None, label: str | None, reward: float | None,
+def reward_of(plan: RolloutPlan, prediction_id: str, outputs: str | None, label: str | None, reward: float | None,
 ) -> float | None:  # fmt: skip
     """What feedback counts as; None if it says nothing that the rollout asks for, or of a row that was not there.
 
     :param outputs: what was answered to the rows of the request, as JSON; None for one row.
     """
-    declared = spec.reward
+    declared = plan.reward
     answers = [None] if outputs is None else json.loads(outputs)
     row = prediction_ids.row(prediction_id, len(answers))
     if declared is None or row is None:
@@ -191,12 +191,12 @@ def encoding_of(strategy: ContextualStrategy) -> FeatureEncoding:
     )
 
 
-def rewarded(spec: RolloutSpec, context: str | None, reward: float) -> ArmStatistics:
+def rewarded(plan: RolloutPlan, context: str | None, reward: float) -> ArmStatistics:
     """What one reward adds to its arm."""
     gram: tuple[float, ...] = ()
     response: tuple[float, ...] = ()
-    if isinstance(spec.strategy, ContextualStrategy):
-        features = encoding_of(spec.strategy).encode(None if context is None else json.loads(context))
+    if isinstance(plan.strategy, ContextualStrategy):
+        features = encoding_of(plan.strategy).encode(None if context is None else json.loads(context))
         gram = tuple(float(value) for value in (features[:, None] * features).ravel())
         response = tuple(float(value) for value in features * reward)
     return ArmStatistics(reward_count=1, reward_total=reward, reward_squares=reward**2, gram=gram, response=response)

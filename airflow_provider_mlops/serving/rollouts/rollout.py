@@ -1,4 +1,4 @@
-"""A rollout: what is asked for (its spec) and where it stands (its state), as JSON in the rollout store."""
+"""A rollout: what is asked for (its plan) and where it stands (its state), as JSON in the rollout store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Status: TypeAlias = Literal["running", "held", "promoted", "rolled_back", "ended
 UNDER_WAY: tuple[Status, ...] = ("running", "held")
 
 
-class RolloutSpec(RolloutTerms):
+class RolloutPlan(RolloutTerms):
     """What a rollout is asked to do, and with which versions."""
 
     champion: int = Field(ge=1, description="The version that answers when the rollout begins.")
@@ -43,7 +43,7 @@ class RolloutSpec(RolloutTerms):
     def arms(self) -> tuple[Arm, ...]:
         """The champion, and then the candidates.
 
-        >>> [arm.name for arm in RolloutSpec(champion=1, candidates=(2,)).arms]
+        >>> [arm.name for arm in RolloutPlan(champion=1, candidates=(2,)).arms]
         ['champion', 'candidate']
         """
         name = SHADOW if isinstance(self.strategy, ShadowStrategy) else CANDIDATE
@@ -77,6 +77,7 @@ class RolloutState(BaseModel):
         default=False,
         description="Whether the task has taken over the end: the champion alias stands where it should.",
     )
+    settled_in_try: int = Field(default=0, ge=0, description="The try of the task that did so; 0 while none has.")
 
     @property
     def is_under_way(self) -> bool:
@@ -99,21 +100,21 @@ class Rollout:
     id: str
     model: str
     by: TaskIdentity
-    spec: RolloutSpec
+    plan: RolloutPlan
     state: RolloutState
     number: int
 
 
-def share_out(spec: RolloutSpec, step: int) -> dict[str, float] | None:
+def share_out(plan: RolloutPlan, step: int) -> dict[str, float] | None:
     """The weights of a step by arm.
 
-    >>> share_out(RolloutSpec(champion=1, candidates=(2,)), 1)
+    >>> share_out(RolloutPlan(champion=1, candidates=(2,)), 1)
     {'champion': 0.75, 'candidate': 0.25}
     """
-    weights = spec.strategy.weights(step)
-    return None if weights is None else {arm.name: share for arm, share in zip(spec.arms, weights, strict=True)}
+    weights = plan.strategy.weights(step)
+    return None if weights is None else {arm.name: share for arm, share in zip(plan.arms, weights, strict=True)}
 
 
-def all_to(spec: RolloutSpec, version: int) -> dict[str, float]:
+def all_to(plan: RolloutPlan, version: int) -> dict[str, float]:
     """The weights that give all traffic to one version of the rollout."""
-    return {arm.name: float(arm.version == version) for arm in spec.arms}
+    return {arm.name: float(arm.version == version) for arm in plan.arms}

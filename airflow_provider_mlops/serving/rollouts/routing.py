@@ -90,14 +90,14 @@ class Routing:
         return [
             (rollout.model, arm.version)
             for rollout in self._rollouts.values()
-            for arm in rollout.spec.arms
+            for arm in rollout.plan.arms
             if not self._is_ready(rollout.model, arm.version)
         ]
 
     def keeps(self, model: str) -> set[int]:
         """The versions of a model that a rollout needs, and that must stay loaded."""
         rollout = self._rollouts.get(model)
-        return set() if rollout is None else {arm.version for arm in rollout.spec.arms}
+        return set() if rollout is None else {arm.version for arm in rollout.plan.arms}
 
     def under_way(self) -> set[str]:
         """The ids of the rollouts that are not over, as far as is known here."""
@@ -126,7 +126,7 @@ class Routing:
         def next_state(seen: Rollout) -> RolloutState | None:
             if not seen.state.is_under_way:
                 return None
-            return transitions.ended(seen.spec, seen.state, datetime.now(UTC), self._by, reason)
+            return transitions.ended(seen.plan, seen.state, datetime.now(UTC), self._by, reason)
 
         try:
             self._store.change(rollout_id, next_state)
@@ -152,8 +152,10 @@ class Routing:
                 log.warning("The last known routes go on: %s", error)
             self._last_error = str(error)
         except Exception as error:
-            log.exception("The rollouts cannot be followed; the last known routes go on")
-            self._last_error = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self._last_error:
+                log.exception("The rollouts cannot be followed; the last known routes go on")
+            self._last_error = reason
         else:
             if self._last_error is not None:
                 log.info("The rollout store answers again")
@@ -186,18 +188,18 @@ class Routing:
             self._watches = {key: watch for key, watch in self._watches.items() if key in kept}
             self._statistics = {key: found for key, found in self._statistics.items() if key in kept}
             for rollout in rollouts.values():
-                self._watches.setdefault(rollout.id, _Watch(rollout.spec.hard_limits))
+                self._watches.setdefault(rollout.id, _Watch(rollout.plan.hard_limits))
             self._make_routes()
 
     def _look(self, rollout: Rollout) -> None:
         """Take in the statistics: for bandits to learn from, and to see failures that other gateways had."""
-        limits = rollout.spec.hard_limits
+        limits = rollout.plan.hard_limits
         if limits is None and rollout.state.weights is not None:
             return
         arms = self._statistics[rollout.id] = over_all_steps(self._store.statistics(rollout.id))
         watch = self._watches[rollout.id]
         if limits is not None and watch.passed is None:
-            for tried in rollout.spec.arms[1:]:
+            for tried in rollout.plan.arms[1:]:
                 # Looked at before anything is counted, too: from there on it grows.
                 found = arms.get(tried.name, ArmStatistics())
                 totals = watch.store.setdefault(tried.name, RecentTotals(limits.window_seconds, self._clock))
@@ -218,14 +220,14 @@ class Routing:
         with self._guard:
             if self._rollouts.get(rollout.model) is not rollout:
                 return
-            if not all(self._is_ready(rollout.model, arm.version) for arm in rollout.spec.arms):
+            if not all(self._is_ready(rollout.model, arm.version) for arm in rollout.plan.arms):
                 # What answered before goes on until all versions are there.
                 known = self._routes.get(rollout.model)
                 if known is not None and known.rollout.id != rollout.id:
                     del self._routes[rollout.model]
                 return
             if self._watches[rollout.id].passed is not None and rollout.state.is_under_way:
-                policy = build.to_version(rollout.spec, rollout.spec.champion)
+                policy = build.to_version(rollout.plan, rollout.plan.champion)
                 self._routes[rollout.model] = Route(rollout, policy)
             else:
                 statistics = self._statistics.get(rollout.id, {})
@@ -261,9 +263,9 @@ class Routing:
             watch.passed = reason
             current = self._rollouts.get(rollout.model)
             if current is not None and current.id == rollout.id and rollout.model in self._routes:
-                policy = build.to_version(current.spec, current.spec.champion)
+                policy = build.to_version(current.plan, current.plan.champion)
                 self._routes[rollout.model] = Route(current, policy)
-        log.error("Model %s goes back to version %d: %s", rollout.model, rollout.spec.champion, reason)
+        log.error("Model %s goes back to version %d: %s", rollout.model, rollout.plan.champion, reason)
 
     def _tell(self) -> None:
         """Write into the store which rollouts this gateway has gone back from."""
@@ -278,6 +280,6 @@ class Routing:
         def next_state(seen: Rollout) -> RolloutState | None:
             if not seen.state.is_under_way:
                 return None
-            return transitions.rolled_back(seen.spec, seen.state, datetime.now(UTC), self._by, reason)
+            return transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), self._by, reason)
 
         return next_state

@@ -15,6 +15,7 @@ ROLLOUTS = Table(
     Column("active_model", String(255), unique=True),
     Column("task_key", String(1000), nullable=False),
     Column("task", Text, nullable=False),
+    # The plan, under the name that it had at first.
     Column("spec", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("number", Integer, nullable=False),

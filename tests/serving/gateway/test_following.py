@@ -7,6 +7,7 @@ from pathlib import Path
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.following import Following
+from airflow_provider_mlops.serving.gateway.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -22,7 +23,7 @@ def test_the_old_champion_does_not_come_back_before_the_alias_is_looked_for(tmp_
     seldom = 30.0
     log = WriteAhead(str(tmp_path / "write-ahead"))
     models = ServedModels(Registry(None, storage_uri=str(tmp_path)))
-    following = Following(Settings(str(tmp_path), poll_seconds=seldom), models, log)
+    following = Following(Settings(str(tmp_path), poll_seconds=seldom), models, log, Metrics())
     linger = following._routing.linger_seconds
     assert linger > seldom
     log.close()
@@ -32,8 +33,8 @@ def test_the_old_champion_does_not_come_back_before_the_alias_is_looked_for(tmp_
     routing = Routing(store, by="gateway", linger_seconds=linger, clock=lambda: moments[-1])
     rollout = store.start("churn", canary(), task(), NOW)
     routing.poll()
-    store.change(rollout.id, lambda seen: transitions.promoted(seen.spec, seen.state, 2, NOW, "task", "better"))
-    store.change(rollout.id, lambda seen: transitions.settled(seen.state, NOW, "task"))
+    store.change(rollout.id, lambda seen: transitions.promoted(seen.plan, seen.state, 2, NOW, "task", "better"))
+    store.change(rollout.id, lambda seen: transitions.settled(seen.state, NOW, task()))
     for moment in (0.0, seldom):
         moments.append(moment)
         routing.poll()

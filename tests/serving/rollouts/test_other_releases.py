@@ -23,9 +23,9 @@ def test_a_rollout_that_cannot_be_read_keeps_nobody_from_the_others(
 ) -> None:
     store = RolloutStore(default_url(str(tmp_path)))
     strange = store.start("churn", canary(), task())
-    spec = {**json.loads(strange.spec.model_dump_json()), "moon_phase": "full"}
+    plan = {**json.loads(strange.plan.model_dump_json()), "moon_phase": "full"}
     with store.engine.writing() as connection:
-        connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.id == strange.id).values(spec=json.dumps(spec)))
+        connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.id == strange.id).values(spec=json.dumps(plan)))
     known = store.start("prices", canary(), task("run-2"))
     routing = Routing(store, by="gateway")
     routing.poll()

@@ -19,7 +19,7 @@ from airflow_provider_mlops.serving.rollouts.policies.contextual import Contextu
 from airflow_provider_mlops.serving.rollouts.policies.direct import Direct
 from airflow_provider_mlops.serving.rollouts.policies.shadow import Shadow
 from airflow_provider_mlops.serving.rollouts.policies.split import Split
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.routes import Policy
 from airflow_provider_mlops.serving.rollouts.strategies import (
     AbStrategy,
@@ -44,32 +44,32 @@ def build(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
 
     :param statistics: by arm, over all steps; only bandits go by them.
     """
-    spec, state, strategy = rollout.spec, rollout.state, rollout.spec.strategy
+    plan, state, strategy = rollout.plan, rollout.state, rollout.plan.strategy
     if not state.is_under_way:
-        return to_version(spec, spec.champion if state.version is None else state.version)
+        return to_version(plan, plan.champion if state.version is None else state.version)
     if isinstance(strategy, BanditStrategy):
-        assert spec.reward is not None
-        rewards = reward_statistics(_of_arms(spec, statistics), mirror=spec.reward.mirror)
-        return Bandit(spec.arms, bandit_algorithm(strategy, spec.reward), rewards)
+        assert plan.reward is not None
+        rewards = reward_statistics(_of_arms(plan, statistics), mirror=plan.reward.mirror)
+        return Bandit(plan.arms, bandit_algorithm(strategy, plan.reward), rewards)
     if isinstance(strategy, ContextualStrategy):
-        assert spec.reward is not None
+        assert plan.reward is not None
         encoding = encoding_of(strategy)
-        sums = linear_statistics(_of_arms(spec, statistics), len(encoding.names), mirror=spec.reward.mirror)
-        return Contextual(spec.arms, contextual_algorithm(strategy, spec.reward), encoding, sums, strategy.strength)
-    champion, candidate = spec.arms
+        sums = linear_statistics(_of_arms(plan, statistics), len(encoding.names), mirror=plan.reward.mirror)
+        return Contextual(plan.arms, contextual_algorithm(strategy, plan.reward), encoding, sums, strategy.strength)
+    champion, candidate = plan.arms
     if isinstance(strategy, ShadowStrategy):
         return Shadow(champion, candidate, strategy.share)
     weights = state.weights or {}
     if isinstance(strategy, CanaryStrategy):
         return Canary(champion, candidate, weights[candidate.name], rollout.id)
     if isinstance(strategy, AbStrategy):
-        return Split(spec.arms, [weights[arm.name] for arm in spec.arms], rollout.id)
-    return to_version(spec, candidate.version)
+        return Split(plan.arms, [weights[arm.name] for arm in plan.arms], rollout.id)
+    return to_version(plan, candidate.version)
 
 
-def to_version(spec: RolloutSpec, version: int) -> Direct:
+def to_version(plan: RolloutPlan, version: int) -> Direct:
     """All traffic to one version of the rollout, under the name of its arm."""
-    return Direct(version, next(arm.name for arm in spec.arms if arm.version == version))
+    return Direct(version, next(arm.name for arm in plan.arms if arm.version == version))
 
 
 def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
@@ -95,5 +95,5 @@ def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> Contex
     return LinearThompson(reward.reach if algorithm.deviation is None else algorithm.deviation, floor)
 
 
-def _of_arms(spec: RolloutSpec, statistics: Mapping[str, ArmStatistics]) -> Sequence[ArmStatistics]:
-    return [statistics.get(arm.name, ArmStatistics()) for arm in spec.arms]
+def _of_arms(plan: RolloutPlan, statistics: Mapping[str, ArmStatistics]) -> Sequence[ArmStatistics]:
+    return [statistics.get(arm.name, ArmStatistics()) for arm in plan.arms]
