@@ -182,6 +182,10 @@ def traffic(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Where the summary goes, as JSON.", dir_okay=False)
     ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(help="A file for each answer, failure and acknowledged label: a JSON object a line, at once."),
+    ] = None,
 ) -> None:
     """Replay a dataset against the gateway at a given rate, with labels after a given delay. Ctrl-C ends it."""
     from rich.console import Console
@@ -191,6 +195,9 @@ def traffic(
     from airflow_provider_mlops.serving.traffic.replay import Replay
     from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        # Said before a long replay, and not after it.
+        raise typer.BadParameter(f"there is no directory for {str(json_file)!r}: make it first", param_hint="--json")
     console = Console(stderr=True, highlight=False)
     try:
         given = Traffic(
@@ -213,6 +220,7 @@ def traffic(
             label_patience=label_patience,
             reward=reward,
             reward_from=reward_from,
+            record=record,
         )
         with ProgressBar(console) as bar:
             summary = Replay(given, bar).run(handle_signals=True)

@@ -34,6 +34,14 @@ class InvalidSpecError(MlopsError):
         return f"{self.field}={shown}: {self.way_out}"
 
 
+class FieldError(ValueError):
+    """What a check over several fields of a spec raises to say which of them is to be changed."""
+
+    def __init__(self, field: str, way_out: str) -> None:
+        super().__init__(way_out)
+        self.field = field
+
+
 class RejectedError(MlopsError):
     """Data or a model did not pass. Retrying cannot help: the same input is rejected again."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.serving.client import GatewayClient
 from airflow_provider_mlops.serving.gateway import token
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.strategies import Strategy
 
@@ -83,8 +83,8 @@ def rolling_out(
     url = f"sqlite:///{directory}/{name.replace(' ', '-')}.db"
     store = RolloutStore(url)
     for model in models:
-        spec = RolloutSpec(champion=1, candidates=(2,), strategy=strategy, gates=())
-        store.start(model, spec, TaskIdentity(dag_id="benchmark", run_id="1", task_id=model))
+        plan = RolloutPlan(champion=1, candidates=(2,), strategy=strategy, gates=())
+        store.start(model, plan, TaskIdentity(dag_id="benchmark", run_id="1", task_id=model))
     store.close()
     with gateway(directory, storage, name, "--rollout-store", url) as server:
         with GatewayClient(server.url, token.find(str(storage))) as client:

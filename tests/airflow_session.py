@@ -148,6 +148,31 @@ class Ran:
         """The state of each task that is not mapped."""
         return {task_id: str(ti.state) for (task_id, map_index), ti in self.tasks().items() if map_index < 0}
 
+    def clear(self, dag: Any, task_id: str) -> None:
+        """Clear a task as a human does, and run it again as `dag.test()` does."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance, clear_task_instances
+        from airflow.sdk.definitions.dag import _run_task
+        from airflow.utils.session import create_session
+        from airflow.utils.state import TaskInstanceState
+        from sqlalchemy import select
+
+        query = select(TaskInstance).where(
+            TaskInstance.dag_id == self.dag_id, TaskInstance.run_id == self.run_id, TaskInstance.task_id == task_id
+        )
+        with create_session() as session:
+            clear_task_instances(list(session.scalars(query)), session)
+        with create_session() as session:
+            run = session.scalars(
+                select(DagRun).where(DagRun.dag_id == self.dag_id, DagRun.run_id == self.run_id)
+            ).one()
+            run.state = "running"
+            cleared = session.scalars(query).one()
+            cleared.try_number += 1
+            cleared.state = TaskInstanceState.SCHEDULED
+            session.commit()
+            _run_task(ti=cleared, task=dag.task_dict[task_id], run_triggerer=True)
+
     def xcoms(self, task_id: str, map_index: int = -1) -> dict[str, Any]:
         """What the task has pushed."""
         from airflow.models.xcom import XComModel

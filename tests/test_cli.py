@@ -60,6 +60,19 @@ def test_serve_with_remote_storage_needs_a_token_and_a_server() -> None:
     assert "AIRFLOW_MLOPS_GATEWAY_TOKEN" in done.stderr
 
 
+def test_a_replay_says_at_once_that_its_summary_has_no_place(tmp_path: Path) -> None:
+    place = tmp_path / "nowhere" / "summary.json"
+    result = CliRunner().invoke(app, ["traffic", "rows.csv", "churn", "--json", str(place)], env={"TERM": "dumb"})
+    assert result.exit_code == 2
+    assert "no directory" in result.output
+
+
+def test_a_report_of_nothing_names_what_was_asked_for(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "rollout='churn': there is no such rollout in sqlite:///" in result.output
+
+
 def test_step(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,x\n2,y\n")
     request = {

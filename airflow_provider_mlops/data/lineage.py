@@ -13,6 +13,8 @@ class TaskIdentity(BaseModel):
 
     A retry of the task has the same identity, so what it makes replaces or continues what the
     first try made.
+
+    :ivar first_try: the try with which its present retries began: 1, or the first one after it was last cleared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,6 +24,7 @@ class TaskIdentity(BaseModel):
     task_id: str
     map_index: int = -1
     try_number: int = 1
+    first_try: int = 1
     owner: str = "airflow"
     logical_date: datetime | None = None
     interval_start: datetime | None = None

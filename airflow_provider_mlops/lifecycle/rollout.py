@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from airflow_provider_mlops.errors import RolloutConflictError
+from airflow_provider_mlops.errors import FieldError, RolloutConflictError
 from airflow_provider_mlops.lifecycle.deployment import Deployment
 from airflow_provider_mlops.lifecycle.expected_champion import Replacement
 from airflow_provider_mlops.lifecycle.rollout_findings import Finding, findings
@@ -63,11 +63,13 @@ class RolloutSpec(RolloutTerms, Replacement):
     def _one_model(self) -> Self:
         versions = [self.model.version, *(candidate.version for candidate in self.candidates)]
         if any(candidate.name != self.model.name for candidate in self.candidates):
-            raise ValueError("candidates must be versions of the same model as `model`")
+            raise FieldError("candidates", "candidates must be versions of the same model as `model`")
         if len(set(versions)) != len(versions):
-            raise ValueError("candidates must differ from each other and from `model`")
+            raise FieldError("candidates", "candidates must differ from each other and from `model`")
         if len(versions) > 1 and not self.learns:
-            raise ValueError(f"the strategy {self.strategy.kind} takes one version; only bandits take candidates")
+            raise FieldError(
+                "candidates", f"the strategy {self.strategy.kind} takes one version; only bandits take candidates"
+            )
         return self
 
 
@@ -128,7 +130,7 @@ def _result(spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment
     from airflow_provider_mlops.lifecycle.rollout_look import evidence_of
 
     order = ("worse", "inconclusive", "better")
-    found = findings(current.spec, evidence_of(store, current))
+    found = findings(current.plan, evidence_of(store, current))
     state = current.state
     return RolloutResult(
         rollout_id=current.id,

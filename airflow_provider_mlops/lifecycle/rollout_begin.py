@@ -12,7 +12,7 @@ from airflow_provider_mlops.lifecycle.deployment import connect_gateway
 from airflow_provider_mlops.lifecycle.expected_champion import expected_version
 from airflow_provider_mlops.lifecycle.step import invalid
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.terms import RolloutTerms
 
 if TYPE_CHECKING:
@@ -27,9 +27,11 @@ def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> 
     """Load and verify the versions, and start. Raises as `rollout` does; then nothing has begun."""
     from airflow_provider_mlops.lifecycle.deploy_check import expected_answer, verify
     from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
-    from airflow_provider_mlops.registry import models
+    from airflow_provider_mlops.registry import models, promotion
 
     registry = workspace.registry()
+    # From here on, an alias that stands elsewhere was moved by hand.
+    promotion.settle(registry, spec.model.name)
     wanted = [spec.model, *spec.candidates]
     candidates = [models.get(registry, model.name, model.version) for model in wanted]
     champion = expected_version(registry, candidates[0], spec)
@@ -37,7 +39,7 @@ def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> 
         raise InvalidSpecError(
             "model", str(spec.model), "the model has no champion to roll out beside: deploy a first version directly"
         )
-    planned = _planned(spec, champion)
+    plan = _plan(spec, champion)
     with connect_gateway(workspace, spec.verify_timeout) as gateway:
         for model in candidates:
             log.info("Loading %s into the gateway at %s", model, workspace.gateway_url)
@@ -45,10 +47,10 @@ def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> 
             expected = expected_answer(registry, model, allow_pickle=spec.allow_pickle)
             verify(gateway, model, expected, version=model.version)
             log.info("It answers the %d rows of the input example as the packaged model does", expected.rows)
-    sizes = planned_rewards(planned)
+    sizes = planned_rewards(plan)
     if sizes is not None:
         log.info("The test is planned for %d rewards of the candidate and %d of the champion", *sizes)
-    return store.start(spec.model.name, planned, workspace.task)
+    return store.start(spec.model.name, plan, workspace.task)
 
 
 def champion_already(spec: step.RolloutSpec, workspace: Workspace) -> AuditEntry | None:
@@ -64,10 +66,10 @@ def champion_already(spec: step.RolloutSpec, workspace: Workspace) -> AuditEntry
     return moved
 
 
-def _planned(spec: step.RolloutSpec, champion: int) -> RolloutSpec:
+def _plan(spec: step.RolloutSpec, champion: int) -> RolloutPlan:
     versions = (spec.model.version, *(candidate.version for candidate in spec.candidates))
     terms = {name: getattr(spec, name) for name in RolloutTerms.model_fields}
     try:
-        return RolloutSpec(champion=champion, candidates=versions, **terms)
+        return RolloutPlan(champion=champion, candidates=versions, **terms)
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False)[0], RolloutSpec) from error
+        raise invalid(error.errors(include_url=False)[0], RolloutPlan) from error

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.serving.rollouts.additions import encoding_of
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.additions import earned, encoding_of
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.routes import SHADOW
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 
@@ -31,7 +31,7 @@ class LoggedDecisions:
     :ivar arms: places in the order of the rollout's arms, of shape `(decisions,)`; `propensities` and `rewards` alike.
     """
 
-    spec: RolloutSpec
+    plan: RolloutPlan
     arms: NDArray[np.int64]
     propensities: NDArray[np.float64]
     rewards: NDArray[np.float64]
@@ -47,15 +47,15 @@ class Counterfactual:
     doubly_robust: OffPolicyEstimate
 
 
-def always(spec: RolloutSpec, arm: str) -> Policy:
+def always(plan: RolloutPlan, arm: str) -> Policy:
     """Every request to one arm."""
-    shares = [float(known.name == arm) for known in spec.arms]
+    shares = [float(known.name == arm) for known in plan.arms]
     return lambda context: shares
 
 
-def uniform(spec: RolloutSpec) -> Policy:
+def uniform(plan: RolloutPlan) -> Policy:
     """Every arm as often as any other."""
-    shares = [1 / len(spec.arms)] * len(spec.arms)
+    shares = [1 / len(plan.arms)] * len(plan.arms)
     return lambda context: shares
 
 
@@ -66,34 +66,33 @@ def logged_decisions(storage_uri: str, rollout: Rollout, connection: ibis.BaseBa
     """
     import numpy as np
 
+    from airflow_provider_mlops.data import engine
     from airflow_provider_mlops.serving.log import prediction_log
 
-    spec = rollout.spec
-    if spec.reward is None:
+    plan = rollout.plan
+    if plan.reward is None:
         raise InvalidSpecError("rollout", rollout.id, "it declares no reward, so that nothing was earned")
-    table = prediction_log.read(storage_uri, rollout.model, since=rollout.state.started_at, connection=connection)
+    since, backend = rollout.state.started_at, engine.connect() if connection is None else connection
+    table = prediction_log.read(storage_uri, rollout.model, since=since, connection=backend)
     table = table.filter(table.rollout == rollout.id, table.arm != SHADOW)
-    if spec.reward.source == "correct":
-        reward = (table.label == table.output).cast("float64")
-    else:
-        reward = (table.reward if spec.reward.source == "reward" else table.label).cast("float64")
-    table = table.mutate(earned=reward, decision=table.prediction_id.left(32))
-    rows = table.filter(table.earned.notnull()).select("decision", "arm", "propensity", "context", "earned")
-    earned: dict[str, list[float]] = {}
+    rows = table.select("prediction_id", "arm", "propensity", "context", "output")
+    rows = rows.inner_join(prediction_log.first_feedback(storage_uri, since=since, connection=backend), "prediction_id")
+    rewards: dict[str, list[float]] = {}
     known: dict[str, dict[str, Any]] = {}
-    for row in rows.order_by("decision").to_pyarrow().to_pylist():
-        bounded = spec.reward.bounded(row["earned"])
-        if bounded is not None:
-            earned.setdefault(row["decision"], []).append(bounded)
-            known[row["decision"]] = row
-    if len(earned) < 2:
+    for row in rows.order_by("prediction_id").to_pyarrow().to_pylist():
+        reward = earned(plan.reward, row["output"], row["label"], row["reward"])
+        if reward is not None:
+            decision = row["prediction_id"][:32]
+            rewards.setdefault(decision, []).append(reward)
+            known[decision] = row
+    if len(rewards) < 2:
         raise InvalidSpecError("rollout", rollout.id, "fewer than two of its decisions have a reward yet")
-    places = {arm.name: place for place, arm in enumerate(spec.arms)}
+    places = {arm.name: place for place, arm in enumerate(plan.arms)}
     return LoggedDecisions(
-        spec=spec,
+        plan=plan,
         arms=np.array([places[row["arm"]] for row in known.values()], dtype=np.int64),
         propensities=np.array([row["propensity"] for row in known.values()]),
-        rewards=np.array([float(np.mean(earned[name])) for name in known]),
+        rewards=np.array([float(np.mean(rewards[name])) for name in known]),
         contexts=tuple(None if row["context"] is None else json.loads(row["context"]) for row in known.values()),
     )
 
@@ -123,7 +122,7 @@ def _features(decisions: LoggedDecisions) -> NDArray[np.float64]:
     """What the model of the rewards goes by: the encoded context, or the arm alone."""
     import numpy as np
 
-    strategy = decisions.spec.strategy
+    strategy = decisions.plan.strategy
     if not isinstance(strategy, ContextualStrategy):
         return np.ones((decisions.arms.size, 1))
     encoding = encoding_of(strategy)

@@ -1,4 +1,4 @@
-"""What happens next to a rollout: a pure function of its spec, its state, the evidence and the time.
+"""What happens next to a rollout: a pure function of its plan, its state, the evidence and the time.
 
 A candidate is rolled back as soon as one gate is worse, and goes on once all are better and the step has lasted its
 bake time and seen its requests. What is neither is inconclusive, and too little traffic is that as well: it never
@@ -7,7 +7,7 @@ counts as success. When a step has waited for `decide_within`, `on_inconclusive`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -17,8 +17,7 @@ from airflow_provider_mlops.lifecycle.rollout_best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, Finding, findings
 from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
 from airflow_provider_mlops.serving.rollouts.routes import CHAMPION
 from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy, ShadowStrategy
 
@@ -32,7 +31,7 @@ class RolloutDecision(BaseModel):
 
     action: Action = Field(
         description="`wait`: look again later. `go_on`: the next step. `hold`, `extend`, `ask`: the evidence does not "
-        "tell, and the spec asks for this then. `roll_back`: the candidate is worse. `promote`: it becomes the "
+        "tell, and the plan asks for this then. `roll_back`: the candidate is worse. `promote`: it becomes the "
         "champion. `end`: the champion stays, and nothing is held against the candidate."
     )
     reason: str = Field(description="Why, in plain words.")
@@ -43,12 +42,12 @@ class RolloutDecision(BaseModel):
     )
 
 
-def decide(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime) -> RolloutDecision:
+def decide(plan: RolloutPlan, state: RolloutState, evidence: Evidence, now: datetime) -> RolloutDecision:
     """The decision. Raises ValueError if the rollout is over."""
     if not state.is_under_way:
         raise ValueError(f"the rollout is over: {state.status}")
-    found = findings(spec, evidence)
-    chances = probabilities_of_best(spec, evidence)
+    found = findings(plan, evidence)
+    chances = probabilities_of_best(plan, evidence)
 
     def decision(action: Action, reason: str, version: int | None = None) -> RolloutDecision:
         return RolloutDecision(action=action, reason=reason, findings=found, version=version, probabilities=chances)
@@ -56,10 +55,13 @@ def decide(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: date
     worse = [finding for finding in found if finding.verdict == "worse"]
     if worse:
         return decision("roll_back", _sentences(worse))
-    missing = [] if state.approved else _missing(spec, state, evidence, now)
-    if isinstance(spec.strategy, BanditStrategy | ContextualStrategy):
-        best = max(chances, key=lambda arm: chances[arm])
-        limit = spec.strategy.probability_limit
+    candidates = [arm.name for arm in plan.arms[1:]]
+    best = max(chances, key=lambda arm: chances[arm]) if chances else None
+    # Of several versions it is the one to be promoted that must have shown itself.
+    shown = [best] if best in candidates else candidates
+    missing = [] if state.approved else _missing(plan, state, evidence, shown, now)
+    if best is not None and isinstance(plan.strategy, BanditStrategy | ContextualStrategy):
+        limit = plan.strategy.probability_limit
         if chances[best] < limit and not state.approved:
             missing.append(
                 f"{best} is the best with a probability of {chances[best]:.3f}, below the limit of {limit:g}"
@@ -69,68 +71,69 @@ def decide(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: date
             reason = f"{best} is the best with a probability of {chances[best]:.3f}, above the limit of {limit:g}"
             if best == CHAMPION:
                 return decision("end", f"{reason}: the champion stays")
-            return decision("promote", reason, next(arm.version for arm in spec.arms if arm.name == best))
+            return decision("promote", reason, next(arm.version for arm in plan.arms if arm.name == best))
     else:
         if not missing and not state.approved:
-            ended = _planned_end(spec, evidence, found)
+            ended = _planned_end(plan, evidence, found)
             if ended is not None:
                 return decision("end", ended)
         missing += _open(found, state)
         if not missing:
             reason = _passed(found, state)
-            if state.step + 1 < spec.strategy.steps_count:
+            if state.step + 1 < plan.strategy.steps_count:
                 return decision("go_on", reason)
-            if isinstance(spec.strategy, ShadowStrategy) and spec.strategy.on_success == "end":
+            if isinstance(plan.strategy, ShadowStrategy) and plan.strategy.on_success == "end":
                 return decision("end", f"{reason} The champion stays, as the strategy asks for.")
-            return decision("promote", reason, spec.candidates[0])
+            return decision("promote", reason, plan.candidates[0])
     waited = now - state.step_started_at
-    allowed = spec.decide_within * (1 + state.extensions)
+    allowed = plan.decide_within * (1 + state.extensions)
     text = "; ".join(missing)
     if waited < allowed:
         return decision("wait", text)
     if state.status == "held":
         return decision("wait", f"held: {text}")
     late = f"no decision within {allowed}: {text}"
-    if spec.on_inconclusive == "extend":
-        if state.extensions < spec.maximum_extensions:
+    if plan.on_inconclusive == "extend":
+        if state.extensions < plan.maximum_extensions:
             return decision("extend", late)
         return decision("roll_back", f"{late}; the step was extended {state.extensions} times")
-    return decision(spec.on_inconclusive, late)
+    return decision(plan.on_inconclusive, late)
 
 
-def apply(decision: RolloutDecision, spec: RolloutSpec, state: RolloutState, now: datetime, by: str) -> RolloutState:
+def apply(decision: RolloutDecision, plan: RolloutPlan, state: RolloutState, now: datetime, by: str) -> RolloutState:
     """The state that a decision leads to; the same one for `wait`."""
     reason = decision.reason
     if decision.action == "go_on":
-        return transitions.next_step(spec, state, now, by, reason)
+        return transitions.next_step(plan, state, now, by, reason)
     if decision.action in ("hold", "ask"):
         return transitions.held(state, now, by, reason)
     if decision.action == "extend":
         return transitions.extended(state, now, by, reason)
     if decision.action == "roll_back":
-        return transitions.rolled_back(spec, state, now, by, reason)
+        return transitions.rolled_back(plan, state, now, by, reason)
     if decision.action == "promote":
         assert decision.version is not None
-        return transitions.promoted(spec, state, decision.version, now, by, reason)
+        return transitions.promoted(plan, state, decision.version, now, by, reason)
     if decision.action == "end":
-        return transitions.ended(spec, state, now, by, reason)
+        return transitions.ended(plan, state, now, by, reason)
     return state
 
 
-def _missing(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime) -> list[str]:
-    """What keeps the step from being decided, whatever the gates say."""
+def _missing(
+    plan: RolloutPlan, state: RolloutState, evidence: Evidence, arms: Sequence[str], now: datetime
+) -> list[str]:
+    """What keeps the step from being decided, whatever the gates say.
+
+    :param arms: whose requests in this step count together.
+    """
     missing = []
-    left = spec.bake_time - (now - state.step_started_at)
+    left = plan.bake_time - (now - state.step_started_at)
     if left.total_seconds() > 0:
-        missing.append(f"the step lasts {spec.bake_time} at least, {left} more")
-    requests = sum(_answered(evidence.step, arm.name) for arm in spec.arms[1:])
-    if requests < spec.minimum_requests:
-        missing.append(f"too few requests in this step, {requests:,} of at least {spec.minimum_requests:,}")
+        missing.append(f"the step lasts {plan.bake_time} at least, {left} more")
+    requests = sum(evidence.step[arm].requests for arm in arms if arm in evidence.step)
+    if requests < plan.minimum_requests:
+        missing.append(f"too few requests in this step, {requests:,} of at least {plan.minimum_requests:,}")
     return missing
-
-
-def _answered(arms: Mapping[str, ArmStatistics], arm: str) -> int:
-    return arms[arm].requests if arm in arms else 0
 
 
 def _open(found: list[Finding] | tuple[Finding, ...], state: RolloutState) -> list[str]:
@@ -146,12 +149,12 @@ def _passed(found: tuple[Finding, ...], state: RolloutState) -> str:
     return _sentences(found) if found else "There are no gates; the step has lasted its time and seen its requests."
 
 
-def _planned_end(spec: RolloutSpec, evidence: Evidence, found: tuple[Finding, ...]) -> str | None:
+def _planned_end(plan: RolloutPlan, evidence: Evidence, found: tuple[Finding, ...]) -> str | None:
     """Why an A/B test ends at its planned size; None while it is not there, or where it has decided."""
-    planned = planned_rewards(spec)
+    planned = planned_rewards(plan)
     if planned is None or all(finding.verdict == "better" for finding in found):
         return None
-    came = [evidence.of_arm(arm.name).reward_count for arm in (spec.arms[1], spec.arms[0])]
+    came = [evidence.of_arm(arm.name).reward_count for arm in (plan.arms[1], plan.arms[0])]
     if came[0] < planned[0] or came[1] < planned[1]:
         return None
     return (

@@ -71,7 +71,7 @@ def take_back(workspace: Workspace, name: str, reason: str) -> AuditEntry | None
             found = store.change(
                 found.id,
                 lambda seen: (
-                    transitions.rolled_back(seen.spec, seen.state, datetime.now(UTC), workspace.task.key, reason)
+                    transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), workspace.task.key, reason)
                     if seen.state.is_under_way
                     else None
                 ),
@@ -80,6 +80,6 @@ def take_back(workspace: Workspace, name: str, reason: str) -> AuditEntry | None
         if not any(mine):
             return None
     return promotion.keep(
-        workspace.registry(), name, candidates=found.spec.candidates, by=workspace.task, reason=reason,
+        workspace.registry(), name, candidates=found.plan.candidates, by=workspace.task, reason=reason,
         rollout_id=found.id,
     )  # fmt: skip

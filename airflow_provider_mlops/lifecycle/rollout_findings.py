@@ -1,10 +1,11 @@
 """What the evidence of a rollout says about each gate: better, worse or inconclusive, in a sentence.
 
 Every verdict comes from a test that holds at all times at once, so that a rollout may be looked at as often as anybody
-likes. The spec's `false_alarm_rate` is shared out evenly over gates and candidates: with a chance of one minus that
+likes. The plan's `false_alarm_rate` is shared out evenly over gates and candidates: with a chance of one minus that
 rate, all intervals of all gates hold the truth during the whole rollout, and no decision that rests on them is wrong.
-Evidence of all steps counts together; that candidate and champion get other shares at each step does no harm to tests
-which compare arms however requests were shared out.
+Evidence of all steps counts together, since at a step of 100 % there is nobody left to compare with; that candidate and
+champion get other shares at each step does no harm to tests which compare arms however requests were shared out, as
+long as the rates of the arms stay the same.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from airflow_provider_mlops.serving.rollouts.gates import (
     LatencyGate,
     MetricGate,
 )
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.routes import CHAMPION
 
 if TYPE_CHECKING:
@@ -72,67 +73,69 @@ class Finding(BaseModel):
     sentence: str = Field(description="The same in plain words, with the numbers.")
 
 
-def confidence_of(spec: RolloutSpec) -> float:
+def confidence_of(plan: RolloutPlan) -> float:
     """The confidence of each gate's test.
 
-    >>> confidence_of(RolloutSpec(champion=1, candidates=(2,), gates=(ErrorRateGate(), LatencyGate())))
+    >>> confidence_of(RolloutPlan(champion=1, candidates=(2,), gates=(ErrorRateGate(), LatencyGate())))
     0.975
     """
-    return 1 - spec.false_alarm_rate / max(1, len(spec.gates) * len(spec.candidates))
+    return 1 - plan.false_alarm_rate / max(1, len(plan.gates) * len(plan.candidates))
 
 
-def findings(spec: RolloutSpec, evidence: Evidence) -> tuple[Finding, ...]:
+def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
     """Of all gates, for all candidates."""
     champion = evidence.of_arm(CHAMPION)
     return tuple(
-        _finding(spec, gate, arm.name, evidence.of_arm(arm.name), champion)
-        for arm in spec.arms[1:]
-        for gate in spec.gates
+        _finding(plan, gate, arm.name, evidence.of_arm(arm.name), champion)
+        for arm in plan.arms[1:]
+        for gate in plan.gates
     )
 
 
-def _finding(spec: RolloutSpec, gate: Gate, arm: str, candidate: ArmStatistics, champion: ArmStatistics) -> Finding:
-    confidence = confidence_of(spec)
+def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, champion: ArmStatistics) -> Finding:
+    confidence = confidence_of(plan)
     if isinstance(gate, ErrorRateGate):
-        found = _error_rate(spec, gate, candidate, champion, confidence)
+        found = _error_rate(plan, gate, candidate, champion, confidence)
     elif isinstance(gate, LatencyGate):
         if gate.maximum_ms is None:
-            verdict, sentence = _latency_ratio(spec, gate, candidate, champion, confidence)
+            verdict, sentence = _latency_ratio(plan, gate, candidate, champion, confidence)
             return Finding(gate=gate.title, arm=arm, verdict=verdict, sentence=sentence)
-        found = _latency_limit(spec, gate, candidate, confidence)
+        found = _latency_limit(plan, gate, candidate, confidence)
     elif isinstance(gate, AgreementGate):
         from airflow_provider_mlops.stats.compare_rates import compare_with_limit
 
         found = compare_with_limit(
             candidate.agreed, candidate.compared, gate.minimum, what="agreement with the champion",
-            greater_is_better=True, confidence=confidence, tuned_for=spec.expected_requests,
+            greater_is_better=True, confidence=confidence, tuned_for=plan.expected_requests,
         )  # fmt: skip
     elif isinstance(gate, MetricGate):
-        found = _metric(spec, gate, candidate, champion, confidence)
+        found = _metric(plan, gate, candidate, champion, confidence)
     else:
-        found = _drift(spec, gate, candidate, champion, confidence)
+        if gate.classes is not None and (unknown := _undeclared(gate, champion)) is not None:
+            return Finding(gate=gate.title, arm=arm, verdict="inconclusive", sentence=unknown)
+        found = _drift(plan, gate, candidate, champion, confidence)
     return Finding(gate=gate.title, arm=arm, verdict=found.verdict, sentence=found.sentence)
 
 
 def _error_rate(
-    spec: RolloutSpec, gate: ErrorRateGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
+    plan: RolloutPlan, gate: ErrorRateGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> SequentialComparison:
     from airflow_provider_mlops.stats.compare_rates import compare_rates, compare_with_limit
 
     if gate.maximum is not None:
         return compare_with_limit(
             candidate.errors, candidate.requests, gate.maximum, what="error rate", greater_is_better=False,
-            confidence=confidence, tuned_for=spec.expected_requests,
+            confidence=confidence, tuned_for=plan.expected_requests,
         )  # fmt: skip
     return compare_rates(
         candidate.errors, candidate.requests, champion.errors, champion.requests, what="error rate",
-        greater_is_better=False, margin=gate.margin, paired=_is_paired(spec), confidence=confidence,
-        tuned_for=spec.expected_requests,
+        greater_is_better=False, margin=gate.margin, paired=_is_paired(plan), confidence=confidence,
+        tuned_for=plan.expected_requests,
     )  # fmt: skip
 
 
 def _latency_limit(
-    spec: RolloutSpec, gate: LatencyGate, candidate: ArmStatistics, confidence: float
+    plan: RolloutPlan, gate: LatencyGate, candidate: ArmStatistics, confidence: float
 ) -> SequentialComparison:
     from airflow_provider_mlops.stats.compare_rates import compare_with_limit
     from airflow_provider_mlops.stats.latency_sequence import slower_than
@@ -142,12 +145,12 @@ def _latency_limit(
     slow, requests = slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
     return compare_with_limit(
         slow, requests, 1 - gate.quantile, what=f"share of requests slower than {edge:.4g} ms",
-        greater_is_better=False, confidence=confidence, tuned_for=spec.expected_requests,
+        greater_is_better=False, confidence=confidence, tuned_for=plan.expected_requests,
     )  # fmt: skip
 
 
 def _latency_ratio(
-    spec: RolloutSpec, gate: LatencyGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
+    plan: RolloutPlan, gate: LatencyGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> tuple[Verdict, str]:
     """Each arm's quantile in an interval at half the error; the candidate's times the ratio lies beyond or not."""
     from airflow_provider_mlops.stats.latency_sequence import quantile_sequence
@@ -155,7 +158,7 @@ def _latency_ratio(
     own, other = (
         quantile_sequence(
             LATENCY_EDGES, arm.latency_counts(), gate.quantile, confidence=(1 + confidence) / 2,
-            tuned_for=spec.expected_requests,
+            tuned_for=plan.expected_requests,
         )
         for arm in (candidate, champion)
     )  # fmt: skip
@@ -173,15 +176,15 @@ def _latency_ratio(
 
 
 def _metric(
-    spec: RolloutSpec, gate: MetricGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
+    plan: RolloutPlan, gate: MetricGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> SequentialComparison:
     from airflow_provider_mlops.lifecycle.rollout_sample_size import tuned_for
     from airflow_provider_mlops.stats.compare_means import compare_bounded_means, compare_means
     from airflow_provider_mlops.stats.compare_rates import compare_rates
 
-    reward = spec.reward
+    reward = plan.reward
     assert reward is not None
-    tuning = tuned_for(spec)
+    tuning = tuned_for(plan)
     if reward.low is None or reward.high is None:
         return compare_means(
             candidate.moments(), champion.moments(), what="mean reward", greater_is_better=reward.greater_is_better,
@@ -204,17 +207,27 @@ def _metric(
 
 
 def _drift(
-    spec: RolloutSpec, gate: DriftGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
+    plan: RolloutPlan, gate: DriftGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> SequentialComparison:
     from airflow_provider_mlops.stats.compare_drift import compare_drift
     from airflow_provider_mlops.stats.drift_sequence import drift_sequence
 
     drift = drift_sequence(
-        candidate.output_counts(gate.cells), champion.output_counts(gate.cells), paired=_is_paired(spec),
-        confidence=confidence, tuned_for=spec.expected_requests,
+        candidate.output_counts(gate.cells), champion.output_counts(gate.cells), paired=_is_paired(plan),
+        confidence=confidence, tuned_for=plan.expected_requests,
     )  # fmt: skip
     return compare_drift(drift, gate.largest, confidence=confidence)
 
 
-def _is_paired(spec: RolloutSpec) -> bool:
-    return spec.strategy.kind == "shadow"
+def _undeclared(gate: DriftGate, champion: ArmStatistics) -> str | None:
+    """Why drift could not be seen, if most of the champion's predictions are of no declared class."""
+    counts = champion.output_counts(gate.cells)
+    total, unknown = sum(counts), counts[-1]
+    if not unknown or total > 2 * unknown:
+        return None
+    declared = ", ".join(map(repr, gate.classes or ()))
+    return f"Drift cannot be seen: {unknown / total:.0%} of the champion's predictions are none of {declared}."
+
+
+def _is_paired(plan: RolloutPlan) -> bool:
+    return plan.strategy.kind == "shadow"

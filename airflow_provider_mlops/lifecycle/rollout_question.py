@@ -23,26 +23,26 @@ OPTIONS = (GO_ON, WAIT, ROLL_BACK)
 
 def is_asked(rollout: Rollout) -> bool:
     """Whether the rollout waits for a human's answer."""
-    return rollout.state.status == "held" and rollout.spec.on_inconclusive == "ask"
+    return rollout.state.status == "held" and rollout.plan.on_inconclusive == "ask"
 
 
 def subject(rollout: Rollout) -> str:
     """The headline of the question."""
-    versions = ", ".join(str(version) for version in rollout.spec.candidates)
+    versions = ", ".join(str(version) for version in rollout.plan.candidates)
     return f"Rollout of {rollout.model}, version {versions}: the evidence does not tell. Shall it go on?"
 
 
 def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None = None) -> str:
     """What is known, and what each answer does, in Markdown."""
-    state, spec = rollout.state, rollout.spec
+    state, plan = rollout.state, rollout.plan
     lines = [
-        f"**{spec.strategy.kind}**, step {state.step + 1} of {spec.strategy.steps_count}, rollout `{rollout.id}`, "
-        f"beside champion version {spec.champion}. {state.reason}.",
+        f"**{plan.strategy.kind}**, step {state.step + 1} of {plan.strategy.steps_count}, rollout `{rollout.id}`, "
+        f"beside champion version {plan.champion}. {state.reason}.",
         "",
         "| Version | Gate | Verdict | What is known |",
         "|---|---|---|---|",
     ]
-    versions = {arm.name: arm.version for arm in spec.arms}
+    versions = {arm.name: arm.version for arm in plan.arms}
     lines += [
         f"| {versions.get(finding.arm)} | {finding.gate} | {finding.verdict} | {_cell(finding.sentence)} |"
         for finding in findings
@@ -50,7 +50,7 @@ def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None =
     lines += [
         "",
         f"- **{GO_ON}**: the step counts as passed. What becomes clearly worse is rolled back all the same.",
-        f"- **{WAIT}**: the weights stay for another {spec.decide_within}, and then you are asked again.",
+        f"- **{WAIT}**: the weights stay for another {plan.decide_within}, and then you are asked again.",
         f"- **{ROLL_BACK}**: the champion gets all traffic again.",
         "",
         "While the question is open the evidence is looked at as before, and may answer it. "
@@ -78,8 +78,8 @@ def answer(store: RolloutStore, rollout_id: str, option: str, by: str, now: date
         if option == GO_ON:
             return transitions.approved(seen.state, moment, by, reason)
         if option == ROLL_BACK:
-            return transitions.rolled_back(seen.spec, seen.state, moment, by, reason)
-        return transitions.prolonged(seen.spec, seen.state, moment, by, reason)
+            return transitions.rolled_back(seen.plan, seen.state, moment, by, reason)
+        return transitions.prolonged(seen.plan, seen.state, moment, by, reason)
 
     return store.change(rollout_id, next_state)
 

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollout) -> None:
     """Print the page. Raises BackendAwayError if the store does not answer."""
-    spec, state = rollout.spec, rollout.state
+    plan, state = rollout.plan, rollout.state
     console.print(
-        f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}, {spec.strategy.kind}, begun by {rollout.by.key}"
+        f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}, {plan.strategy.kind}, begun by {rollout.by.key}"
     )
-    console.print(f"{state.status}, step {state.step + 1} of {spec.strategy.steps_count}: {state.reason}", markup=False)
-    sizes = planned_rewards(spec)
+    console.print(f"{state.status}, step {state.step + 1} of {plan.strategy.steps_count}: {state.reason}", markup=False)
+    sizes = planned_rewards(plan)
     if sizes is not None:
         console.print(f"Planned for {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion")
     evidence = Evidence.of(store.statistics(rollout.id), state.step)
     console.print(_history(store, rollout))
     console.print(_arms(rollout, evidence))
-    for finding in findings(spec, evidence):
+    for finding in findings(plan, evidence):
         console.print(f"{finding.arm}, {finding.gate}: {finding.verdict}. {finding.sentence}", markup=False)
-    if spec.reward is not None:
+    if plan.reward is not None:
         try:
             console.print(_counterfactuals(storage_uri, rollout))
         except InvalidSpecError as error:
@@ -61,7 +61,7 @@ def _arms(rollout: Rollout, evidence: Evidence) -> Table:
     from airflow_provider_mlops.stats.latency_sequence import quantile_sequence
 
     table = _table("Arms", "arm", "version", "requests", "errors", "median ms", "rewards", "mean reward")
-    for arm in rollout.spec.arms:
+    for arm in rollout.plan.arms:
         found = evidence.of_arm(arm.name)
         median = quantile_sequence(LATENCY_EDGES, found.latency_counts(), 0.5)
         answered = sum(found.latency.values())
@@ -86,9 +86,9 @@ def _counterfactuals(storage_uri: str, rollout: Rollout) -> Table:
         uniform,
     )
 
-    spec = rollout.spec
+    plan = rollout.plan
     decisions = logged_decisions(storage_uri, rollout)
-    policies = {f"always {arm.name}": always(spec, arm.name) for arm in spec.arms} | {"uniform": uniform(spec)}
+    policies = {f"always {arm.name}": always(plan, arm.name) for arm in plan.arms} | {"uniform": uniform(plan)}
     title = f"Reward of a request on {decisions.rewards.size:,} decisions, 95 % intervals for one look"
     table = _table(title, "policy", "self-normalized", "doubly robust", "effective decisions")
     table.add_row("as it was", f"{decisions.rewards.mean():.4f}", "", f"{decisions.rewards.size:,}")

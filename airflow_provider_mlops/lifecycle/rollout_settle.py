@@ -27,18 +27,22 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
     Raises PromotionConflictError if another version has become champion, which then stays; InvalidSpecError if the
     version to promote is there no more; BackendAwayError.
     """
-    from airflow_provider_mlops.registry import promotion
+    from airflow_provider_mlops.registry import audit, promotion
 
     registry, state = workspace.registry(), rollout.state
+    if state.settled:
+        # By an earlier try, which died before it could tell. Whatever has become of the model since is no longer its.
+        entry = audit.of_rollout(registry, rollout.model, rollout.id)
+        if entry is None:
+            raise _overtaken(rollout)
+        log.info("An earlier try of this task has settled the rollout (audit entry %d)", entry.sequence)
+        return entry
     if state.status == "ended" and moved_champion(registry, rollout)[0]:
         _settled(workspace, store, rollout)
-        raise PromotionConflictError(
-            f"rollout {rollout.id} of {rollout.model} compares with version {rollout.spec.champion}, and was ended: "
-            f"{state.reason}. Evaluate and validate against the champion, then roll out again"
-        )
+        raise _overtaken(rollout)
     if state.status != "promoted":
         entry = promotion.keep(
-            registry, rollout.model, candidates=rollout.spec.candidates, by=workspace.task,
+            registry, rollout.model, candidates=rollout.plan.candidates, by=workspace.task,
             reason=_reason(spec, rollout), rollout_id=rollout.id,
         )  # fmt: skip
         log.info("%s: the champion stays version %s (audit entry %d)", rollout.model, entry.to_version, entry.sequence)
@@ -51,9 +55,7 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
 def _settled(workspace: Workspace, store: RolloutStore, rollout: Rollout) -> None:
     store.change(
         rollout.id,
-        lambda seen: (
-            None if seen.state.settled else transitions.settled(seen.state, datetime.now(UTC), workspace.task.key)
-        ),
+        lambda seen: None if seen.state.settled else transitions.settled(seen.state, datetime.now(UTC), workspace.task),
     )
 
 
@@ -65,7 +67,7 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
     try:
         model = models.get(registry, rollout.model, version)
         entry = promotion.promote(
-            registry, model, expected=rollout.spec.champion, by=workspace.task, reason=_reason(spec, rollout),
+            registry, model, expected=rollout.plan.champion, by=workspace.task, reason=_reason(spec, rollout),
             rollout_id=rollout.id,
         )  # fmt: skip
     except (PromotionConflictError, InvalidSpecError) as error:
@@ -84,6 +86,13 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
     except MlopsError as error:
         log.warning("%s is champion. The gateway does not know yet (%s): it follows the alias by itself", model, error)
     return entry
+
+
+def _overtaken(rollout: Rollout) -> PromotionConflictError:
+    return PromotionConflictError(
+        f"rollout {rollout.id} of {rollout.model} compares with version {rollout.plan.champion}, and was ended: "
+        f"{rollout.state.reason}. Evaluate and validate against the champion, then roll out again"
+    )
 
 
 def _reason(spec: RolloutSpec, rollout: Rollout) -> str:

@@ -8,13 +8,13 @@ import importlib
 import inspect
 import json
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import FieldError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -87,7 +87,11 @@ def load(name: str) -> Step[Any, Any]:
 def invalid(details: ErrorDetails, spec: type[BaseModel]) -> InvalidSpecError:
     """What pydantic says of one field, as this package says it."""
     parts, models = _place(details["loc"], spec)
-    field, value, kind = ".".join(parts) or "spec", details["input"], details["type"]
+    value, kind, cause = details["input"], details["type"], details.get("ctx", {}).get("error")
+    if isinstance(cause, FieldError):
+        given = value.get(cause.field) if isinstance(value, Mapping) else value
+        return InvalidSpecError(".".join([*parts, cause.field]), given, str(cause))
+    field = ".".join(parts) or "spec"
     if kind == "missing":
         return InvalidSpecError(field, None, "this field is required")
     if kind == "extra_forbidden":

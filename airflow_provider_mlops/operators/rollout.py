@@ -117,7 +117,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
             if not question.is_asked(rollout):
                 return None
             if rollout.number != asked:
-                found = findings(rollout.spec, evidence_of(store, rollout))
+                found = findings(rollout.plan, evidence_of(store, rollout))
                 # Airflow keeps one question a try: this opens it anew, without the answer to the one before.
                 upsert_hitl_detail(
                     ti_id=context["ti"].id,

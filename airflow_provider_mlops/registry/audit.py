@@ -57,6 +57,11 @@ def last_move(registry: Registry, model_name: str) -> AuditEntry | None:
     return next((entry for entry in newest_first(registry, model_name) if entry.action != "keep"), None)
 
 
+def of_rollout(registry: Registry, model_name: str, rollout_id: str) -> AuditEntry | None:
+    """The entry with which a rollout ended, or None."""
+    return next((entry for entry in newest_first(registry, model_name) if entry.rollout_id == rollout_id), None)
+
+
 def newest_first(registry: Registry, model_name: str) -> Iterator[AuditEntry]:
     """The trail from its end; entries are read as they are asked for."""
     for sequence in reversed(_sequences(registry, model_name)):

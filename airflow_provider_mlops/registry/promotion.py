@@ -127,9 +127,9 @@ def keep(
     """Record that a rollout has left the champion, whichever it is. Once for a rollout, however often it is called."""
     while True:
         newest = settle(registry, name)
-        for entry in audit.newest_first(registry, name):
-            if entry.rollout_id == rollout_id:
-                return entry
+        kept = audit.of_rollout(registry, name, rollout_id)
+        if kept is not None:
+            return kept
         current = _current(registry, name, newest)
         previous = newest.previous_version if newest else models.aliases(registry, name).get(PREVIOUS)
         try:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.sensors.rendered import moment, whole
+from airflow_provider_mlops.sensors.rendered import given, moment, whole
 from airflow_provider_mlops.sensors.waiting import WaitingSensor
 from airflow_provider_mlops.triggers.enough_feedback import EnoughFeedbackTrigger
 
@@ -60,7 +60,7 @@ class EnoughFeedbackSensor(WaitingSensor):
             minimum_labels=whole("minimum_labels", self.minimum_labels, "give a whole number") or 0,
             minimum_rewards=whole("minimum_rewards", self.minimum_rewards, "give a whole number") or 0,
             version=whole("version", self.version, "give the number of a version"),
-            rollout=self.rollout or None,
+            rollout=given(self.rollout),
             since=moment(self.since),
             poke_interval=self.poke_interval,
         )

@@ -25,4 +25,13 @@ def moment(value: str | datetime | None) -> str | None:
     """A time as ISO 8601; None where nothing is given."""
     if isinstance(value, datetime):
         return value.isoformat()
+    return given(value)
+
+
+def given(value: str | None) -> str | None:
+    """Text; None where nothing is given.
+
+    >>> given("f00d"), given("None"), given("")
+    ('f00d', None, None)
+    """
     return None if value in (None, "", "None") else value

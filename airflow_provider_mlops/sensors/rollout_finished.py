@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.sensors.rendered import moment
+from airflow_provider_mlops.sensors.rendered import given, moment
 from airflow_provider_mlops.sensors.waiting import WaitingSensor
 from airflow_provider_mlops.triggers.rollout_finished import RolloutFinishedTrigger
 
@@ -50,10 +50,13 @@ class RolloutFinishedSensor(WaitingSensor):
         self.wait_to_begin = wait_to_begin
 
     def trigger(self) -> RolloutFinishedTrigger:
-        """Asks the rollout store."""
+        """Asks the rollout store. Raises InvalidSpecError if templates leave neither a model nor a rollout."""
+        model_name, rollout = given(self.model_name), given(self.rollout)
+        if model_name is None and rollout is None:
+            raise InvalidSpecError("rollout", self.rollout, "its template gives nothing: name a rollout or model_name")
         return RolloutFinishedTrigger(
-            model_name=self.model_name,
-            rollout=self.rollout,
+            model_name=model_name,
+            rollout=rollout,
             since=moment(self.since),
             wait_to_begin=self.wait_to_begin,
             poke_interval=self.poke_interval,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from airflow_provider_mlops.stats.bounded_mean_sequence import bounded_radius
 from airflow_provider_mlops.stats.mean_sequence import difference_radius
 
 
@@ -169,6 +171,59 @@ def requests_for_sequence(
         return abs(effect) - radius - z * math.sqrt(float(np.sum(variances / counts)))
 
     return _split(_first_enough(missing, 1e-3), ratio)
+
+
+@functools.lru_cache(maxsize=256)
+def requests_for_bounded_sequence(
+    deviations: tuple[float, float],
+    effect: float,
+    *,
+    reach: float,
+    misses: tuple[float, float] = (0.0, 0.0),
+    candidate_share: float = 0.5,
+    confidence: float = 0.95,
+    power: float = 0.8,
+) -> SampleSize:
+    r"""The same for values within bounds, as `compare_bounded_means` compares them: two sequences at half the error.
+
+    .. math:: \delta = R(n_0, V_0) + R(n_1, V_1) + z_{1-\beta}\sqrt{\sigma_0^2/n_0 + \sigma_1^2/n_1}, \quad
+              V_i = n_i\,(\sigma_i^2 + d_i^2)
+
+    with the radius :math:`R` of `bounded_mean_sequence` and the miss :math:`d_i` of what was expected of each value.
+
+    Parameters
+    ----------
+    deviations, effect, candidate_share, confidence, power
+        As for `requests_for_sequence`.
+    reach
+        How far the bounds are apart.
+    misses
+        By how much the mean of the candidate, and of the champion, differs from the value that was expected.
+
+    >>> requests_for_bounded_sequence((0.1, 0.1), 0.02, reach=1.0)
+    SampleSize(candidate=2416, champion=2416)
+    >>> requests_for_bounded_sequence((0.1, 0.1), 0.02, reach=1.0, misses=(0.3, 0.3)).candidate
+    12863
+    """
+    _check(candidate_share, 1 - confidence, power)
+    if not min(deviations) > 0 or not math.isfinite(effect) or effect == 0 or not reach > 0:
+        raise ValueError(f"deviations and reach must be above 0 and effect not 0: {deviations}, {reach} and {effect}")
+    ratio = (1 - candidate_share) / candidate_share
+    variances = np.square(np.asarray(deviations, dtype=np.float64))
+    spreads = variances + np.square(misses)
+    z = float(stats.norm.ppf(power))
+
+    def missing(candidate: float) -> float:
+        counts = np.array([candidate, candidate * ratio])
+        radii = sum(
+            bounded_radius(
+                count, count * spread, reach=reach, confidence=(1 + confidence) / 2, tuned_for=float(counts.mean())
+            )
+            for count, spread in zip(counts, spreads, strict=True)
+        )
+        return abs(effect) - radii - z * math.sqrt(float(np.sum(variances / counts)))
+
+    return _split(_first_enough(missing, 1.0), ratio)
 
 
 def _first_enough(missing: Callable[[float], float], least: float) -> float:

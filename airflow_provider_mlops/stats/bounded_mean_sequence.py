@@ -121,14 +121,33 @@ def bounded_mean_sequence(
         raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
     if moments.count == 0:
         return Interval(low, high)
-    reach = high - low
+    half = bounded_radius(
+        moments.count, moments.variation, reach=high - low, confidence=confidence, tuned_for=tuned_for,
+        expected_deviation=expected_deviation,
+    )  # fmt: skip
+    mean = moments.total / moments.count
+    return Interval(max(low, mean - half), min(high, mean + half))
+
+
+def bounded_radius(
+    count: float,
+    variation: float,
+    *,
+    reach: float,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+    expected_deviation: float | None = None,
+) -> float:
+    """Half the width of `bounded_mean_sequence` before it is cut off at the bounds, which are `reach` apart.
+
+    >>> round(bounded_radius(1000, 10.0, reach=1.0), 3)
+    0.014
+    """
     deviation = 0.25 if expected_deviation is None else expected_deviation / reach
     if not deviation > 0:
         raise ValueError(f"expected_deviation must be above 0, not {expected_deviation}")
     weight = prior_observations(tuned_for * deviation**2, 1 - confidence)
-    half = float(deviation_bound(moments.variation / reach**2, weight, (1 - confidence) / 2)) * reach / moments.count
-    mean = moments.total / moments.count
-    return Interval(max(low, mean - half), min(high, mean + half))
+    return float(deviation_bound(variation / reach**2, weight, (1 - confidence) / 2)) * reach / count
 
 
 def deviation_bound(variation: ArrayLike, weight: float, error: float) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_mlops.stats.bounded_mean_sequence import BoundedMoments, bounded_mean_sequence
 from airflow_provider_mlops.stats.intervals import Interval
-from airflow_provider_mlops.stats.mean_sequence import Moments, mean_difference_sequence
+from airflow_provider_mlops.stats.mean_sequence import FIRST_LOOK, Moments, mean_difference_sequence
 from airflow_provider_mlops.stats.sequential_comparison import (
     Goal,
     SequentialComparison,
@@ -20,7 +20,7 @@ def compare_means(
     greater_is_better: bool,
     margin: float = 0.0,
     goal: Goal = "non_inferior",
-    minimum_count: int = 500,
+    minimum_count: int = FIRST_LOOK,
     confidence: float = 0.95,
     tuned_for: float = 1000,
 ) -> SequentialComparison:

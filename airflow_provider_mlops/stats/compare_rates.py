@@ -71,7 +71,7 @@ def compare_rates(
 
 
 def compare_with_limit(
-    successes: int,
+    successes: float,
     trials: int,
     limit: float,
     *,
@@ -88,7 +88,7 @@ def compare_with_limit(
     Parameters
     ----------
     successes, trials
-        Counts of the candidate.
+        Counts of the candidate; of values between 0 and 1 their sum and their number.
     limit
         What the rate must be above (`greater_is_better`) or below, between 0 and 1.
     what, greater_is_better, minimum_trials, confidence, tuned_for

@@ -65,7 +65,9 @@ def drift_sequence(
       (union bound). TV is at least the sum of the differences that are surely positive, and of those surely negative.
 
     The first shows that there is little drift, the second finds it early where it sits in a few cells. Both hold for
-    any sharing out of requests between the arms that depends on the past only. Counts of replicas add.
+    any sharing out of requests between the arms that depends on the past only. Counts of replicas add. A request of
+    several predictions counts once, in shares of the cells that they lie in: by the inequality of weighted means its
+    factor :math:`\prod_j (\theta_j/p_j)^{c_j}` is no greater on average than that of one prediction.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def drift_sequence(
         raise ValueError("expected_shares must be one share that is not negative for each cell")
     counts = np.array([candidate.sum(), champion.sum()])
     if not np.all(counts > 0):
-        return DriftSequence(0.0, Interval(0.0, 1.0), int(counts[0]), int(counts[1]))
+        return DriftSequence(0.0, Interval(0.0, 1.0), round(counts[0]), round(counts[1]))
     error = (1 - confidence) / 2
     difference = candidate / counts[0] - champion / counts[1]
     estimate = float(np.abs(difference).sum() / 2)
@@ -109,8 +111,8 @@ def drift_sequence(
     return DriftSequence(
         estimate,
         Interval(max(0.0, estimate - reach, low), min(1.0, estimate + reach, high)),
-        int(counts[0]),
-        int(counts[1]),
+        round(counts[0]),
+        round(counts[1]),
     )
 
 

@@ -13,6 +13,9 @@ from airflow_provider_mlops.stats.sequence_tuning import prior_observations
 
 Floats = NDArray[np.float64]
 
+FIRST_LOOK = 500
+"""Values of an arm from which the sequences are used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -56,7 +59,7 @@ class Moments:
 
 
 def mean_sequence(
-    moments: Moments, *, confidence: float = 0.95, tuned_for: float = 1000, first_look: int = 500
+    moments: Moments, *, confidence: float = 0.95, tuned_for: float = 1000, first_look: int = FIRST_LOOK
 ) -> Interval:
     r"""The interval of a mean that holds the true mean at all times from `first_look` on at once, asymptotically.
 
@@ -108,7 +111,12 @@ def unit_radius(count: ArrayLike, *, confidence: float = 0.95, tuned_for: float 
 
 
 def mean_difference_sequence(
-    candidate: Moments, champion: Moments, *, confidence: float = 0.95, tuned_for: float = 1000, first_look: int = 500
+    candidate: Moments,
+    champion: Moments,
+    *,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+    first_look: int = FIRST_LOOK,
 ) -> Interval:
     r"""The interval of candidate's mean less champion's, however values were shared out between the arms.
 

@@ -52,7 +52,7 @@ PARAMS = {
         type="integer",
         minimum=0,
         title="Minimum of requests",
-        description_md="How many requests the candidate must have answered in each step.",
+        description_md="How many requests the candidate must have had in each step.",
     ),
     "decide_within": Param(
         3600,

@@ -6,23 +6,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 PAIR = {"champion": 1, "candidates": [2]}
 
 
-def canary(**fields: Any) -> RolloutSpec:
+def canary(**fields: Any) -> RolloutPlan:
     values = {
         **PAIR, "strategy": {"kind": "canary", "steps": [0.5, 1.0]}, "gates": [{"kind": "error_rate", "margin": 0.05}],
         "bake_time": HOUR, "decide_within": 10 * HOUR, "minimum_requests": 100, **fields,
     }  # fmt: skip
-    return RolloutSpec.model_validate(values)
+    return RolloutPlan.model_validate(values)
 
 
-def begun(spec: RolloutSpec, **fields: Any) -> RolloutState:
-    return transitions.started(spec, NOW, "task").model_copy(update=fields)
+def begun(plan: RolloutPlan, **fields: Any) -> RolloutState:
+    return transitions.started(plan, NOW, "task").model_copy(update=fields)
 
 
 AB = {

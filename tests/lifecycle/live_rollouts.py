@@ -24,10 +24,16 @@ class Rollouts:
         self.store: RolloutStore = versions.workspace.rollout_store()
         self.traffic = Traffic(directory, self.store)
 
-    def run(self, run_id: str = "r1", number: int = 2, **fields: Any) -> RolloutResult:
+    def run(self, run_id: str = "r1", number: int = 2, tries: tuple[int, int] = (1, 1), **fields: Any) -> RolloutResult:
+        """Call the step as a task does in one of its tries.
+
+        :param tries: the number of the try, and of the first one since the task was cleared.
+        """
         terms = {"bake_time": 0, "minimum_requests": 1, "gates": [GATE], "hard_limits": None}
         spec = STEP.parse({"model": self.versions[number], **terms, **fields})
-        return rollout(spec, with_task(self.versions.workspace, "rollout", run_id))
+        workspace = with_task(self.versions.workspace, "rollout", run_id)
+        task = workspace.task.model_copy(update={"try_number": tries[0], "first_try": tries[1]})
+        return rollout(spec, workspace.model_copy(update={"task": task}))
 
     def current(self) -> Rollout:
         found = self.store.current(self.versions.name)

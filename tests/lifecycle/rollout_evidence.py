@@ -27,7 +27,7 @@ class Traffic:
         :param rewarded: the arm of which each answer earns 1, and each of the others 0; None for no rewards.
         """
         place = marks(rollout.id, rollout.state.step)
-        for arm in rollout.spec.arms:
+        for arm in rollout.plan.arms:
             fails = 0 if arm.name == "champion" else errors
             schema = LogSchema(rollout.model, arm.version, (("age", "double"),), "string")
             for number in range(requests):

@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_mlops.errors import (
     InvalidSpecError,
+    PromotionConflictError,
     RejectedError,
 )
 from airflow_provider_mlops.lifecycle import deploy_check
@@ -87,7 +88,7 @@ def test_a_worse_version_is_rolled_back_and_leaves_one_entry(rollouts: Rollouts,
 def test_what_a_gateway_has_rolled_back_is_settled_by_the_task(rollouts: Rollouts) -> None:
     begun = rollouts.run()
     seen = rollouts.current()
-    back = transitions.rolled_back(seen.spec, seen.state, datetime.now(UTC), "gateway 7", "half of 40 requests failed")
+    back = transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), "gateway 7", "half of 40 requests failed")
     rollouts.store.compare_and_set(seen, back)
     over = rollouts.run()
     assert (over.rollout_id, over.status, over.reason) == (
@@ -128,7 +129,7 @@ def test_a_bandit_promotes_the_winner_of_several(rollouts: Rollouts) -> None:
     }  # fmt: skip
     rollouts.run(**fields)
     current = rollouts.current()
-    assert [arm.name for arm in current.spec.arms] == ["champion", "candidate_2", "candidate_3"]
+    assert [arm.name for arm in current.plan.arms] == ["champion", "candidate_2", "candidate_3"]
     rollouts.traffic.add(current, rewarded="candidate_3", requests=40)
     over = rollouts.run(**fields)
     assert (over.status, over.version) == ("promoted", 3)
@@ -179,6 +180,40 @@ def test_killed_at_any_point_and_run_again_it_promotes_once(
     assert [(entry.action, entry.to_version) for entry in rollouts.trail()] == [("promote", 2)]
     assert rollouts.versions.aliases() == {"champion": 2, "previous": 1}
     assert len(rollouts.store.of_model(rollouts.versions.name)) == 1
+
+
+@pytest.mark.parametrize("status", ["promoted", "rolled_back", "ended"])
+def test_a_retry_tells_the_end_that_an_earlier_try_has_settled(rollouts: Rollouts, status: str) -> None:
+    ending = {"kind": "shadow", "on_success": "end"} if status == "ended" else {"kind": "canary", "steps": [1.0]}
+    fields = {"strategy": ending, "reason": "nightly"}
+    rollouts.run(**fields)
+    rollouts.traffic.add(rollouts.current(), errors=150 if status == "rolled_back" else 0)
+    over = rollouts.run(**fields)
+    assert over.status == status
+    # Whatever has become of the model before Airflow noticed that the task had died.
+    champion = 2 if status == "promoted" else 1
+    task = rollouts.versions.workspace.task
+    promotion.promote(rollouts.versions.registry, rollouts.versions[3], expected=champion, by=task, reason="by hand")
+    trail = rollouts.trail()
+    assert rollouts.run(tries=(2, 1), **fields) == over
+    assert rollouts.trail() == trail
+    assert rollouts.versions.aliases()["champion"] == 3
+    assert len(rollouts.store.of_model(rollouts.versions.name)) == 1
+    # A task that is cleared rolls out again.
+    anew = rollouts.run(tries=(3, 3), **fields)
+    assert (anew.status, rollouts.current().plan.champion) == ("running", 3)
+    assert anew.rollout_id != over.rollout_id
+
+
+def test_a_retry_fails_as_the_try_did_whose_rollout_was_overtaken(rollouts: Rollouts) -> None:
+    rollouts.run()
+    task = rollouts.versions.workspace.task
+    promotion.promote(rollouts.versions.registry, rollouts.versions[3], expected=1, by=task, reason="by hand")
+    for attempt in (1, 2):
+        with pytest.raises(PromotionConflictError, match=r"was ended: version 3 is champion by now"):
+            rollouts.run(tries=(attempt, 1))
+    assert len(rollouts.store.of_model(rollouts.versions.name)) == 1
+    assert rollouts.trail() == rollouts.trail()[:1]
 
 
 KILLED_AFTER_THE_DECISION = """

@@ -45,7 +45,7 @@ def log(tmp_path: Path) -> WriteAhead:
 
 def answer(log: WriteAhead, rollout: Rollout, arm: str, propensity: float, rows: int = 1, **context: str) -> str:
     name = prediction_id.new()
-    version = next(known.version for known in rollout.spec.arms if known.name == arm)
+    version = next(known.version for known in rollout.plan.arms if known.name == arm)
     log.predictions(
         LogSchema("churn", version, (), "long"), name, arm=arm, propensity=propensity, features=[], output=[1] * rows,
         probabilities=None, latency_ms=1.0, marks=marks(rollout.id, 0, context=context or None),
@@ -74,9 +74,9 @@ def test_the_truth_lies_in_the_intervals(store: RolloutStore, log: WriteAhead, t
         return (0.0, 1.0) if context["segment"] == "new" else (1.0, 0.0)
 
     for policy, truth in (
-        (always(rollout.spec, "champion"), 0.4),
-        (always(rollout.spec, "candidate"), 0.5),
-        (uniform(rollout.spec), 0.45),
+        (always(rollout.plan, "champion"), 0.4),
+        (always(rollout.plan, "candidate"), 0.5),
+        (uniform(rollout.plan), 0.45),
         (by_segment, 0.65),
     ):
         found = counterfactual(decisions, policy, confidence=0.999)
@@ -98,7 +98,7 @@ def test_of_a_fair_split_it_is_the_mean_of_the_arm(store: RolloutStore, log: Wri
     answer(log, rollout, "champion", 0.5)
     decisions = logged_decisions(str(tmp_path), rollout)
     for arm, values in rewards.items():
-        estimate = counterfactual(decisions, always(rollout.spec, arm)).self_normalized
+        estimate = counterfactual(decisions, always(rollout.plan, arm)).self_normalized
         assert estimate.value == pytest.approx(np.mean(values))
         assert estimate.effective_count == pytest.approx(len(values))
 
@@ -142,9 +142,9 @@ def test_the_report_shows_all_of_it(store: RolloutStore, log: WriteAhead, tmp_pa
 
 def test_the_report_of_an_ab_test_says_how_many_rewards_it_needs(store: RolloutStore, tmp_path: Path) -> None:
     strategy = {"kind": "ab", "smallest_effect": 0.1, "baseline": 0.3}
-    spec = canary(strategy=strategy, gates=[{"kind": "metric"}], reward={"binary": True})
-    store.start("churn", spec, task(), NOW)
-    sizes = planned_rewards(spec)
+    plan = canary(strategy=strategy, gates=[{"kind": "metric"}], reward={"binary": True})
+    store.start("churn", plan, task(), NOW)
+    sizes = planned_rewards(plan)
     assert sizes is not None
     done = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)], env={"COLUMNS": "160"})
     assert f"Planned for {sizes[0]:,} rewards of the candidate" in done.output

@@ -14,7 +14,7 @@ from airflow_provider_mlops.lifecycle.rollout_findings import Evidence, findings
 from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from tests.lifecycle.decisions_in_test import AB, HOUR, NOW, begun, canary
 
 
@@ -31,23 +31,23 @@ BAD = evidence(served(3000, 30), served(50, 25))
 UNCLEAR = evidence(served(3000, 30), served(150, 4))
 
 
-def after(spec: RolloutSpec, hours: float, found: Evidence, **fields: Any) -> RolloutDecision:
-    return decide(spec, begun(spec, **fields), found, NOW + hours * HOUR)
+def after(plan: RolloutPlan, hours: float, found: Evidence, **fields: Any) -> RolloutDecision:
+    return decide(plan, begun(plan, **fields), found, NOW + hours * HOUR)
 
 
 def test_a_step_lasts_its_time_and_sees_its_requests() -> None:
-    spec = canary()
-    early = after(spec, 0.5, GOOD)
+    plan = canary()
+    early = after(plan, 0.5, GOOD)
     assert (early.action, early.reason) == ("wait", "the step lasts 1:00:00 at least, 0:30:00 more")
     few = after(canary(minimum_requests=5000), 2, GOOD)
     assert (few.action, few.reason) == ("wait", "too few requests in this step, 3,000 of at least 5,000")
-    on = after(spec, 1, GOOD)
+    on = after(plan, 1, GOOD)
     assert on.action == "go_on"
     assert on.reason.startswith("Error rate: candidate less champion is below 5 points")
-    assert after(spec, 1, Evidence(GOOD.total, GOOD.step), step=1).action == "promote"
+    assert after(plan, 1, Evidence(GOOD.total, GOOD.step), step=1).action == "promote"
     # What was seen in the step before does not count as requests of this one.
     assert (
-        after(spec, 2, Evidence.of({(0, "champion"): served(3000), (0, "candidate"): served(3000)}, 1), step=1).action
+        after(plan, 2, Evidence.of({(0, "champion"): served(3000), (0, "candidate"): served(3000)}, 1), step=1).action
         == "wait"
     )
 
@@ -71,12 +71,12 @@ def test_no_evidence_is_no_success(found: Evidence) -> None:
 
 
 def test_extensions_end_in_a_rollback() -> None:
-    spec = canary(on_inconclusive="extend", maximum_extensions=2)
-    state, actions = begun(spec), []
+    plan = canary(on_inconclusive="extend", maximum_extensions=2)
+    state, actions = begun(plan), []
     for hours in range(40):
-        decision = decide(spec, state, UNCLEAR, NOW + hours * HOUR)
+        decision = decide(plan, state, UNCLEAR, NOW + hours * HOUR)
         actions.append(decision.action)
-        state = rollout_decision.apply(decision, spec, state, NOW + hours * HOUR, "task")
+        state = rollout_decision.apply(decision, plan, state, NOW + hours * HOUR, "task")
         if not state.is_under_way:
             break
     assert [action for action in actions if action != "wait"] == ["extend", "extend", "roll_back"]
@@ -84,18 +84,18 @@ def test_extensions_end_in_a_rollback() -> None:
 
 
 def test_what_is_held_goes_on_when_the_evidence_is_there_or_a_human_says_so() -> None:
-    spec = canary(on_inconclusive="ask")
-    asked = after(spec, 10, UNCLEAR)
-    state = rollout_decision.apply(asked, spec, begun(spec), NOW + 10 * HOUR, "task")
+    plan = canary(on_inconclusive="ask")
+    asked = after(plan, 10, UNCLEAR)
+    state = rollout_decision.apply(asked, plan, begun(plan), NOW + 10 * HOUR, "task")
     assert state.status == "held"
-    assert decide(spec, state, UNCLEAR, NOW + 20 * HOUR).action == "wait"
-    assert decide(spec, state, GOOD, NOW + 20 * HOUR).action == "go_on"
+    assert decide(plan, state, UNCLEAR, NOW + 20 * HOUR).action == "wait"
+    assert decide(plan, state, GOOD, NOW + 20 * HOUR).action == "go_on"
     agreed = transitions.approved(state, NOW, "ada", "known and harmless")
-    on = decide(spec, agreed, UNCLEAR, NOW + 20 * HOUR)
+    on = decide(plan, agreed, UNCLEAR, NOW + 20 * HOUR)
     assert (on.action, on.reason) == ("go_on", "Approved by ada: known and harmless.")
-    assert decide(spec, agreed, BAD, NOW + 20 * HOUR).action == "roll_back"
+    assert decide(plan, agreed, BAD, NOW + 20 * HOUR).action == "roll_back"
     with pytest.raises(ValueError, match="is over"):
-        decide(spec, transitions.ended(spec, state, NOW, "a", ""), GOOD, NOW)
+        decide(plan, transitions.ended(plan, state, NOW, "a", ""), GOOD, NOW)
 
 
 def test_a_shadow_is_promoted_or_ends_as_asked() -> None:
@@ -106,15 +106,15 @@ def test_a_shadow_is_promoted_or_ends_as_asked() -> None:
     drifted = {"rows": 20_000, "outputs": {0: 5000, 1: 15_000}}
     moved = evidence(served(20_000, **answers), served(20_000, **drifted, compared=20_000, agreed=19_500), "shadow")
     for on_success, action in (("promote", "promote"), ("end", "end")):
-        spec = canary(strategy={"kind": "shadow", "on_success": on_success}, gates=gates)
-        assert after(spec, 2, same).action == action
-        assert "Agreement with the champion is not above 0.9" in after(spec, 2, other).reason
-        assert "Share of predictions that moved is not below 0.1" in after(spec, 2, moved).reason
+        plan = canary(strategy={"kind": "shadow", "on_success": on_success}, gates=gates)
+        assert after(plan, 2, same).action == action
+        assert "Agreement with the champion is not above 0.9" in after(plan, 2, other).reason
+        assert "Share of predictions that moved is not below 0.1" in after(plan, 2, moved).reason
 
 
 def verdicts(gate: dict[str, Any], candidate: ArmStatistics, champion: ArmStatistics, **fields: Any) -> str:
-    spec = canary(gates=[gate], **fields)
-    (found,) = findings(spec, evidence(champion, candidate))
+    plan = canary(gates=[gate], **fields)
+    (found,) = findings(plan, evidence(champion, candidate))
     return found.verdict
 
 
@@ -160,8 +160,8 @@ def test_metrics_of_every_kind(kind: str, greater: bool) -> None:
 
 
 def test_an_ab_test_ends_with_a_decision_or_at_its_planned_size() -> None:
-    spec = canary(**AB)
-    planned = planned_rewards(spec)
+    plan = canary(**AB)
+    planned = planned_rewards(plan)
     assert planned is not None
     size = planned[0]
     assert 500 < size < 2000
@@ -170,15 +170,15 @@ def test_an_ab_test_ends_with_a_decision_or_at_its_planned_size() -> None:
     ]  # fmt: skip
     for rate, count, action in cases:
         wins = round(rate * count)
-        found = after(spec, 2, evidence(rewards(0.3, count), rewards(wins / count, count)))
+        found = after(plan, 2, evidence(rewards(0.3, count), rewards(wins / count, count)))
         assert found.action == action, found.reason
-    spec = canary(**{**AB, "strategy": {"kind": "ab", "candidate_share": 0.2, "planned_rewards": 100}})
-    assert planned_rewards(spec) == (100, 400)
+    plan = canary(**{**AB, "strategy": {"kind": "ab", "candidate_share": 0.2, "planned_rewards": 100}})
+    assert planned_rewards(plan) == (100, 400)
     assert planned_rewards(canary(**{**AB, "strategy": {"kind": "ab"}})) is None
     assert planned_rewards(canary()) is None
 
 
-def bandit(**fields: Any) -> RolloutSpec:
+def bandit(**fields: Any) -> RolloutPlan:
     return canary(
         **{"candidates": [2, 3], "strategy": {"kind": "bandit"}, "reward": {"binary": True}, "gates": [], **fields}
     )
@@ -189,32 +189,32 @@ ALGORITHMS = ["thompson_beta", "thompson_gaussian", "ucb1", "epsilon_greedy"]
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_bandit_ends_when_one_version_is_the_best(algorithm: str) -> None:
-    spec = bandit(strategy={"kind": "bandit", "algorithm": {"kind": algorithm}})
-    names = [arm.name for arm in spec.arms]
+    plan = bandit(strategy={"kind": "bandit", "algorithm": {"kind": algorithm}})
+    names = [arm.name for arm in plan.arms]
     assert names == ["champion", "candidate_2", "candidate_3"]
 
     def of(*means: float) -> Evidence:
         return Evidence.of({(0, name): rewards(mean, 1000) for name, mean in zip(names, means, strict=True)}, 0)
 
-    best = after(spec, 2, of(0.3, 0.3, 0.4))
+    best = after(plan, 2, of(0.3, 0.3, 0.4))
     assert (best.action, best.version) == ("promote", 3)
     assert sum(best.probabilities.values()) == pytest.approx(1)
     assert best.probabilities["candidate_3"] > 0.99
-    stays = after(spec, 2, of(0.4, 0.3, 0.3))
+    stays = after(plan, 2, of(0.4, 0.3, 0.3))
     assert (stays.action, stays.reason.endswith("the champion stays")) == ("end", True)
-    alike = after(spec, 2, of(0.4, 0.4, 0.4))
+    alike = after(plan, 2, of(0.4, 0.4, 0.4))
     assert alike.action == "wait"
     assert "below the limit of 0.99" in alike.reason
-    assert after(spec, 0.5, of(0.3, 0.3, 0.4)).action == "wait"
-    costs = bandit(strategy=spec.strategy.model_dump(), reward={"binary": True, "greater_is_better": False})
+    assert after(plan, 0.5, of(0.3, 0.3, 0.4)).action == "wait"
+    costs = bandit(strategy=plan.strategy.model_dump(), reward={"binary": True, "greater_is_better": False})
     assert after(costs, 2, of(0.3, 0.4, 0.4)).action == "end"
 
 
 def test_a_candidate_with_errors_does_not_win_a_bandit() -> None:
-    spec = bandit(gates=[{"kind": "error_rate", "margin": 0.05}])
+    plan = bandit(gates=[{"kind": "error_rate", "margin": 0.05}])
     arms = {"champion": rewards(0.3, 1000), "candidate_2": rewards(0.5, 1000), "candidate_3": rewards(0.3, 1000)}
     failing = arms["candidate_2"] + ArmStatistics(requests=300, errors=300)
-    found = after(spec, 2, Evidence.of({(0, name): arm for name, arm in {**arms, "candidate_2": failing}.items()}, 0))
+    found = after(plan, 2, Evidence.of({(0, name): arm for name, arm in {**arms, "candidate_2": failing}.items()}, 0))
     assert found.action == "roll_back"
     assert found.reason.startswith("Error rate")
 
@@ -222,7 +222,7 @@ def test_a_candidate_with_errors_does_not_win_a_bandit() -> None:
 def test_a_contextual_bandit_ends_when_one_version_is_the_best_for_everybody() -> None:
     generator = np.random.default_rng(0)
     features = [{"kind": "number", "name": "hour"}]
-    spec = canary(
+    plan = canary(
         strategy={"kind": "contextual_bandit", "features": features}, reward={"low": None, "high": None}, gates=[]
     )
 
@@ -234,9 +234,9 @@ def test_a_contextual_bandit_ends_when_one_version_is_the_best_for_everybody() -
             gram=tuple((x.T @ x).ravel()), response=tuple(x.T @ r),
         )  # fmt: skip
 
-    better = after(spec, 2, evidence(arm(0.0, 1.0), arm(0.5, -1.0)))
+    better = after(plan, 2, evidence(arm(0.0, 1.0), arm(0.5, -1.0)))
     assert (better.action, better.version) == ("promote", 2)
     # One is better for some, the other for others: on the average, and so for one version, there is nothing to gain.
-    apart = after(spec, 2, evidence(arm(0.0, 1.0), arm(0.0, -1.0)))
+    apart = after(plan, 2, evidence(arm(0.0, 1.0), arm(0.0, -1.0)))
     assert apart.action == "wait"
-    assert probabilities_of_best(spec, Evidence()) == pytest.approx({"champion": 0.5, "candidate": 0.5})
+    assert probabilities_of_best(plan, Evidence()) == pytest.approx({"champion": 0.5, "candidate": 0.5})

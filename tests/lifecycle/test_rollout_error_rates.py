@@ -13,7 +13,7 @@ from airflow_provider_mlops.lifecycle.rollout_decision import decide
 from airflow_provider_mlops.lifecycle.rollout_findings import Evidence
 from airflow_provider_mlops.lifecycle.rollout_sample_size import planned_rewards
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
 from tests.lifecycle.decisions_in_test import AB, HOUR, NOW, begun, canary
 
 Draw = Callable[[np.random.Generator, int], tuple[ArmStatistics, ArmStatistics]]
@@ -28,20 +28,20 @@ def doubled(first: int, looks: int) -> list[int]:
     return [first, *(first * 2**look for look in range(looks - 1))]
 
 
-def simulate(spec: RolloutSpec, draw: Draw, seed: int, looks: Sequence[int]) -> RolloutState:
+def simulate(plan: RolloutPlan, draw: Draw, seed: int, looks: Sequence[int]) -> RolloutState:
     """A rollout that is looked at again and again, with so many requests before each look."""
-    generator, state = np.random.default_rng(seed), begun(spec)
+    generator, state = np.random.default_rng(seed), begun(plan)
     seen: dict[tuple[int, str], ArmStatistics] = {}
     for look, requests in enumerate(looks, start=1):
-        share = 0.5 if state.weights is None else state.weights[spec.arms[1].name]
+        share = 0.5 if state.weights is None else state.weights[plan.arms[1].name]
         candidates = int(generator.binomial(requests, share))
-        for arm, count, place in zip(spec.arms, (requests - candidates, candidates), (0, 1), strict=True):
+        for arm, count, place in zip(plan.arms, (requests - candidates, candidates), (0, 1), strict=True):
             added = draw(generator, count)[place]
             key = (state.step, arm.name)
             seen[key] = seen.get(key, ArmStatistics()) + added
         now = NOW + look * HOUR
-        decision = decide(spec, state, Evidence.of(seen, state.step), now)
-        state = rollout_decision.apply(decision, spec, state, now, "task")
+        decision = decide(plan, state, Evidence.of(seen, state.step), now)
+        state = rollout_decision.apply(decision, plan, state, now, "task")
         if not state.is_under_way:
             break
     return state
@@ -72,11 +72,11 @@ MOST_WRONG = int(stats.binom.ppf(0.999, SEEDS, RATE))
 
 def test_at_the_border_any_decision_is_wrong_and_at_most_as_frequent_as_stated() -> None:
     """The candidate's error rate is just as much higher as it may be: to promote and to roll back are both wrong."""
-    spec = canary(
+    plan = canary(
         strategy={"kind": "canary", "steps": [0.5]}, minimum_requests=0, bake_time=timedelta(0), expected_requests=500,
         false_alarm_rate=RATE, decide_within=timedelta(days=900),
     )  # fmt: skip
-    ends = [simulate(spec, errors(0.05, 0.10), seed, LOOKS).status for seed in range(SEEDS)]
+    ends = [simulate(plan, errors(0.05, 0.10), seed, LOOKS).status for seed in range(SEEDS)]
     assert sum(status != "running" for status in ends) <= MOST_WRONG
 
 
@@ -92,33 +92,33 @@ def test_that_border_is_too_hard_for_a_test_that_is_made_for_one_look() -> None:
 
 
 def test_an_ab_test_of_equal_versions_is_decided_at_most_as_often_as_stated() -> None:
-    spec = canary(**{**AB, "false_alarm_rate": RATE})
-    planned = planned_rewards(spec)
+    plan = canary(**{**AB, "false_alarm_rate": RATE})
+    planned = planned_rewards(plan)
     assert planned is not None
-    ends = [simulate(spec, wins(0.3, 0.3), seed, doubled(200, 4)).status for seed in range(SEEDS)]
+    ends = [simulate(plan, wins(0.3, 0.3), seed, doubled(200, 4)).status for seed in range(SEEDS)]
     assert sum(status in ("promoted", "rolled_back") for status in ends) <= MOST_WRONG
     # The others end at the planned size.
     assert ends.count("ended") >= SEEDS - MOST_WRONG
 
 
 def test_an_ab_test_finds_what_it_was_planned_for() -> None:
-    spec = canary(**AB)
-    ends = [simulate(spec, wins(0.3, 0.4), seed, [600] * 6).status for seed in range(30)]
+    plan = canary(**AB)
+    ends = [simulate(plan, wins(0.3, 0.4), seed, [600] * 6).status for seed in range(30)]
     # Planned for a power of 0.8.
     assert ends.count("promoted") >= int(stats.binom.ppf(0.001, 30, 0.8))
     assert ends.count("rolled_back") <= 3
 
 
 def test_a_bad_version_is_rolled_back_in_the_first_step() -> None:
-    spec = canary(strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]}, gates=[{"kind": "error_rate"}])
+    plan = canary(strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]}, gates=[{"kind": "error_rate"}])
     for seed in range(15):
-        state = simulate(spec, errors(0.02, 0.4), seed, [100] * 30)
+        state = simulate(plan, errors(0.02, 0.4), seed, [100] * 30)
         assert (state.status, state.step, state.version) == ("rolled_back", 0, 1)
 
 
 def test_a_good_version_gets_through_all_steps() -> None:
-    spec = canary(strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]}, decide_within=timedelta(days=900))
-    ends = [simulate(spec, errors(0.02, 0.02), seed, [600] * 30) for seed in range(8)]
+    plan = canary(strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]}, decide_within=timedelta(days=900))
+    ends = [simulate(plan, errors(0.02, 0.02), seed, [600] * 30) for seed in range(8)]
     assert all((state.status, state.step, state.version) == ("promoted", 2, 2) for state in ends)
 
 
@@ -128,7 +128,7 @@ def test_several_gates_together_keep_the_stated_rate() -> None:
         {"kind": "error_rate", "margin": 0.0}, {"kind": "latency", "ratio": 1.2},
         {"kind": "drift", "classes": ["a", "b"], "largest": 0.01}, {"kind": "metric", "goal": "non_inferior"},
     ]  # fmt: skip
-    spec = canary(
+    plan = canary(
         strategy={"kind": "canary", "steps": [0.5]}, gates=gates, reward={"binary": True}, false_alarm_rate=RATE,
         decide_within=timedelta(days=900),
     )  # fmt: skip
@@ -150,6 +150,6 @@ def test_several_gates_together_keep_the_stated_rate() -> None:
         return arms[0], arms[1]
 
     seeds = 20
-    ends = [simulate(spec, draw, seed, doubled(400, 5)).status for seed in range(seeds)]
+    ends = [simulate(plan, draw, seed, doubled(400, 5)).status for seed in range(seeds)]
     assert ends.count("rolled_back") <= int(stats.binom.ppf(0.999, seeds, RATE))
     assert "promoted" not in ends

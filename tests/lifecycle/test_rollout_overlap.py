@@ -33,7 +33,7 @@ def test_two_rollouts_of_a_model_cannot_overlap(rollouts: Rollouts, caplog: pyte
     rollouts.run("r1")
     after = rollouts.run("r2", number=3, if_another_runs="wait")
     assert after.status == "running"
-    assert rollouts.current().spec.candidates == (3,)
+    assert rollouts.current().plan.candidates == (3,)
 
 
 def test_a_champion_that_was_moved_meanwhile_ends_the_rollout(rollouts: Rollouts) -> None:
@@ -46,6 +46,29 @@ def test_a_champion_that_was_moved_meanwhile_ends_the_rollout(rollouts: Rollouts
     assert (state.status, state.version, state.settled) == ("ended", 3, True)
     assert rollouts.versions.aliases()["champion"] == 3
     assert rollouts.store.current(rollouts.versions.name) is None
+
+
+@pytest.mark.parametrize("to", [3, 2, None])
+def test_an_alias_that_was_moved_by_hand_ends_the_rollout_and_stays(rollouts: Rollouts, to: int | None) -> None:
+    """Whether a gateway or the task sees it first."""
+    begun = rollouts.run()
+    rollouts.traffic.add(rollouts.current())
+    client, name = rollouts.versions.registry.client, rollouts.versions.name
+    if to is None:
+        client.delete_registered_model_alias(name, "champion")
+    else:
+        client.set_registered_model_alias(name, "champion", str(to))
+    with pytest.raises(
+        PromotionConflictError, match=r"compares with version 1, and was ended: (no version|version|the champion)"
+    ):
+        rollouts.run()
+    state = rollouts.store.get(str(begun.rollout_id)).state
+    assert (state.status, state.settled) == ("ended", True)
+    assert rollouts.versions.aliases().get("champion") == to
+    assert rollouts.trail() == []
+    # The next one sets it back, as every deployment does: the audit trail says who is champion.
+    assert rollouts.run("r2", number=3).status == "running"
+    assert rollouts.versions.aliases()["champion"] == 1
 
 
 def test_a_champion_that_is_moved_between_decision_and_promotion_stays(

@@ -21,7 +21,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.serving.gateway import token
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 from tests.airflow_session import again
@@ -149,7 +149,7 @@ def test_what_a_gateway_rolls_back_by_itself_ends_the_task(run_dag, store, made,
 
     def enforce(found: Rollout) -> None:
         now = datetime.now(UTC)
-        back = transitions.rolled_back(found.spec, found.state, now, "gateway 7", "12 of 20 requests failed")
+        back = transitions.rolled_back(found.plan, found.state, now, "gateway 7", "12 of 20 requests failed")
         store.compare_and_set(found, back)
 
     meanwhile("limit", enforce)
@@ -186,9 +186,40 @@ def test_a_retry_joins_the_running_rollout(run_dag, store, made, meanwhile, tmp_
     assert versions.trail() == [("promote", None, 1), ("promote", 1, 2)]
 
 
+def test_a_retry_tells_the_end_of_the_rollout_and_a_cleared_task_begins_another(
+    run_dag, store, made, meanwhile, tmp_path, monkeypatch
+):
+    versions = made("died")
+    traffic = Traffic(tmp_path, store)
+    meanwhile("died", lambda found: traffic.add(found, errors=150))
+    original, ends = RolloutOperator.finish, []
+
+    def finish(operator: RolloutOperator, *arguments: Any) -> Any:
+        ends.append(arguments[-1])
+        if len(ends) == 1:
+            raise RuntimeError("the worker dies after the rollout was settled, and before Airflow knows")
+        return original(operator, *arguments)
+
+    monkeypatch.setattr(RolloutOperator, "finish", finish)
+    with dag("died") as built:
+        RolloutOperator(task_id="rollout", model=versions[2], retries=2, retry_delay=timedelta(0), **TERMS)
+    ran = run_dag(built)
+    assert (ran.states(), ran.task("rollout").try_number) == ({"rollout": "success"}, 2)
+    assert ends[0] == ends[1]
+    assert ran.xcoms("rollout")["return_value"] == ends[0].model_dump(mode="json")
+    assert [found.id for found in store.of_model("died")] == [ends[0].rollout_id]
+    assert versions.trail() == [("promote", None, 1), ("keep", 1, 1)]
+    assert [uri for uri, _ in ran.asset_events()] == ["mlops://models/died/rollouts/rolled_back"]
+    ran.clear(built, "rollout")
+    assert (ran.states(), ran.task("rollout").try_number) == ({"rollout": "success"}, 3)
+    assert len(store.of_model("died")) == 2
+    assert ran.xcoms("rollout")["rollout_id"] == store.of_model("died")[0].id
+    assert versions.trail()[2:] == [("keep", 1, 1)]
+
+
 def begun_by_another(store: RolloutStore, model: str) -> Rollout:
-    spec = RolloutSpec(champion=1, candidates=(3,))
-    return store.start(model, spec, TaskIdentity(dag_id="other", run_id="r1", task_id="rollout"))
+    plan = RolloutPlan(champion=1, candidates=(3,))
+    return store.start(model, plan, TaskIdentity(dag_id="other", run_id="r1", task_id="rollout"))
 
 
 def test_a_second_rollout_fails_or_waits_as_it_was_told(run_dag, store, made, meanwhile, tmp_path):
@@ -208,7 +239,7 @@ def test_a_second_rollout_fails_or_waits_as_it_was_told(run_dag, store, made, me
             traffic.add(found)
             return
         time.sleep(3)
-        over = transitions.ended(found.spec, found.state, datetime.now(UTC), "somebody", "enough seen")
+        over = transitions.ended(found.plan, found.state, datetime.now(UTC), "somebody", "enough seen")
         store.compare_and_set(found, over)
 
     meanwhile("second", proceed)
@@ -238,7 +269,7 @@ def test_wrong_fields_fail_when_the_dag_is_parsed():
     wrong: dict[str, dict[str, Any]] = {
         "strategy.kind": {"strategy": "cannary"},
         "gates.0.kind": {"gates": ["latencies"]},
-        "spec": {"strategy": "ab"},
+        "reward": {"strategy": "ab"},
         "on_rollback": {"on_rollback": "cry"},
         "decide_withn": {"decide_withn": 3},
     }
@@ -268,5 +299,5 @@ def test_the_triggers_survive_a_restart_and_hold_no_secret(storage, store, made,
     with pytest.raises(BackendAwayError):
         trigger.look()
     monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", secret)
-    store.compare_and_set(other, transitions.ended(other.spec, other.state, datetime.now(UTC), "somebody", "enough"))
+    store.compare_and_set(other, transitions.ended(other.plan, other.state, datetime.now(UTC), "somebody", "enough"))
     assert trigger.look() == {"why": "the rollout is ended: enough"}

@@ -36,7 +36,7 @@ def begin(store: RolloutStore, run: str = "run-1", after: int = 0) -> Rollout:
 
 def roll_back(store: RolloutStore, rollout: Rollout) -> None:
     store.change(
-        rollout.id, lambda seen: transitions.rolled_back(seen.spec, seen.state, NOW, "gateway", "too many errors")
+        rollout.id, lambda seen: transitions.rolled_back(seen.plan, seen.state, NOW, "gateway", "too many errors")
     )
 
 
@@ -71,9 +71,9 @@ class TestLooking:
     def test_a_promotion_is_over_once_the_alias_is_there(self, store):
         rollout = begin(store)
         trigger = RolloutFinishedTrigger(rollout=rollout.id)
-        store.change(rollout.id, lambda r: transitions.promoted(r.spec, r.state, 2, NOW, "task", "better"))
+        store.change(rollout.id, lambda r: transitions.promoted(r.plan, r.state, 2, NOW, "task", "better"))
         assert trigger.look() is None
-        store.change(rollout.id, lambda r: transitions.settled(r.state, NOW, "task"))
+        store.change(rollout.id, lambda r: transitions.settled(r.state, NOW, task()))
         assert (trigger.look()["status"], trigger.look()["version"]) == ("promoted", 2)
 
     def test_what_it_has_seen_begin_it_sees_to_its_end(self, store):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.serving.gateway.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
@@ -19,7 +20,7 @@ from airflow_provider_mlops.serving.protocols.refusal import Refusal
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.routes import Choice
-from airflow_provider_mlops.serving.rollouts.routing import POLL_SECONDS, Routing
+from airflow_provider_mlops.serving.rollouts.routing import LINGER_SECONDS, POLL_SECONDS, Routing
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 
 log = logging.getLogger(__name__)
@@ -31,23 +32,29 @@ _KEPT_FOR = timedelta(days=30)
 class Following:
     """What joins a gateway process to the rollout store. A store that is away delays no request and loses nothing."""
 
-    def __init__(self, settings: Settings, models: ServedModels, write_ahead: WriteAhead) -> None:
+    def __init__(self, settings: Settings, models: ServedModels, write_ahead: WriteAhead, metrics: Metrics) -> None:
         self._models = models
         self._write_ahead = write_ahead
+        self._metrics = metrics
         self._store = RolloutStore(settings.rollout_store or default_url(settings.storage_uri))
-        self._routing = Routing(self._store, by=f"gateway {write_ahead.writer}", is_ready=models.is_loaded)
+        self._routing = Routing(
+            self._store,
+            by=f"gateway {write_ahead.writer}",
+            is_ready=models.is_loaded,
+            linger_seconds=LINGER_SECONDS + settings.poll_seconds,
+        )
         self._ingestion = Ingestion(self._store, write_ahead.root, write_ahead)
         self._poller = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
         self._ingester = ThreadPoolExecutor(1, thread_name_prefix="ingest")
         self._loading: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._active_then: dict[str, int | None] = {}
-        self._away = False
+        self._not_ingested: str | None = None
 
     def route(self, served: ServedModel) -> Route | None:
         """How the requests for a model are routed now; None where its active version answers them all.
 
-        Whoever activates another version meanwhile, by the admin API or by moving the alias, is obeyed at once: the
-        rollout gives way, here with the next request, and everywhere once the store knows.
+        Whoever activates another version meanwhile, by the admin API or by moving the alias, or takes the alias away,
+        is obeyed at once: the rollout gives way, here with the next request, and everywhere once the store knows.
         """
         route = self._routing.route(served.name)
         return None if route is None or self._gives_way(route, served) else route
@@ -55,7 +62,8 @@ class Following:
     def _gives_way(self, route: Route, served: ServedModel) -> bool:
         active, rollout = served.active, route.rollout
         if active is None:
-            return False
+            # Before the first look at the alias nothing is active; later, somebody has taken the alias away.
+            return rollout.id in self._active_then
         then = self._active_then.setdefault(rollout.id, active)
         if active == then:
             return False
@@ -88,6 +96,11 @@ class Following:
         except OSError as reason:
             log.error("A failure of version %d of %s is not logged: %s", choice.version, model, reason)
 
+    def shadowed(self, model: str, choice: Choice, failed: bool) -> None:
+        """Count what came of a copy for a shadow; the log has it already. May be called from any thread."""
+        count = self._routing.failed if failed else self._routing.answered
+        count(model, choice)
+
     def status(self, model: str) -> dict[str, Any] | None:
         """What the admin API says of a model's rollout."""
         route = self._routing.route(model)
@@ -99,13 +112,17 @@ class Following:
             shares[arm] = shares.get(arm, 0.0) + share
         return {
             "id": route.rollout.id,
-            "strategy": route.rollout.spec.strategy.kind,
+            "strategy": route.rollout.plan.strategy.kind,
             "status": state.status,
             "step": state.step,
-            "arms": {arm.name: arm.version for arm in route.rollout.spec.arms},
+            "arms": {arm.name: arm.version for arm in route.rollout.plan.arms},
             "weights": shares,
             "store_error": self._routing.error,
         }
+
+    def wanted(self) -> list[tuple[str, int]]:
+        """The versions that rollouts need and that are not loaded."""
+        return self._routing.wanted()
 
     async def follow(self) -> None:
         """Keep the routes up with the store, for ever."""
@@ -118,10 +135,12 @@ class Following:
 
     async def _poll(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._poller, self._routing.poll)
+        if self._routing.error is not None:
+            self._metrics.store_failed("follow")
         self._models.keep(self._routing.keeps)
         await self._give_way()
         for key in self._routing.wanted():
-            if key not in self._loading and self._models.serves(key[0]):
+            if key not in self._loading and self._models.serves(key[0]) and self._models.is_due(*key):
                 self._loading[key] = asyncio.create_task(self._load(*key))
 
     async def _give_way(self) -> None:
@@ -130,7 +149,11 @@ class Following:
         self._active_then = {key: active for key, active in self._active_then.items() if key in ids}
         for served, route in followed:
             if self._gives_way(route, served) and route.rollout.state.is_under_way:
-                reason = f"version {served.active} was activated meanwhile"
+                reason = (
+                    "the champion was withdrawn meanwhile"
+                    if served.active is None
+                    else f"version {served.active} was activated meanwhile"
+                )
                 await asyncio.get_running_loop().run_in_executor(
                     self._poller, self._routing.end, route.rollout.id, reason
                 )
@@ -145,16 +168,21 @@ class Following:
         """Bring what is logged up to now into the store. Nothing is raised: what was not ingested stays in the log."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._ingester, self._ingestion.run)
-        except BackendAwayError as error:
-            if not self._away:
-                log.warning("The evidence of rollouts stays in the write-ahead log: %s", error)
-            self._away = True
-        except Exception:
-            log.exception("The evidence of rollouts cannot be ingested; it stays in the write-ahead log")
+        except Exception as error:
+            self._metrics.store_failed("ingest")
+            self._stays(error)
         else:
-            if self._away:
+            if self._not_ingested is not None:
                 log.info("The evidence of rollouts is ingested again")
-            self._away = False
+            self._not_ingested = None
+
+    def _stays(self, error: Exception) -> None:
+        """Say once of an outage, and of anything else, that the evidence is not ingested."""
+        reason = "away" if isinstance(error, BackendAwayError) else repr(error)
+        if reason != self._not_ingested:
+            cause = None if isinstance(error, BackendAwayError) else error
+            log.warning("The evidence of rollouts stays in the write-ahead log: %s", error, exc_info=cause)
+        self._not_ingested = reason
 
     def is_ingested(self, segment: Segment) -> bool:
         """Whether a finished segment is no longer needed for rollouts."""
@@ -188,7 +216,7 @@ class Following:
         try:
             await self._models.load(model, version)
         except Refusal as refusal:
-            # A registry that is away is asked again at the next poll; anything else will not get better.
+            # A registry that is away is asked again at the next poll; anything else will hardly get better.
             if refusal.status != 503:
                 await asyncio.get_running_loop().run_in_executor(
                     self._poller, self._routing.unservable, model, version, refusal.message

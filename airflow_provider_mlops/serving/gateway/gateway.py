@@ -55,8 +55,8 @@ class Gateway:
         self._write_ahead = WriteAhead(log_layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
-        self._following = Following(settings, self._models, self._write_ahead)
-        self._shadows = Shadows(self._write_ahead, self._metrics)
+        self._following = Following(settings, self._models, self._write_ahead, self._metrics)
+        self._shadows = Shadows(self._write_ahead, self._metrics, self._following.shadowed)
         self._is_worker = board is not None
         self._changes = Administration(self._models, self.compact, board)
         self._loaded = asyncio.Event()
@@ -144,9 +144,10 @@ class Gateway:
         return json_response({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        """Whether the models are loaded: 200, or 503 with the reasons."""
+        """Whether the models are loaded: 200, or 503 with the reasons. What cannot be loaded is named in both."""
         reasons = self._models.waiting_for()
-        return json_response({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        failing = self._models.failing(self._following.wanted())
+        return json_response({"ready": not reasons, "reasons": reasons, "failing": failing}, 503 if reasons else 200)
 
     async def model_ready(self, request: Request) -> Response:
         """Whether a model, or a version of it, answers: 200, or 404 with the reason."""

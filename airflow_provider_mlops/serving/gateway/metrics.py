@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -43,8 +45,15 @@ class Metrics:
         self._feedback = Counter("mlops_feedback", "Labels that were accepted.", registry=self._registry)
         self._copies = Counter(
             "mlops_shadow_copies",
-            "Copies of requests for a shadow, by what came of them: answered, failed or dropped.",
+            "Copies of requests for a shadow by what came of them: answered, failed, timed_out; or why they were lost: "
+            "dropped, hung, ended, unlogged.",
             ("model", "version", "outcome"),
+            registry=self._registry,
+        )
+        self._store_failures = Counter(
+            "mlops_rollout_store_failures",
+            "Attempts to use the rollout store that failed: to follow the rollouts, or to ingest evidence.",
+            ("work",),
             registry=self._registry,
         )
         self._weights = Gauge(
@@ -84,10 +93,14 @@ class Metrics:
         """Count a request that was not."""
         self._requests.labels(model, "" if version is None else str(version), arm, str(status)).inc()
 
-    def shadowed(self, model: str, version: int, outcome: str, count: int) -> None:
-        """Count copies for a shadow: `answered`, `failed` or `dropped`. May be called from any thread."""
+    def shadowed(self, model: str, version: int, outcome: Outcome, count: int) -> None:
+        """Count copies for a shadow. May be called from any thread."""
         if count:
             self._copies.labels(model, str(version), outcome).inc(count)
+
+    def store_failed(self, work: Literal["follow", "ingest"]) -> None:
+        """Count that the rollout store could not be used."""
+        self._store_failures.labels(work).inc()
 
     def labelled(self, count: int) -> None:
         """Count labels."""

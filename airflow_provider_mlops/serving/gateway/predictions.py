@@ -214,7 +214,7 @@ class Predictions:
     def _copy(self, route: Route, served: ServedModel, copied: Copied) -> None:
         choice = route.copy()
         model = None if choice is None else served.versions.get(choice.version)
-        strategy = route.rollout.spec.strategy
+        strategy = route.rollout.plan.strategy
         if choice is not None and model is not None and isinstance(strategy, ShadowStrategy):
             self._shadows.offer(route.rollout.id, strategy, model, Copy(choice, copied))
 

@@ -23,7 +23,7 @@ from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.rows import Rows
 from airflow_provider_mlops.serving.rollouts.marks import shadow_marks
 from airflow_provider_mlops.serving.rollouts.routes import Choice
-from airflow_provider_mlops.serving.rollouts.shadow_queue import Log, ShadowQueue
+from airflow_provider_mlops.serving.rollouts.shadow_queue import Log, Outcome, ShadowQueue
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 
 log = logging.getLogger(__name__)
@@ -68,13 +68,23 @@ class _Lot:
     timer: asyncio.TimerHandle | None = None
 
 
-class Shadows:
-    """The shadows of one process. `offer` runs on the event loop and returns at once."""
+Judge = Callable[[str, Choice, bool], None]
+"""Told of a model, a shadow's choice, and whether it has failed."""
 
-    def __init__(self, write_ahead: WriteAhead, metrics: Metrics) -> None:
+
+class Shadows:
+    """The shadows of one process. `offer` runs on the event loop and returns at once.
+
+    :param judge: called for each copy that a shadow was asked for, from any thread.
+    """
+
+    def __init__(self, write_ahead: WriteAhead, metrics: Metrics, judge: Judge) -> None:
         self._write_ahead = write_ahead
         self._metrics = metrics
+        self._judge = judge
         self._lots: dict[str, _Lot] = {}
+        # Of rollouts that are over, while a lot is still at work there.
+        self._leaving: list[ShadowQueue] = []
 
     def offer(self, rollout: str, strategy: ShadowStrategy, model: LoadedModel, copy: Copy) -> None:
         """Take a copy for a shadow, unless too many wait.
@@ -94,6 +104,7 @@ class Shadows:
 
     def check(self, is_under_way: Callable[[str], bool]) -> None:
         """Give up what takes too long, and forget rollouts that are over. To be called now and then."""
+        self._leaving = [queue for queue in self._leaving if queue.check()]
         for rollout, lot in list(self._lots.items()):
             lot.queue.check()
             if not is_under_way(rollout):
@@ -116,30 +127,45 @@ class Shadows:
             if lot.timer is not None:
                 lot.timer.cancel()
             lot.queue.close()
+            self._work(lot).lost("ended")
+            self._leaving.append(lot.queue)
 
     def _hand_over(self, lot: _Lot) -> None:
         if lot.timer is not None:
             lot.timer.cancel()
             lot.timer = None
+        if lot.copies:
+            lot.queue.offer(self._work(lot))
+
+    def _work(self, lot: _Lot) -> _Work:
+        """The copies that have been gathered, which then are no more."""
         copies, lot.copies = lot.copies, []
-        if not copies:
-            return
-        work = _Work(copies, lot.model, lot.strategy.tolerance, self._write_ahead, self._metrics)
-        if not lot.queue.offer(work.run, work.failed, len(copies)):
-            self._metrics.shadowed(lot.model.version.name, lot.model.version.version, "dropped", len(copies))
+        return _Work(copies, lot.model, lot.strategy.tolerance, self._write_ahead, self._metrics, self._judge)
 
 
 class _Work:
     """A lot on its way through the shadow."""
 
     def __init__(
-        self, copies: Sequence[Copy], model: LoadedModel, tolerance: float, write_ahead: WriteAhead, metrics: Metrics
+        self,
+        copies: Sequence[Copy],
+        model: LoadedModel,
+        tolerance: float,
+        write_ahead: WriteAhead,
+        metrics: Metrics,
+        judge: Judge,
     ) -> None:
         self._copies = copies
         self._model = model
         self._tolerance = tolerance
         self._write_ahead = write_ahead
         self._metrics = metrics
+        self._judge = judge
+
+    @property
+    def count(self) -> int:
+        """How many copies there are."""
+        return len(self._copies)
 
     def run(self) -> Log:
         """Predict. Returns what logs the answers."""
@@ -168,9 +194,13 @@ class _Work:
                 start = end
         return lambda: self._log(answers, failures)
 
-    def failed(self, reason: str) -> None:
+    def failed(self, outcome: Outcome, reason: str) -> None:
         """Log that there are no answers."""
-        self._log([], [(copy, reason) for copy in self._copies])
+        self._log([], [(copy, reason) for copy in self._copies], outcome)
+
+    def lost(self, outcome: Outcome) -> None:
+        """Count that the shadow was never asked."""
+        self._count(outcome, self.count)
 
     def _alone(
         self, copy: Copy, answers: list[tuple[Copy, Rows, Answer, float | None]], failures: list[tuple[Copy, str]]
@@ -205,19 +235,37 @@ class _Work:
         if lot:
             yield lot
 
-    def _log(self, answers: list[tuple[Copy, Rows, Answer, float | None]], failures: list[tuple[Copy, str]]) -> None:
+    def _log(
+        self,
+        answers: list[tuple[Copy, Rows, Answer, float | None]],
+        failures: list[tuple[Copy, str]],
+        outcome: Outcome = "failed",
+    ) -> None:
         version = self._model.version
-        lines = [self._line(*answer) for answer in answers]
-        if lines:
-            self._write_ahead.append(lines, self._model.log_schema)
-        for copy, reason in failures:
-            marks = {**(copy.choice.marks or {}), "shadow_of": copy.of.prediction.id}
-            self._write_ahead.failure(
-                prediction_id.new(), model=version.name, version=version.version, arm=copy.choice.arm, latency_ms=0.0,
-                error=reason, marks=marks,
-            )  # fmt: skip
-        self._metrics.shadowed(version.name, version.version, "answered", len(answers))
-        self._metrics.shadowed(version.name, version.version, "failed", len(failures))
+        for copy, *_ in answers:
+            self._judge(version.name, copy.choice, False)
+        for copy, _ in failures:
+            self._judge(version.name, copy.choice, True)
+        answered = failed = 0
+        try:
+            lines = [self._line(*answer) for answer in answers]
+            if lines:
+                self._write_ahead.append(lines, self._model.log_schema)
+            answered = len(lines)
+            for copy, reason in failures:
+                marks = {**(copy.choice.marks or {}), "shadow_of": copy.of.prediction.id}
+                self._write_ahead.failure(
+                    prediction_id.new(), model=version.name, version=version.version, arm=copy.choice.arm,
+                    latency_ms=0.0, error=reason, marks=marks,
+                )  # fmt: skip
+                failed += 1
+        finally:
+            self._count("answered", answered)
+            self._count(outcome, failed)
+            self._count("unlogged", self.count - answered - failed)
+
+    def _count(self, outcome: Outcome, copies: int) -> None:
+        self._metrics.shadowed(self._model.version.name, self._model.version.version, outcome, copies)
 
     def _line(self, copy: Copy, rows: Rows, answer: Answer, latency_ms: float | None) -> bytes:
         probabilities = answer.probabilities

@@ -41,6 +41,19 @@ def of_rows(request_id: str, rows: int) -> list[str]:
     return [request_id] if rows == 1 else [f"{request_id}-{row}" for row in range(rows)]
 
 
+def row(name: str, rows: int) -> int | None:
+    """Which row of a request of so many rows an id stands for; None where it is not the id of any.
+
+    >>> [row("0" * 32 + end, 3) for end in ("-2", "-3", "-02", "")], row("0" * 32, 1), row("0" * 32 + "-0", 1)
+    ([2, None, None, None], 0, None)
+    """
+    _, dash, place = name.partition("-")
+    if not dash:
+        return 0 if rows == 1 else None
+    found = int(place)
+    return found if rows > 1 and found < rows and place == str(found) else None
+
+
 def is_valid(text: str) -> bool:
     """Whether `text` has the form of an id. Whether such a prediction was ever made is not looked up.
 

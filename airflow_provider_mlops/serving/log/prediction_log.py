@@ -85,6 +85,26 @@ def read(
     return _labelled(table, _feedback(backend, storage_uri, first, contents))
 
 
+def first_feedback(
+    storage_uri: str, *, since: datetime | None = None, connection: ibis.BaseBackend | None = None
+) -> ibis.Table:
+    """The first label and the first reward of each prediction, as they came: what rollouts count.
+
+    The columns are `prediction_id`, `label` (the text that came; `read` has the last one, as the type of the output)
+    and `reward`. What came before the day of `since` is left out.
+    """
+    import ibis
+
+    backend = engine.connect() if connection is None else connection
+    since = _in_utc(since)
+    first = None if since is None else since.date().isoformat()
+    # Of no model: the predictions are not asked for.
+    table = _feedback(backend, storage_uri, first, _write_ahead(storage_uri, ""))
+    if table is None:
+        table = ibis.memtable(compaction.feedback_table([])).mutate(first_label=ibis.null("string"))
+    return table.select("prediction_id", "reward", label=table.first_label)
+
+
 def features(table: ibis.Table) -> ibis.Table:
     """Only the features of a table that `read` returned, under their own names."""
     names = {name.removeprefix(FEATURE): name for name in table.columns if name.startswith(FEATURE)}
@@ -126,6 +146,7 @@ def _feedback(
     labelled, rewarded = table.label.notnull(), table.reward.notnull()
     return table.group_by("prediction_id").agg(
         label=table.label.argmax(table.time, where=labelled),
+        first_label=table.label.argmin(table.time, where=labelled),
         label_time=table.time.max(where=labelled),
         reward=table.reward.argmin(table.time, where=rewarded),
     )
@@ -140,6 +161,9 @@ def _labelled(table: ibis.Table, labels: ibis.Table | None) -> ibis.Table:
             label=ibis.null(type_), label_time=ibis.null("timestamp('UTC')"), reward=ibis.null("float64")
         )
     label = labels.label if type_.is_string() else labels.label.try_cast(type_)
+    if type_.is_integer():
+        # The engine would round what has a fraction.
+        label = ibis.ifelse(labels.label.try_cast("float64") == label.cast("float64"), label, ibis.null(type_))
     if type_.is_array():
         label = ibis.null(type_)
     labels = labels.mutate(label=label)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,14 +12,12 @@ from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, Ml
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
+from airflow_provider_mlops.serving.models.attempts import Attempts
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.protocols.refusal import Refusal
 
 log = logging.getLogger(__name__)
-
-_RETRY_SECONDS = 60.0
-"""How long a version that could not be loaded is left alone by the poll. The admin API may try at any time."""
 
 
 class ServedModels:
@@ -38,7 +35,7 @@ class ServedModels:
         # Where the alias pointed at the last look, and the models for which that is not dealt with yet.
         self._aliased: dict[str, int] = {}
         self._unsettled: set[str] = set()
-        self._tried: dict[tuple[str, int], float] = {}
+        self._attempts = Attempts()
         self._polled = False
         self.registry_error: str | None = None
 
@@ -70,6 +67,19 @@ class ServedModels:
             for name in self._names
             if name not in self._models or self._models[name].active is None
         ]
+
+    def failing(self, wanted: Iterable[tuple[str, int]] = ()) -> list[str]:
+        """Which champions cannot be loaded, and why; and of the versions that are wanted beside them, too."""
+        champions = ((name, version) for name, version in self._aliased.items() if name in self._unsettled)
+        return [
+            f"model {name!r}: {reason}"
+            for name, version in sorted({*champions, *wanted})
+            if (reason := self._attempts.reason((name, version))) is not None
+        ]
+
+    def is_due(self, name: str, version: int) -> bool:
+        """Whether to load a version unasked: one that could not be loaded is left alone for a time."""
+        return self._attempts.is_due((name, version))
 
     def status(self) -> list[dict[str, Any]]:
         """What the admin API says of all models."""
@@ -105,6 +115,7 @@ class ServedModels:
         model = self._models.get(name)
         if model is None or version not in model.versions:
             loaded = await self._run(self._load, name, version)
+            self._attempts.succeeded((name, version))
             model = self._models.setdefault(name, ServedModel(name))
             model.add(loaded)
         return model
@@ -183,16 +194,12 @@ class ServedModels:
     async def _follow(self, name: str, champion: int, previous: int | None, activations: int) -> None:
         model = self._models.get(name)
         loaded = model is not None and champion in model.versions
-        if not loaded and time.monotonic() - self._tried.get((name, champion), float("-inf")) < _RETRY_SECONDS:
+        if not loaded and not self.is_due(name, champion):
             return
         try:
             model = await self.load(name, champion)
-        except Refusal as refusal:
-            failed = self._models.setdefault(name, ServedModel(name))
-            if refusal.status != 503:
-                self._tried[name, champion] = time.monotonic()
-                going_on = "nothing" if failed.active is None else f"version {failed.active}"
-                log.error("Model %s: %s; %s goes on answering", name, refusal.message, going_on)
+        except Refusal:
+            self._models.setdefault(name, ServedModel(name))
             return
         self._unsettled.discard(name)
         if model.activations == activations and model.active != champion:
@@ -215,6 +222,11 @@ class ServedModels:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._loader, function, name, version)
         except Refusal as refusal:
+            if refusal.status != 503 and self._attempts.failed((name, version), refusal.message):
+                answering = self._models[name].active if name in self._models else None
+                going_on = "nothing" if answering is None else f"version {answering}"
+                cause = None if isinstance(refusal.__cause__, MlopsError) else refusal.__cause__
+                log.error("Model %s: %s; %s goes on answering", name, refusal.message, going_on, exc_info=cause)
             if refusal.status == 422:
                 self._models.setdefault(name, ServedModel(name)).failures[version] = refusal.message
             raise
@@ -233,7 +245,6 @@ class ServedModels:
         except MlopsError as error:
             raise Refusal(422, str(error), "version") from error
         except Exception as error:
-            log.exception("Version %d of %s cannot be loaded", version, name)
             raise Refusal(
                 422, f"version {version} cannot be loaded: {type(error).__name__}: {error}", "version"
             ) from error

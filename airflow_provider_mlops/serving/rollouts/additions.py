@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.gates import DriftGate
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import CategoryFeature, ContextualStrategy, NumberFeature
+from airflow_provider_mlops.serving.rollouts.terms import Reward
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
@@ -28,19 +30,19 @@ class _Counts:
     errors: int = 0
     rows: int = 0
     compared: int = 0
-    agreed: int = 0
+    agreed: float = 0.0
     latency: Counter[int] = field(default_factory=Counter)
-    outputs: Counter[int] = field(default_factory=Counter)
+    outputs: dict[int, float] = field(default_factory=lambda: defaultdict(float))
 
 
 class Additions:
     """Facts out of a stretch of the log, not yet in the store.
 
-    :param spec_of: a rollout's spec by its id; None for one that is not known, whose records are left out.
+    :param plan_of: a rollout's plan by its id; None for one that is not known, whose records are left out.
     """
 
-    def __init__(self, spec_of: Callable[[str], RolloutSpec | None]) -> None:
-        self._spec_of = spec_of
+    def __init__(self, plan_of: Callable[[str], RolloutPlan | None]) -> None:
+        self._plan_of = plan_of
         self._counts: dict[Key, _Counts] = defaultdict(_Counts)
         self.decisions: list[dict[str, Any]] = []
         self.feedback: list[dict[str, Any]] = []
@@ -66,32 +68,34 @@ class Additions:
                     "prediction_id": name, "decision_id": name[:32], "label": label,
                     "reward": reward[0] if reward else None, "time": micros,
                 })  # fmt: skip
-        elif "rollout" in record and (spec := self._spec_of(record["rollout"])) is not None:
+        elif "rollout" in record and (plan := self._plan_of(record["rollout"])) is not None:
             counts = self._counts[record["rollout"], record["step"], record["arm"]]
             counts.requests += 1
             if "failure" in record:
                 counts.errors += 1
             elif "predictions" in record:
-                self._answer(record, spec, counts)
+                self._answer(record, plan, counts)
 
-    def _answer(self, record: Mapping[str, Any], spec: RolloutSpec, counts: _Counts) -> None:
+    def _answer(self, record: Mapping[str, Any], plan: RolloutPlan, counts: _Counts) -> None:
         outputs = record["output"]
         counts.rows += len(outputs)
         if record["latency_ms"] is not None:
             counts.latency[latency_cell(record["latency_ms"])] += 1
-        gate = spec.drift_gate
+        gate = plan.drift_gate
+        # Rows of one request may depend on each other, and the tests of the gates count what does not: requests.
         if gate is not None:
-            counts.outputs.update(output_cell(gate, output) for output in outputs)
+            for cell, rows in Counter(output_cell(gate, output) for output in outputs).items():
+                counts.outputs[cell] += rows / len(outputs)
         if "shadow_of" in record:
-            counts.compared += len(outputs)
-            counts.agreed += record["agreed"]
-        elif spec.reward is not None:
+            counts.compared += 1
+            counts.agreed += record["agreed"] / len(outputs)
+        elif plan.reward is not None:
             context = record.get("context")
             self.decisions.append({
                 "prediction_id": record["predictions"], "rollout": record["rollout"], "step": record["step"],
                 "arm": record["arm"], "propensity": record["propensity"], "time": record["time"],
                 "context": None if context is None else json.dumps(context),
-                "outputs": json.dumps(outputs) if spec.reward.source == "correct" else None,
+                "outputs": json.dumps(outputs) if plan.reward.source == "correct" or len(outputs) > 1 else None,
             })  # fmt: skip
 
 
@@ -101,9 +105,13 @@ def output_cell(gate: DriftGate, output: Any) -> int:
     >>> gate = DriftGate(edges=(0.0, 1.0))
     >>> [output_cell(gate, output) for output in (-1.0, 0.0, 0.5, 2.0, None)]
     [0, 0, 1, 2, 2]
+    >>> gate = DriftGate(classes=("0", "1"))
+    >>> [output_cell(gate, output) for output in (0, 1.0, "1", 2, True)]
+    [0, 1, 1, 2, 2]
     """
     if gate.classes is not None:
-        text = as_text(output)
+        # A class that is a whole number reads the same where a version gives it with a fraction.
+        text = str(int(output)) if type(output) is float and output.is_integer() else as_text(output)
         return gate.classes.index(text) if text in gate.classes else len(gate.classes)
     assert gate.edges is not None
     if type(output) in (int, float, bool) and not math.isnan(output):
@@ -120,15 +128,28 @@ def as_text(value: Any) -> str:
     return value if type(value) is str else json.dumps(value)
 
 
-def reward_of(spec: RolloutSpec, prediction_id: str, outputs: str | None, label: str | None, reward: float | None,
+def reward_of(plan: RolloutPlan, prediction_id: str, outputs: str | None, label: str | None, reward: float | None,
 ) -> float | None:  # fmt: skip
-    """What feedback counts as; None if it says nothing that the rollout asks for.
+    """What feedback counts as; None if it says nothing that the rollout asks for, or of a row that was not there.
 
-    :param outputs: what was answered to the rows of the request, as JSON.
+    :param outputs: what was answered to the rows of the request, as JSON; None for one row.
     """
-    declared = spec.reward
-    if declared is None:
+    declared = plan.reward
+    answers = [None] if outputs is None else json.loads(outputs)
+    row = prediction_ids.row(prediction_id, len(answers))
+    if declared is None or row is None:
         return None
+    return earned(declared, answers[row], label, reward)
+
+
+def earned(declared: Reward, output: Any, label: str | None, reward: float | None) -> float | None:
+    """What the feedback for one row counts as; None if it says nothing that is asked for.
+
+    :param output: what was answered.
+
+    >>> earned(Reward(source="correct"), 1, "1.0", None), earned(Reward(source="label"), 1, "unknown", None)
+    (1.0, None)
+    """
     if declared.source == "reward":
         return None if reward is None else declared.bounded(reward)
     if label is None:
@@ -138,9 +159,7 @@ def reward_of(spec: RolloutSpec, prediction_id: str, outputs: str | None, label:
             return declared.bounded(_TRUTH[label] if label in _TRUTH else float(label))
         except ValueError:
             return None
-    answers = json.loads(outputs or "[]")
-    row = int(prediction_id[33:] or 0)
-    return float(is_correct(answers[row], label)) if row < len(answers) else None
+    return float(is_correct(output, label))
 
 
 _TRUTH = {"true": 1.0, "false": 0.0}
@@ -172,12 +191,12 @@ def encoding_of(strategy: ContextualStrategy) -> FeatureEncoding:
     )
 
 
-def rewarded(spec: RolloutSpec, context: str | None, reward: float) -> ArmStatistics:
+def rewarded(plan: RolloutPlan, context: str | None, reward: float) -> ArmStatistics:
     """What one reward adds to its arm."""
     gram: tuple[float, ...] = ()
     response: tuple[float, ...] = ()
-    if isinstance(spec.strategy, ContextualStrategy):
-        features = encoding_of(spec.strategy).encode(None if context is None else json.loads(context))
+    if isinstance(plan.strategy, ContextualStrategy):
+        features = encoding_of(plan.strategy).encode(None if context is None else json.loads(context))
         gram = tuple(float(value) for value in (features[:, None] * features).ravel())
         response = tuple(float(value) for value in features * reward)
     return ArmStatistics(reward_count=1, reward_total=reward, reward_squares=reward**2, gram=gram, response=response)

@@ -47,10 +47,10 @@ class ArmStatistics:
     :ivar requests: that were answered or failed; of a shadow, the copies.
     :ivar errors: those that failed.
     :ivar rows: that were answered.
-    :ivar compared: rows of a shadow's answers that were compared with the champion's.
-    :ivar agreed: those that were the same.
+    :ivar compared: of a shadow, copies whose answers were compared with the champion's.
+    :ivar agreed: the sum of their shares of rows that were the same.
     :ivar latency: of the answered requests, by `latency_cell`.
-    :ivar outputs: rows, by the cell of the prediction.
+    :ivar outputs: answered requests by the cell of the prediction, in shares where rows lie in several.
     :ivar reward_count: how many rewards came, each for another row.
     :ivar reward_total: their sum.
     :ivar reward_squares: the sum of their squares.
@@ -62,9 +62,9 @@ class ArmStatistics:
     errors: int = 0
     rows: int = 0
     compared: int = 0
-    agreed: int = 0
+    agreed: float = 0.0
     latency: Mapping[int, int] = field(default_factory=dict)
-    outputs: Mapping[int, int] = field(default_factory=dict)
+    outputs: Mapping[int, float] = field(default_factory=dict)
     reward_count: int = 0
     reward_total: float = 0.0
     reward_squares: float = 0.0
@@ -109,9 +109,9 @@ class ArmStatistics:
         """Requests in each cell, for `stats.latency_sequence` with `LATENCY_EDGES`."""
         return [self.latency.get(cell, 0) for cell in range(len(LATENCY_EDGES) + 1)]
 
-    def output_counts(self, cells: int) -> list[int]:
-        """Rows in each cell, for `stats.drift_sequence`."""
-        return [self.outputs.get(cell, 0) for cell in range(cells)]
+    def output_counts(self, cells: int) -> list[float]:
+        """Requests in each cell, for `stats.drift_sequence`."""
+        return [self.outputs.get(cell, 0.0) for cell in range(cells)]
 
     def moments(self) -> Moments:
         """Of the rewards, for `stats.mean_sequence`."""

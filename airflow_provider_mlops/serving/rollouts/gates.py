@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class GateBase(BaseModel):
     """What every gate has."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     kind: str
 
@@ -64,7 +64,7 @@ class LatencyGate(GateBase):
 
 
 class AgreementGate(GateBase):
-    """The share of a shadow's answers that are the champion's."""
+    """The share of a shadow's answers that are the champion's. A request counts once, with the share of its rows."""
 
     kind: Literal["agreement"] = "agreement"
     minimum: float = Field(
@@ -83,9 +83,18 @@ class MetricGate(GateBase):
     )
     margin: float = Field(default=0.0, ge=0, description="In units of the reward.")
 
+    def room(self, effect: float) -> float:
+        """By how much a candidate that is better by `effect` passes the gate; not above 0: it does not.
+
+        >>> MetricGate(margin=0.25).room(0.5), MetricGate(goal="non_inferior", margin=0.25).room(0.5)
+        (0.25, 0.75)
+        """
+        return effect - self.margin if self.goal == "superior" else effect + self.margin
+
 
 class DriftGate(GateBase):
-    """How far the distribution of the candidate's predictions lies from the champion's."""
+    """How far the distribution of the candidate's predictions lies from the champion's. A request counts once, in
+    shares of its rows."""
 
     kind: Literal["drift"] = "drift"
     largest: float = Field(
@@ -96,7 +105,10 @@ class DriftGate(GateBase):
         "distance.",
     )
     classes: tuple[str, ...] | None = Field(
-        default=None, min_length=1, max_length=200, description="The cells of a classifier: the classes, as text."
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="The cells of a classifier: the classes, as text, such as `1` and `true`.",
     )
     edges: tuple[float, ...] | None = Field(
         default=None,

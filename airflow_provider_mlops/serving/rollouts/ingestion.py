@@ -5,20 +5,22 @@ before the commit has added nothing, and one after it never reads the stretch ag
 stretch, one finds the cursor moved. A writer's own process reads its segments as far as they are there to stay; when it
 is dead, whoever holds its lock reads them to the end.
 
-**Rewards.** The first feedback for a prediction that holds what the rollout's `reward` asks for counts, in the order
-in which it is ingested; what comes later for the same prediction changes nothing, so that sending feedback twice
-counts once. Feedback may be ingested before the decision it is for: it waits there. For a request of several rows,
-each row has a reward of its own.
+**Rewards.** The first label or the first reward of a prediction counts, whichever the rollout's `reward` asks for, in
+the order in which they are ingested; what comes later for the same prediction changes nothing, so that sending it twice
+counts once. Feedback may be ingested before the decision it is for: it waits there. For a request of several rows, each
+row has a reward of its own.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -27,7 +29,7 @@ from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
 from airflow_provider_mlops.serving.rollouts.additions import Additions, Key, reward_of, rewarded
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.marks import has_marks
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, bump
 from airflow_provider_mlops.serving.rollouts.tables import (
     ARM_STATISTICS,
@@ -66,7 +68,7 @@ class Ingestion:
         # Where the store's cursors stand as far as is known, and how far was read without anything to write.
         self._stored: dict[str, Cursor] = {}
         self._read: dict[str, Cursor] = {}
-        self._specs: dict[str, RolloutSpec | None] = {}
+        self._plans: dict[str, RolloutPlan | None] = {}
 
     def run(self) -> int:
         """Ingest what is there by now: this process's records, and those of dead ones. Returns how many transactions.
@@ -105,7 +107,7 @@ class Ingestion:
                 return done
             except _Overtaken:
                 # Or the store was made anew, and knows other rollouts.
-                self._specs.clear()
+                self._plans.clear()
                 self._stored.pop(segment.writer, None)
                 self._read.pop(segment.writer, None)
 
@@ -146,7 +148,7 @@ class Ingestion:
             self._read[writer] = (segment.number, reached)
 
     def _stretch(self, segment: Segment, start: int, end: int) -> tuple[Additions, int]:
-        additions, reached = Additions(self._spec), start
+        additions, reached = Additions(self._plan), start
         for position, line in write_ahead.lines(segment.path, start, end):
             if has_marks(line) or line.startswith(b'{"feedback"'):
                 try:
@@ -162,13 +164,13 @@ class Ingestion:
         with self._store.engine.reading() as connection:
             return _cursor(connection, writer)
 
-    def _spec(self, rollout: str) -> RolloutSpec | None:
-        if rollout not in self._specs:
+    def _plan(self, rollout: str) -> RolloutPlan | None:
+        if rollout not in self._plans:
             with self._store.engine.reading() as connection:
-                found = self._specs[rollout] = _spec(connection, rollout)
+                found = self._plans[rollout] = _plan(connection, rollout)
             if found is None:
                 log.error("There is no rollout %s in %s: its records are left out", rollout, self._store.engine.address)
-        return self._specs[rollout]
+        return self._plans[rollout]
 
     def _commit(self, writer: str, additions: Additions, cursor: Cursor) -> None:
         with self._store.engine.writing() as connection:
@@ -208,13 +210,13 @@ class Ingestion:
                 .where(REWARDS.c.decision_id.in_(names), REWARDS.c.counted.is_(None))
             )  # fmt: skip
             for row in connection.execute(query).all():
-                spec = self._specs.get(row.rollout) or _spec(connection, row.rollout)
-                if spec is None:
+                plan = self._plans.get(row.rollout) or _plan(connection, row.rollout)
+                if plan is None:
                     continue
-                reward = reward_of(spec, row.prediction_id, row.outputs, row.label, row.reward)
+                reward = reward_of(plan, row.prediction_id, row.outputs, row.label, row.reward)
                 if reward is not None:
                     key = (row.rollout, row.step, row.arm)
-                    found[key] = found.get(key, ArmStatistics()) + rewarded(spec, row.context, reward)
+                    found[key] = found.get(key, ArmStatistics()) + rewarded(plan, row.context, reward)
                     counted.append({"name": row.prediction_id, "value": reward})
         if counted:
             count = update(REWARDS).where(REWARDS.c.prediction_id == bindparam("name"))
@@ -228,7 +230,7 @@ class Ingestion:
         if not feedback:
             return []
         active = connection.scalars(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.active_model.is_not(None))).all()
-        if any(RolloutSpec.model_validate_json(text).reward is not None for text in active):
+        if any(json.loads(text).get("reward") is not None for text in active):
             return list(feedback)
         known = set(decided)
         for names in _parts(sorted({row["decision_id"] for row in feedback})):
@@ -263,9 +265,13 @@ def _cursor(connection: Connection, writer: str) -> Cursor:
     return _BEGINNING if row is None else (row.segment, row.position)
 
 
-def _spec(connection: Connection, rollout: str) -> RolloutSpec | None:
+def _plan(connection: Connection, rollout: str) -> RolloutPlan | None:
     text = connection.scalar(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.id == rollout))
-    return None if text is None else RolloutSpec.model_validate_json(text)
+    try:
+        return None if text is None else RolloutPlan.model_validate_json(text)
+    except ValidationError as error:
+        log.error("Rollout %s was begun by another release, and cannot be read: %s", rollout, error)
+        return None
 
 
 def _first(feedback: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

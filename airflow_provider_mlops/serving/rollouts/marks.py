@@ -50,6 +50,8 @@ def agree(champion: Any, shadow: Any, tolerance: float) -> bool:
 
     >>> agree(1.0, 1.0000001, 1e-6), agree("a", "b", 1e-6), agree([1.0, 2.0], [1.0, 2.5], 1e-6), agree(1, 2, 9.0)
     (True, False, False, False)
+    >>> agree(float("inf"), 5.0, 1e-6), agree(float("inf"), float("inf"), 1e-6)
+    (False, True)
     """
     if isinstance(champion, list) and isinstance(shadow, list):
         return len(champion) == len(shadow) and all(map(lambda a, b: agree(a, b, tolerance), champion, shadow))
@@ -60,7 +62,10 @@ def agree(champion: Any, shadow: Any, tolerance: float) -> bool:
             return False
         if math.isnan(one) or math.isnan(other):
             return math.isnan(one) and math.isnan(other)
-        return one == other or abs(one - other) <= tolerance * max(1.0, abs(one))
+        if math.isinf(one) or math.isinf(other):
+            # Any share of infinity is infinite.
+            return one == other
+        return abs(one - other) <= tolerance * max(1.0, abs(one))
     return bool(champion == shadow)
 
 

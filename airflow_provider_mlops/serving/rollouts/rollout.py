@@ -1,4 +1,4 @@
-"""A rollout: what is asked for (its spec) and where it stands (its state), as JSON in the rollout store."""
+"""A rollout: what is asked for (its plan) and where it stands (its state), as JSON in the rollout store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.serving.rollouts.routes import CANDIDATE, CHAMPION, SHADOW, Arm
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rollouts.terms import RolloutTerms
@@ -18,7 +19,7 @@ Status: TypeAlias = Literal["running", "held", "promoted", "rolled_back", "ended
 UNDER_WAY: tuple[Status, ...] = ("running", "held")
 
 
-class RolloutSpec(RolloutTerms):
+class RolloutPlan(RolloutTerms):
     """What a rollout is asked to do, and with which versions."""
 
     champion: int = Field(ge=1, description="The version that answers when the rollout begins.")
@@ -31,16 +32,18 @@ class RolloutSpec(RolloutTerms):
     @model_validator(mode="after")
     def _different_versions(self) -> Self:
         if len(set(self.candidates)) != len(self.candidates) or self.champion in self.candidates:
-            raise ValueError("candidates must be versions that differ from each other and from the champion")
+            raise FieldError(
+                "candidates", "candidates must be versions that differ from each other and from the champion"
+            )
         if len(self.candidates) > 1 and not self.learns:
-            raise ValueError(f"the strategy {self.strategy.kind} takes one candidate; bandits take more")
+            raise FieldError("candidates", f"the strategy {self.strategy.kind} takes one candidate; bandits take more")
         return self
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The champion, and then the candidates.
 
-        >>> [arm.name for arm in RolloutSpec(champion=1, candidates=(2,)).arms]
+        >>> [arm.name for arm in RolloutPlan(champion=1, candidates=(2,)).arms]
         ['champion', 'candidate']
         """
         name = SHADOW if isinstance(self.strategy, ShadowStrategy) else CANDIDATE
@@ -52,7 +55,7 @@ class RolloutSpec(RolloutTerms):
 class RolloutState(BaseModel):
     """Where a rollout stands."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     status: Status = Field(
         description="`running`; `held`, where it waits for evidence or for a human at its present weights; `promoted`, "
@@ -74,6 +77,7 @@ class RolloutState(BaseModel):
         default=False,
         description="Whether the task has taken over the end: the champion alias stands where it should.",
     )
+    settled_in_try: int = Field(default=0, ge=0, description="The try of the task that did so; 0 while none has.")
 
     @property
     def is_under_way(self) -> bool:
@@ -96,21 +100,21 @@ class Rollout:
     id: str
     model: str
     by: TaskIdentity
-    spec: RolloutSpec
+    plan: RolloutPlan
     state: RolloutState
     number: int
 
 
-def share_out(spec: RolloutSpec, step: int) -> dict[str, float] | None:
+def share_out(plan: RolloutPlan, step: int) -> dict[str, float] | None:
     """The weights of a step by arm.
 
-    >>> share_out(RolloutSpec(champion=1, candidates=(2,)), 1)
+    >>> share_out(RolloutPlan(champion=1, candidates=(2,)), 1)
     {'champion': 0.75, 'candidate': 0.25}
     """
-    weights = spec.strategy.weights(step)
-    return None if weights is None else {arm.name: share for arm, share in zip(spec.arms, weights, strict=True)}
+    weights = plan.strategy.weights(step)
+    return None if weights is None else {arm.name: share for arm, share in zip(plan.arms, weights, strict=True)}
 
 
-def all_to(spec: RolloutSpec, version: int) -> dict[str, float]:
+def all_to(plan: RolloutPlan, version: int) -> dict[str, float]:
     """The weights that give all traffic to one version of the rollout."""
-    return {arm.name: float(arm.version == version) for arm in spec.arms}
+    return {arm.name: float(arm.version == version) for arm in plan.arms}

@@ -25,10 +25,10 @@ class Route:
     def __init__(self, rollout: Rollout, policy: Policy) -> None:
         self.rollout = rollout
         self.policy = policy
-        self.champion = rollout.spec.champion
+        self.champion = rollout.plan.champion
         self.copies = isinstance(policy, Shadow)
         self._marks = marks(rollout.id, rollout.state.step)
-        sticky, strategy = rollout.spec.sticky, rollout.spec.strategy
+        sticky, strategy = rollout.plan.sticky, rollout.plan.strategy
         self._header = (
             sticky.name.lower().encode("latin-1", "replace") if sticky and sticky.source == "header" else None
         )

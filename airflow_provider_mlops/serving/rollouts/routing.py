@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 LINGER_SECONDS = 5.0
-"""How long a promoted version goes on to be routed to once the task has settled it: the gateway looks for the champion
-alias less often than for rollouts, and the old champion should not answer in between."""
 
 
 @dataclass
@@ -51,6 +49,8 @@ class Routing:
 
     :param by: the name of this gateway in a rollout's history.
     :param is_ready: whether a version of a model is loaded. A rollout begins here once all of its versions are.
+    :param linger_seconds: how long a promoted version goes on to be routed to once the task has settled it: a gateway
+        looks for the champion alias less often than for rollouts, and the old champion should not answer in between.
     """
 
     def __init__(
@@ -59,11 +59,13 @@ class Routing:
         *,
         by: str,
         is_ready: Callable[[str, int], bool] = lambda model, version: True,
+        linger_seconds: float = LINGER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._by = by
         self._is_ready = is_ready
+        self.linger_seconds = linger_seconds
         self._clock = clock
         self._guard = threading.RLock()
         self._routes: dict[str, Route] = {}
@@ -88,14 +90,14 @@ class Routing:
         return [
             (rollout.model, arm.version)
             for rollout in self._rollouts.values()
-            for arm in rollout.spec.arms
+            for arm in rollout.plan.arms
             if not self._is_ready(rollout.model, arm.version)
         ]
 
     def keeps(self, model: str) -> set[int]:
         """The versions of a model that a rollout needs, and that must stay loaded."""
         rollout = self._rollouts.get(model)
-        return set() if rollout is None else {arm.version for arm in rollout.spec.arms}
+        return set() if rollout is None else {arm.version for arm in rollout.plan.arms}
 
     def under_way(self) -> set[str]:
         """The ids of the rollouts that are not over, as far as is known here."""
@@ -124,7 +126,7 @@ class Routing:
         def next_state(seen: Rollout) -> RolloutState | None:
             if not seen.state.is_under_way:
                 return None
-            return transitions.ended(seen.spec, seen.state, datetime.now(UTC), self._by, reason)
+            return transitions.ended(seen.plan, seen.state, datetime.now(UTC), self._by, reason)
 
         try:
             self._store.change(rollout_id, next_state)
@@ -150,8 +152,10 @@ class Routing:
                 log.warning("The last known routes go on: %s", error)
             self._last_error = str(error)
         except Exception as error:
-            log.exception("The rollouts cannot be followed; the last known routes go on")
-            self._last_error = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self._last_error:
+                log.exception("The rollouts cannot be followed; the last known routes go on")
+            self._last_error = reason
         else:
             if self._last_error is not None:
                 log.info("The rollout store answers again")
@@ -169,7 +173,7 @@ class Routing:
             if model not in found and before.id not in self._lingering:
                 final = self._store.find(before.id)
                 if final is not None and final.state.status == "promoted":
-                    self._lingering[final.id] = self._clock() + LINGER_SECONDS
+                    self._lingering[final.id] = self._clock() + self.linger_seconds
                     found[model] = final
             elif model not in found and self._clock() < self._lingering[before.id]:
                 found[model] = before
@@ -184,18 +188,18 @@ class Routing:
             self._watches = {key: watch for key, watch in self._watches.items() if key in kept}
             self._statistics = {key: found for key, found in self._statistics.items() if key in kept}
             for rollout in rollouts.values():
-                self._watches.setdefault(rollout.id, _Watch(rollout.spec.hard_limits))
+                self._watches.setdefault(rollout.id, _Watch(rollout.plan.hard_limits))
             self._make_routes()
 
     def _look(self, rollout: Rollout) -> None:
         """Take in the statistics: for bandits to learn from, and to see failures that other gateways had."""
-        limits = rollout.spec.hard_limits
+        limits = rollout.plan.hard_limits
         if limits is None and rollout.state.weights is not None:
             return
         arms = self._statistics[rollout.id] = over_all_steps(self._store.statistics(rollout.id))
         watch = self._watches[rollout.id]
         if limits is not None and watch.passed is None:
-            for tried in rollout.spec.arms[1:]:
+            for tried in rollout.plan.arms[1:]:
                 # Looked at before anything is counted, too: from there on it grows.
                 found = arms.get(tried.name, ArmStatistics())
                 totals = watch.store.setdefault(tried.name, RecentTotals(limits.window_seconds, self._clock))
@@ -216,14 +220,14 @@ class Routing:
         with self._guard:
             if self._rollouts.get(rollout.model) is not rollout:
                 return
-            if not all(self._is_ready(rollout.model, arm.version) for arm in rollout.spec.arms):
+            if not all(self._is_ready(rollout.model, arm.version) for arm in rollout.plan.arms):
                 # What answered before goes on until all versions are there.
                 known = self._routes.get(rollout.model)
                 if known is not None and known.rollout.id != rollout.id:
                     del self._routes[rollout.model]
                 return
             if self._watches[rollout.id].passed is not None and rollout.state.is_under_way:
-                policy = build.to_version(rollout.spec, rollout.spec.champion)
+                policy = build.to_version(rollout.plan, rollout.plan.champion)
                 self._routes[rollout.model] = Route(rollout, policy)
             else:
                 statistics = self._statistics.get(rollout.id, {})
@@ -259,9 +263,9 @@ class Routing:
             watch.passed = reason
             current = self._rollouts.get(rollout.model)
             if current is not None and current.id == rollout.id and rollout.model in self._routes:
-                policy = build.to_version(current.spec, current.spec.champion)
+                policy = build.to_version(current.plan, current.plan.champion)
                 self._routes[rollout.model] = Route(current, policy)
-        log.error("Model %s goes back to version %d: %s", rollout.model, rollout.spec.champion, reason)
+        log.error("Model %s goes back to version %d: %s", rollout.model, rollout.plan.champion, reason)
 
     def _tell(self) -> None:
         """Write into the store which rollouts this gateway has gone back from."""
@@ -276,6 +280,6 @@ class Routing:
         def next_state(seen: Rollout) -> RolloutState | None:
             if not seen.state.is_under_way:
                 return None
-            return transitions.rolled_back(seen.spec, seen.state, datetime.now(UTC), self._by, reason)
+            return transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), self._by, reason)
 
         return next_state

@@ -7,20 +7,37 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Literal, Protocol
 
 log = logging.getLogger(__name__)
 
 Log = Callable[[], None]
+
+Outcome = Literal["answered", "failed", "timed_out", "dropped", "hung", "ended", "unlogged"]
+"""What comes of a copy: the shadow answers, fails or takes too long, each of which is logged; or the copy is lost.
+
+It is `dropped` where too many wait, lost to a shadow that has `hung` too often, too late for a rollout that has
+`ended`, or `unlogged` where the write-ahead log cannot be written.
+"""
+
 _MOST_HUNG = 3
 
 
-@dataclass
-class _Lot:
-    run: Callable[[], Log]
-    failed: Callable[[str], None]
-    count: int
-    began: float = 0.0
+class Lot(Protocol):
+    """Copies that go through the shadow together."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def run(self) -> Log:
+        """Predict. Returns what logs the answers; that is called only if they came in time."""
+
+    def failed(self, outcome: Outcome, reason: str) -> None:
+        """Log that there are no answers, and why."""
+
+    def lost(self, outcome: Outcome) -> None:
+        """Count that the shadow was never asked."""
 
 
 class ShadowQueue:
@@ -28,60 +45,73 @@ class ShadowQueue:
 
     A lot that is not answered in time is given up: it counts as failed, and its thread, which may never come back, is
     replaced. After three such threads no more copies are taken, since each keeps its memory and its share of the CPU.
-
-    :ivar dropped: how many copies were not taken.
     """
 
     def __init__(self, maximum_waiting: int, timeout_seconds: float) -> None:
         self._maximum = maximum_waiting
         self._timeout = timeout_seconds
         self._guard = threading.Condition()
-        self._waiting: deque[_Lot] = deque()
-        self._at_work: _Lot | None = None
+        self._waiting: deque[Lot] = deque()
+        self._at_work: tuple[Lot, float] | None = None
         self._hung = 0
         self._closed = False
-        self.dropped = 0
         self._start()
 
-    def offer(self, run: Callable[[], Log], failed: Callable[[str], None], count: int = 1) -> bool:
-        """Take a lot of copies, unless too many wait. Returns at once.
-
-        :param run: predicts, and returns what logs the answers; that is called only if they came in time.
-        :param failed: logs that there are no answers, and why.
-        :param count: how many copies there are in the lot.
-        """
+    def offer(self, lot: Lot) -> None:
+        """Take a lot of copies, unless too many wait; then they are lost. Returns at once."""
         self.check()
         with self._guard:
-            waiting = sum(lot.count for lot in self._waiting)
-            if self._closed or self._hung >= _MOST_HUNG or waiting + count > self._maximum:
-                self.dropped += count
-                return False
-            self._waiting.append(_Lot(run, failed, count))
-            self._guard.notify()
-        return True
+            outcome = self._refusal(lot.count)
+            if outcome is None:
+                self._waiting.append(lot)
+                self._guard.notify()
+        if outcome is not None:
+            lot.lost(outcome)
 
-    def check(self) -> None:
-        """Give up the lot that is at work if its time is over. To be called now and then."""
+    def check(self) -> bool:
+        """Give up the lot that is at work if its time is over. To be called now and then.
+
+        Returns whether a lot is at work.
+        """
         with self._guard:
-            lot = self._at_work
-            if lot is None or time.monotonic() - lot.began < self._timeout:
-                return
+            if self._at_work is None:
+                return False
+            lot, began = self._at_work
+            if time.monotonic() - began < self._timeout:
+                return True
             self._at_work = None
             self._hung += 1
+            lost: list[Lot] = []
             if self._hung < _MOST_HUNG:
                 self._start()
             else:
                 log.error("%d shadow threads have not come back: no more copies are taken", self._hung)
-                self.dropped += sum(lot.count for lot in self._waiting)
-                self._waiting.clear()
-        _quietly(lambda: lot.failed(f"no answer within {self._timeout:g} seconds"))
+                lost = self._empty()
+        _quietly(lambda: lot.failed("timed_out", f"no answer within {self._timeout:g} seconds"))
+        for left in lost:
+            left.lost("hung")
+        return False
 
     def close(self) -> None:
         """Drop what waits, and take nothing any more. A lot at work is left to end by itself."""
         with self._guard:
             self._closed = True
-            self._waiting.clear()
+            lost = self._empty()
             self._guard.notify_all()
+        for lot in lost:
+            lot.lost("ended")
+
+    def _refusal(self, count: int) -> Outcome | None:
+        if self._closed:
+            return "ended"
+        if self._hung >= _MOST_HUNG:
+            return "hung"
+        return "dropped" if sum(lot.count for lot in self._waiting) + count > self._maximum else None
+
+    def _empty(self) -> list[Lot]:
+        left = list(self._waiting)
+        self._waiting.clear()
+        return left
 
     def _start(self) -> None:
         threading.Thread(target=self._work, name="shadow", daemon=True).start()
@@ -94,19 +124,18 @@ class ShadowQueue:
                         return
                     self._guard.wait()
                 lot = self._waiting.popleft()
-                lot.began = time.monotonic()
-                self._at_work = lot
+                mine = self._at_work = (lot, time.monotonic())
             note: Log
             try:
                 note = lot.run()
             except BaseException as error:
                 reason = f"{type(error).__name__}: {error}"
 
-                def note(lot: _Lot = lot, reason: str = reason) -> None:
-                    lot.failed(reason)
+                def note(lot: Lot = lot, reason: str = reason) -> None:
+                    lot.failed("failed", reason)
 
             with self._guard:
-                if self._at_work is not lot:
+                if self._at_work is not mine:
                     # Given up meanwhile: another thread has taken over.
                     return
                 self._at_work = None

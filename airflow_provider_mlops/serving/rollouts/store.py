@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from airflow_provider_mlops.data import storage
@@ -17,7 +18,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RolloutConflictError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec, RolloutState
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan, RolloutState
 from airflow_provider_mlops.serving.rollouts.store_engine import StoreEngine
 from airflow_provider_mlops.serving.rollouts.tables import (
     ARM_STATISTICS,
@@ -62,8 +63,11 @@ class RolloutStore:
     def __init__(self, url: str) -> None:
         self.engine = StoreEngine(url)
 
-    def start(self, model: str, spec: RolloutSpec, by: TaskIdentity, now: datetime | None = None) -> Rollout:
-        """Begin a rollout, or join the one that another try of the same task began and whose end it has not settled.
+    def start(self, model: str, plan: RolloutPlan, by: TaskIdentity, now: datetime | None = None) -> Rollout:
+        """Begin a rollout, or join the one that another try of the same task began.
+
+        A rollout whose end was settled is joined by the retries of the try that did so, which has died before it could
+        tell, and not by tries after the task was cleared: those begin a new one.
 
         Raises RolloutConflictError if another rollout of the model is under way.
         """
@@ -71,19 +75,19 @@ class RolloutStore:
         with self.engine.writing() as connection:
             joined = _joined(connection, model, by)
             if joined is not None:
-                if joined.spec != spec:
+                if joined.plan != plan:
                     log.warning(
-                        "Rollout %s of %s goes on as it was begun: its spec has changed since", joined.id, model
+                        "Rollout %s of %s goes on as it was begun: its plan has changed since", joined.id, model
                     )
                 return joined
-            begun = Rollout(secrets.token_hex(8), model, by, spec, transitions.started(spec, moment, by.key), number=1)
+            begun = Rollout(secrets.token_hex(8), model, by, plan, transitions.started(plan, moment, by.key), number=1)
             connection.execute(insert(ROLLOUTS).values(
                 id=begun.id, model=model, active_model=model, task_key=by.key, task=by.model_dump_json(),
-                spec=spec.model_dump_json(), state=begun.state.model_dump_json(), number=1,
+                spec=plan.model_dump_json(), state=begun.state.model_dump_json(), number=1,
                 started_at=moment.isoformat(),
             ))  # fmt: skip
             self._remember(connection, begun)
-        log.info("Rollout %s of %s begins: %s", begun.id, model, spec.strategy.kind)
+        log.info("Rollout %s of %s begins: %s", begun.id, model, plan.strategy.kind)
         return begun
 
     def join(self, model: str, by: TaskIdentity) -> Rollout | None:
@@ -115,12 +119,24 @@ class RolloutStore:
         )
 
     def occupying(self) -> list[Rollout]:
-        """All rollouts that gateways have to follow."""
-        return self._rollouts(_SELECT.where(ROLLOUTS.c.active_model.is_not(None)).order_by(ROLLOUTS.c.model))
+        """All rollouts that gateways have to follow. One that cannot be read keeps them from no other."""
+        query = _SELECT.where(ROLLOUTS.c.active_model.is_not(None)).order_by(ROLLOUTS.c.model)
+        with self.engine.reading() as connection:
+            rows = connection.execute(query).all()
+        found = []
+        for row in rows:
+            try:
+                found.append(_rollout(row))
+            except ValidationError as error:
+                log.error(
+                    "Rollout %s of %s is not followed, since this release cannot read it; end it with the release that "
+                    "began it: %s", row.id, row.model, error,
+                )  # fmt: skip
+        return found
 
     def compare_and_set(self, seen: Rollout, state: RolloutState) -> Rollout:
         """Write a new state, if the rollout is still as it was seen. Raises StaleRolloutError if not."""
-        changed = Rollout(seen.id, seen.model, seen.by, seen.spec, state, seen.number + 1)
+        changed = Rollout(seen.id, seen.model, seen.by, seen.plan, state, seen.number + 1)
         with self.engine.writing() as connection:
             done = connection.execute(
                 update(ROLLOUTS)
@@ -212,28 +228,35 @@ def _rollout(row: Row[Any]) -> Rollout:
         row.id,
         row.model,
         TaskIdentity.model_validate_json(row.task),
-        RolloutSpec.model_validate_json(row.spec),
+        RolloutPlan.model_validate_json(row.spec),
         RolloutState.model_validate_json(row.state),
         row.number,
     )
 
 
 def _joined(connection: Connection, model: str, by: TaskIdentity) -> Rollout | None:
-    own = connection.execute(
+    # First the one that is under way: by a clock that was set back since, or another machine's, an earlier one of the
+    # task may seem newer.
+    active = connection.execute(_SELECT.where(ROLLOUTS.c.active_model == model)).first()
+    current = None if active is None else _rollout(active)
+    if current is not None and current.by.key == by.key:
+        return current
+    latest = connection.execute(
         _SELECT.where(ROLLOUTS.c.model == model, ROLLOUTS.c.task_key == by.key)
         .order_by(ROLLOUTS.c.started_at.desc())
         .limit(1)
     ).first()
-    if own is not None and not (joined := _rollout(own)).state.settled:
-        return joined
-    other = connection.execute(_SELECT.where(ROLLOUTS.c.active_model == model)).first()
-    if other is None:
-        return None
-    current = _rollout(other)
-    if current.by.key != by.key:
+    if latest is not None and _is_joined(own := _rollout(latest), by):
+        return own
+    if current is not None:
         raise _conflict(current)
-    # Begun by this task, though by a clock that was set back since, or another machine's, an earlier one seems newer.
-    return current
+    return None
+
+
+def _is_joined(own: Rollout, by: TaskIdentity) -> bool:
+    """Whether a task goes on with a rollout that it has begun. A run that is deleted and made anew counts its tries
+    from 1 again."""
+    return not own.state.settled or by.first_try <= own.state.settled_in_try < by.try_number
 
 
 def _conflict(other: Rollout) -> RolloutConflictError:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, inspect, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 10
 _LOCK = 0x6D6C6F7073
 """The number of the lock that writers to PostgreSQL take one after the other. SQLite has one writer anyway."""
+_GONE = ("42P01", "3F000", "42501")
+"""What PostgreSQL calls a table or a schema that is not there, or that may be used no longer."""
 
 
 class StoreEngine:
@@ -40,24 +42,27 @@ class StoreEngine:
             parsed = make_url(url)
             backend = parsed.get_backend_name()
             if backend not in ("sqlite", "postgresql"):
-                raise InvalidSpecError("store_url", _shown(parsed), "the rollout store is in SQLite or PostgreSQL")
+                raise InvalidSpecError(
+                    "rollout_store_url", _shown(parsed), "the rollout store is in SQLite or PostgreSQL"
+                )
             self.address = _shown(parsed)
             self.is_sqlite = backend == "sqlite"
             arguments: dict[str, Any] = {"timeout": _PATIENCE_SECONDS} if self.is_sqlite else {"connect_timeout": 5}
             if self.is_sqlite and not parsed.database:
-                raise InvalidSpecError("store_url", url, "name a file: what is in memory only is not shared")
+                raise InvalidSpecError("rollout_store_url", url, "name a file: what is in memory only is not shared")
             self._path = parsed.database if self.is_sqlite else None
             self._engine = create_engine(
                 parsed, connect_args=arguments, pool_pre_ping=not self.is_sqlite, pool_size=4, pool_timeout=10
             )
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidSpecError(
-                "store_url", url.rpartition("@")[2], f"{error}: give an SQLAlchemy URL and install its driver"
+                "rollout_store_url", url.rpartition("@")[2], f"{error}: give an SQLAlchemy URL and install its driver"
             ) from error
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
         self._is_made = False
+        self._was_made = False
         self._file: tuple[int, int] | None = None
 
     @contextlib.contextmanager
@@ -92,29 +97,46 @@ class StoreEngine:
             yield connection
 
     def _make(self) -> None:
-        """Make the tables that are not there; of two processes at once the second one finds them."""
+        """Make the tables and indexes that are not there; of two processes at once the second one finds them.
+
+        Tables that were there are not made anew by who only follows: they may come back, as a file may. Whoever begins
+        a rollout comes with an engine of its own, and makes them.
+        """
         self._reopen()
         if self._is_made:
             return
         if self._path is not None:
             os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
         # Who only reads must not wait for a writer to find them there.
-        if not self._has_tables():
+        names = self._names()
+        if not names.issuperset(METADATA.tables):
+            if self._was_made:
+                raise self._away("its tables are gone")
             self._make_tables()
-        self._is_made = True
+        elif not names.issuperset(_INDEXES):
+            self._make_indexes()
+        self._is_made = self._was_made = True
         if self._path is not None and os.path.exists(self._path):
             self._file = _identity(self._path)
 
-    def _has_tables(self) -> bool:
+    def _names(self) -> set[str]:
+        """What the tables and indexes in the database are called."""
         with self._engine.begin() as connection:
-            return set(METADATA.tables) <= set(inspect(connection).get_table_names())
+            return set(connection.scalars(text(_NAMES["sqlite" if self.is_sqlite else "postgresql"])))
+
+    def _make_indexes(self) -> None:
+        """Make those that a later release has added. Without them it is slower, but not wrong."""
+        try:
+            with self._write() as connection:
+                _create_indexes(connection)
+        except DBAPIError as error:
+            log.warning("An index is missing in %s, and cannot be made: %s", self.address, error.orig)
 
     def _make_tables(self) -> None:
         with self._write() as connection:
             for table in METADATA.sorted_tables:
                 connection.execute(CreateTable(table, if_not_exists=True))
-                for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                    connection.execute(CreateIndex(index, if_not_exists=True))
+            _create_indexes(connection)
             dialect = sqlite if self.is_sqlite else postgresql
             names = [{"name": name, "number": 0} for name in (ROLLOUTS_CHANGED, STATISTICS_CHANGED)]
             connection.execute(dialect.insert(CHANGES).on_conflict_do_nothing(), names)
@@ -137,7 +159,7 @@ class StoreEngine:
         except (OperationalError, InterfaceError) as error:
             raise self._away(str(error.orig).strip() if error.orig else str(error)) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or _state(error) in _GONE:
                 raise self._away(str(error.orig).strip()) from error
             raise
         except PoolTimeoutError as error:
@@ -153,6 +175,25 @@ class StoreEngine:
         # Tables may be gone when it comes back, such as after a restore.
         self._is_made = False
         return BackendAwayError("The rollout store", self.address, f"the database says: {reason}")
+
+
+_NAMES = {
+    "sqlite": "SELECT name FROM sqlite_master",
+    "postgresql": "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+    "WHERE nspname = current_schema()",
+}
+_INDEXES = {str(index.name) for table in METADATA.tables.values() for index in table.indexes}
+
+
+def _create_indexes(connection: Connection) -> None:
+    for table in METADATA.sorted_tables:
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _state(error: DBAPIError) -> str | None:
+    """PostgreSQL's five letters for what is wrong, as psycopg or as psycopg2 has them."""
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
 
 
 def _prepare(connection: Any, record: Any) -> None:

@@ -6,6 +6,13 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from airflow_provider_mlops.serving.rollouts.algorithms import (
+    BanditAlgorithm,
+    BetaThompsonAlgorithm,
+    ContextualAlgorithm,
+    LinearThompsonAlgorithm,
+)
+
 _MINIMUM_PROPENSITY = Field(
     default=0.01,
     ge=0,
@@ -27,7 +34,7 @@ _MOST_SLOTS = 64
 
 
 class _Strategy(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def weights(self, step: int) -> tuple[float, ...] | None:
         """The shares of champion and candidate at a step; None where they follow from the rewards."""
@@ -114,77 +121,46 @@ class AbStrategy(_Strategy):
     smallest_effect: float | None = Field(
         default=None,
         gt=0,
-        description="The smallest difference of the mean reward that is worth finding. The number of rewards that the "
-        "test needs follows from it, `baseline` or `deviation`, and `power`.",
+        description="The smallest improvement of the mean reward that is worth finding. The number of rewards that the "
+        "test needs follows from it and the margin of the gate, `baseline` or `deviation`, and `power`.",
     )
     baseline: float | None = Field(
-        default=None, gt=0, lt=1, description="For rewards of 0 or 1: the champion's rate, as it is known before."
+        default=None,
+        gt=0,
+        lt=1,
+        description="For rewards of two values (`binary`, or of source `correct`): which share of the champion's are "
+        "the greater one, as it is known before.",
     )
     deviation: float | None = Field(
-        default=None, gt=0, description="For other rewards: their standard deviation, as it is known before."
+        default=None,
+        gt=0,
+        description="For other rewards: their standard deviation, as it is known before. Within bounds the number of "
+        "rewards also depends on `expected`, about their mean.",
     )
     power: float = Field(
-        default=0.8, gt=0.5, lt=1, description="The wanted chance of finding an effect of `smallest_effect`."
+        default=0.8,
+        gt=0.5,
+        lt=1,
+        description="The wanted chance that a candidate which is better by `smallest_effect` passes the gate.",
     )
     planned_rewards: int | None = Field(
         default=None,
         ge=2,
         description="How many rewards of the candidate the test ends at without a decision. By default it follows from "
-        "`smallest_effect`; without either the test goes on until it decides.",
+        "`smallest_effect`; without either the test goes on until it decides. Rewards without bounds are judged from "
+        "500 of each version on.",
     )
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.smallest_effect is not None and self.planned_rewards is None:
-            if (self.baseline is None) == (self.deviation is None):
-                raise ValueError("smallest_effect needs either baseline or deviation, or give planned_rewards instead")
-            if self.baseline is not None and self.baseline + self.smallest_effect > 1:
-                raise ValueError("baseline and smallest_effect must not exceed 1 together")
+        is_planned = self.smallest_effect is not None and self.planned_rewards is None
+        if is_planned and (self.baseline is None) == (self.deviation is None):
+            raise ValueError("smallest_effect needs either baseline or deviation, or give planned_rewards instead")
         return self
 
     def weights(self, step: int) -> tuple[float, ...] | None:
         """The fixed split."""
         return (1 - self.candidate_share, self.candidate_share)
-
-
-class BetaThompsonAlgorithm(_Strategy):
-    """Thompson sampling for rewards between 0 and 1."""
-
-    kind: Literal["thompson_beta"] = "thompson_beta"
-    prior_successes: float = Field(default=1.0, gt=0, description="Successes that each version starts with.")
-    prior_failures: float = Field(default=1.0, gt=0, description="Failures that each version starts with.")
-
-
-class GaussianThompsonAlgorithm(_Strategy):
-    """Thompson sampling for rewards of any size."""
-
-    kind: Literal["thompson_gaussian"] = "thompson_gaussian"
-    prior_mean: float = Field(default=0.0, description="What each version is thought to be worth before any reward.")
-    prior_count: float = Field(default=0.01, gt=0, description="How many rewards that counts as.")
-    prior_deviation: float = Field(
-        default=1.0, gt=0, description="A guess of the standard deviation of the rewards, of its right size."
-    )
-
-
-class Ucb1Algorithm(_Strategy):
-    """UCB1: the version that could be the best."""
-
-    kind: Literal["ucb1"] = "ucb1"
-    width: float = Field(default=1.0, gt=0, description="Of the range of the rewards.")
-
-
-class EpsilonGreedyAlgorithm(_Strategy):
-    """The best version so far, and now and then any."""
-
-    kind: Literal["epsilon_greedy"] = "epsilon_greedy"
-    epsilon: float = Field(default=0.1, ge=0, le=1, description="The share of requests that are drawn at random.")
-    decay: float | None = Field(default=None, gt=0, description="Rewards after which half as much is explored.")
-
-
-BanditAlgorithm: TypeAlias = Annotated[
-    BetaThompsonAlgorithm | GaussianThompsonAlgorithm | Ucb1Algorithm | EpsilonGreedyAlgorithm,
-    Field(discriminator="kind"),
-]
 
 
 class BanditStrategy(_Strategy):
@@ -197,15 +173,11 @@ class BanditStrategy(_Strategy):
     minimum_propensity: float = _MINIMUM_PROPENSITY
     probability_limit: float = _PROBABILITY_LIMIT
 
-    def weights(self, step: int) -> tuple[float, ...] | None:
-        """They follow from the rewards."""
-        return None
-
 
 class NumberFeature(BaseModel):
     """A number in the context of a request."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     kind: Literal["number"] = "number"
     name: str = Field(min_length=1, description="Its name in the context.")
@@ -221,38 +193,19 @@ class NumberFeature(BaseModel):
 class CategoryFeature(BaseModel):
     """A category in the context of a request."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     kind: Literal["category"] = "category"
     name: str = Field(min_length=1, description="Its name in the context.")
     source: Literal["field", "header", "hour"] = Field(default="field", description="As for numbers.")
     values: tuple[str, ...] = Field(
-        min_length=1, max_length=100, description="The values that are told apart; all others count as one more."
+        min_length=1,
+        max_length=100,
+        description="The values that are told apart, as text, such as `1` and `true`; all others count as one more.",
     )
 
 
 ContextFeature: TypeAlias = Annotated[NumberFeature | CategoryFeature, Field(discriminator="kind")]
-
-
-class LinUcbAlgorithm(_Strategy):
-    """LinUCB: the version that could be the best for this request."""
-
-    kind: Literal["linucb"] = "linucb"
-    exploration: float = Field(default=1.0, ge=0, description="How much an uncertain version is preferred.")
-
-
-class LinearThompsonAlgorithm(_Strategy):
-    """Thompson sampling with a linear model of the rewards."""
-
-    kind: Literal["linear_thompson"] = "linear_thompson"
-    deviation: float = Field(
-        default=1.0,
-        gt=0,
-        description="The standard deviation of rewards around the model; a greater one explores more.",
-    )
-
-
-ContextualAlgorithm: TypeAlias = Annotated[LinUcbAlgorithm | LinearThompsonAlgorithm, Field(discriminator="kind")]
 
 
 class ContextualStrategy(_Strategy):
@@ -286,10 +239,6 @@ class ContextualStrategy(_Strategy):
         if slots > _MOST_SLOTS:
             raise ValueError(f"features may have {_MOST_SLOTS} slots together, a category one more than it has values")
         return self
-
-    def weights(self, step: int) -> tuple[float, ...] | None:
-        """They follow from the rewards and the request."""
-        return None
 
 
 Strategy: TypeAlias = Annotated[

@@ -15,6 +15,7 @@ ROLLOUTS = Table(
     Column("active_model", String(255), unique=True),
     Column("task_key", String(1000), nullable=False),
     Column("task", Text, nullable=False),
+    # The plan, under the name that it had at first.
     Column("spec", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("number", Integer, nullable=False),
@@ -50,7 +51,7 @@ DECISIONS = Table(
     Column("propensity", Float, nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("context", Text),
-    # What was answered, where the reward is whether the label is that.
+    # What was answered, where the reward is whether the label is that, or there are several rows to tell apart.
     Column("outputs", Text),
     Index("decisions_by_rollout", "rollout"),
 )

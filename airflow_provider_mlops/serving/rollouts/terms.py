@@ -8,13 +8,18 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.serving.rollouts.gates import AgreementGate, DriftGate, ErrorRateGate, Gate, MetricGate
 from airflow_provider_mlops.serving.rollouts.strategies import (
+    AbStrategy,
     BanditStrategy,
     CanaryStrategy,
     ContextualStrategy,
     Strategy,
 )
+
+LARGEST_REWARD = 1e100
+"""In size: the squares of all rewards are summed up."""
 
 OnInconclusive: TypeAlias = Literal["hold", "extend", "ask", "roll_back"]
 
@@ -33,7 +38,7 @@ class StickyKey(BaseModel):
 class HardLimits(BaseModel):
     """What each gateway enforces by itself, within a second, between two looks of the DAG."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     error_rate: float = Field(
         default=0.5, gt=0, le=1, description="The share of the candidate's requests that may fail within the window."
@@ -47,7 +52,7 @@ class HardLimits(BaseModel):
 class Reward(BaseModel):
     """What a good answer is, from the feedback that comes for it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: Literal["reward", "label", "correct"] = Field(
         default="reward",
@@ -56,10 +61,15 @@ class Reward(BaseModel):
     )
     low: float | None = Field(
         default=0.0,
+        ge=-LARGEST_REWARD,
         description="The least that a reward can be; null where there is no bound. Rewards beyond the bounds count as "
         "the bound.",
     )
-    high: float | None = Field(default=1.0, description="The most that a reward can be; null where there is no bound.")
+    high: float | None = Field(
+        default=1.0,
+        le=LARGEST_REWARD,
+        description="The most that a reward can be; null where there is no bound.",
+    )
     expected: float | None = Field(
         default=None,
         description="About what the mean is, as it is known before: the nearer it is to the truth, the sooner rewards "
@@ -88,6 +98,11 @@ class Reward(BaseModel):
         return self.binary or self.source == "correct"
 
     @property
+    def reach(self) -> float:
+        """How far its bounds are apart, 1 without bounds: of what size rewards are."""
+        return 1.0 if self.low is None or self.high is None else self.high - self.low
+
+    @property
     def mirror(self) -> float | None:
         """What a cost is taken from to make more of it better; None where more is better already.
 
@@ -97,15 +112,16 @@ class Reward(BaseModel):
         return None if self.greater_is_better else (self.low or 0.0) + (self.high or 0.0)
 
     def bounded(self, value: float) -> float | None:
-        """A value within the bounds, and of two values only where the rewards are binary; None if it is no number.
+        """A value within the bounds, and of two values only where the rewards are binary; None if it is no reward.
 
         >>> Reward().bounded(1.5), Reward(binary=True).bounded(0.4), Reward().bounded(float("nan"))
         (1.0, 0.0, None)
+        >>> Reward(low=None, high=None).bounded(1e200)
         """
         if not math.isfinite(value):
             return None
         if self.low is None or self.high is None:
-            return value
+            return value if abs(value) <= LARGEST_REWARD else None
         if self.is_binary:
             return self.high if value >= (self.low + self.high) / 2 else self.low
         return min(self.high, max(self.low, value))
@@ -114,7 +130,7 @@ class Reward(BaseModel):
 class RolloutTerms(BaseModel):
     """What a rollout is asked to do, whichever the versions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     strategy: Strategy = Field(default=CanaryStrategy(), description="How the traffic is shared out.")
     gates: tuple[Gate, ...] = Field(
@@ -139,7 +155,10 @@ class RolloutTerms(BaseModel):
         default=timedelta(minutes=10), ge=timedelta(0), description="How long each step lasts at least."
     )
     minimum_requests: int = Field(
-        default=100, ge=0, description="How many requests the candidate must have answered in each step at least."
+        default=100,
+        ge=0,
+        description="How many requests the candidate must have had in each step at least; "
+        "of several, the one that is to be promoted.",
     )
     decide_within: timedelta = Field(
         default=timedelta(days=1),
@@ -181,32 +200,37 @@ class RolloutTerms(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         kind = self.strategy.kind
-        metric = any(isinstance(gate, MetricGate) for gate in self.gates)
+        metric = bool(self.metric_gates)
         if self.reward is None and (self.learns or metric or kind == "ab"):
-            raise ValueError(f"the strategy {kind} or the gate metric needs a reward")
+            raise FieldError("reward", f"the strategy {kind} or the gate metric needs a reward")
         if kind == "ab" and not metric:
-            raise ValueError("an A/B test is decided by a metric: add a gate of kind metric")
+            raise FieldError("gates", "an A/B test is decided by a metric: add a gate of kind metric")
         if metric and kind in ("shadow", "direct"):
-            raise ValueError(
-                f"nobody but one version is seen in {kind}: its reward cannot be compared, drop the metric"
+            raise FieldError(
+                "gates", f"nobody but one version is seen in {kind}: its reward cannot be compared, drop the metric"
             )
         if kind != "shadow" and any(isinstance(gate, AgreementGate) for gate in self.gates):
-            raise ValueError("only a shadow answers the same requests as the champion: drop the gate agreement")
+            raise FieldError(
+                "gates", "only a shadow answers the same requests as the champion: drop the gate agreement"
+            )
         if kind == "direct" and any(
             isinstance(gate, DriftGate) or getattr(gate, "maximum", getattr(gate, "maximum_ms", None)) is None
             for gate in self.gates
         ):
-            raise ValueError("direct leaves no traffic to compare with: give the gates fixed limits")
+            raise FieldError("gates", "direct leaves no traffic to compare with: give the gates fixed limits")
         if isinstance(self.strategy, BanditStrategy) and self.strategy.algorithm.kind == "thompson_beta":
             assert self.reward is not None
             if (self.reward.low, self.reward.high) != (0.0, 1.0):
-                raise ValueError("thompson_beta needs rewards from 0 to 1; use thompson_gaussian")
+                raise FieldError("reward", "thompson_beta needs rewards from 0 to 1; use thompson_gaussian")
+        if isinstance(self.strategy, AbStrategy):
+            assert self.reward is not None
+            _see_that_it_can_be_planned(self.strategy, self.reward, self.metric_gates)
         if sum(isinstance(gate, DriftGate) for gate in self.gates) > 1:
-            raise ValueError("declare one gate drift: outputs are counted in one set of cells")
+            raise FieldError("gates", "declare one gate drift: outputs are counted in one set of cells")
         if self.sticky is not None and kind not in ("canary", "ab"):
-            raise ValueError("only canary and ab are sticky")
+            raise FieldError("sticky", "only canary and ab are sticky: drop it")
         if self.decide_within < self.bake_time:
-            raise ValueError("decide_within must not be shorter than bake_time")
+            raise FieldError("decide_within", "decide_within must not be shorter than bake_time")
         return self
 
     @property
@@ -215,6 +239,35 @@ class RolloutTerms(BaseModel):
         return isinstance(self.strategy, BanditStrategy | ContextualStrategy)
 
     @property
+    def metric_gates(self) -> tuple[MetricGate, ...]:
+        """The gates that judge the reward."""
+        return tuple(gate for gate in self.gates if isinstance(gate, MetricGate))
+
+    @property
     def drift_gate(self) -> DriftGate | None:
         """The gate that says in which cells outputs are counted."""
         return next((gate for gate in self.gates if isinstance(gate, DriftGate)), None)
+
+
+def _see_that_it_can_be_planned(strategy: AbStrategy, reward: Reward, gates: tuple[MetricGate, ...]) -> None:
+    """Raise FieldError where the number of rewards of an A/B test cannot be worked out before it begins."""
+    effect = strategy.smallest_effect
+    if effect is None or strategy.planned_rewards is not None:
+        return
+    if any(gate.room(effect) <= 0 for gate in gates):
+        raise FieldError(
+            "strategy", "smallest_effect must exceed the margin of the gate metric: what is worth finding must pass it"
+        )
+    if strategy.baseline is None:
+        if reward.low is not None and reward.expected is None and not reward.is_binary:
+            raise FieldError(
+                "reward",
+                "smallest_effect with rewards within bounds: give expected in the reward, about what their mean is",
+            )
+        return
+    if not reward.is_binary:
+        raise FieldError(
+            "reward", "baseline is for rewards of two values: say binary in the reward, or give deviation instead"
+        )
+    if not 0 <= strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.reach <= 1:
+        raise FieldError("strategy", "baseline and smallest_effect must not lead beyond 0 or 1 together")

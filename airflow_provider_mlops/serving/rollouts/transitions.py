@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState, all_to, share_out
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState, all_to, share_out
 
 
-def started(spec: RolloutSpec, now: datetime, by: str) -> RolloutState:
+def started(plan: RolloutPlan, now: datetime, by: str) -> RolloutState:
     """The first state."""
     return RolloutState(
         status="running",
         step=0,
-        weights=share_out(spec, 0),
+        weights=share_out(plan, 0),
         started_at=now,
         step_started_at=now,
         changed_at=now,
@@ -22,13 +23,13 @@ def started(spec: RolloutSpec, now: datetime, by: str) -> RolloutState:
     )
 
 
-def next_step(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+def next_step(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """The step after this one."""
     step = state.step + 1
-    if step >= spec.strategy.steps_count:
+    if step >= plan.strategy.steps_count:
         raise ValueError(f"there is no step after {state.step}")
     return _changed(
-        state, now, by, reason, status="running", step=step, weights=share_out(spec, step), step_started_at=now,
+        state, now, by, reason, status="running", step=step, weights=share_out(plan, step), step_started_at=now,
         extensions=0, approved=False,
     )  # fmt: skip
 
@@ -43,9 +44,9 @@ def extended(state: RolloutState, now: datetime, by: str, reason: str) -> Rollou
     return _changed(state, now, by, reason, status="running", extensions=state.extensions + 1)
 
 
-def prolonged(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+def prolonged(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """`decide_within` once more from now on, however long the step has waited."""
-    extensions = math.ceil((now - state.step_started_at) / spec.decide_within)
+    extensions = math.ceil((now - state.step_started_at) / plan.decide_within)
     return _changed(state, now, by, reason, status="running", extensions=max(extensions, state.extensions + 1))
 
 
@@ -54,19 +55,19 @@ def approved(state: RolloutState, now: datetime, by: str, reason: str) -> Rollou
     return _changed(state, now, by, reason, status="running", approved=True)
 
 
-def promoted(spec: RolloutSpec, state: RolloutState, version: int, now: datetime, by: str, reason: str) -> RolloutState:
+def promoted(plan: RolloutPlan, state: RolloutState, version: int, now: datetime, by: str, reason: str) -> RolloutState:
     """All traffic to a candidate."""
-    return _over(spec, state, "promoted", version, now, by, reason)
+    return _over(plan, state, "promoted", version, now, by, reason)
 
 
-def rolled_back(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+def rolled_back(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """All traffic to the champion, because of the candidate."""
-    return _over(spec, state, "rolled_back", spec.champion, now, by, reason)
+    return _over(plan, state, "rolled_back", plan.champion, now, by, reason)
 
 
-def ended(spec: RolloutSpec, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+def ended(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """All traffic to the champion, with nothing held against the candidate."""
-    return _over(spec, state, "ended", spec.champion, now, by, reason)
+    return _over(plan, state, "ended", plan.champion, now, by, reason)
 
 
 def overtaken(state: RolloutState, version: int | None, now: datetime, by: str, reason: str) -> RolloutState:
@@ -77,17 +78,17 @@ def overtaken(state: RolloutState, version: int | None, now: datetime, by: str, 
     return _changed(state, now, by, reason, status="ended", version=version)
 
 
-def settled(state: RolloutState, now: datetime, by: str) -> RolloutState:
+def settled(state: RolloutState, now: datetime, by: TaskIdentity) -> RolloutState:
     """The end has been taken over by the task: alias and audit trail stand as they should."""
-    return _changed(state, now, by, state.reason, settled=True)
+    return _changed(state, now, by.key, state.reason, settled=True, settled_in_try=by.try_number)
 
 
 def _over(
-    spec: RolloutSpec, state: RolloutState, status: str, version: int, now: datetime, by: str, reason: str
+    plan: RolloutPlan, state: RolloutState, status: str, version: int, now: datetime, by: str, reason: str
 ) -> RolloutState:
     if not state.is_under_way:
         raise ValueError(f"the rollout is over already: {state.status}")
-    return _changed(state, now, by, reason, status=status, weights=all_to(spec, version), version=version)
+    return _changed(state, now, by, reason, status=status, weights=all_to(plan, version), version=version)
 
 
 def _changed(state: RolloutState, now: datetime, by: str, reason: str, **fields: object) -> RolloutState:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from airflow_provider_mlops.serving.traffic.connection import Connection, UnansweredError
+from airflow_provider_mlops.serving.traffic.record import Record
 from airflow_provider_mlops.serving.traffic.summary import Labels
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
@@ -23,13 +24,15 @@ class Feedback:
     """Sends what was added once it is due, in the order in which it was added, again until it is acknowledged.
 
     :param counts: where it is counted.
+    :param record: where it is noted.
     """
 
-    def __init__(self, traffic: Traffic, counts: Labels) -> None:
+    def __init__(self, traffic: Traffic, counts: Labels, record: Record) -> None:
         self._connection = Connection(traffic.gateway_url, traffic.timeout)
         self._delay = traffic.label_delay
         self._patience = traffic.label_patience
         self._counts = counts
+        self._record = record
         self._waiting: deque[tuple[float, dict[str, Any]]] = deque()
         self._news = asyncio.Event()
         self._is_complete = False
@@ -75,7 +78,8 @@ class Feedback:
                 problem = str(error)
             else:
                 if answer.status == 200:
-                    self._counts.acknowledged += self._forget(count)
+                    self._record.acknowledged(self._forget(count))
+                    self._counts.acknowledged += count
                     return
                 problem = f"{answer.status} {answer.content[:300].decode(errors='replace')}"
                 if answer.status not in (408, 429) and answer.status < 500:
@@ -97,10 +101,10 @@ class Feedback:
         return sum(1 for _ in takewhile(lambda waiting: waiting[0] <= moment, self._waiting))
 
     def _lose(self, count: int, problem: str) -> None:
-        self._counts.lost += self._forget(count)
+        self._record.lost(self._forget(count))
+        self._counts.lost += count
         self.problem = self.problem or problem
 
-    def _forget(self, count: int) -> int:
-        for _ in range(count):
-            self._waiting.popleft()
-        return count
+    def _forget(self, count: int) -> list[str]:
+        """Let the first ones wait no longer. Returns the ids that they are for."""
+        return [self._waiting.popleft()[1]["prediction_id"] for _ in range(count)]

@@ -18,6 +18,7 @@ from airflow_provider_mlops.serving.rollouts.additions import as_text, is_correc
 from airflow_provider_mlops.serving.traffic.arrivals import arrivals, expected
 from airflow_provider_mlops.serving.traffic.connection import Answer, Connection, UnansweredError
 from airflow_provider_mlops.serving.traffic.feedback import Feedback
+from airflow_provider_mlops.serving.traffic.record import Record
 from airflow_provider_mlops.serving.traffic.requests import Request, Requests
 from airflow_provider_mlops.serving.traffic.source import Source
 from airflow_provider_mlops.serving.traffic.summary import Summary
@@ -44,6 +45,7 @@ class Replay:
         with GatewayClient(traffic.gateway_url, timeout=min(10.0, traffic.timeout)) as gateway:
             inputs = gateway.metadata(traffic.model)["inputs"]
         self._requests = Requests(traffic, source, inputs)
+        self._record = Record(traffic.record)
         self._traffic = traffic
         self._on_progress = on_progress
         self._path = f"/models/{quote(traffic.model, safe='')}/invocations"
@@ -68,7 +70,7 @@ class Replay:
         if handle_signals:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._stop)
-        feedback = Feedback(self._traffic, self.summary.labels)
+        feedback = Feedback(self._traffic, self.summary.labels, self._record)
         self._start = time.perf_counter()
         due = zip(arrivals(self._traffic), self._requests, strict=False)
         self._clients = [asyncio.create_task(self._client(due, feedback)) for _ in range(self._traffic.clients)]
@@ -90,6 +92,7 @@ class Replay:
             for task in (*self._clients, self._telling, progress):
                 task.cancel()
             await asyncio.gather(*self._clients, self._telling, progress, return_exceptions=True)
+            self._record.close()
         self.summary.problem = self.summary.problem or feedback.problem
         return self.summary
 
@@ -139,19 +142,25 @@ class Replay:
             answer = await connection.post(self._path, request.content, request.headers)
         except UnansweredError as error:
             summary.failed[error.cause] += 1
+            self._record.failed(error.cause)
             summary.problem = summary.problem or str(error)
             return
         except asyncio.CancelledError:
             summary.failed["stopped"] += 1
+            self._record.failed("stopped")
             raise
         if answer.status != 200 or not {b"x-prediction-id", b"x-model-version"} <= answer.headers.keys():
             summary.refused[answer.status] += 1
+            self._record.refused(answer.status)
             summary.problem = summary.problem or (f"{answer.status} {answer.content[:300].decode(errors='replace')}")
             return
-        summary.latency.add(time.perf_counter() - sent)
+        seconds, rows = time.perf_counter() - sent, len(request.told)
+        version = int(answer.headers[b"x-model-version"])
+        self._record.answered(answer.headers[b"x-prediction-id"].decode(), version, rows, seconds)
+        summary.latency.add(seconds)
         summary.answered += 1
-        summary.rows += len(request.told)
-        summary.versions[int(answer.headers[b"x-model-version"])] += 1
+        summary.rows += rows
+        summary.versions[version] += 1
         if self._traffic.tells:
             feedback.add(self._told(request, answer))
 

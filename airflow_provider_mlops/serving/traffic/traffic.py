@@ -41,6 +41,7 @@ class Traffic:
     :ivar label_patience: for how many seconds a label is sent again that is not acknowledged; then it is lost.
     :ivar reward: the column with the rewards, which are sent with the labels or alone.
     :ivar reward_from: `correct`: the reward is 1 where the answer is the label, and 0 where it is not.
+    :ivar record: the path of a local file to which each answer, failure and acknowledged label is written at once.
     """
 
     dataset: str | Dataset
@@ -62,6 +63,7 @@ class Traffic:
     label_patience: float = 60.0
     reward: str | None = None
     reward_from: str | None = None
+    record: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("rate", "timeout", "seconds"):

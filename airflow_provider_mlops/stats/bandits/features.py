@@ -21,6 +21,7 @@ class FeatureEncoding:
 
     The first slot is always one. A number that is missing, or none, counts as its centre, and the scaled number is cut
     off at `largest`, so that one odd request cannot outweigh all others. Context that is not declared is left out.
+    A category may also be a whole number, or true or false: its values are declared as `"1"` and `"true"`.
 
     Parameters
     ----------
@@ -68,10 +69,23 @@ class FeatureEncoding:
             scaled = (_number(given.get(name), centre) - centre) / scale
             features.append(max(-self.largest, min(self.largest, scaled)))
         for name, values in self.categories.items():
-            value = str(given[name]) if given.get(name) is not None else None
+            value = _category(given.get(name))
             features += [float(value == one) for one in values]
             features.append(float(value not in values))
         return np.array(features)
+
+
+def _category(value: Any) -> str | None:
+    """The value as text, the same whether a whole number came with a fraction or not; None where there is none.
+
+    >>> _category(1), _category(1.0), _category(True), _category("north"), _category(float("nan"))
+    ('1', '1', 'true', 'north', None)
+    """
+    if value is None or value != value:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _number(value: Any, centre: float) -> float:

@@ -44,6 +44,10 @@ def probability_of_best(quantile: Callable[[Floats], Floats], density: Callable[
     ahead = np.cumprod(np.vstack([np.ones_like(points), lower[:-1]]), axis=0)
     after = np.cumprod(np.vstack([np.ones_like(points), lower[:0:-1]]), axis=0)[::-1]
     best = (f * ahead * after) @ weights
+    if not best.sum() > 0:
+        # All are narrower than numbers of their size can tell apart: what is left is the order of their middles.
+        middle = quantile(np.array([0.5]))[:, 0]
+        best = (middle == middle.max()).astype(np.float64)
     return np.asarray(best / best.sum(), dtype=np.float64)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.serving.gateway_process import GatewayProcess
 from tests.serving.rollout_in_test import task
@@ -48,9 +48,9 @@ def serve(storage: Path) -> Iterator[Serve]:
         process.kill()
 
 
-def begin(store: RolloutStore, process: GatewayProcess, spec: RolloutSpec) -> Rollout:
+def begin(store: RolloutStore, process: GatewayProcess, plan: RolloutPlan) -> Rollout:
     """Start a rollout and wait until the gateway follows it."""
-    rollout = store.start("cancer", spec, task())
+    rollout = store.start("cancer", plan, task())
     with process.client() as client:
         process.wait(lambda: (client.model("cancer")["rollout"] or {}).get("id") == rollout.id, "it is followed")
     return rollout
@@ -59,6 +59,10 @@ def begin(store: RolloutStore, process: GatewayProcess, spec: RolloutSpec) -> Ro
 def ask(process: GatewayProcess, requests: int, **options: Any) -> list[httpx.Response]:
     with httpx.Client(timeout=30) as client:
         return [client.post(f"{process.url}/models/cancer/invocations", json=BODY, **options) for _ in range(requests)]
+
+
+def ask_for(process: GatewayProcess, body: Any) -> httpx.Response:
+    return httpx.post(f"{process.url}/models/cancer/invocations", json=body, timeout=30)
 
 
 def versions(answers: list[httpx.Response]) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""Under load from another process: swaps, rollouts, a lost worker, a lost gateway, a store that goes away.
+"""Under load by `airflow-mlops traffic`: swaps, rollouts, a lost worker, a lost gateway, a store that goes away.
 
 Counted are predictions and rewards that were acknowledged and are lost, and requests that failed: none beyond those in
 flight at a kill, of which each connection has one at most. A disk that fills up is in `test_full_disk.py`.
@@ -21,9 +21,9 @@ from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_
 from tests.serving.gateway.rollouts_in_gateway import HALF, begin, counted, now
 from tests.serving.gateway.test_workers import workers
 from tests.serving.gateway_process import GatewayProcess
-from tests.serving.load_process import LoadProcess
 from tests.serving.rollout_in_test import canary
 from tests.serving.rollouts.test_rollout_store import cluster as cluster
+from tests.serving.traffic_process import TrafficProcess
 from tests.system.postgresql_cluster import Cluster
 
 CLIENTS = 6
@@ -31,15 +31,15 @@ REWARDED = {"strategy": HALF, "reward": {"binary": True}}
 
 
 @pytest.fixture
-def running() -> Iterator[list[GatewayProcess | LoadProcess]]:
+def running() -> Iterator[list[GatewayProcess | TrafficProcess]]:
     """What is killed at the end, whatever the test comes to."""
-    found: list[GatewayProcess | LoadProcess] = []
+    found: list[GatewayProcess | TrafficProcess] = []
     yield found
     for process in reversed(found):
         process.kill()
 
 
-def check(storage: Path, *loads: LoadProcess) -> None:
+def check(storage: Path, *loads: TrafficProcess) -> None:
     """Nothing that was acknowledged is lost, and nothing is there twice."""
     log = prediction_log.read(str(storage), "cancer").execute()
     assert log["prediction_id"].is_unique
@@ -71,13 +71,13 @@ def check_counted(storage: Path, store: RolloutStore, rollout: Rollout, process:
 
 
 def test_swaps_and_a_canary_that_is_taken_back(
-    storage: Path, tmp_path: Path, running: list[GatewayProcess | LoadProcess]
+    storage: Path, tmp_path: Path, running: list[GatewayProcess | TrafficProcess]
 ) -> None:
     process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "1")
     running.append(process)
     process.wait_until_ready()
     store = RolloutStore(default_url(str(storage)))
-    load = LoadProcess(process.url, tmp_path / "load", CLIENTS)
+    load = TrafficProcess(process.url, tmp_path / "load", CLIENTS)
     running.append(load)
     with process.client() as client:
         for version in (2, 1, 2, 1):
@@ -85,9 +85,9 @@ def test_swaps_and_a_canary_that_is_taken_back(
             time.sleep(0.3)
     rollout = begin(store, process, canary(**REWARDED))
     process.wait(lambda: counted(store, rollout, "candidate").requests > 50, "it has evidence")
-    store.change(rollout.id, lambda seen: transitions.next_step(seen.spec, seen.state, now(), "ada", "on"))
+    store.change(rollout.id, lambda seen: transitions.next_step(seen.plan, seen.state, now(), "ada", "on"))
     process.wait(lambda: store.statistics(rollout.id).keys() & {(1, "candidate")}, "the next step has evidence")
-    store.change(rollout.id, lambda seen: transitions.rolled_back(seen.spec, seen.state, now(), "ada", "no"))
+    store.change(rollout.id, lambda seen: transitions.rolled_back(seen.plan, seen.state, now(), "ada", "no"))
     time.sleep(1)
     load.stop()
     assert not load.failures()
@@ -96,14 +96,14 @@ def test_swaps_and_a_canary_that_is_taken_back(
     store.close()
 
 
-def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[GatewayProcess | LoadProcess]) -> None:
+def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[GatewayProcess | TrafficProcess]) -> None:
     process = GatewayProcess(storage, "--model", "cancer", "--workers", "2")
     running.append(process)
     process.wait_until_ready()
     process.wait(lambda: len(workers(process)) == 2, "there are two workers")
     store = RolloutStore(default_url(str(storage)))
     rollout = begin(store, process, canary(**REWARDED))
-    load = LoadProcess(process.url, tmp_path / "load", CLIENTS)
+    load = TrafficProcess(process.url, tmp_path / "load", CLIENTS)
     running.append(load)
     time.sleep(1)
     victim = workers(process)[0]
@@ -118,7 +118,7 @@ def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[GatewayPro
     store.close()
 
 
-def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[GatewayProcess | LoadProcess]) -> None:
+def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[GatewayProcess | TrafficProcess]) -> None:
     store = RolloutStore(default_url(str(storage)))
     loads = []
     rollout: Rollout | None = None
@@ -128,7 +128,7 @@ def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[GatewayPr
         process.wait_until_ready()
         if rollout is None:
             rollout = begin(store, process, canary(**REWARDED))
-        load = LoadProcess(process.url, tmp_path / f"load-{number}", CLIENTS, maximum=3000)
+        load = TrafficProcess(process.url, tmp_path / f"load-{number}", CLIENTS)
         running.append(load)
         time.sleep(1.5)
         process.kill()
@@ -144,14 +144,14 @@ def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[GatewayPr
 
 
 def test_a_store_that_goes_away_and_comes_back(
-    cluster: Cluster, storage: Path, tmp_path: Path, running: list[GatewayProcess | LoadProcess]
+    cluster: Cluster, storage: Path, tmp_path: Path, running: list[GatewayProcess | TrafficProcess]
 ) -> None:
     process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "0.5", "--rollout-store", cluster.url())
     running.append(process)
     process.wait_until_ready()
     store = RolloutStore(cluster.url())
     rollout = begin(store, process, canary(**REWARDED))
-    load = LoadProcess(process.url, tmp_path / "load", CLIENTS)
+    load = TrafficProcess(process.url, tmp_path / "load", CLIENTS)
     running.append(load)
     process.wait(lambda: counted(store, rollout, "candidate").requests > 50, "it has evidence")
     cluster.stop()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, counted, versions
+from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, ask_for, begin, counted, now, versions
 from tests.serving.gateway.rollouts_in_gateway import serve as serve
 from tests.serving.gateway.rollouts_in_gateway import store as store
 from tests.serving.gateway_process import GatewayProcess
@@ -21,8 +23,14 @@ from tests.serving.rollout_in_test import canary, task
 from tests.serving.served_registry import CANCER, cancer_model, register, register_pickled
 
 
-def ask_for(process: GatewayProcess, body: Any) -> httpx.Response:
-    return httpx.post(f"{process.url}/models/cancer/invocations", json=body, timeout=30)
+def copies(process: GatewayProcess) -> Counter[str]:
+    """The copies of requests for shadows by their outcome, as /metrics has them."""
+    found = re.findall(
+        r'^mlops_shadow_copies_total\{.*outcome="(\w+)".*\} ([\d.]+)$',
+        httpx.get(f"{process.url}/metrics").text,
+        re.MULTILINE,
+    )
+    return Counter({outcome: int(float(count)) for outcome, count in found if float(count)})
 
 
 BROKEN = """
@@ -85,6 +93,13 @@ def test_a_shadow_that_breaks_is_nobodys_problem(
     assert counted(store, rollout, "champion").errors == 0
     segments = [file.read_text() for file in (process.storage / "write-ahead").rglob("*.jsonl")]
     assert any(reason in text for text in segments)
+    # Each of the copies is counted by what came of it, or why it was lost.
+    store.change(rollout.id, lambda seen: transitions.ended(seen.plan, seen.state, now(), "ada", "enough seen"))
+    process.wait(lambda: sum(copies(process).values()) == 40, "all copies are counted")
+    known = {"failed"} if version == 6 else {"timed_out", "hung", "dropped", "ended"}
+    assert copies(process).keys() <= known
+    logged = copies(process)["failed"] + copies(process)["timed_out"]
+    process.wait(lambda: counted(store, rollout, "shadow").errors == logged, "what was logged counts")
     assert process.stop() == 0
 
 
@@ -142,6 +157,26 @@ def test_a_candidate_that_cannot_be_loaded_ends_the_rollout(serve: Serve, store:
     process.wait(lambda: store.get(rollout.id).state.status == "rolled_back", "it is rolled back")
     assert "version 3 cannot be loaded" in store.get(rollout.id).state.reason
     assert versions(ask(process, 20)) == {"1": 20}
+
+
+def test_a_promoted_version_that_cannot_be_loaded_is_named_once_and_tried_ever_less_often(
+    serve: Serve, store: RolloutStore
+) -> None:
+    rollout = store.start("cancer", canary(candidates=[3], strategy=HALF), task())
+    store.change(rollout.id, lambda seen: transitions.promoted(seen.plan, seen.state, 3, now(), "ada", "it is better"))
+    # As after a restart, while the task has not moved the alias yet.
+    process = serve()
+    ready = f"{process.url}/v2/health/ready"
+    process.wait(lambda: httpx.get(ready).json()["failing"], "it is tried")
+    failure = "version 3 cannot be loaded: BadZipFile"
+    assert httpx.get(ready).json()["failing"][0].startswith(f"model 'cancer': {failure}")
+    assert versions(ask(process, 20)) == {"1": 20}
+    time.sleep(3.5)
+    # Tried again after one second and after two more, by polls that come twice a second.
+    text = process.log.read_text()
+    assert len(re.findall(rf"ERROR .*Model cancer: {failure}", text)) == 1
+    with process.client() as client:
+        assert failure in client.model("cancer")["failures"]["3"]
 
 
 def test_a_candidate_with_another_signature_is_to_blame_for_what_it_refuses(

@@ -8,10 +8,10 @@ from pathlib import Path
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, now, versions
+from tests.serving.gateway.rollouts_in_gateway import BODY, HALF, Serve, ask, ask_for, begin, now, versions
 from tests.serving.gateway.rollouts_in_gateway import serve as serve
 from tests.serving.gateway.rollouts_in_gateway import store as store
-from tests.serving.rollout_in_test import canary
+from tests.serving.rollout_in_test import canary, task
 
 
 def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store: RolloutStore) -> None:
@@ -31,6 +31,17 @@ def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store
         assert versions(ask(process, 30)) == {"2": 30}
 
 
+def test_whoever_takes_the_alias_away_is_obeyed_at_once(serve: Serve, store: RolloutStore, storage: Path) -> None:
+    process = serve()
+    rollout = begin(store, process, canary(strategy=HALF))
+    assert set(versions(ask(process, 60))) == {"1", "2"}
+    Registry(None, storage_uri=str(storage)).client.delete_registered_model_alias("cancer", "champion")
+    process.wait(lambda: ask_for(process, BODY).status_code == 404, "nothing answers")
+    assert {answer.status_code for answer in ask(process, 30)} == {404}
+    process.wait(lambda: store.get(rollout.id).state.status == "ended", "the rollout has ended")
+    assert store.get(rollout.id).state.reason == "the champion was withdrawn meanwhile"
+
+
 def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(
     serve: Serve, store: RolloutStore, storage: Path
 ) -> None:
@@ -38,7 +49,7 @@ def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(
     aliases = Registry(None, storage_uri=str(storage)).client
     rollout = begin(store, process, canary(strategy=HALF))
     with process.client() as client:
-        store.change(rollout.id, lambda seen: transitions.promoted(seen.spec, seen.state, 2, now(), "ada", "better"))
+        store.change(rollout.id, lambda seen: transitions.promoted(seen.plan, seen.state, 2, now(), "ada", "better"))
         process.wait(lambda: client.model("cancer")["rollout"]["status"] == "promoted", "it is promoted")
         # The task moves the alias and says so to the gateway before it settles the end.
         aliases.set_registered_model_alias("cancer", "champion", "2")
@@ -47,7 +58,7 @@ def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(
         aliases.set_registered_model_alias("cancer", "champion", "1")
         client.activate("cancer", 1, champion=True)
         assert versions(ask(process, 10)) == {"1": 10}
-        done = store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), "ada"))
+        done = store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), task()))
         time.sleep(1)
         assert versions(ask(process, 10)) == {"1": 10}
         assert store.get(rollout.id) == done

@@ -46,13 +46,13 @@ def test_a_canary_from_its_start_to_its_promotion(serve: Serve, store: RolloutSt
     text = httpx.get(f"{process.url}/metrics").text
     assert 'mlops_weight{arm="candidate",model="cancer",version="2"} 0.5' in text
 
-    store.change(rollout.id, lambda seen: transitions.promoted(seen.spec, seen.state, 2, now(), "ada", "it is better"))
+    store.change(rollout.id, lambda seen: transitions.promoted(seen.plan, seen.state, 2, now(), "ada", "it is better"))
     with process.client() as client:
         process.wait(lambda: client.model("cancer")["rollout"]["status"] == "promoted", "it is promoted")
         assert versions(ask(process, 20)) == {"2": 20}
         # The task moves the alias and settles the end; at no time the old champion comes back.
         Registry(None, storage_uri=str(storage)).client.set_registered_model_alias("cancer", "champion", "2")
-        store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), "ada"))
+        store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), task()))
         until = time.monotonic() + 7
         while time.monotonic() < until:
             assert versions(ask(process, 5)) == {"2": 5}
@@ -64,12 +64,12 @@ def test_a_canary_from_its_start_to_its_promotion(serve: Serve, store: RolloutSt
 def test_the_same_user_gets_the_same_version_also_after_a_kill(
     serve: Serve, store: RolloutStore, storage: Path
 ) -> None:
-    spec = canary(
+    plan = canary(
         strategy={"kind": "ab", "candidate_share": 0.5}, gates=[{"kind": "metric"}],
         reward={"binary": True}, sticky={"source": "header", "name": "X-User"},
     )  # fmt: skip
     process = serve()
-    rollout = begin(store, process, spec)
+    rollout = begin(store, process, plan)
 
     def of_users(process: GatewayProcess) -> dict[int, str]:
         found = {}
@@ -98,8 +98,8 @@ def test_the_same_user_gets_the_same_version_also_after_a_kill(
 
 def test_a_shadow_is_compared_and_never_seen(serve: Serve, store: RolloutStore, storage: Path) -> None:
     process = serve()
-    spec = canary(strategy={"kind": "shadow", "maximum_waiting": 1000}, gates=[{"kind": "agreement"}])
-    rollout = begin(store, process, spec)
+    plan = canary(strategy={"kind": "shadow", "maximum_waiting": 1000}, gates=[{"kind": "agreement"}])
+    rollout = begin(store, process, plan)
     assert versions(ask(process, 150)) == {"1": 150}
     process.wait(lambda: counted(store, rollout, "shadow").requests == 150, "all copies are counted")
     shadow = counted(store, rollout, "shadow")
@@ -118,7 +118,7 @@ def test_a_shadow_is_compared_and_never_seen(serve: Serve, store: RolloutStore, 
 
 
 def test_a_contextual_bandit_learns_and_remembers(serve: Serve, store: RolloutStore, storage: Path) -> None:
-    spec = canary(
+    plan = canary(
         strategy={
             "kind": "contextual_bandit",
             "features": [
@@ -130,7 +130,7 @@ def test_a_contextual_bandit_learns_and_remembers(serve: Serve, store: RolloutSt
         reward={"binary": True}, gates=[], hard_limits=None,
     )  # fmt: skip
     process = serve()
-    rollout = begin(store, process, spec)
+    rollout = begin(store, process, plan)
 
     def chosen(process: GatewayProcess, segment: str, requests: int) -> list[httpx.Response]:
         return ask(process, requests, headers={"X-Segment": segment})

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving.models.attempts import Attempts
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols.refusal import Refusal
 
@@ -110,3 +112,38 @@ def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> No
         assert served.waiting_for() == ["the model 'cancer' has no active version"]
     finally:
         served.close()
+
+
+def test_a_version_that_cannot_be_loaded_is_tried_ever_less_often(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = Registry(None, storage_uri=str(storage))
+    served, now, tried = ServedModels(registry, ["cancer"]), [0.0], []
+    served._attempts = Attempts(lambda: now[0])
+    load = served._load
+
+    def count(name: str, version: int) -> LoadedModel:
+        tried.append((now[0], version))
+        return load(name, version)
+
+    monkeypatch.setattr(served, "_load", count)
+
+    async def follow() -> None:
+        await served.poll()
+        registry.client.set_registered_model_alias("cancer", "champion", "3")
+        for _ in range(40):
+            now[0] += 0.5
+            await served.poll()
+        assert served.failing() == [f"model 'cancer': {served.get('cancer').failures[3]}"]
+        # Another champion is loaded at once, and then nothing is wrong any more.
+        registry.client.set_registered_model_alias("cancer", "champion", "2")
+        await served.poll()
+
+    try:
+        asyncio.run(follow())
+    finally:
+        served.close()
+    assert tried == [(0.0, 1), (0.5, 3), (1.5, 3), (3.5, 3), (7.5, 3), (15.5, 3), (20.0, 2)]
+    assert (served.get("cancer").active, served.failing(), served.waiting_for()) == (2, [], [])
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.getMessage().partition(":")[0] for record in said] == ["Model cancer"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.routing import Routing
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
@@ -49,7 +49,7 @@ def versions(routing: Routing, requests: int = 300) -> set[int]:
     return {route_of(routing).choose().version for _ in range(requests)}
 
 
-def limited(**fields: Any) -> RolloutSpec:
+def limited(**fields: Any) -> RolloutPlan:
     strategy = {"kind": "canary", "steps": [0.5, 1.0]}
     limits = {"error_rate": 0.2, "minimum_requests": 10, "window_seconds": 30}
     return canary(**{"strategy": strategy, "hard_limits": limits, **fields})

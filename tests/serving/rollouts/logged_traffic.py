@@ -15,7 +15,7 @@ from airflow_provider_mlops.serving.log.log_schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.marks import marks
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.serving.rollout_in_test import bandit, task
 
@@ -88,5 +88,5 @@ def opened(tmp_path: Path, **options: Any) -> WriteAhead:
     return WriteAhead(str(tmp_path / "write-ahead"), **options)
 
 
-def started(store: RolloutStore, spec: RolloutSpec | None = None) -> Rollout:
-    return store.start("churn", spec or bandit(), task())
+def started(store: RolloutStore, plan: RolloutPlan | None = None) -> Rollout:
+    return store.start("churn", plan or bandit(), task())

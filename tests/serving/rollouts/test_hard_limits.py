@@ -91,7 +91,6 @@ def test_errors_that_other_gateways_had_are_seen_in_the_store(store: RolloutStor
 
 
 def test_the_first_errors_in_the_store_count_where_none_were_before(store: RolloutStore, tmp_path: Path) -> None:
-    """Of a shadow they are all that tells: nothing is counted on the way of an answer."""
     rollout = store.start("churn", limited(), task())
     routing = following(store)
     log = WriteAhead(str(tmp_path / "write-ahead"))

@@ -1,4 +1,4 @@
-"""Specs and states of rollouts: what is refused and why, JSON there and back, transitions."""
+"""Plans and states of rollouts: what is refused and why, JSON there and back, transitions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_mlops.serving.rollouts import gates, rollout, strategies, terms, transitions
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutSpec, RolloutState
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.serving.rollouts import algorithms, gates, rollout, strategies, terms, transitions
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
 from airflow_provider_mlops.serving.rollouts.terms import Reward
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAIR: dict[str, Any] = {"champion": 1, "candidates": [2]}
 REWARD = {"source": "correct"}
 FEATURE = {"kind": "number", "name": "age"}
-SPECS: dict[str, dict[str, Any]] = {
+PLANS: dict[str, dict[str, Any]] = {
     "canary": PAIR,
     "canary by key": {**PAIR, "sticky": {"source": "field", "name": "user"}},
     "direct": {**PAIR, "strategy": {"kind": "direct"}, "gates": [{"kind": "error_rate", "maximum": 0.01}]},
@@ -33,25 +34,29 @@ SPECS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def canary(**fields: Any) -> RolloutSpec:
-    return RolloutSpec.model_validate({**PAIR, **fields})
+def canary(**fields: Any) -> RolloutPlan:
+    return RolloutPlan.model_validate({**PAIR, **fields})
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", PLANS)
 def test_a_spec_survives_json(name: str) -> None:
-    spec = RolloutSpec.model_validate_json(json.dumps(SPECS[name]))
-    assert RolloutSpec.model_validate_json(spec.model_dump_json()) == spec
-    state = transitions.started(spec, NOW, "a task")
+    plan = RolloutPlan.model_validate_json(json.dumps(PLANS[name]))
+    assert RolloutPlan.model_validate_json(plan.model_dump_json()) == plan
+    state = transitions.started(plan, NOW, "a task")
     assert RolloutState.model_validate_json(state.model_dump_json()) == state
-    assert [arm.version for arm in spec.arms] == [spec.champion, *spec.candidates]
-    assert len({arm.name for arm in spec.arms}) == len(spec.arms)
+    assert [arm.version for arm in plan.arms] == [plan.champion, *plan.candidates]
+    assert len({arm.name for arm in plan.arms}) == len(plan.arms)
     if state.weights is not None:
         assert sum(state.weights.values()) == 1
-        assert state.weights.keys() == {arm.name for arm in spec.arms}
+        assert state.weights.keys() == {arm.name for arm in plan.arms}
     with pytest.raises(ValidationError, match="frozen"):
-        spec.champion = 7  # type: ignore[misc]
+        plan.champion = 7  # type: ignore[misc]
 
 
+PLANNED: dict[str, Any] = {
+    "strategy": {"kind": "ab", "smallest_effect": 0.4, "baseline": 0.3}, "reward": {"binary": True},
+    "gates": [{"kind": "metric"}],
+}  # fmt: skip
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"candidates": [1]}, "differ from each other and from the champion"),
     ({"candidates": []}, "at least 1"),
@@ -61,7 +66,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"strategy": {"kind": "bandit"}}, "needs a reward"),
     ({"strategy": {"kind": "ab"}, "reward": REWARD}, "add a gate of kind metric"),
     ({"strategy": {"kind": "ab", "smallest_effect": 0.1}}, "either baseline or deviation"),
-    ({"strategy": {"kind": "ab", "smallest_effect": 0.5, "baseline": 0.6}}, "must not exceed 1"),
+    ({**PLANNED, "strategy": {"kind": "ab", "smallest_effect": 0.5, "baseline": 0.6}}, "beyond 0 or 1"),
+    ({**PLANNED, "reward": {"binary": True, "greater_is_better": False}}, "beyond 0 or 1"),
+    ({**PLANNED, "reward": {}}, "say binary in the reward"),
+    ({**PLANNED, "gates": [{"kind": "metric", "margin": 0.4}]}, "must exceed the margin"),
+    (
+        {**PLANNED, "strategy": {"kind": "ab", "smallest_effect": 0.1, "deviation": 0.2}, "reward": {}},
+        "give expected in the reward",
+    ),
     ({"gates": [{"kind": "metric"}]}, "needs a reward"),
     ({"gates": [{"kind": "agreement"}]}, "only a shadow"),
     ({"gates": [{"kind": "drift"}]}, "either classes or edges"),
@@ -89,6 +101,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"bake_time": 60, "decide_within": 30}, "decide_within"),
     ({"strategy": {"kind": "blue"}}, "'direct', 'shadow', 'canary', 'ab', 'bandit', 'contextual_bandit'"),
     ({"bake": 1}, "Extra inputs"),
+    # JSON knows no infinity: the store would hold what no gateway could read.
+    ({"gates": [{"kind": "drift", "edges": [float("-inf"), 0.0]}]}, "gates.0.drift.edges.0\n.*finite number"),
+    ({"strategy": {"kind": "shadow", "timeout_seconds": float("inf")}}, "timeout_seconds\n.*finite number"),
+    ({"reward": {"high": float("inf")}}, "reward.high\n.*finite number"),
     ({"false_alarm_rate": 0}, "greater than 0"),
 ]
 
@@ -99,7 +115,7 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None
         canary(**fields)
 
 
-@pytest.mark.parametrize("module", [rollout, terms, gates, strategies])
+@pytest.mark.parametrize("module", [rollout, terms, gates, strategies, algorithms])
 def test_every_field_is_described(module: Any) -> None:
     models = [
         value for value in vars(module).values()
@@ -112,31 +128,33 @@ def test_every_field_is_described(module: Any) -> None:
 
 
 def test_the_transitions_of_a_canary() -> None:
-    spec = canary(strategy={"kind": "canary", "steps": [0.1, 1.0]})
-    state = transitions.started(spec, NOW, "task")
+    plan = canary(strategy={"kind": "canary", "steps": [0.1, 1.0]})
+    state = transitions.started(plan, NOW, "task")
     assert (state.status, state.step, state.weights) == ("running", 0, {"champion": 0.9, "candidate": 0.1})
     later = NOW + timedelta(minutes=5)
     held = transitions.held(state, later, "task", "too few requests")
     assert (held.status, held.weights, held.step_started_at) == ("held", state.weights, NOW)
     assert transitions.extended(held, later, "task", "more time").extensions == 1
-    patient = transitions.prolonged(spec, held, NOW + 3 * spec.decide_within, "ada", "wait")
+    patient = transitions.prolonged(plan, held, NOW + 3 * plan.decide_within, "ada", "wait")
     assert (patient.status, patient.extensions) == ("running", 3)
     gone = transitions.overtaken(held, 7, later, "task", "version 7 is champion")
     assert (gone.status, gone.version, gone.occupies) == ("ended", 7, False)
     agreed = transitions.approved(held, later, "ada", "looks fine")
     assert (agreed.status, agreed.approved, agreed.by) == ("running", True, "ada")
-    second = transitions.next_step(spec, agreed, later, "task", "all gates passed")
+    second = transitions.next_step(plan, agreed, later, "task", "all gates passed")
     assert (second.step, second.weights, second.approved) == (1, {"champion": 0.0, "candidate": 1.0}, False)
     with pytest.raises(ValueError, match="no step after 1"):
-        transitions.next_step(spec, second, later, "task", "")
-    done = transitions.promoted(spec, second, 2, later, "task", "passed")
+        transitions.next_step(plan, second, later, "task", "")
+    done = transitions.promoted(plan, second, 2, later, "task", "passed")
     assert (done.version, done.is_under_way, done.occupies) == (2, False, True)
-    assert not transitions.settled(done, later, "task").occupies
-    back = transitions.rolled_back(spec, second, later, "gateway", "errors")
+    task = TaskIdentity(dag_id="churn", run_id="r1", task_id="rollout", try_number=2)
+    settled = transitions.settled(done, later, task)
+    assert (settled.occupies, settled.by, settled.settled_in_try) == (False, task.key, 2)
+    back = transitions.rolled_back(plan, second, later, "gateway", "errors")
     assert (back.version, back.weights, back.occupies) == (1, {"champion": 1.0, "candidate": 0.0}, False)
     for state in (done, back):
         with pytest.raises(ValueError, match="over already"):
-            transitions.rolled_back(spec, state, later, "gateway", "errors")
+            transitions.rolled_back(plan, state, later, "gateway", "errors")
 
 
 @given(value=st.floats(), low=st.floats(-10, 0), width=st.floats(0.1, 10), binary=st.booleans())

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, inspect
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, StaleRolloutError, default_url
+from airflow_provider_mlops.serving.rollouts.tables import METADATA
 from tests.serving.rollout_in_test import canary, task
 from tests.system.postgresql_cluster import Cluster, programs
 
@@ -54,7 +56,7 @@ def store(url: str) -> Iterator[RolloutStore]:
 
 
 def promoted(rollout: Rollout) -> RolloutState:
-    return transitions.promoted(rollout.spec, rollout.state, 2, NOW, "task", "all gates passed")
+    return transitions.promoted(rollout.plan, rollout.state, 2, NOW, "task", "all gates passed")
 
 
 def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
@@ -63,7 +65,7 @@ def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
     before = store.changes()
     rollout = store.start("churn", canary(), task(), NOW)
     assert store.get(rollout.id) == store.current("churn") == rollout
-    second = store.compare_and_set(rollout, transitions.next_step(rollout.spec, rollout.state, NOW, "a", "ok"))
+    second = store.compare_and_set(rollout, transitions.next_step(rollout.plan, rollout.state, NOW, "a", "ok"))
     third = store.compare_and_set(second, promoted(second))
     assert [state.status for state in store.history(rollout.id)] == ["running", "running", "promoted"]
     assert store.history(rollout.id)[-1] == third.state == store.get(rollout.id).state
@@ -83,9 +85,9 @@ def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(sto
         store.start("churn", canary(), task("run-2"))
     # A try after a crash takes over the end; only then is there room.
     assert store.start("churn", canary(), task(try_number=2)) == done
-    store.compare_and_set(done, transitions.settled(done.state, NOW, "task"))
+    store.compare_and_set(done, transitions.settled(done.state, NOW, task()))
     second = store.start("churn", canary(), task("run-2"))
-    back = transitions.rolled_back(second.spec, second.state, NOW, "gateway", "errors")
+    back = transitions.rolled_back(second.plan, second.state, NOW, "gateway", "errors")
     store.compare_and_set(second, back)
     assert store.start("churn", canary(), task("run-2")).id == second.id
     assert store.start("churn", canary(), task("run-3")).id != second.id
@@ -94,15 +96,32 @@ def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(sto
 def test_a_retry_joins_the_running_rollout_and_a_cleared_task_begins_anew(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task())
     assert store.start("churn", canary(minimum_requests=7), task(try_number=2)) == first
-    over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
-    store.compare_and_set(over, transitions.settled(over.state, NOW, "task"))
-    assert store.start("churn", canary(), task()).id != first.id
+    over = store.compare_and_set(first, transitions.ended(first.plan, first.state, NOW, "task", "enough"))
+    settled = store.compare_and_set(over, transitions.settled(over.state, NOW, task(try_number=2)))
+    # What the second try has settled, and could not tell any more, is told by the third. A task that is cleared after
+    # its second try, and one whose run was made anew, begin again.
+    third, cleared, in_new_run = task(try_number=3), task(try_number=3, first_try=3), task()
+    assert store.join("churn", third) == store.start("churn", canary(), third) == settled
+    assert store.join("churn", cleared) is store.join("churn", in_new_run) is None
+    second = store.start("churn", canary(), cleared)
+    assert second.id != first.id
+    assert store.join("churn", task(try_number=4, first_try=3)) == second
+
+
+def test_a_settled_rollout_is_told_by_its_task_while_another_one_is_under_way(store: RolloutStore) -> None:
+    first = store.start("churn", canary(), task())
+    over = store.compare_and_set(first, transitions.ended(first.plan, first.state, NOW, "task", "enough"))
+    settled = store.compare_and_set(over, transitions.settled(over.state, NOW, task()))
+    store.start("churn", canary(), task("run-2"))
+    assert store.join("churn", task(try_number=2)) == settled
+    with pytest.raises(RolloutConflictError):
+        store.join("churn", task(try_number=2, first_try=2))
 
 
 def test_a_retry_joins_its_rollout_also_after_the_clock_was_set_back(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task(), NOW)
-    over = store.compare_and_set(first, transitions.ended(first.spec, first.state, NOW, "task", "enough"))
-    store.compare_and_set(over, transitions.settled(over.state, NOW, "task"))
+    over = store.compare_and_set(first, transitions.ended(first.plan, first.state, NOW, "task", "enough"))
+    store.compare_and_set(over, transitions.settled(over.state, NOW, task()))
     second = store.start("churn", canary(), task(), NOW - timedelta(hours=1))
     assert store.start("churn", canary(), task(try_number=2)) == second
     assert store.join("churn", task(try_number=2)) == second
@@ -184,6 +203,45 @@ def test_a_database_that_is_away_is_said_to_be_and_used_again(cluster: Cluster) 
         cluster.start()
     assert store.get(rollout.id) == rollout
     store.close()
+
+
+def execute(store: RolloutStore, *statements: str) -> None:
+    engine = create_engine(store.engine._engine.url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_tables_that_are_gone_are_an_outage_for_who_used_them(store: RolloutStore, url: str) -> None:
+    store.start("churn", canary(), task())
+    store.changes()
+    execute(store, "ALTER TABLE changes RENAME TO aside")
+    for _ in range(2):
+        with pytest.raises(BackendAwayError, match=r"no such table|does not exist|tables are gone"):
+            store.changes()
+    # They come back, or somebody who begins a rollout makes them anew.
+    execute(store, "ALTER TABLE aside RENAME TO changes")
+    assert store.changes() == (1, 0)
+    execute(store, *(f"DROP TABLE {table.name}" for table in reversed(METADATA.sorted_tables)))
+    for _ in range(2):
+        with pytest.raises(BackendAwayError):
+            store.current("churn")
+    other = RolloutStore(url)
+    begun = other.start("churn", canary(), task("run-2"))
+    other.close()
+    assert store.current("churn") == begun
+
+
+def test_indexes_that_a_later_release_has_added_are_made(store: RolloutStore, url: str) -> None:
+    store.start("churn", canary(), task())
+    execute(store, "DROP INDEX rewards_by_decision", "DROP INDEX decisions_by_rollout")
+    other = RolloutStore(url)
+    assert other.current("churn") is not None
+    other.close()
+    with store.engine.reading() as connection:
+        found = inspect(connection).get_multi_indexes().values()
+    assert {"rewards_by_decision", "decisions_by_rollout"} <= {index["name"] for of in found for index in of}
 
 
 def test_who_reads_does_not_wait_for_who_writes(tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.policies.build import build
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.routes import ANYBODY
 from tests.serving.rollout_in_test import bandit, canary, task
 from tests.serving.rollouts.followed_rollouts import NOW
 
 
-def requested(spec: RolloutSpec, headers: dict[bytes, bytes], fields: dict[str, Any]) -> tuple[Route, Any]:
-    rollout = Rollout("f00d", "churn", task(), spec, transitions.started(spec, NOW, "task"), 1)
+def requested(plan: RolloutPlan, headers: dict[bytes, bytes], fields: dict[str, Any]) -> tuple[Route, Any]:
+    rollout = Rollout("f00d", "churn", task(), plan, transitions.started(plan, NOW, "task"), 1)
     route = Route(rollout, build(rollout, {}))
     return route, route.request(headers, fields.get)
 
@@ -45,8 +45,8 @@ def test_what_a_policy_knows_of_a_request() -> None:
         {"kind": "category", "name": "X-Place", "source": "header", "values": ["north"]},
         {"kind": "number", "name": "hour", "source": "hour"},
     ]
-    spec = bandit(strategy={"kind": "contextual_bandit", "features": features})
-    route, request = requested(spec, {b"x-place": b"north"}, {"age": 40, "other": 1})
+    plan = bandit(strategy={"kind": "contextual_bandit", "features": features})
+    route, request = requested(plan, {b"x-place": b"north"}, {"age": 40, "other": 1})
     hour = request.context["hour"]
     assert request.context == {"age": 40, "X-Place": "north", "hour": hour}
     assert 0 <= hour < 24

@@ -32,14 +32,14 @@ def test_a_rollout_is_followed_from_its_start_to_its_end(store: RolloutStore) ->
     assert versions(routing) == {1, 2}
     choice = route_of(routing).choose()
     assert choice.marks == {"rollout": rollout.id, "step": 0}
-    second = store.compare_and_set(rollout, transitions.next_step(rollout.spec, rollout.state, NOW, "a", "ok"))
+    second = store.compare_and_set(rollout, transitions.next_step(rollout.plan, rollout.state, NOW, "a", "ok"))
     routing.poll()
     assert versions(routing) == {2}
     assert route_of(routing).choose().marks == {"rollout": rollout.id, "step": 1}
-    done = store.compare_and_set(second, transitions.promoted(second.spec, second.state, 2, NOW, "a", "ok"))
+    done = store.compare_and_set(second, transitions.promoted(second.plan, second.state, 2, NOW, "a", "ok"))
     routing.poll()
     assert route_of(routing).choose().arm == "candidate"
-    store.compare_and_set(done, transitions.settled(done.state, NOW, "a"))
+    store.compare_and_set(done, transitions.settled(done.state, NOW, task()))
     routing.poll()
     # The alias is looked for less often: until then the promoted version goes on.
     assert versions(routing) == {2}
@@ -53,7 +53,7 @@ def test_a_rollback_is_followed(store: RolloutStore) -> None:
     routing = following(store)
     rollout = store.start("churn", limited(), task(), NOW)
     routing.poll()
-    store.compare_and_set(rollout, transitions.rolled_back(rollout.spec, rollout.state, NOW, "a", "worse"))
+    store.compare_and_set(rollout, transitions.rolled_back(rollout.plan, rollout.state, NOW, "a", "worse"))
     routing.poll()
     assert routing.route("churn") is None
 
@@ -122,7 +122,7 @@ def test_who_decides_first_wins(store: RolloutStore) -> None:
     """The DAG ends the rollout in the moment in which the gateway goes back: its end stays."""
     rollout = store.start("churn", limited(), task())
     routing = following(store)
-    store.compare_and_set(rollout, transitions.ended(rollout.spec, rollout.state, NOW, "task", "enough"))
+    store.compare_and_set(rollout, transitions.ended(rollout.plan, rollout.state, NOW, "task", "enough"))
     fail(routing, 10)
     routing.poll()
     assert [state.status for state in store.history(rollout.id)] == ["running", "ended"]

@@ -16,50 +16,77 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_shadow_that_fails_or_hangs_harms_nobody() -> None:
-    queue, answers, failures = ShadowQueue(2, 0.2), [], []  # type: ignore[var-annotated]
-    hang = threading.Event()
+class Copies:
+    """One copy for a shadow that answers, hangs, ends its thread or cannot be logged."""
 
-    def answered(name: str) -> Callable[[], Callable[[], None]]:
-        return lambda: lambda: answers.append(name)
+    count = 1
 
-    def crash() -> Callable[[], None]:
-        raise SystemExit("a model that ends the process")
+    def __init__(self, seen: list[str], name: str = "answered", hang: threading.Event | None = None) -> None:
+        self._seen, self._name, self._hang = seen, name, hang
 
-    def hangs() -> Callable[[], None]:
-        hang.wait(60)
-        return lambda: answers.append("too late")
+    def run(self) -> Callable[[], None]:
+        if self._hang is not None:
+            self._hang.wait(60)
+        if self._name == "crash":
+            raise SystemExit("a model that ends the process")
+        return self._log
 
-    def broken() -> Callable[[], None]:
-        def log() -> None:
+    def _log(self) -> None:
+        if self._name == "unlogged":
             raise OSError("the disk is full")
+        self._seen.append(self._name)
 
-        return log
+    def failed(self, outcome: str, reason: str) -> None:
+        self._seen.append(f"{outcome}: {reason}")
 
-    assert queue.offer(crash, failures.append)
-    wait_until(lambda: failures == ["SystemExit: a model that ends the process"])
-    assert queue.offer(broken, failures.append)
-    assert queue.offer(answered("one"), failures.append)
-    wait_until(lambda: answers == ["one"])
+    def lost(self, outcome: str) -> None:
+        self._seen.append(outcome)
+
+
+def test_a_shadow_that_fails_or_hangs_harms_nobody() -> None:
+    queue, seen, hang = ShadowQueue(2, 0.2), [], threading.Event()  # type: ignore[var-annotated]
+    queue.offer(Copies(seen, "crash"))
+    wait_until(lambda: seen == ["failed: SystemExit: a model that ends the process"])
+    queue.offer(Copies(seen, "unlogged"))
+    queue.offer(Copies(seen, "one"))
+    wait_until(lambda: seen[1:] == ["one"])
+    seen.clear()
     began = time.monotonic()
-    taken = [queue.offer(hangs, failures.append)]
+    queue.offer(Copies(seen, hang=hang))
     time.sleep(0.05)
-    taken += [queue.offer(answered("two"), failures.append) for _ in range(5)]
+    for _ in range(5):
+        queue.offer(Copies(seen, "two"))
     assert time.monotonic() - began < 0.19
-    assert taken == [True, True, True, False, False, False]
-    assert queue.dropped == 3
+    assert seen == ["dropped"] * 3
+    seen.clear()
     # The hanging one is given up, and those that wait get a thread of their own.
     time.sleep(0.2)
-    queue.check()
-    wait_until(lambda: answers == ["one", "two", "two"])
-    assert failures[1:] == ["no answer within 0.2 seconds"]
+    assert not queue.check()
+    wait_until(lambda: len(seen) == 3)
+    assert sorted(seen) == ["timed_out: no answer within 0.2 seconds", "two", "two"]
+    seen.clear()
     for _ in range(2):
-        assert queue.offer(hangs, failures.append)
-        time.sleep(0.3)
-        queue.check()
-    assert not queue.offer(answered("three"), failures.append)
-    assert len(failures) == 4
+        queue.offer(Copies(seen, hang=hang))
+    wait_until(lambda: queue.check() and len(seen) == 1)
+    # With the third that hangs, what waits is lost, and all that come after it.
+    queue.offer(Copies(seen, "waits"))
+    wait_until(lambda: not queue.check() and len(seen) == 3)
+    queue.offer(Copies(seen, "late"))
+    assert sorted(seen) == ["hung", "hung", *["timed_out: no answer within 0.2 seconds"] * 2]
     hang.set()
     time.sleep(0.1)
-    assert answers == ["one", "two", "two"]
     queue.close()
+    assert len(seen) == 4
+
+
+def test_what_waits_when_a_rollout_ends_is_counted_and_what_is_at_work_is_watched() -> None:
+    queue, seen, hang = ShadowQueue(2, 0.2), [], threading.Event()  # type: ignore[var-annotated]
+    queue.offer(Copies(seen, hang=hang))
+    wait_until(queue.check)
+    queue.offer(Copies(seen))
+    queue.close()
+    assert seen == ["ended"]
+    queue.offer(Copies(seen))
+    wait_until(lambda: not queue.check())
+    assert seen == ["ended", "ended", "timed_out: no answer within 0.2 seconds"]
+    hang.set()

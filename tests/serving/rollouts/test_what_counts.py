@@ -17,7 +17,7 @@ from airflow_provider_mlops.serving.rollouts.marks import marks, shadow_marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
 from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
-from tests.serving.rollout_in_test import bandit, canary
+from tests.serving.rollout_in_test import bandit, canary, task
 from tests.serving.rollouts.logged_traffic import SCHEMA, Traffic, opened, started
 from tests.serving.rollouts.logged_traffic import store as store
 
@@ -69,9 +69,9 @@ def test_rewards_days_later_count_and_what_is_forgotten_does_not(store: RolloutS
     ingestion.run()
     now = datetime.now(UTC)
     over = store.compare_and_set(
-        traffic.rollout, rolled_back(traffic.rollout.spec, traffic.rollout.state, now, "a", "")
+        traffic.rollout, rolled_back(traffic.rollout.plan, traffic.rollout.state, now, "a", "")
     )
-    store.compare_and_set(over, settled(over.state, now, "a"))
+    store.compare_and_set(over, settled(over.state, now, task()))
     log.feedback([(first, None, 1.0), (prediction_id.new(), None, 1.0)])
     ingestion.run()
     assert store.statistics(traffic.rollout.id)[0, "champion"].reward_count == 1
@@ -101,9 +101,9 @@ def test_what_feedback_counts_as(
     store: RolloutStore, tmp_path: Path, reward: dict[str, Any], label: str | None, number: float | None,
     expected: float | None,
 ) -> None:  # fmt: skip
-    spec = canary(reward=reward, gates=[{"kind": "metric"}])
+    plan = canary(reward=reward, gates=[{"kind": "metric"}])
     log = opened(tmp_path)
-    traffic = Traffic(log, started(store, spec))
+    traffic = Traffic(log, started(store, plan))
     log.feedback([(traffic.answer("candidate"), label, number)])
     Ingestion(store, log.root, log).run()
     found = store.statistics(traffic.rollout.id)[0, "candidate"]
@@ -111,9 +111,9 @@ def test_what_feedback_counts_as(
 
 
 def test_a_shadow_is_compared_and_outputs_are_counted(store: RolloutStore, tmp_path: Path) -> None:
-    spec = canary(strategy={"kind": "shadow"}, gates=[{"kind": "agreement"}, {"kind": "drift", "classes": ["0", "1"]}])
+    plan = canary(strategy={"kind": "shadow"}, gates=[{"kind": "agreement"}, {"kind": "drift", "classes": ["0", "1"]}])
     log = opened(tmp_path)
-    rollout = started(store, spec)
+    rollout = started(store, plan)
     own = marks(rollout.id, 0)
     for champion, shadow in ([1, 0, 1], [1, 1, 2]), ([0], [0]):
         request = prediction_id.new()
@@ -128,9 +128,10 @@ def test_a_shadow_is_compared_and_outputs_are_counted(store: RolloutStore, tmp_p
     ingestion = Ingestion(store, log.root, log)
     ingestion.run()
     found = store.statistics(rollout.id)
-    assert (found[0, "shadow"].compared, found[0, "shadow"].agreed, found[0, "champion"].compared) == (4, 2, 0)
-    assert found[0, "shadow"].output_counts(3) == [1, 2, 1]
-    assert found[0, "champion"].output_counts(3) == [2, 2, 0]
+    assert (found[0, "shadow"].compared, found[0, "champion"].compared) == (2, 0)
+    assert found[0, "shadow"].agreed == pytest.approx(4 / 3)
+    assert found[0, "shadow"].output_counts(3) == pytest.approx([1, 2 / 3, 1 / 3])
+    assert found[0, "champion"].output_counts(3) == pytest.approx([4 / 3, 2 / 3, 0])
     # And the log says which answers nobody has seen, and to what request they were copies.
     log.rotate()
     ingestion.run()
@@ -145,9 +146,9 @@ def test_a_shadow_is_compared_and_outputs_are_counted(store: RolloutStore, tmp_p
 
 def test_the_context_of_decisions_goes_to_the_model_and_to_the_log(store: RolloutStore, tmp_path: Path) -> None:
     features = [{"kind": "number", "name": "age", "centre": 40, "scale": 10}]
-    spec = bandit(strategy={"kind": "contextual_bandit", "features": features}, reward={})
+    plan = bandit(strategy={"kind": "contextual_bandit", "features": features}, reward={})
     log = opened(tmp_path)
-    rollout = started(store, spec)
+    rollout = started(store, plan)
     ages, rewards = [30.0, 50.0, 60.0], [0.25, 0.5, 1.0]
     for age, reward in zip(ages, rewards, strict=True):
         request = prediction_id.new()

@@ -154,11 +154,16 @@ def test_refusals_and_labels_that_cannot_be_are_counted(tmp_path: Path, gateway:
     rows[7]["churned"] = "x" * 20_000
     rows[9]["churned"] = None
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
-    summary = Replay(traffic(str(tmp_path / "rows.parquet"), gateway, target="churned", label_delay=0.2)).run()
+    options = {"target": "churned", "label_delay": 0.2, "record": str(tmp_path / "record")}
+    summary = Replay(traffic(str(tmp_path / "rows.parquet"), gateway, **options)).run()
     assert (summary.answered, summary.refused, summary.failed) == (19, {422: 1}, {})
     assert "income" in str(summary.problem)
     labels = summary.labels
     assert (labels.due, labels.acknowledged, labels.lost, labels.unsent) == (18, 17, 1, 0)
+    record = [json.loads(line) for line in (tmp_path / "record").read_text().splitlines()]
+    assert [line["refused"] for line in record if "refused" in line] == [422]
+    assert sum(len(line.get("acknowledged", ())) for line in record) == 17
+    assert sum(len(line.get("lost", ())) for line in record) == 1
 
 
 def test_a_gateway_that_dies_in_the_middle(dataset: str, storage: Path) -> None:
@@ -222,6 +227,8 @@ def test_what_cannot_be_is_said_before_anything_is_sent(tmp_path: Path, dataset:
     CUSTOMERS.head(0).to_csv(tmp_path / "none.csv", index=False)
     with pytest.raises(InvalidSpecError, match="no rows"):
         Replay(traffic(str(tmp_path / "none.csv"), gateway))
+    with pytest.raises(InvalidSpecError, match=r"record=.*No such file or directory"):
+        Replay(traffic(dataset, gateway, record=str(tmp_path / "nowhere" / "record")))
     with pytest.raises(BackendAwayError, match="airflow-mlops serve"):
         Replay(Traffic(dataset, "churn", "http://127.0.0.1:1"))
 
@@ -256,7 +263,7 @@ def command(*arguments: str) -> list[str]:
 def test_the_command(tmp_path: Path, dataset: str, gateway: GatewayProcess) -> None:
     place = tmp_path / "summary.json"
     options = ["--gateway", gateway.url, "--rate", "500", "--requests", "40", "--target", "churned"]
-    options += ["--header", "X-User-Id=user", "--json", str(place)]
+    options += ["--header", "X-User-Id=user", "--json", str(place), "--record", str(tmp_path / "record")]
     done = subprocess.run(command(dataset, "churn", *options), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     told = json.loads(place.read_text())
@@ -264,6 +271,13 @@ def test_the_command(tmp_path: Path, dataset: str, gateway: GatewayProcess) -> N
     assert told["labels"] == {"due": 40, "acknowledged": 40, "lost": 0, "unsent": 0}
     assert set(told["latency_ms"]) == {"median", "p90", "p99", "worst"}
     assert "40 answered" in done.stdout
+    record = [json.loads(line) for line in (tmp_path / "record").read_text().splitlines()]
+    answered = [line for line in record if "answered" in line]
+    assert {(line["version"], line["rows"]) for line in answered} == {(1, 1)}
+    ids = {line["answered"] for line in answered}
+    assert ids == {name for line in record for name in line.get("acknowledged", ())}
+    assert len(ids) == len(answered) == 40
+    assert all(line["time"] > 0 for line in record)
 
     done = subprocess.run(command(dataset, "nobody", *options), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

@@ -137,3 +137,12 @@ def test_nonsense_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"scale|values|both|largest|must|decisions|arms|finite"):
             refused()
+
+
+@pytest.mark.parametrize(
+    ("value", "slot"), [(1, 0), (1.0, 0), ("1", 0), (True, 1), ("true", 1), (1.5, 2), (float("nan"), 2), (None, 2)]
+)
+def test_a_category_reads_the_same_whatever_type_its_column_has(value: object, slot: int) -> None:
+    """A column of whole numbers is one of fractions as soon as a value may be missing."""
+    encoding = FeatureEncoding(categories={"plan": ("1", "true")})
+    assert encoding.encode({"plan": value})[1:].tolist() == [float(place == slot) for place in range(3)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,3 +78,10 @@ def test_millions_of_rewards_against_none() -> None:
     found = beta_best([1, 500_000], [1, 500_000])
     assert found == pytest.approx([0.5, 0.5], abs=1e-3)
     assert beta_best([1, 999_000], [1, 1_000]) == pytest.approx([0.001, 0.999], abs=1e-4)
+
+
+@pytest.mark.parametrize("best", [normal_best, lambda means, scales: student_best(means, scales, [9.0, 9.0])])
+@pytest.mark.parametrize("scale", [1e-9, 1e-12, 1e-15])
+def test_of_arms_without_any_width_it_is_the_greater_one(best: Callable[..., np.ndarray], scale: float) -> None:
+    assert best([1e6, 1e6 + 1], [scale, scale]) == pytest.approx([0, 1])
+    assert best([1e6, 1e6], [scale, scale]) == pytest.approx([0.5, 0.5])

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from airflow_provider_mlops.serving.rollouts.additions import encoding_of
+from airflow_provider_mlops.serving.rollouts.algorithms import (
+    BetaThompsonAlgorithm,
+    EpsilonGreedyAlgorithm,
+    GaussianThompsonAlgorithm,
+    LinUcbAlgorithm,
+)
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
-from airflow_provider_mlops.serving.rollouts.policies.bandit import Algorithm, Bandit
+from airflow_provider_mlops.serving.rollouts.policies.bandit import Bandit
 from airflow_provider_mlops.serving.rollouts.policies.canary import Canary
 from airflow_provider_mlops.serving.rollouts.policies.contextual import Contextual, ContextualAlgorithm
 from airflow_provider_mlops.serving.rollouts.policies.direct import Direct
 from airflow_provider_mlops.serving.rollouts.policies.shadow import Shadow
 from airflow_provider_mlops.serving.rollouts.policies.split import Split
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutSpec
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.routes import Policy
 from airflow_provider_mlops.serving.rollouts.strategies import (
     AbStrategy,
     BanditStrategy,
-    BetaThompsonAlgorithm,
     CanaryStrategy,
     ContextualStrategy,
-    EpsilonGreedyAlgorithm,
-    GaussianThompsonAlgorithm,
-    LinUcbAlgorithm,
     ShadowStrategy,
 )
+from airflow_provider_mlops.serving.rollouts.terms import Reward
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUcb
@@ -32,64 +36,64 @@ from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
 from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
 from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
 
+_Algorithm: TypeAlias = BetaThompson | GaussianThompson | EpsilonGreedy | Ucb1
+
 
 def build(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
     """The policy.
 
     :param statistics: by arm, over all steps; only bandits go by them.
     """
-    spec, state, strategy = rollout.spec, rollout.state, rollout.spec.strategy
+    plan, state, strategy = rollout.plan, rollout.state, rollout.plan.strategy
     if not state.is_under_way:
-        return to_version(spec, spec.champion if state.version is None else state.version)
+        return to_version(plan, plan.champion if state.version is None else state.version)
     if isinstance(strategy, BanditStrategy):
-        return Bandit(
-            spec.arms, bandit_algorithm(strategy), reward_statistics(_of_arms(spec, statistics), mirror=_mirror(spec))
-        )
+        assert plan.reward is not None
+        rewards = reward_statistics(_of_arms(plan, statistics), mirror=plan.reward.mirror)
+        return Bandit(plan.arms, bandit_algorithm(strategy, plan.reward), rewards)
     if isinstance(strategy, ContextualStrategy):
+        assert plan.reward is not None
         encoding = encoding_of(strategy)
-        sums = linear_statistics(_of_arms(spec, statistics), len(encoding.names), mirror=_mirror(spec))
-        return Contextual(spec.arms, contextual_algorithm(strategy), encoding, sums, strategy.strength)
-    champion, candidate = spec.arms
+        sums = linear_statistics(_of_arms(plan, statistics), len(encoding.names), mirror=plan.reward.mirror)
+        return Contextual(plan.arms, contextual_algorithm(strategy, plan.reward), encoding, sums, strategy.strength)
+    champion, candidate = plan.arms
     if isinstance(strategy, ShadowStrategy):
         return Shadow(champion, candidate, strategy.share)
     weights = state.weights or {}
     if isinstance(strategy, CanaryStrategy):
         return Canary(champion, candidate, weights[candidate.name], rollout.id)
     if isinstance(strategy, AbStrategy):
-        return Split(spec.arms, [weights[arm.name] for arm in spec.arms], rollout.id)
-    return to_version(spec, candidate.version)
+        return Split(plan.arms, [weights[arm.name] for arm in plan.arms], rollout.id)
+    return to_version(plan, candidate.version)
 
 
-def to_version(spec: RolloutSpec, version: int) -> Direct:
+def to_version(plan: RolloutPlan, version: int) -> Direct:
     """All traffic to one version of the rollout, under the name of its arm."""
-    return Direct(version, next(arm.name for arm in spec.arms if arm.version == version))
+    return Direct(version, next(arm.name for arm in plan.arms if arm.version == version))
 
 
-def bandit_algorithm(strategy: BanditStrategy) -> Algorithm:
-    """The algorithm of `stats.bandits`."""
-    algorithm, floor = strategy.algorithm, strategy.minimum_propensity
+def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
+    """The algorithm of `stats.bandits`, for statistics of which more is better: those of costs are mirrored."""
+    algorithm, floor, mirror = strategy.algorithm, strategy.minimum_propensity, reward.mirror
     if isinstance(algorithm, BetaThompsonAlgorithm):
         return BetaThompson(algorithm.prior_successes, algorithm.prior_failures, floor)
     if isinstance(algorithm, GaussianThompsonAlgorithm):
-        return GaussianThompson(
-            algorithm.prior_mean, algorithm.prior_count, algorithm.prior_deviation, minimum_propensity=floor
-        )
+        # A prior mean is in units of the reward.
+        mean = algorithm.prior_mean if mirror is None else mirror - algorithm.prior_mean
+        deviation = reward.reach if algorithm.prior_deviation is None else algorithm.prior_deviation
+        return GaussianThompson(mean, algorithm.prior_count, deviation, minimum_propensity=floor)
     if isinstance(algorithm, EpsilonGreedyAlgorithm):
         return EpsilonGreedy(algorithm.epsilon, algorithm.decay, floor)
-    return Ucb1(algorithm.width, floor)
+    return Ucb1(reward.reach if algorithm.width is None else algorithm.width, floor)
 
 
-def contextual_algorithm(strategy: ContextualStrategy) -> ContextualAlgorithm:
+def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> ContextualAlgorithm:
     """The algorithm of `stats.bandits`."""
     algorithm, floor = strategy.algorithm, strategy.minimum_propensity
     if isinstance(algorithm, LinUcbAlgorithm):
-        return LinUcb(algorithm.exploration, floor)
-    return LinearThompson(algorithm.deviation, floor)
+        return LinUcb(algorithm.exploration * reward.reach, floor)
+    return LinearThompson(reward.reach if algorithm.deviation is None else algorithm.deviation, floor)
 
 
-def _of_arms(spec: RolloutSpec, statistics: Mapping[str, ArmStatistics]) -> Sequence[ArmStatistics]:
-    return [statistics.get(arm.name, ArmStatistics()) for arm in spec.arms]
-
-
-def _mirror(spec: RolloutSpec) -> float | None:
-    return None if spec.reward is None else spec.reward.mirror
+def _of_arms(plan: RolloutPlan, statistics: Mapping[str, ArmStatistics]) -> Sequence[ArmStatistics]:
+    return [statistics.get(arm.name, ArmStatistics()) for arm in plan.arms]

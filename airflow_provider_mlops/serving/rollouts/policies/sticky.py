@@ -32,7 +32,9 @@ class Hash:
         return [(whole >> 11) / _WHOLE for whole in self._format.unpack(self._digest(key))]
 
     def hexadecimal(self, key: str) -> str:
-        """A key as it is logged: the same for the same key within a rollout, and no way back to who it was.
+        """A key as it is logged: the same for the same key within a rollout.
+
+        There is no way back from it, but whoever knows the rollout's id can see whether it is that of a key he guesses.
 
         >>> len(Hash("rollout-1").hexadecimal("ada"))
         16
