@@ -11,6 +11,7 @@ from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.marks import marks
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from tests.serving.log.log_in_test import log_predictions
 
 
 class Traffic:
@@ -38,10 +39,17 @@ class Traffic:
                         error="ValueError", marks=place,
                     )  # fmt: skip
                     continue
-                self._log.predictions(
-                    schema, name, arm=arm.name, propensity=0.5, features=[[40.0]], output=["yes"],
-                    probabilities=None, latency_ms=2.0, marks=place,
-                )  # fmt: skip
+                log_predictions(
+                    self._log,
+                    schema,
+                    name,
+                    arm=arm.name,
+                    propensity=0.5,
+                    features=[[40.0]],
+                    output=["yes"],
+                    latency_ms=2.0,
+                    marks=place,
+                )
                 if rewarded is not None:
                     self._log.feedback([(name, None, float(arm.name == rewarded))])
         self._ingestion.run()

@@ -28,6 +28,7 @@ from airflow_provider_mlops.serving.log.prediction_id import new
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from tests.lifecycle.live_gateway import LiveGateway
 from tests.lifecycle.live_model import customers, records, train, with_task
+from tests.serving.log.log_in_test import log_predictions
 
 
 @pytest.fixture(scope="module")
@@ -233,14 +234,14 @@ class Log:
 
     def append(self, rows: np.ndarray) -> None:
         write_ahead = WriteAhead(log_layout.write_ahead_root(self.workspace.storage_uri))
-        write_ahead.predictions(
+        log_predictions(
+            write_ahead,
             self.schema,
             new(),
             arm="champion",
             propensity=1.0,
             features=rows.T.tolist(),
             output=rows[:, 0].tolist(),
-            probabilities=None,
             latency_ms=1.0,
         )
         write_ahead.close()

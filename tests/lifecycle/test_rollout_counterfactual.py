@@ -22,6 +22,7 @@ from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.marks import marks
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import bandit, canary, task
 
 NOW = datetime.now(UTC) - timedelta(minutes=1)
@@ -46,10 +47,17 @@ def log(tmp_path: Path) -> WriteAhead:
 def answer(log: WriteAhead, rollout: Rollout, arm: str, propensity: float, rows: int = 1, **context: str) -> str:
     name = prediction_id.new()
     version = next(known.version for known in rollout.plan.arms if known.name == arm)
-    log.predictions(
-        LogSchema("churn", version, (), "long"), name, arm=arm, propensity=propensity, features=[], output=[1] * rows,
-        probabilities=None, latency_ms=1.0, marks=marks(rollout.id, 0, context=context or None),
-    )  # fmt: skip
+    log_predictions(
+        log,
+        LogSchema("churn", version, (), "long"),
+        name,
+        arm=arm,
+        propensity=propensity,
+        features=[],
+        output=[1] * rows,
+        latency_ms=1.0,
+        marks=marks(rollout.id, 0, context=context or None),
+    )
     return name
 
 

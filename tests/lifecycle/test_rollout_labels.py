@@ -17,6 +17,7 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import over_all_step
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.marks import marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import bandit, task
 
 LABELS = ["1", "0", "0.25", "true", "false", "unknown", "1.0"]
@@ -34,10 +35,17 @@ def test_labels_of_every_type_earn_the_same_in_store_and_log(
     rollout = store.start("churn", plan, task(), datetime.now(UTC) - timedelta(minutes=1))
     for label in LABELS:
         name = prediction_id.new()
-        log.predictions(
-            LogSchema("churn", 2, (), output), name, arm="candidate", propensity=0.5, features=[], output=[value],
-            probabilities=None, latency_ms=1.0, marks=marks(rollout.id, 0),
-        )  # fmt: skip
+        log_predictions(
+            log,
+            LogSchema("churn", 2, (), output),
+            name,
+            arm="candidate",
+            propensity=0.5,
+            features=[],
+            output=[value],
+            latency_ms=1.0,
+            marks=marks(rollout.id, 0),
+        )
         # Of several labels the first one counts for the rollout.
         log.feedback([(name, label), (name, "1")])
     Ingestion(store, log.root, log).run()

@@ -17,6 +17,7 @@ from airflow_provider_mlops.serving.log.log_schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.triggers.enough_feedback import EnoughFeedbackTrigger
 from tests.airflow_session import again
+from tests.serving.log.log_in_test import log_predictions
 
 
 @pytest.fixture
@@ -31,14 +32,14 @@ def predict(log: WriteAhead, count: int, *, version: int = 1, rollout: str | Non
     """Log predictions; returns their ids."""
     names = [prediction_id.new() for _ in range(count)]
     for name in names:
-        log.predictions(
+        log_predictions(
+            log,
             LogSchema("churn", version, (("age", "double"),), "string"),
             name,
             arm="champion",
             propensity=1.0,
             features=[[45.0]],
             output=["yes"],
-            probabilities=None,
             latency_ms=1.0,
             marks={"rollout": rollout, "step": 0} if rollout else None,
         )

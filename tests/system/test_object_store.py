@@ -27,6 +27,7 @@ from airflow_provider_mlops.lifecycle import analyze, evaluate, extract, prepare
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit
+from tests.serving.log.log_in_test import log_predictions
 
 s3fs = pytest.importorskip("s3fs", reason="S3's file system is missing: pip install s3fs")
 pytest.importorskip("moto", reason="the S3 server of the tests is missing: pip install 'moto[server]'")
@@ -312,7 +313,8 @@ def test_the_prediction_log_on_object_storage(s3: str, tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     uri = f"{s3}/served"
     log = write_ahead.WriteAhead(log_layout.write_ahead_root(uri))
-    log.predictions(
+    log_predictions(
+        log,
         LogSchema("a model", 1, (("age", "double"),), "long", ("0", "1")),
         prediction_id.new(),
         arm="champion",

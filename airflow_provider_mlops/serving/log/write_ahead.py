@@ -62,42 +62,13 @@ class WriteAhead:
         self._file = -1
         self._open_next()
 
-    def predictions(
-        self,
-        schema: LogSchema,
-        request_id: str,
-        *,
-        arm: str,
-        propensity: float | None,
-        features: Sequence[Sequence[Any]],
-        output: Sequence[Any],
-        probabilities: Sequence[Sequence[float]] | None,
-        latency_ms: float,
-        marks: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Log the predictions of one request; `features` and `probabilities` hold one sequence a column.
-
-        :param marks: of a rollout, see `marks.py`. They come right after the id, where ingestion looks for them.
-
-        Raises OSError if the record could not be written as a whole; then nothing of it is there.
-        """
-        line = log_record.encode(
-            schema,
-            request_id,
-            arm=arm,
-            propensity=propensity,
-            features=features,
-            output=output,
-            probabilities=probabilities,
-            latency_ms=latency_ms,
-            marks=marks,
-        )
-        self.append([line], schema, evidence=marks is not None)
-
     def append(self, lines: Sequence[bytes], schema: LogSchema, *, evidence: bool = True) -> None:
-        """Log predictions of one version by one write; each line was made by `log_record.encode`. Raises OSError.
+        """Log predictions of one version by one write.
 
+        :param lines: one for each request, made by `log_record.encode`.
         :param evidence: whether any of them may have marks of a rollout.
+
+        Raises OSError if they could not be written as a whole; then nothing of them is there.
         """
         self._append(b"".join(lines), schema, evidence=evidence)
 
@@ -105,7 +76,7 @@ class WriteAhead:
         self, request_id: str, *, model: str, version: int, arm: str, latency_ms: float, error: str,
         marks: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        """Log that a version of a rollout failed to answer a request. Raises OSError as `predictions` does."""
+        """Log that a version of a rollout failed to answer a request. Raises OSError as `append` does."""
         record = {
             "failure": request_id,
             **marks,
@@ -123,7 +94,7 @@ class WriteAhead:
 
         Of two labels for the same prediction, the later one counts; of two rewards, the first one.
 
-        Raises OSError as `predictions` does.
+        Raises OSError as `append` does.
         """
         with self._guard:
             first = max(time.time_ns() // 1000, self._last_time + 1)

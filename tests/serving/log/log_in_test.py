@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from airflow_provider_mlops.serving.log import log_layout, prediction_id, prediction_log, write_ahead
+from airflow_provider_mlops.serving.log import log_layout, log_record, prediction_id, prediction_log, write_ahead
 from airflow_provider_mlops.serving.log.log_schema import LogSchema
 
 SCHEMA = LogSchema("churn", 1, (("age", "double"), ("town", "string")), "long", ("0", "1"))
@@ -15,6 +16,20 @@ SCHEMA = LogSchema("churn", 1, (("age", "double"), ("town", "string")), "long", 
 
 def opened(storage: Path, **options: int) -> write_ahead.WriteAhead:
     return write_ahead.WriteAhead(log_layout.write_ahead_root(str(storage)), **options)
+
+
+def log_predictions(
+    log: write_ahead.WriteAhead,
+    schema: LogSchema,
+    request_id: str,
+    *,
+    probabilities: Any = None,
+    marks: Mapping[str, Any] | None = None,
+    **record: Any,
+) -> None:
+    """Log a request as the gateway does; the record's fields are those of `log_record.encode`."""
+    line = log_record.encode(schema, request_id, probabilities=probabilities, marks=marks, **record)
+    log.append([line], schema, evidence=marks is not None)
 
 
 def predict(log: write_ahead.WriteAhead, schema: LogSchema = SCHEMA, rows: int = 1, **fields: Any) -> list[str]:
@@ -29,7 +44,7 @@ def predict(log: write_ahead.WriteAhead, schema: LogSchema = SCHEMA, rows: int =
         "probabilities": [[0.5] * rows for _ in schema.classes] or None,
         "latency_ms": 1.0,
     }
-    log.predictions(schema, name, **{**record, **fields})
+    log_predictions(log, schema, name, **{**record, **fields})
     return prediction_id.of_rows(name, rows)
 
 

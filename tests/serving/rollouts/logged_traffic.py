@@ -17,6 +17,7 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.marks import marks
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import bandit, task
 
 SCHEMA = LogSchema("churn", 1, (("age", "long"),), "long")
@@ -38,10 +39,17 @@ class Traffic:
 
     def answer(self, arm: str, rows: int = 1, latency: float = 3.0) -> str:
         request = prediction_id.new()
-        self.log.predictions(
-            SCHEMA, request, arm=arm, propensity=0.5, features=[[40] * rows], output=[1] * rows, probabilities=None,
-            latency_ms=latency, marks=marks(self.rollout.id, 0),
-        )  # fmt: skip
+        log_predictions(
+            self.log,
+            SCHEMA,
+            request,
+            arm=arm,
+            propensity=0.5,
+            features=[[40] * rows],
+            output=[1] * rows,
+            latency_ms=latency,
+            marks=marks(self.rollout.id, 0),
+        )
         self.add(arm, requests=1, rows=rows, latency={latency_cell(latency): 1})
         self.open += [(name, arm) for name in prediction_id.of_rows(request, rows)]
         return request
@@ -68,10 +76,16 @@ class Traffic:
             elif kind < 0.5:
                 self.fail(arm)
             elif kind < 0.6:
-                self.log.predictions(
-                    SCHEMA, prediction_id.new(), arm="pinned", propensity=1.0, features=[[1]], output=[1],
-                    probabilities=None, latency_ms=1.0,
-                )  # fmt: skip
+                log_predictions(
+                    self.log,
+                    SCHEMA,
+                    prediction_id.new(),
+                    arm="pinned",
+                    propensity=1.0,
+                    features=[[1]],
+                    output=[1],
+                    latency_ms=1.0,
+                )
                 self.log.feedback([(prediction_id.new(), "1")])
             elif self.open:
                 self.reward(*self.random.choice(self.open), float(self.random.choice([0, 1])))

@@ -15,16 +15,24 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.marks import marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import canary, task
 
 SCHEMA = LogSchema("churn", 1, (("age", "long"),), "long")
 
 
 def answer(log: WriteAhead, rollout: str | None) -> None:
-    log.predictions(
-        SCHEMA, prediction_id.new(), arm="champion", propensity=1.0, features=[[40]], output=[1], probabilities=None,
-        latency_ms=1.0, marks=None if rollout is None else marks(rollout, 0),
-    )  # fmt: skip
+    log_predictions(
+        log,
+        SCHEMA,
+        prediction_id.new(),
+        arm="champion",
+        propensity=1.0,
+        features=[[40]],
+        output=[1],
+        latency_ms=1.0,
+        marks=None if rollout is None else marks(rollout, 0),
+    )
 
 
 @given(st.lists(st.sampled_from(["plain", "marked", "run"]), max_size=40), st.sampled_from([300, 10**6]))

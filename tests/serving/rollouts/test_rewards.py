@@ -14,6 +14,7 @@ from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.marks import marks
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import canary, task
 
 SCHEMA = LogSchema("churn", 1, (("age", "long"),), "long")
@@ -39,10 +40,17 @@ def begun(store: RolloutStore, reward: dict[str, object]) -> Rollout:
 
 def answered(log: WriteAhead, rollout: Rollout, rows: int = 1) -> str:
     request = prediction_id.new()
-    log.predictions(
-        SCHEMA, request, arm="candidate", propensity=0.5, features=[[40] * rows], output=[1] * rows, probabilities=None,
-        latency_ms=2.0, marks=marks(rollout.id, 0),
-    )  # fmt: skip
+    log_predictions(
+        log,
+        SCHEMA,
+        request,
+        arm="candidate",
+        propensity=0.5,
+        features=[[40] * rows],
+        output=[1] * rows,
+        latency_ms=2.0,
+        marks=marks(rollout.id, 0),
+    )
     return request
 
 

@@ -16,6 +16,7 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.routing import LINGER_SECONDS
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import bandit, task
 from tests.serving.rollouts.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions
 from tests.serving.rollouts.followed_rollouts import store as store
@@ -153,10 +154,17 @@ def test_a_bandit_learns_from_what_all_gateways_have_ingested(store: RolloutStor
     assert before[1, "champion"] == pytest.approx(0.5)
     for arm, reward in [("champion", 0.0), ("candidate", 1.0)] * 20:
         request = prediction_id.new()
-        log.predictions(
-            SCHEMA, request, arm=arm, propensity=0.5, features=[], output=[1], probabilities=None, latency_ms=1.0,
+        log_predictions(
+            log,
+            SCHEMA,
+            request,
+            arm=arm,
+            propensity=0.5,
+            features=[],
+            output=[1],
+            latency_ms=1.0,
             marks={"rollout": rollout.id, "step": 0},
-        )  # fmt: skip
+        )
         log.feedback([(request, None, reward)])
     Ingestion(store, log.root, log).run()
     routing.poll()

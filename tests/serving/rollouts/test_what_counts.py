@@ -17,6 +17,7 @@ from airflow_provider_mlops.serving.rollouts.marks import marks, shadow_marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
 from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
+from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import bandit, canary, task
 from tests.serving.rollouts.logged_traffic import SCHEMA, Traffic, opened, started
 from tests.serving.rollouts.logged_traffic import store as store
@@ -26,17 +27,29 @@ def test_nothing_is_written_where_nothing_is_rolled_out(store: RolloutStore, tmp
     log = opened(tmp_path, segment_bytes=1000)
     ingestion = Ingestion(store, log.root, log)
     for _ in range(30):
-        log.predictions(
-            SCHEMA, prediction_id.new(), arm="champion", propensity=1.0, features=[[1]], output=[1],
-            probabilities=None, latency_ms=1.0,
-        )  # fmt: skip
+        log_predictions(
+            log,
+            SCHEMA,
+            prediction_id.new(),
+            arm="champion",
+            propensity=1.0,
+            features=[[1]],
+            output=[1],
+            latency_ms=1.0,
+        )
     assert ingestion.run() == 0
     log.rotate()
     assert all(map(ingestion.is_ingested, log.sealed()))
-    log.predictions(
-        SCHEMA, prediction_id.new(), arm="champion", propensity=1.0, features=[[1]], output=[1], probabilities=None,
+    log_predictions(
+        log,
+        SCHEMA,
+        prediction_id.new(),
+        arm="champion",
+        propensity=1.0,
+        features=[[1]],
+        output=[1],
         latency_ms=1.0,
-    )  # fmt: skip
+    )
     log.rotate()
     assert not ingestion.is_ingested(log.sealed()[-1])
     ingestion.run()
@@ -117,14 +130,28 @@ def test_a_shadow_is_compared_and_outputs_are_counted(store: RolloutStore, tmp_p
     own = marks(rollout.id, 0)
     for champion, shadow in ([1, 0, 1], [1, 1, 2]), ([0], [0]):
         request = prediction_id.new()
-        log.predictions(
-            SCHEMA, request, arm="champion", propensity=1.0, features=[champion], output=champion, probabilities=None,
-            latency_ms=2.0, marks=own,
-        )  # fmt: skip
-        log.predictions(
-            SCHEMA, prediction_id.new(), arm="shadow", propensity=1.0, features=[champion], output=shadow,
-            probabilities=None, latency_ms=2.0, marks=shadow_marks(own, request, champion, shadow, 0.0),
-        )  # fmt: skip
+        log_predictions(
+            log,
+            SCHEMA,
+            request,
+            arm="champion",
+            propensity=1.0,
+            features=[champion],
+            output=champion,
+            latency_ms=2.0,
+            marks=own,
+        )
+        log_predictions(
+            log,
+            SCHEMA,
+            prediction_id.new(),
+            arm="shadow",
+            propensity=1.0,
+            features=[champion],
+            output=shadow,
+            latency_ms=2.0,
+            marks=shadow_marks(own, request, champion, shadow, 0.0),
+        )
     ingestion = Ingestion(store, log.root, log)
     ingestion.run()
     found = store.statistics(rollout.id)
@@ -152,10 +179,17 @@ def test_the_context_of_decisions_goes_to_the_model_and_to_the_log(store: Rollou
     ages, rewards = [30.0, 50.0, 60.0], [0.25, 0.5, 1.0]
     for age, reward in zip(ages, rewards, strict=True):
         request = prediction_id.new()
-        log.predictions(
-            SCHEMA, request, arm="candidate", propensity=0.25, features=[[age]], output=[1], probabilities=None,
-            latency_ms=2.0, marks=marks(rollout.id, 0, context={"age": age}),
-        )  # fmt: skip
+        log_predictions(
+            log,
+            SCHEMA,
+            request,
+            arm="candidate",
+            propensity=0.25,
+            features=[[age]],
+            output=[1],
+            latency_ms=2.0,
+            marks=marks(rollout.id, 0, context={"age": age}),
+        )
         log.feedback([(request, None, reward), (request, None, 0.0)])
     ingestion = Ingestion(store, log.root, log)
     ingestion.run()
