@@ -254,13 +254,18 @@ def report(
     """Show a rollout: its history, what came of each arm, and what other policies would have earned."""
     from rich.console import Console
 
-    from airflow_provider_mlops.errors import MlopsError
+    from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
     from airflow_provider_mlops.lifecycle import rollout_report
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 
     storage = storage_uri or _default_storage()
     try:
         with contextlib.closing(RolloutStore(rollout_store or default_url(storage))) as store:
+            if not store.engine.is_there:
+                raise InvalidSpecError(
+                    "rollout_store_url", store.engine.address,
+                    "there is no rollout store: give the gateway's --storage-uri or --rollout-store",
+                )  # fmt: skip
             newest = store.of_model(rollout, limit=1)
             found = newest[0] if newest else store.get(rollout)
             rollout_report.show(Console(highlight=False), store, storage, found)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from airflow_provider_mlops.cli import app
 from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -68,9 +69,19 @@ def test_a_replay_says_at_once_that_its_summary_has_no_place(tmp_path: Path) -> 
 
 
 def test_a_report_of_nothing_names_what_was_asked_for(tmp_path: Path) -> None:
+    store = RolloutStore(default_url(str(tmp_path)))
+    assert store.occupying() == []
+    store.close()
     result = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)])
     assert result.exit_code == 2
     assert "rollout='churn': there is no such rollout in sqlite:///" in result.output
+
+
+def test_a_report_makes_no_store_where_there_is_none(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "there is no rollout store" in result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_step(tmp_path: Path) -> None:

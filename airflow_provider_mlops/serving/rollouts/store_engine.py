@@ -65,6 +65,11 @@ class StoreEngine:
         self._was_made = False
         self._file: tuple[int, int] | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a database already; of a server it is taken for granted."""
+        return self._path is None or os.path.exists(self._path)
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database. Raises BackendAwayError."""
