@@ -50,27 +50,37 @@ def answer_body(
     return job
 
 
+class _Batch:
+    """What has been answered of some jobs, and the lines that log it; `is_evidence` as `WriteAhead.append` asks."""
+
+    __slots__ = ("answered", "is_evidence", "lines", "logs_all")
+
+    def __init__(self, logs_all: bool) -> None:
+        self.logs_all = logs_all
+        self.answered: list[Job] = []
+        self.lines: list[bytes] = []
+        self.is_evidence = False
+
+
 def answer(jobs: Sequence[Job], model: LoadedModel, writer: Writer) -> None:
     """Give each job its outcome. Nothing is raised: what goes wrong is the outcome of those whom it concerns."""
-    records: list[bytes] = []
-    answered: list[Job] = []
+    batch = _Batch(writer.logs_all)
     try:
         if len(jobs) == 1:
-            _one(jobs[0], model, records, answered, writer.logs_all)
+            _one(jobs[0], model, batch)
         else:
-            _together(jobs, model, records, answered, writer.logs_all)
-        if records:
-            evidence = any(job.choice.marks is not None for job in answered)
-            writer.write_ahead.append(records, model.log_schema, evidence=evidence)
+            _together(jobs, model, batch)
+        if batch.lines:
+            writer.write_ahead.append(batch.lines, model.log_schema, evidence=batch.is_evidence)
     except OSError as error:
         log.error(
             "%d predictions of %s are not answered, since they cannot be logged: %s",
-            len(answered),
+            len(batch.answered),
             model.version,
             error,
         )
         refusal = Refusal(503, f"the prediction cannot be logged: {error}", Retry_After="5")
-        for job in answered:
+        for job in batch.answered:
             job.outcome = refusal
     except Exception as error:
         log.exception("A defect of the gateway")
@@ -78,33 +88,31 @@ def answer(jobs: Sequence[Job], model: LoadedModel, writer: Writer) -> None:
             job.outcome = Refusal(500, f"a defect of the gateway: {type(error).__name__}")
 
 
-def _one(job: Job, model: LoadedModel, records: list[bytes], answered: list[Job], logged: bool) -> None:
+def _one(job: Job, model: LoadedModel, batch: _Batch) -> None:
     began = time.perf_counter()
     try:
         found = _predict(model, job.request.rows)
     except Refusal as refusal:
         job.outcome = refusal
         return
-    _finish(job, model, found, (time.perf_counter() - began) * 1000, records, logged)
-    answered.append(job)
+    _finish(job, model, found, (time.perf_counter() - began) * 1000, batch)
 
 
-def _together(jobs: Sequence[Job], model: LoadedModel, records: list[bytes], answered: list[Job], logged: bool) -> None:
+def _together(jobs: Sequence[Job], model: LoadedModel, batch: _Batch) -> None:
     began = time.perf_counter()
     try:
         found = model.predict(Rows.together([job.request.rows for job in jobs]))
     except Exception:
         # One row that the model refuses must not fail its neighbours.
         for job in jobs:
-            _one(job, model, records, answered, logged)
+            _one(job, model, batch)
         return
     predict_ms = (time.perf_counter() - began) * 1000
     start = 0
     for job in jobs:
         end = start + job.request.rows.count
         probabilities = None if found.probabilities is None else found.probabilities[start:end]
-        _finish(job, model, Answer(found.output[start:end], probabilities), predict_ms, records, logged)
-        answered.append(job)
+        _finish(job, model, Answer(found.output[start:end], probabilities), predict_ms, batch)
         start = end
 
 
@@ -119,23 +127,25 @@ def _predict(model: LoadedModel, rows: Rows) -> Answer:
         raise VersionFailed(500, f"{model.version} failed: {type(error).__name__}: {error}"[:1000]) from error
 
 
-def _finish(job: Job, model: LoadedModel, found: Answer, predict_ms: float, records: list[bytes], logged: bool) -> None:
+def _finish(job: Job, model: LoadedModel, found: Answer, predict_ms: float, batch: _Batch) -> None:
     own_id = prediction_id.new()
-    request = job.request
+    request, choice = job.request, job.choice
     encoded = request.answer(model, found, own_id)
     latency_ms = (time.perf_counter() - job.received) * 1000
-    if (logged or job.choice.marks is not None) and not job.is_given_up:
+    if (batch.logs_all or choice.marks is not None) and not job.is_given_up:
         probabilities: Any = found.probabilities
-        record = log_record.encode(
+        line = log_record.encode(
             model.log_schema,
             own_id,
-            arm=job.choice.arm,
-            propensity=job.choice.propensity,
+            arm=choice.arm,
+            propensity=choice.propensity,
             features=request.rows.logged(),
             output=found.output,
             probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
             latency_ms=latency_ms,
-            marks=job.choice.marks,
+            marks=choice.marks,
         )
-        records.append(record)
-    job.outcome = Prediction(own_id, job.choice.version, encoded, found, latency_ms, predict_ms)
+        batch.lines.append(line)
+        batch.is_evidence = batch.is_evidence or choice.marks is not None
+    job.outcome = Prediction(own_id, choice.version, encoded, found, latency_ms, predict_ms)
+    batch.answered.append(job)
