@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,13 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """No two tests may have one id: xdist would run one of them, and say nothing of the other."""
+    twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"{len(twice)} ids stand for several tests each, such as {twice[0]}")
 
 
 @pytest.fixture(scope="session")
