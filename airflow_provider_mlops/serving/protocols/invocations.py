@@ -89,8 +89,11 @@ def _split(value: Any, schema: InputSchema) -> Rows:
     columns, data = value.get("columns"), value.get("data")
     if columns == schema.name_list and type(data) is list:
         return signature_check.from_table(schema, None, data)
-    if type(columns) is not list or not all(type(name) in (str, int) for name in columns):
+    if type(columns) is not list:
         raise Refusal(400, "dataframe_split.columns must be a list of names", "columns")
+    for name in columns:
+        if type(name) not in (str, int):
+            raise Refusal(422, f"a name must be text or a whole number of 64 bits, not {shown(name)}", "columns")
     if type(data) is not list:
         raise Refusal(400, f"dataframe_split.data must be a list of rows, not {shown(data)}", "data")
     return signature_check.from_table(schema, [str(name) for name in columns], data)

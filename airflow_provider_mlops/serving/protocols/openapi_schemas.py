@@ -30,7 +30,8 @@ def _predictions() -> dict[str, Any]:
     row = _list(_VALUE)
     record = {"type": "object", "additionalProperties": _VALUE}
     rows = {"anyOf": [_list(record), _list(row)]}
-    split = _only(("columns", "data"), columns=_list({"type": ["string", "integer"]}), data=_list(row), index={})
+    name = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**63 - 1}
+    split = _only(("columns", "data"), columns=_list(name), data=_list(row), index={})
     forms = {
         "dataframe_split": split,
         "dataframe_records": _list(record),

@@ -94,6 +94,7 @@ INVOCATIONS: dict[str, tuple[Any, int, str | None]] = {
     "params": ({"instances": [ROW], "params": {"temperature": 1}}, 400, "params"),
     "split no object": ({"dataframe_split": []}, 400, "dataframe_split"),
     "split without columns": ({"dataframe_split": {"data": [[1]]}}, 400, "columns"),
+    "split with a name that is none": ({"dataframe_split": {"columns": [2**70, "b"], "data": []}}, 422, "columns"),
     "split without data": ({"dataframe_split": {"columns": list(ROW)}}, 400, "data"),
     "split with an unknown key": ({"dataframe_split": {"columns": list(ROW), "data": [], "dtype": 1}}, 400, "dtype"),
     "split without rows": ({"dataframe_split": {"columns": list(ROW), "data": []}}, 422, None),
