@@ -24,8 +24,9 @@ CONFIG = SchemathesisConfig.from_dict(
         "seed": 1,
         "generation": {"deterministic": True, "no-shrink": True, "max-examples": 25},
         "checks": {
-            # What the protocol allows may still not fit a model, exist, or be allowed.
-            "positive_data_acceptance": {"expected-statuses": ["2xx", 401, 404, 415, 422]},
+            # What the protocol allows may still not fit a model, exist, or be allowed, or be too large.
+            "positive_data_acceptance": {"expected-statuses": ["2xx", 401, 404, 413, 415, 422]},
+            "negative_data_rejection": {"expected-statuses": ["4xx"]},
         },
     }
 )
