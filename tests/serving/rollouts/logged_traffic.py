@@ -23,6 +23,21 @@ from tests.serving.rollout_in_test import bandit, task
 SCHEMA = LogSchema("churn", 1, (("age", "long"),), "long")
 
 
+def champion_answers(log: WriteAhead, rollout: str | None = None) -> None:
+    """Log one answer of the champion, of a rollout if one is named."""
+    log_predictions(
+        log,
+        SCHEMA,
+        prediction_id.new(),
+        arm="champion",
+        propensity=1.0,
+        features=[[40]],
+        output=[1],
+        latency_ms=1.0,
+        marks=None if rollout is None else marks(rollout, 0),
+    )
+
+
 @dataclass
 class Traffic:
     """Logs what a gateway would, and adds up itself what that should come to."""

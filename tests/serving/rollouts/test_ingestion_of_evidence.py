@@ -9,30 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_mlops.serving.log import prediction_id, write_ahead
-from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log import write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.marks import marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import canary, task
-
-SCHEMA = LogSchema("churn", 1, (("age", "long"),), "long")
-
-
-def answer(log: WriteAhead, rollout: str | None) -> None:
-    log_predictions(
-        log,
-        SCHEMA,
-        prediction_id.new(),
-        arm="champion",
-        propensity=1.0,
-        features=[[40]],
-        output=[1],
-        latency_ms=1.0,
-        marks=None if rollout is None else marks(rollout, 0),
-    )
+from tests.serving.rollouts.logged_traffic import champion_answers
 
 
 @given(st.lists(st.sampled_from(["plain", "marked", "run"]), max_size=40), st.sampled_from([300, 10**6]))
@@ -47,7 +29,7 @@ def test_everything_with_marks_counts_whatever_comes_between(events: list[str], 
             if event == "run":
                 ingestion.run()
             else:
-                answer(log, rollout if event == "marked" else None)
+                champion_answers(log, rollout if event == "marked" else None)
         ingestion.run()
         counted = sum(found.requests for found in store.statistics(rollout).values())
         assert counted == events.count("marked")
@@ -75,11 +57,11 @@ def test_plain_traffic_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ingestion.run()
     monkeypatch.setattr(write_ahead, "lines", noted)
     for _ in range(5):
-        answer(log, None)
+        champion_answers(log)
     ingestion.run()
     assert sum(read) == 0
-    answer(log, rollout)
-    answer(log, None)
+    champion_answers(log, rollout)
+    champion_answers(log)
     ingestion.run()
     assert sum(read) > 0
     assert store.statistics(rollout)[0, "champion"].requests == 1

@@ -19,7 +19,7 @@ from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, R
 from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
 from tests.serving.log.log_in_test import log_predictions
 from tests.serving.rollout_in_test import bandit, canary, task
-from tests.serving.rollouts.logged_traffic import SCHEMA, Traffic, opened, started
+from tests.serving.rollouts.logged_traffic import SCHEMA, Traffic, champion_answers, opened, started
 from tests.serving.rollouts.logged_traffic import store as store
 
 
@@ -27,29 +27,11 @@ def test_nothing_is_written_where_nothing_is_rolled_out(store: RolloutStore, tmp
     log = opened(tmp_path, segment_bytes=1000)
     ingestion = Ingestion(store, log.root, log)
     for _ in range(30):
-        log_predictions(
-            log,
-            SCHEMA,
-            prediction_id.new(),
-            arm="champion",
-            propensity=1.0,
-            features=[[1]],
-            output=[1],
-            latency_ms=1.0,
-        )
+        champion_answers(log)
     assert ingestion.run() == 0
     log.rotate()
     assert all(map(ingestion.is_ingested, log.sealed()))
-    log_predictions(
-        log,
-        SCHEMA,
-        prediction_id.new(),
-        arm="champion",
-        propensity=1.0,
-        features=[[1]],
-        output=[1],
-        latency_ms=1.0,
-    )
+    champion_answers(log)
     log.rotate()
     assert not ingestion.is_ingested(log.sealed()[-1])
     ingestion.run()
