@@ -76,7 +76,7 @@ def run(storage_uri: str, tracking_uri: str, gateway_url: str, token: str, run_i
 
 def replay(test: Dataset, gateway_url: str) -> None:
     """What the example DAG's task of this name does."""
-    from airflow_provider_mlops.serving.client import GatewayClient
+    from airflow_provider_mlops.serving.client.client import GatewayClient
 
     with GatewayClient(gateway_url) as gateway:
         for row in test.arrow().to_pylist():

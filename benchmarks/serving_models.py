@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.registry import registration
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.client import GatewayClient
-from airflow_provider_mlops.serving.gateway import token
+from airflow_provider_mlops.serving.client.client import GatewayClient
+from airflow_provider_mlops.serving.gateway.admin import token
 from benchmarks import serving_servers
 
 LOGISTIC, BOOSTING = "logistic", "boosting"

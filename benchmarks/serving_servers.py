@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.serving.client import GatewayClient
-from airflow_provider_mlops.serving.gateway import token
+from airflow_provider_mlops.serving.client.client import GatewayClient
+from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.strategies import Strategy

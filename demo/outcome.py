@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.client.client import GatewayClient
 from demo.airflow_api import AirflowApi
 from demo.stack import Stack
 

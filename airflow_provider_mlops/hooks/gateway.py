@@ -13,7 +13,7 @@ from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.serving.client import GatewayClient
+    from airflow_provider_mlops.serving.client.client import GatewayClient
 
 DEFAULT_URL = "http://127.0.0.1:8710"
 """Where `airflow-mlops serve` listens unless it is told otherwise."""
@@ -65,15 +65,15 @@ class MlopsGatewayHook(BaseHook):
 
     def client(self) -> GatewayClient:
         """A client. Its token is the connection's, or else the one that a gateway here keeps in the storage."""
-        from airflow_provider_mlops.serving.client import GatewayClient
-        from airflow_provider_mlops.serving.gateway import token
+        from airflow_provider_mlops.serving.client.client import GatewayClient
+        from airflow_provider_mlops.serving.gateway.admin import token
 
         settings = self.settings()
         return GatewayClient(settings.url, settings.token or secret(token.find(storage_uri()), "token"))
 
     def endpoint_url(self, model_name: str) -> str:
         """Where the gateway answers for a model."""
-        from airflow_provider_mlops.lifecycle.deployment import endpoint_url
+        from airflow_provider_mlops.lifecycle.deploy.deployment import endpoint_url
 
         return endpoint_url(self.settings().url, model_name)
 

@@ -80,7 +80,7 @@ def load(name: str) -> Step[Any, Any]:
     """The step called `name`: the `STEP` of the module of that name. Raises InvalidSpecError."""
     if name not in STEPS:
         raise InvalidSpecError("step", name, f"use one of {', '.join(STEPS)}")
-    module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{name}")
+    module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{name}.step")
     return cast("Step[Any, Any]", module.STEP)
 
 

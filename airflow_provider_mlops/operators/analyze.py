@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_mlops.lifecycle.analyze import STEP
+from airflow_provider_mlops.lifecycle.analyze.step import STEP
 from airflow_provider_mlops.operators.step import StepOperator
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, deployed
-from airflow_provider_mlops.lifecycle.deploy import STEP
+from airflow_provider_mlops.lifecycle.deploy.step import STEP
 from airflow_provider_mlops.links.step import ModelVersionLink
 from airflow_provider_mlops.operators.step import StepOperator
 

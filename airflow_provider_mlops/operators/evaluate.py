@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_mlops.lifecycle.evaluate import STEP
+from airflow_provider_mlops.lifecycle.evaluate.step import STEP
 from airflow_provider_mlops.links.step import MlflowRunLink, ModelVersionLink, ReportLink
 from airflow_provider_mlops.operators.step import StepOperator
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from airflow_provider_mlops.assets.events import DATASETS, AssetUpdate, dataset_made
 from airflow_provider_mlops.hooks.database import sqlalchemy_url
-from airflow_provider_mlops.lifecycle.extract import STEP
+from airflow_provider_mlops.lifecycle.extract.step import STEP
 from airflow_provider_mlops.operators.step import StepOperator
 
 

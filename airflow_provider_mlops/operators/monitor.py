@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-from airflow_provider_mlops.lifecycle.monitor import STEP
+from airflow_provider_mlops.lifecycle.monitor.step import STEP
 from airflow_provider_mlops.operators.step import StepOperator
 
 

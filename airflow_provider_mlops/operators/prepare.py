@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.assets.events import DATASETS, AssetUpdate, dataset_made
-from airflow_provider_mlops.lifecycle.prepare import STEP
+from airflow_provider_mlops.lifecycle.prepare.step import STEP
 from airflow_provider_mlops.operators.step import StepOperator
 
 

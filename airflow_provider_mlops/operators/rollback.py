@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, deployed
-from airflow_provider_mlops.lifecycle.rollback import STEP
+from airflow_provider_mlops.lifecycle.rollback.step import STEP
 from airflow_provider_mlops.operators.step import StepOperator
 
 

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, SkipMixin
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, deployed, rolled_out
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
 from airflow_provider_mlops.hooks.rollout_store import rollout_store
-from airflow_provider_mlops.lifecycle.rollout import STEP
+from airflow_provider_mlops.lifecycle.rollout.step import STEP
 from airflow_provider_mlops.links.step import ModelVersionLink, link_addresses, publish_links
 from airflow_provider_mlops.operators.identity import identify
 from airflow_provider_mlops.operators.step import StepOperator
@@ -108,9 +108,9 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
         """
         from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-        from airflow_provider_mlops.lifecycle import rollout_question as question
-        from airflow_provider_mlops.lifecycle.rollout_findings import findings
-        from airflow_provider_mlops.lifecycle.rollout_look import evidence_of
+        from airflow_provider_mlops.lifecycle.rollout import question
+        from airflow_provider_mlops.lifecycle.rollout.findings import findings
+        from airflow_provider_mlops.lifecycle.rollout.look import evidence_of
 
         with contextlib.closing(rollout_store()) as store:
             rollout = store.get(rollout_id)
@@ -131,7 +131,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
 
     def _hear(self, context: Context, event: dict[str, Any]) -> None:
         """Do what a human has answered."""
-        from airflow_provider_mlops.lifecycle.rollout_question import answer
+        from airflow_provider_mlops.lifecycle.rollout.question import answer
 
         user = event.get("responded_by_user") or {}
         with contextlib.closing(rollout_store()) as store, contextlib.suppress(RolloutConflictError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, version_made
-from airflow_provider_mlops.lifecycle.tune import STEP
+from airflow_provider_mlops.lifecycle.tune.step import STEP
 from airflow_provider_mlops.links.step import MlflowRunLink, ModelVersionLink
 from airflow_provider_mlops.operators.step import StepOperator
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, alias_moved
-from airflow_provider_mlops.lifecycle.validate import STEP
+from airflow_provider_mlops.lifecycle.validate.step import STEP
 from airflow_provider_mlops.links.step import MlflowRunLink, ModelVersionLink, ReportLink
 from airflow_provider_mlops.operators.step import StepOperator
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_mlops.lifecycle.validate_data import STEP
+from airflow_provider_mlops.lifecycle.validate_data.step import STEP
 from airflow_provider_mlops.links.step import DataDocsLink, MlflowRunLink
 from airflow_provider_mlops.operators.step import StepOperator
 

@@ -10,7 +10,7 @@ from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
 from airflow_provider_mlops.triggers.waiting import WaitingTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.serving.gateway.request_counts import RequestCounts
+    from airflow_provider_mlops.serving.gateway.http.request_counts import RequestCounts
 
 
 class EndpointHealthyTrigger(WaitingTrigger):
@@ -73,7 +73,7 @@ class EndpointHealthyTrigger(WaitingTrigger):
 
         Raises BackendAwayError while the gateway does not answer.
         """
-        from airflow_provider_mlops.serving.gateway.request_counts import RequestCounts
+        from airflow_provider_mlops.serving.gateway.http.request_counts import RequestCounts
 
         try:
             ready = EndpointReadyTrigger(

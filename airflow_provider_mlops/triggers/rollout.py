@@ -65,7 +65,7 @@ class RolloutTrigger(_LaterTrigger):
 
     def look(self) -> dict[str, Any] | None:
         """Why the task should resume, and a human's answer if there is one. Raises BackendAwayError."""
-        from airflow_provider_mlops.lifecycle.rollout_look import decision_now, moved_champion
+        from airflow_provider_mlops.lifecycle.rollout.look import decision_now, moved_champion
 
         with contextlib.closing(rollout_store()) as store:
             try:

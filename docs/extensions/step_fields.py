@@ -1,6 +1,6 @@
 """A directive that writes the fields of a step from its Spec and Result, so that they are documented once.
 
-In a page: a fence `{step-fields} train` lists the Spec of `lifecycle/train.py` and every model that it
+In a page: a fence `{step-fields} train` lists the Spec of `lifecycle/train/spec.py` and every model that it
 refers to; `{step-results} train` lists what the step returns, which are the XCom keys of its operator.
 A field without a description is a warning, and with `-W` an error.
 """
@@ -103,7 +103,7 @@ class StepFields(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{self.arguments[0]}")
+        module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{self.arguments[0]}.step")
         spec: type[BaseModel] = module.STEP.spec
         parts = [table(spec, with_default=True, where=self.get_location_tuple())]
         seen: set[type[BaseModel]] = {spec}
@@ -128,7 +128,7 @@ class StepResults(StepFields):
     """`{step-results} STEP`."""
 
     def run(self) -> list[nodes.Node]:
-        module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{self.arguments[0]}")
+        module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{self.arguments[0]}.step")
         text = table(module.STEP.result, with_default=False, where=self.get_location_tuple())
         return self.parse_text_to_nodes(text)
 

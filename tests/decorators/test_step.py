@@ -11,7 +11,7 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_mlops.decorators.step import step_task
 from airflow_provider_mlops.errors import InvalidSpecError
-from tests.operators.ripen import RipenOperator
+from tests.helpers.ripen import RipenOperator
 
 
 def ripen_task(function: Callable[..., Any] | None = None, **settings: Any) -> Any:

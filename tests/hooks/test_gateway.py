@@ -7,8 +7,8 @@ import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.gateway import DEFAULT_URL, MlopsGatewayHook
-from airflow_provider_mlops.serving.gateway import token
-from tests.lifecycle.live_gateway import LiveGateway
+from airflow_provider_mlops.serving.gateway.admin import token
+from tests.helpers.live_gateway import LiveGateway
 
 
 @pytest.fixture(scope="module")

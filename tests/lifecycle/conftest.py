@@ -14,16 +14,16 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.model_version import ModelVersion
-    from tests.lifecycle.evaluation_in_test import House
-    from tests.lifecycle.live_gateway import LiveGateway
-    from tests.lifecycle.live_versions import Versions
-    from tests.lifecycle.validation_in_test import Arena
+    from tests.helpers.evaluation import House
+    from tests.helpers.live_gateway import LiveGateway
+    from tests.helpers.live_versions import Versions
+    from tests.helpers.validation import Arena
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Iterator[LiveGateway]:
     """A gateway over a storage of its own."""
-    from tests.lifecycle.live_gateway import LiveGateway
+    from tests.helpers.live_gateway import LiveGateway
 
     storage = tmp_path_factory.mktemp("deploy")
     shutil.copy(mlflow_database, storage / "mlflow.db")
@@ -41,7 +41,7 @@ def base(gateway: LiveGateway) -> Workspace:
 @pytest.fixture(scope="module")
 def trained(base: Workspace) -> ModelVersion:
     """A version that is registered and nothing else."""
-    from tests.lifecycle.live_model import train
+    from tests.helpers.live_model import train
 
     return train(base, "trained")
 
@@ -49,7 +49,7 @@ def trained(base: Workspace) -> ModelVersion:
 @pytest.fixture
 def versions(base: Workspace, trained: ModelVersion, request: pytest.FixtureRequest) -> Versions:
     """A model of the test's own."""
-    from tests.lifecycle.live_versions import Versions
+    from tests.helpers.live_versions import Versions
 
     return Versions(base, trained, request.node.name.replace("[", "-").replace("]", ""))
 
@@ -57,7 +57,7 @@ def versions(base: Workspace, trained: ModelVersion, request: pytest.FixtureRequ
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> House:
     """Models and rows, the same for the tests of all modules: each test evaluates as a task of its own."""
-    from tests.lifecycle.evaluation_in_test import House
+    from tests.helpers.evaluation import House
 
     directory = tmp_path_factory.mktemp("evaluate")
     shutil.copy(mlflow_database, directory / "mlflow.db")
@@ -67,7 +67,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Ho
 @pytest.fixture(scope="session")
 def arena(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Arena:
     """A champion and others, the same for the tests of all modules: each test validates as a task of its own."""
-    from tests.lifecycle.validation_in_test import Arena
+    from tests.helpers.validation import Arena
 
     directory = tmp_path_factory.mktemp("validate")
     shutil.copy(mlflow_database, directory / "mlflow.db")

@@ -10,10 +10,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from airflow_provider_mlops.lifecycle.evaluate_metrics import Predictions
-from airflow_provider_mlops.lifecycle.evaluate_predictions import RowPredictions
-from airflow_provider_mlops.lifecycle.extract_files import FilesReader
-from airflow_provider_mlops.lifecycle.extract_sources import FilesSource
+from airflow_provider_mlops.lifecycle.extract.files import FilesReader
+from airflow_provider_mlops.lifecycle.extract.sources import FilesSource
+from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions
+from airflow_provider_mlops.lifecycle.scoring.predictions import RowPredictions
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from tests.lifecycle.live_gateway import LiveGateway
-from tests.lifecycle.live_model import train
+from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.live_model import train
 
 
 @pytest.fixture(scope="session")

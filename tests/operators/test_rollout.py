@@ -16,18 +16,18 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
-from airflow_provider_mlops.lifecycle import rollout_look
+from airflow_provider_mlops.lifecycle.rollout import look as rollout_look
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.operators.rollout import RolloutOperator
-from airflow_provider_mlops.serving.gateway import token
+from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
-from tests.airflow_session import again
-from tests.lifecycle.live_gateway import LiveGateway
-from tests.lifecycle.live_versions import Versions
-from tests.lifecycle.rollout_evidence import Traffic
+from tests.helpers.airflow_session import again
+from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.live_versions import Versions
+from tests.helpers.rollout_evidence import Traffic
 
 TERMS: dict[str, Any] = {
     "bake_time": 0, "minimum_requests": 1, "gates": [{"kind": "error_rate", "margin": 0.2}], "hard_limits": None,

@@ -12,11 +12,11 @@ from airflow import __version__ as airflow_version
 from airflow.sdk import DAG
 from packaging.version import Version
 
-from airflow_provider_mlops.lifecycle.rollout_question import GO_ON, ROLL_BACK
+from airflow_provider_mlops.lifecycle.rollout.question import GO_ON, ROLL_BACK
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.triggers.rollout import RolloutTrigger
-from tests.lifecycle.live_versions import Versions
-from tests.lifecycle.rollout_evidence import Traffic
+from tests.helpers.live_versions import Versions
+from tests.helpers.rollout_evidence import Traffic
 from tests.operators.test_rollout import storage as storage
 from tests.operators.test_rollout import store as store
 from tests.plugin.test_files import api_server as api_server

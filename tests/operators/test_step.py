@@ -11,8 +11,8 @@ from airflow.sdk import DAG, Asset, task
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 from airflow_provider_mlops.operators.step import XCOM_LIMIT
-from tests.airflow_session import restore, serialized
-from tests.operators.ripen import RipenOperator, Shelf
+from tests.helpers.airflow_session import restore, serialized
+from tests.helpers.ripen import RipenOperator, Shelf
 
 
 def dag(name: str, **options: Any) -> DAG:

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle import prepare
+from airflow_provider_mlops.lifecycle.prepare import step as prepare
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.runtimes.in_task import InTaskRuntime
 

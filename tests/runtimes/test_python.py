@@ -19,7 +19,8 @@ from pydantic import SecretStr
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
-from airflow_provider_mlops.lifecycle import extract, prepare
+from airflow_provider_mlops.lifecycle.extract import step as extract
+from airflow_provider_mlops.lifecycle.prepare import step as prepare
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.runtimes.in_task import InTaskRuntime
@@ -320,7 +321,7 @@ def test_a_killed_task_takes_the_step_with_it(
     spec = spec_with(dataset, SLEEPS.format(path=str(path), seconds=300))
     program = f"""
 import sys
-from airflow_provider_mlops.lifecycle import prepare
+from airflow_provider_mlops.lifecycle.prepare import step as prepare
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.runtimes.python import PythonRuntime
 spec = prepare.PrepareSpec.model_validate_json({spec.model_dump_json()!r})

@@ -11,9 +11,9 @@ import pytest
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.serving.gateway import token
-from tests.lifecycle.live_gateway import LiveGateway
-from tests.lifecycle.live_model import train
+from airflow_provider_mlops.serving.gateway.admin import token
+from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.live_model import train
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from airflow.sdk import DAG
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.sensors.endpoint_healthy import EndpointHealthySensor
-from airflow_provider_mlops.serving.gateway.request_counts import RequestCounts
+from airflow_provider_mlops.serving.gateway.http.request_counts import RequestCounts
 from airflow_provider_mlops.serving.traffic.replay import Replay
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
 from airflow_provider_mlops.triggers.endpoint_healthy import EndpointHealthyTrigger
-from tests.airflow_session import again
-from tests.lifecycle.live_gateway import LiveGateway
-from tests.lifecycle.live_model import customers, records
+from tests.helpers.airflow_session import again
+from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.live_model import customers, records
 
 pytestmark = pytest.mark.usefixtures("connection")
 

@@ -10,7 +10,7 @@ from airflow.sdk import DAG
 from airflow_provider_mlops.errors import BackendAwayError
 from airflow_provider_mlops.sensors.endpoint_ready import EndpointReadySensor
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
-from tests.airflow_session import again
+from tests.helpers.airflow_session import again
 
 pytestmark = pytest.mark.usefixtures("connection")
 

@@ -12,18 +12,18 @@ from airflow.sdk import DAG
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.sensors.enough_feedback import EnoughFeedbackSensor
-from airflow_provider_mlops.serving.log import compaction, log_layout, prediction_id
-from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log import compaction, layout, prediction_id
+from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.triggers.enough_feedback import EnoughFeedbackTrigger
-from tests.airflow_session import again
-from tests.serving.log.log_in_test import log_predictions
+from tests.helpers.airflow_session import again
+from tests.helpers.prediction_log import log_predictions
 
 
 @pytest.fixture
 def log(storage: Path) -> Iterator[WriteAhead]:
     """The log as a gateway writes it."""
-    log = WriteAhead(log_layout.write_ahead_root(str(storage)))
+    log = WriteAhead(layout.write_ahead_root(str(storage)))
     yield log
     log.close()
 

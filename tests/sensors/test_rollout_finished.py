@@ -18,8 +18,8 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout_finished import RolloutFinishedTrigger
-from tests.airflow_session import again
-from tests.serving.rollout_in_test import canary, task
+from tests.helpers.airflow_session import again
+from tests.helpers.rollouts import canary, task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import served_registry
-from tests.serving.gateway_process import GatewayProcess
+from tests.helpers import served_registry
+from tests.helpers.gateway_process import GatewayProcess
 
 
 @pytest.fixture(scope="session")

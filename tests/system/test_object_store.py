@@ -23,11 +23,17 @@ from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle import analyze, evaluate, extract, prepare, train, validate, validate_data
+from airflow_provider_mlops.lifecycle.analyze import step as analyze
+from airflow_provider_mlops.lifecycle.evaluate import step as evaluate
+from airflow_provider_mlops.lifecycle.extract import step as extract
+from airflow_provider_mlops.lifecycle.prepare import step as prepare
 from airflow_provider_mlops.lifecycle.step import Step
+from airflow_provider_mlops.lifecycle.train import step as train
+from airflow_provider_mlops.lifecycle.validate import step as validate
+from airflow_provider_mlops.lifecycle.validate_data import step as validate_data
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit
-from tests.serving.log.log_in_test import log_predictions
+from tests.helpers.prediction_log import log_predictions
 
 s3fs = pytest.importorskip("s3fs", reason="S3's file system is missing: pip install s3fs")
 pytest.importorskip("moto", reason="the S3 server of the tests is missing: pip install 'moto[server]'")
@@ -307,12 +313,12 @@ def test_a_step_in_a_process_of_its_own(s3: str, tmp_path: Path) -> None:
 
 def test_the_prediction_log_on_object_storage(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway keeps the newest rows on its own disk; once compacted, monitoring reads them from storage."""
-    from airflow_provider_mlops.serving.log import compaction, log_layout, prediction_id, prediction_log, write_ahead
-    from airflow_provider_mlops.serving.log.log_schema import LogSchema
+    from airflow_provider_mlops.serving.log import compaction, layout, prediction_id, prediction_log, write_ahead
+    from airflow_provider_mlops.serving.log.schema import LogSchema
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     uri = f"{s3}/served"
-    log = write_ahead.WriteAhead(log_layout.write_ahead_root(uri))
+    log = write_ahead.WriteAhead(layout.write_ahead_root(uri))
     log_predictions(
         log,
         LogSchema("a model", 1, (("age", "double"),), "long", ("0", "1")),

@@ -15,10 +15,10 @@ import pytest
 from airflow_provider_mlops.data import engine, profiling
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.lifecycle.extract import STEP
-from airflow_provider_mlops.lifecycle.prepare_split import ORDER, PART, Split, assign
+from airflow_provider_mlops.lifecycle.extract.step import STEP
+from airflow_provider_mlops.lifecycle.prepare.split import ORDER, PART, Split, assign
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from tests.system.postgresql_cluster import Cluster, programs
+from tests.helpers.postgresql_cluster import Cluster, programs
 
 COUNT = 3000
 ROWS = pyarrow.table(

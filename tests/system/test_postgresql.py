@@ -16,11 +16,11 @@ import pytest
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
-from airflow_provider_mlops.lifecycle.extract import STEP, ExtractResult
-from airflow_provider_mlops.lifecycle.extract_sources import SqlSource
-from airflow_provider_mlops.lifecycle.extract_sql import read_sql
+from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
+from airflow_provider_mlops.lifecycle.extract.sql import read_sql
+from airflow_provider_mlops.lifecycle.extract.step import STEP, ExtractResult
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from tests.system.postgresql_cluster import PASSWORD, Cluster, programs
+from tests.helpers.postgresql_cluster import PASSWORD, Cluster, programs
 
 pytest.importorskip("psycopg", reason="PostgreSQL's driver is missing: pip install 'psycopg[binary]'")
 pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL's server is missing: apt-get install postgresql")

@@ -18,21 +18,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.gateway import token
-from airflow_provider_mlops.serving.gateway.admin import Admin
-from airflow_provider_mlops.serving.gateway.administration import Administration
-from airflow_provider_mlops.serving.gateway.board import Board
-from airflow_provider_mlops.serving.gateway.following import Following
-from airflow_provider_mlops.serving.gateway.metrics import CONTENT_TYPE, Metrics
-from airflow_provider_mlops.serving.gateway.predictions import Front, Predictions, version_number
-from airflow_provider_mlops.serving.gateway.predictor import Writer
+from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.admin.api import Admin
+from airflow_provider_mlops.serving.gateway.admin.model_control import Administration
+from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
+from airflow_provider_mlops.serving.gateway.predict.endpoint import Front, Predictions, version_number
+from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
+from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
+from airflow_provider_mlops.serving.gateway.rollout_follower import Following
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.shadows import Shadows
-from airflow_provider_mlops.serving.log import compaction, log_layout
+from airflow_provider_mlops.serving.gateway.workers.channel import Board
+from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import body, encoding, feedback, openapi, protocol_v2
-from airflow_provider_mlops.serving.protocols.refusal import Refusal, json_response
+from airflow_provider_mlops.serving.rows.request_error import Refusal, json_response
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Gateway:
         self._log_writer = ThreadPoolExecutor(1, thread_name_prefix="log")
         # One thread: a compaction that was given up by who waited for it still ends before the next one begins.
         self._compactor = ThreadPoolExecutor(1, thread_name_prefix="compact")
-        self._write_ahead = WriteAhead(log_layout.write_ahead_root(settings.storage_uri))
+        self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
         self._following = Following(settings, self._models, self._write_ahead, self._metrics)

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.serving.log import log_layout, prediction_id, write_ahead
-from airflow_provider_mlops.serving.log.log_schema import FEEDBACK, LogSchema, column
+from airflow_provider_mlops.serving.log import layout, prediction_id, write_ahead
+from airflow_provider_mlops.serving.log.schema import FEEDBACK, LogSchema, column
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,10 @@ def compact_segment(storage_uri: str, segment: write_ahead.Segment) -> None:
 def _files(storage_uri: str, segment: write_ahead.Segment) -> Iterator[tuple[str, pa.Table]]:
     content = SegmentContent(write_ahead.records(segment.path))
     for (schema, date), rows in content.predictions.items():
-        uri = log_layout.predictions_file(storage_uri, schema.model, schema.version, date, segment.name)
+        uri = layout.predictions_file(storage_uri, schema.model, schema.version, date, segment.name)
         yield uri, prediction_table(schema, rows)
     for date, labels in content.feedback.items():
-        yield log_layout.feedback_file(storage_uri, date, segment.name), feedback_table(labels)
+        yield layout.feedback_file(storage_uri, date, segment.name), feedback_table(labels)
 
 
 class SegmentContent:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import engine
-from airflow_provider_mlops.serving.log import compaction, log_layout, write_ahead
-from airflow_provider_mlops.serving.log.log_schema import FEATURE, LogSchema
+from airflow_provider_mlops.serving.log import compaction, layout, write_ahead
+from airflow_provider_mlops.serving.log.schema import FEATURE, LogSchema
 
 if TYPE_CHECKING:
     import ibis
@@ -59,7 +59,7 @@ def read(
     contents = _write_ahead(storage_uri, model)
 
     files: dict[int, list[str]] = defaultdict(list)
-    for file in log_layout.predictions_files(storage_uri, model, first, last):
+    for file in layout.predictions_files(storage_uri, model, first, last):
         if file.segment not in contents and file.version is not None and version in (None, file.version):
             files[file.version].append(file.uri)
     fresh: dict[int, list[tuple[LogSchema, list[dict[str, Any]]]]] = defaultdict(list)
@@ -118,7 +118,7 @@ def _write_ahead(storage_uri: str, model: str) -> dict[str, compaction.SegmentCo
     before, so that its Parquet files will be found; one that is compacted later was read here, and
     its Parquet files will be left out.
     """
-    root = log_layout.write_ahead_root(storage_uri)
+    root = layout.write_ahead_root(storage_uri)
     contents = {}
     for segment in write_ahead.segments(root):
         try:
@@ -134,7 +134,7 @@ def _feedback(
     import ibis
 
     parts = []
-    files = [file.uri for file in log_layout.feedback_files(storage_uri, first) if file.segment not in contents]
+    files = [file.uri for file in layout.feedback_files(storage_uri, first) if file.segment not in contents]
     if files:
         parts.append(_parquet(backend, files))
     labels = [row for content in contents.values() for rows in content.feedback.values() for row in rows]

@@ -24,8 +24,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_mlops.serving.log import log_record
-from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log import record as log_record
+from airflow_provider_mlops.serving.log.schema import LogSchema
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_mlops.serving.models.input_schema import NUMERIC, InputSchema
-from airflow_provider_mlops.serving.protocols.rows import Rows
+from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, InputSchema
+from airflow_provider_mlops.serving.rows.rows import Rows
 
 _ROWS = 5
 

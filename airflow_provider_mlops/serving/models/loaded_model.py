@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.registry import models, packaging
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.serving.gateway import pace
-from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log.schema import LogSchema
+from airflow_provider_mlops.serving.models import batch_profile
 from airflow_provider_mlops.serving.models import example as example_of
-from airflow_provider_mlops.serving.models.input_schema import InputSchema
 from airflow_provider_mlops.serving.models.linear import Linear
 from airflow_provider_mlops.serving.models.shared_scores import SharedScores
-from airflow_provider_mlops.serving.protocols.rows import Rows
+from airflow_provider_mlops.serving.rows.input_schema import InputSchema
+from airflow_provider_mlops.serving.rows.rows import Rows
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
@@ -82,7 +82,7 @@ class LoadedModel:
         self.schema = schema.with_nullable(self._nullable(rows))
         if self._as_array:
             self._linear = Linear.of(self._transformers, self._final, rows.array(), self._ask)
-        self.pace = pace.measure(estimator, self.predict, rows, by_array=self._as_array)
+        self.pace = batch_profile.measure(estimator, self.predict, rows, by_array=self._as_array)
         self.log_schema = LogSchema(
             model=version.name,
             version=version.version,

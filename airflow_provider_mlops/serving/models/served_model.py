@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
-from airflow_provider_mlops.serving.rollouts.policies.direct import Direct
-from airflow_provider_mlops.serving.rollouts.routes import ANYBODY, Choice, Policy, RoutingRequest, pinned
+from airflow_provider_mlops.serving.policy.direct import Direct
+from airflow_provider_mlops.serving.policy.policy import ANYBODY, Choice, Policy, RoutingRequest, pinned
+from airflow_provider_mlops.serving.rows.request_error import Refusal
 
 WARM = 4
 """How many versions of a model stay in memory: the active one, the one before it, and the latest candidates."""

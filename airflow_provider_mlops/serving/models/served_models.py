@@ -12,10 +12,10 @@ from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, Ml
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
-from airflow_provider_mlops.serving.models.attempts import Attempts
+from airflow_provider_mlops.serving.models.load_backoff import Attempts
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.rows.request_error import Refusal
 
 log = logging.getLogger(__name__)
 

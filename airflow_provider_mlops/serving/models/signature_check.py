@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_mlops.serving.models.input_schema import NUMERIC, Feature, InputSchema
-from airflow_provider_mlops.serving.protocols.refusal import Refusal, shown
-from airflow_provider_mlops.serving.protocols.rows import Rows
+from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, Feature, InputSchema
+from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
+from airflow_provider_mlops.serving.rows.rows import Rows
 
 _LARGEST: dict[str, float] = {
     "integer": 2**31 - 1,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive
 
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.rows.request_error import Refusal
 
 MAXIMUM_BYTES = 16 * 1024 * 1024
 HEADER_LENGTH = b"inference-header-content-length"

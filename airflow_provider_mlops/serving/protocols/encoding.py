@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.rows.request_error import Refusal
 
 
 def parse(body: bytes) -> Any:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from airflow_provider_mlops.serving.log import prediction_id
-from airflow_provider_mlops.serving.protocols.refusal import Refusal, shown
+from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
 
 MAXIMUM_LENGTH = 10_000
 

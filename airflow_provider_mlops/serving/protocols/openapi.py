@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_mlops.serving.client import VERIFICATION_HEADER
+from airflow_provider_mlops.serving.client.client import VERIFICATION_HEADER
 from airflow_provider_mlops.serving.protocols import openapi_schemas
 
 _JSON = "application/json"

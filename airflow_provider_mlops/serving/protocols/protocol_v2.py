@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_mlops.serving.gateway.job import Encoded
+from airflow_provider_mlops.serving.gateway.predict.job import Encoded
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.models import signature_check
-from airflow_provider_mlops.serving.models.input_schema import V2_DATATYPES, InputSchema
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.protocols import encoding, tensors
 from airflow_provider_mlops.serving.protocols.body import Body
-from airflow_provider_mlops.serving.protocols.refusal import Refusal, shown
-from airflow_provider_mlops.serving.protocols.rows import Rows
 from airflow_provider_mlops.serving.protocols.tensors import Tensor
+from airflow_provider_mlops.serving.rows.input_schema import V2_DATATYPES, InputSchema
+from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
+from airflow_provider_mlops.serving.rows.rows import Rows
 
 BINARY = "binary_tensor_data"
 """What the server's metadata call the extension for binary tensors."""

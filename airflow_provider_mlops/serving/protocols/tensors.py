@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_mlops.serving.protocols.refusal import Refusal, shown
+from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
 
 NUMBERS = {
     "INT8": "<i1",

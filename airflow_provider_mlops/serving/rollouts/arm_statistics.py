@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
     from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
-    from airflow_provider_mlops.stats.bounded_mean_sequence import BoundedMoments
-    from airflow_provider_mlops.stats.mean_sequence import Moments
+    from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments
+    from airflow_provider_mlops.stats.sequences.mean import Moments
 
 LATENCY_EDGES: tuple[float, ...] = tuple(2.0 ** (place / 8) for place in range(-32, 129))
 """Upper ends of the latency histogram's cells in milliseconds: each 9 % above the one before, from 1/16 ms to 65 s.
@@ -115,7 +115,7 @@ class ArmStatistics:
 
     def moments(self) -> Moments:
         """Of the rewards, for `stats.mean_sequence`."""
-        from airflow_provider_mlops.stats.mean_sequence import Moments
+        from airflow_provider_mlops.stats.sequences.mean import Moments
 
         return Moments(self.reward_count, self.reward_total, self.reward_squares)
 
@@ -124,7 +124,7 @@ class ArmStatistics:
 
         :param expected: a guess of the mean within the bounds that was made before the data.
         """
-        from airflow_provider_mlops.stats.bounded_mean_sequence import BoundedMoments
+        from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments
 
         return BoundedMoments.around(expected, self.reward_count, self.reward_total, self.reward_squares)
 

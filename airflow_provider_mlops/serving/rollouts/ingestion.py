@@ -24,12 +24,12 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_provider_mlops.serving.log import log_record, write_ahead
+from airflow_provider_mlops.serving.log import record, write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
-from airflow_provider_mlops.serving.rollouts.additions import Additions, Key, reward_of, rewarded
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.marks import has_marks
+from airflow_provider_mlops.serving.rollouts.evidence_delta import Additions, Key, reward_of, rewarded
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
+from airflow_provider_mlops.serving.rollouts.rollout_context import has_marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, bump
 from airflow_provider_mlops.serving.rollouts.tables import (
     ARM_STATISTICS,
@@ -152,7 +152,7 @@ class Ingestion:
         for position, line in write_ahead.lines(segment.path, start, end):
             if has_marks(line) or line.startswith(b'{"feedback"'):
                 try:
-                    additions.add(log_record.parse(line))
+                    additions.add(record.parse(line))
                 except (ValueError, KeyError, TypeError) as error:
                     log.error("A line before %d in %s is left out: %r", position, segment.path, error)
             reached = position

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import FieldError
-from airflow_provider_mlops.serving.rollouts.routes import CANDIDATE, CHAMPION, SHADOW, Arm
+from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION, SHADOW, Arm
+from airflow_provider_mlops.serving.rollouts.config import RolloutTerms
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
-from airflow_provider_mlops.serving.rollouts.terms import RolloutTerms
 
 Status: TypeAlias = Literal["running", "held", "promoted", "rolled_back", "ended"]
 

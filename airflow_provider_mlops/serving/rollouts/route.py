@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_mlops.serving.rollouts.marks import marks
+from airflow_provider_mlops.serving.policy.policy import ANYBODY, Choice, Policy, RoutingRequest
 from airflow_provider_mlops.serving.rollouts.policies.shadow import Shadow
 from airflow_provider_mlops.serving.rollouts.policies.sticky import Hash
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
-from airflow_provider_mlops.serving.rollouts.routes import ANYBODY, Choice, Policy, RoutingRequest
+from airflow_provider_mlops.serving.rollouts.rollout_context import marks
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 
 

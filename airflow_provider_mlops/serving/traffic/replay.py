@@ -12,9 +12,9 @@ from urllib.parse import quote
 import orjson
 import uvloop
 
-from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.log import prediction_id
-from airflow_provider_mlops.serving.rollouts.additions import as_text, is_correct
+from airflow_provider_mlops.serving.rollouts.evidence_delta import as_text, is_correct
 from airflow_provider_mlops.serving.traffic.arrivals import arrivals, expected
 from airflow_provider_mlops.serving.traffic.connection import Answer, Connection, UnansweredError
 from airflow_provider_mlops.serving.traffic.feedback import Feedback

@@ -18,13 +18,13 @@ from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.serving.gateway.rollouts_in_gateway import HALF, begin, counted, now
-from tests.serving.gateway.test_workers import workers
-from tests.serving.gateway_process import GatewayProcess
-from tests.serving.rollout_in_test import canary
+from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.postgresql_cluster import Cluster
+from tests.helpers.rollouts import canary
+from tests.helpers.rollouts_in_gateway import HALF, begin, counted, now
+from tests.helpers.traffic_process import TrafficProcess
+from tests.serving.gateway.workers.test_workers import workers
 from tests.serving.rollouts.test_rollout_store import cluster as cluster
-from tests.serving.traffic_process import TrafficProcess
-from tests.system.postgresql_cluster import Cluster
 
 CLIENTS = 6
 REWARDED = {"strategy": HALF, "reward": {"binary": True}}

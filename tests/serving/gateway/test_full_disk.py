@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.serving.gateway_process import GatewayProcess
+from tests.helpers.gateway_process import GatewayProcess
 
 LOAD = """
 import json, sys, time

@@ -15,12 +15,12 @@ import pytest
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, ask_for, begin, counted, now, versions
-from tests.serving.gateway.rollouts_in_gateway import serve as serve
-from tests.serving.gateway.rollouts_in_gateway import store as store
-from tests.serving.gateway_process import GatewayProcess
-from tests.serving.rollout_in_test import canary, task
-from tests.serving.served_registry import CANCER, cancer_model, register, register_pickled
+from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.rollouts import canary, task
+from tests.helpers.rollouts_in_gateway import HALF, Serve, ask, ask_for, begin, counted, now, versions
+from tests.helpers.rollouts_in_gateway import serve as serve
+from tests.helpers.rollouts_in_gateway import store as store
+from tests.helpers.served_registry import CANCER, cancer_model, register, register_pickled
 
 
 def copies(process: GatewayProcess) -> Counter[str]:

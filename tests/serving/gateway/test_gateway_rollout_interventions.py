@@ -8,10 +8,10 @@ from pathlib import Path
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import BODY, HALF, Serve, ask, ask_for, begin, now, versions
-from tests.serving.gateway.rollouts_in_gateway import serve as serve
-from tests.serving.gateway.rollouts_in_gateway import store as store
-from tests.serving.rollout_in_test import canary, task
+from tests.helpers.rollouts import canary, task
+from tests.helpers.rollouts_in_gateway import BODY, HALF, Serve, ask, ask_for, begin, now, versions
+from tests.helpers.rollouts_in_gateway import serve as serve
+from tests.helpers.rollouts_in_gateway import store as store
 
 
 def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store: RolloutStore) -> None:

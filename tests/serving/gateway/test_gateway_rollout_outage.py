@@ -11,13 +11,13 @@ import httpx
 
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import HALF, Serve, ask, begin, counted, now, versions
-from tests.serving.gateway.rollouts_in_gateway import serve as serve
-from tests.serving.gateway.rollouts_in_gateway import store as store
+from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.rollouts import canary
+from tests.helpers.rollouts_in_gateway import HALF, Serve, ask, begin, counted, now, versions
+from tests.helpers.rollouts_in_gateway import serve as serve
+from tests.helpers.rollouts_in_gateway import store as store
 from tests.serving.gateway.test_gateway_rollout_failures import LARGE, copies
 from tests.serving.gateway.test_gateway_rollout_failures import broken as broken
-from tests.serving.gateway_process import GatewayProcess
-from tests.serving.rollout_in_test import canary
 
 
 def failures(process: GatewayProcess, work: str) -> float:

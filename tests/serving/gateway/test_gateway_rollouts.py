@@ -11,11 +11,11 @@ import httpx
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.gateway.rollouts_in_gateway import BODY, HALF, Serve, ask, begin, counted, log, now, versions
-from tests.serving.gateway.rollouts_in_gateway import serve as serve
-from tests.serving.gateway.rollouts_in_gateway import store as store
-from tests.serving.gateway_process import GatewayProcess
-from tests.serving.rollout_in_test import canary, task
+from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.rollouts import canary, task
+from tests.helpers.rollouts_in_gateway import BODY, HALF, Serve, ask, begin, counted, log, now, versions
+from tests.helpers.rollouts_in_gateway import serve as serve
+from tests.helpers.rollouts_in_gateway import store as store
 
 V2 = {"inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": BODY["instances"][0]}]}
 

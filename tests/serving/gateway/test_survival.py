@@ -15,10 +15,10 @@ import pytest
 
 from airflow_provider_mlops.errors import BackendAwayError
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.client import GatewayClient
+from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.serving.gateway_process import GatewayProcess
-from tests.serving.served_registry import CANCER, copy_to, register_pickled
+from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.served_registry import CANCER, copy_to, register_pickled
 
 
 class Load:

@@ -20,14 +20,14 @@ import pytest
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.client import GatewayClient
-from airflow_provider_mlops.serving.gateway import token
+from airflow_provider_mlops.serving.client.client import GatewayClient
+from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from tests.serving.gateway_process import GatewayProcess, post
-from tests.serving.served_registry import CANCER, cancer_model, copy_to
+from tests.helpers.gateway_process import GatewayProcess, post
+from tests.helpers.served_registry import CANCER, cancer_model, copy_to
 
 ROWS = CANCER.head(20)
 

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlops.serving.log import compaction, log_layout, prediction_log, write_ahead
-from airflow_provider_mlops.serving.log.log_schema import LogSchema
-from tests.serving.log.log_in_test import ids, opened, plain_parquet, predict
+from airflow_provider_mlops.serving.log import compaction, prediction_log, write_ahead
+from airflow_provider_mlops.serving.log import layout as log_layout
+from airflow_provider_mlops.serving.log.schema import LogSchema
+from tests.helpers.prediction_log import ids, opened, plain_parquet, predict
 
 
 def test_a_dead_writers_segments_are_taken_over_and_a_living_ones_are_not(tmp_path: Path) -> None:
     script = """
     import os, sys
     from airflow_provider_mlops.serving.log import write_ahead
-    from airflow_provider_mlops.serving.log.log_schema import LogSchema
+    from airflow_provider_mlops.serving.log.schema import LogSchema
     log = write_ahead.WriteAhead(sys.argv[1])
     log.feedback([("0" * 32, "1")])
     print("ready", flush=True)
@@ -43,7 +44,8 @@ def test_a_dead_writers_segments_are_taken_over_and_a_living_ones_are_not(tmp_pa
 
 DIES = """
 import os, signal, sys
-from airflow_provider_mlops.serving.log import compaction, log_layout, write_ahead
+from airflow_provider_mlops.serving.log import compaction, write_ahead
+from airflow_provider_mlops.serving.log import layout as log_layout
 storage_uri, fatal = sys.argv[1], int(sys.argv[2])
 calls = 0
 def dying(function, *arguments):

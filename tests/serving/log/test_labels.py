@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow_provider_mlops.serving.log import log_layout, prediction_id, prediction_log
-from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log import layout, prediction_id, prediction_log
+from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from tests.serving.log.log_in_test import log_predictions
+from tests.helpers.prediction_log import log_predictions
 
 
 def test_a_label_with_a_fraction_is_none_of_a_whole_number(tmp_path: Path) -> None:
-    log = WriteAhead(log_layout.write_ahead_root(str(tmp_path)))
+    log = WriteAhead(layout.write_ahead_root(str(tmp_path)))
     labels = {"1": 1, "1.0": 1, "0.5": None, "1.5": None, "yes": None, str(2**62 + 1): 2**62 + 1}
     for label in labels:
         name = prediction_id.new()

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_mlops.data import engine
-from airflow_provider_mlops.serving.log import compaction, log_layout, prediction_id, prediction_log
-from airflow_provider_mlops.serving.log.log_schema import LogSchema
-from tests.serving.log.log_in_test import ids, opened, plain_parquet, predict
+from airflow_provider_mlops.serving.log import compaction, layout, prediction_id, prediction_log
+from airflow_provider_mlops.serving.log.schema import LogSchema
+from tests.helpers.prediction_log import ids, opened, plain_parquet, predict
 
 
 def test_an_empty_log_has_the_documented_columns(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_readers_see_everything_once_while_it_is_written_and_compacted(tmp_path:
     assert not errors
     assert len(acknowledged) > 100
     assert ids(tmp_path) == sorted(acknowledged)
-    assert len(log_layout.predictions_files(str(tmp_path), "churn", None, None)) > 3
+    assert len(layout.predictions_files(str(tmp_path), "churn", None, None)) > 3
 
 
 def test_reading_on_another_backend_of_the_same_connection(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from airflow_provider_mlops.serving.log import log_layout, write_ahead
-from tests.serving.log.log_in_test import ids, opened, predict
+from airflow_provider_mlops.serving.log import layout, write_ahead
+from tests.helpers.prediction_log import ids, opened, predict
 
 
 def test_a_line_that_was_not_finished_is_ignored(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_disk_that_fills_up_loses_nothing_and_corrupts_nothing(tmp_path: Path)
             print(name)
     assert refused
     """
-    root = log_layout.write_ahead_root(str(tmp_path))
+    root = layout.write_ahead_root(str(tmp_path))
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), root], capture_output=True, text=True, timeout=60
     )

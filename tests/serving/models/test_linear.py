@@ -18,8 +18,8 @@ from sklearn.svm import SVC
 from airflow_provider_mlops.serving.models.linear import Linear
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.shared_scores import SharedScores
+from tests.helpers.served_registry import CANCER, CANCER_TARGET
 from tests.serving.models.test_loaded_model import NUMBERS, loaded
-from tests.serving.served_registry import CANCER, CANCER_TARGET
 
 VALUES = CANCER.to_numpy()
 IRIS, SPECIES = load_iris(return_X_y=True)

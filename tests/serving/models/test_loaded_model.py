@@ -18,9 +18,9 @@ from sklearn.svm import LinearSVC
 from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.models import signature_check
-from airflow_provider_mlops.serving.models.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from tests.serving.served_registry import CANCER, CANCER_TARGET, CHURNED, CUSTOMERS, cancer_model, churn_model
+from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
+from tests.helpers.served_registry import CANCER, CANCER_TARGET, CHURNED, CUSTOMERS, cancer_model, churn_model
 
 VERSION = ModelVersion(name="m", version=1, run_id="r")
 NUMBERS = InputSchema(tuple(Feature(name, "double") for name in CANCER.columns))

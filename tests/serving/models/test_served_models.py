@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.models.attempts import Attempts
+from airflow_provider_mlops.serving.models.load_backoff import Attempts
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.rows.request_error import Refusal
 
 
 def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage: Path) -> None:

@@ -17,10 +17,10 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
 
 from airflow_provider_mlops.errors import RejectedError
-from airflow_provider_mlops.serving.log import log_schema
+from airflow_provider_mlops.serving.log import schema as log_schema
 from airflow_provider_mlops.serving.models import signature_check
-from airflow_provider_mlops.serving.models.input_schema import KINDS, Feature, InputSchema
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.rows.input_schema import KINDS, Feature, InputSchema
+from airflow_provider_mlops.serving.rows.request_error import Refusal
 
 MOMENTS = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1), timezones=st.none() | st.just(UTC))
 VALUES: dict[str, st.SearchStrategy[Any]] = {

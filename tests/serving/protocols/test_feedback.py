@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlops.serving.protocols import feedback
-from airflow_provider_mlops.serving.protocols.refusal import Refusal
+from airflow_provider_mlops.serving.rows.request_error import Refusal
 
 NAME = "0" * 32
 

@@ -13,10 +13,10 @@ from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks
 
-from airflow_provider_mlops.serving.gateway import token
+from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.protocols import openapi
-from tests.serving.gateway_process import GatewayProcess
-from tests.serving.served_registry import CANCER, CUSTOMERS
+from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.served_registry import CANCER, CUSTOMERS
 
 DOCUMENT = openapi.document("tested")
 CONFIG = SchemathesisConfig.from_dict(

@@ -16,8 +16,8 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id, prediction_log
-from tests.serving.gateway_process import GatewayProcess, post
-from tests.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, price_model
+from tests.helpers.gateway_process import GatewayProcess, post
+from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, price_model
 
 
 def test_server_and_model_metadata(gateway: GatewayProcess) -> None:

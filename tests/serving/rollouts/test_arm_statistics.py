@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_mlops.serving.rollouts import arm_statistics
 from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES, ArmStatistics, latency_cell
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
-from airflow_provider_mlops.stats.latency_sequence import slower_than
+from airflow_provider_mlops.stats.sequences.latency import slower_than
 
 COUNT = st.integers(0, 10**9)
 CELLS = st.dictionaries(st.integers(0, 20), st.integers(1, 1000), max_size=5)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
-from airflow_provider_mlops.serving.rollouts.routes import Choice
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.rollout_in_test import task
-from tests.serving.rollouts.followed_rollouts import Clock, fail, following, limited, versions
-from tests.serving.rollouts.followed_rollouts import store as store
+from tests.helpers.followed_rollouts import Clock, fail, following, limited, versions
+from tests.helpers.followed_rollouts import store as store
+from tests.helpers.rollouts import task
 
 
 def test_hard_limits_are_enforced_at_once_and_told_to_the_others(store: RolloutStore) -> None:

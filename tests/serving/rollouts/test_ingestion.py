@@ -22,8 +22,8 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rollouts.tables import DECISIONS
-from tests.serving.rollouts.logged_traffic import Traffic, opened, started
-from tests.serving.rollouts.logged_traffic import store as store
+from tests.helpers.logged_traffic import Traffic, opened, started
+from tests.helpers.logged_traffic import store as store
 from tests.serving.rollouts.test_rollout_store import cluster as cluster
 from tests.serving.rollouts.test_rollout_store import url as url
 

@@ -13,8 +13,8 @@ from airflow_provider_mlops.serving.log import write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.serving.rollout_in_test import canary, task
-from tests.serving.rollouts.logged_traffic import champion_answers
+from tests.helpers.logged_traffic import champion_answers
+from tests.helpers.rollouts import canary, task
 
 
 @given(st.lists(st.sampled_from(["plain", "marked", "run"]), max_size=40), st.sampled_from([300, 10**6]))

@@ -11,11 +11,11 @@ from sqlalchemy import update
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.marks import marks
-from airflow_provider_mlops.serving.rollouts.routing import Routing
+from airflow_provider_mlops.serving.rollouts.rollout_context import marks
+from airflow_provider_mlops.serving.rollouts.router import Routing
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rollouts.tables import ROLLOUTS
-from tests.serving.rollout_in_test import canary, task
+from tests.helpers.rollouts import canary, task
 
 
 def test_a_rollout_that_cannot_be_read_keeps_nobody_from_the_others(

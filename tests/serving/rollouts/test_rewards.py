@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.serving.log import prediction_id
-from airflow_provider_mlops.serving.log.log_schema import LogSchema
+from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.marks import marks
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
+from airflow_provider_mlops.serving.rollouts.rollout_context import marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.serving.log.log_in_test import log_predictions
-from tests.serving.rollout_in_test import canary, task
+from tests.helpers.prediction_log import log_predictions
+from tests.helpers.rollouts import canary, task
 
 SCHEMA = LogSchema("churn", 1, (("age", "long"),), "long")
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.serving.rollouts import algorithms, gates, rollout, strategies, terms, transitions
+from airflow_provider_mlops.serving.rollouts import algorithms, gates, rollout, strategies, transitions
+from airflow_provider_mlops.serving.rollouts import config as terms
+from airflow_provider_mlops.serving.rollouts.config import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
-from airflow_provider_mlops.serving.rollouts.terms import Reward
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAIR: dict[str, Any] = {"champion": 1, "candidates": [2]}

@@ -20,8 +20,8 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, StaleRolloutError, default_url
 from airflow_provider_mlops.serving.rollouts.tables import METADATA
-from tests.serving.rollout_in_test import canary, task
-from tests.system.postgresql_cluster import Cluster, programs
+from tests.helpers.postgresql_cluster import Cluster, programs
+from tests.helpers.rollouts import canary, task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -152,7 +152,7 @@ STARTS = """
 import sys
 from airflow_provider_mlops.errors import RolloutConflictError
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.serving.rollout_in_test import canary, task
+from tests.helpers.rollouts import canary, task
 store = RolloutStore(sys.argv[1])
 sys.stdin.readline()
 try:

@@ -8,16 +8,16 @@ from typing import Any
 
 import orjson
 
-from airflow_provider_mlops.serving.gateway.chosen import first_value
+from airflow_provider_mlops.serving.gateway.predict.routed_request import first_value
 from airflow_provider_mlops.serving.models import signature_check
-from airflow_provider_mlops.serving.models.input_schema import Feature, InputSchema
+from airflow_provider_mlops.serving.policy.policy import ANYBODY
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.policies.build import build
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.route import Route
-from airflow_provider_mlops.serving.rollouts.routes import ANYBODY
-from tests.serving.rollout_in_test import bandit, canary, task
-from tests.serving.rollouts.followed_rollouts import NOW
+from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
+from tests.helpers.followed_rollouts import NOW
+from tests.helpers.rollouts import bandit, canary, task
 
 
 def requested(plan: RolloutPlan, headers: dict[bytes, bytes], fields: dict[str, Any]) -> tuple[Route, Any]:

@@ -13,14 +13,14 @@ from sqlalchemy import func, select
 
 from airflow_provider_mlops.serving.log import compaction, prediction_id, prediction_log, write_ahead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.marks import marks, shadow_marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import marks, shadow_marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
 from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
-from tests.serving.log.log_in_test import log_predictions
-from tests.serving.rollout_in_test import bandit, canary, task
-from tests.serving.rollouts.logged_traffic import SCHEMA, Traffic, champion_answers, opened, started
-from tests.serving.rollouts.logged_traffic import store as store
+from tests.helpers.logged_traffic import SCHEMA, Traffic, champion_answers, opened, started
+from tests.helpers.logged_traffic import store as store
+from tests.helpers.prediction_log import log_predictions
+from tests.helpers.rollouts import bandit, canary, task
 
 
 def test_nothing_is_written_where_nothing_is_rolled_out(store: RolloutStore, tmp_path: Path) -> None:

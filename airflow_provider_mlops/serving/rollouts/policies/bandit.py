@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_mlops.serving.rollouts.routes import ANYBODY, Arm, Choice, RoutingRequest
+from airflow_provider_mlops.serving.policy.policy import ANYBODY, Arm, Choice, RoutingRequest
 from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 
 

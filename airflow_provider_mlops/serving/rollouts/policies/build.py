@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from airflow_provider_mlops.serving.rollouts.additions import encoding_of
+from airflow_provider_mlops.serving.policy.direct import Direct
+from airflow_provider_mlops.serving.policy.policy import Policy
 from airflow_provider_mlops.serving.rollouts.algorithms import (
     BetaThompsonAlgorithm,
     EpsilonGreedyAlgorithm,
@@ -13,14 +14,14 @@ from airflow_provider_mlops.serving.rollouts.algorithms import (
     LinUcbAlgorithm,
 )
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
+from airflow_provider_mlops.serving.rollouts.config import Reward
+from airflow_provider_mlops.serving.rollouts.evidence_delta import encoding_of
 from airflow_provider_mlops.serving.rollouts.policies.bandit import Bandit
 from airflow_provider_mlops.serving.rollouts.policies.canary import Canary
 from airflow_provider_mlops.serving.rollouts.policies.contextual import Contextual, ContextualAlgorithm
-from airflow_provider_mlops.serving.rollouts.policies.direct import Direct
 from airflow_provider_mlops.serving.rollouts.policies.shadow import Shadow
 from airflow_provider_mlops.serving.rollouts.policies.split import Split
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
-from airflow_provider_mlops.serving.rollouts.routes import Policy
 from airflow_provider_mlops.serving.rollouts.strategies import (
     AbStrategy,
     BanditStrategy,
@@ -28,7 +29,6 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
     ContextualStrategy,
     ShadowStrategy,
 )
-from airflow_provider_mlops.serving.rollouts.terms import Reward
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUcb

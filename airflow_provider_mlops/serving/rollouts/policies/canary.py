@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_provider_mlops.serving.policy.policy import ANYBODY, Arm, Choice, RoutingRequest
 from airflow_provider_mlops.serving.rollouts.policies import sticky
-from airflow_provider_mlops.serving.rollouts.routes import ANYBODY, Arm, Choice, RoutingRequest
 
 
 class Canary:

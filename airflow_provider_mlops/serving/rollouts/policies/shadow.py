@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_provider_mlops.serving.rollouts.routes import ANYBODY, Arm, Choice, RoutingRequest
+from airflow_provider_mlops.serving.policy.policy import ANYBODY, Arm, Choice, RoutingRequest
 
 
 @dataclass(frozen=True)

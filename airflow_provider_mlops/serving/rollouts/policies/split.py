@@ -7,8 +7,8 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from airflow_provider_mlops.serving.policy.policy import ANYBODY, Arm, Choice, RoutingRequest
 from airflow_provider_mlops.serving.rollouts.policies import sticky
-from airflow_provider_mlops.serving.rollouts.routes import ANYBODY, Arm, Choice, RoutingRequest
 
 
 class Split:

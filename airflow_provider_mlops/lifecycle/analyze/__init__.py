@@ -1,0 +1,1 @@
+"""Step 2, analyze: profile a dataset and write a report about it."""

@@ -1,0 +1,110 @@
+"""Step 2, analyze: a dataset's profile, which later steps compare with, and a report for people."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.profile import list_names
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.result_size import first
+from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.lifecycle.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+class AnalyzeSpec(Spec):
+    """What to analyze."""
+
+    dataset: Dataset = Field(description="The rows to look at.")
+    target: str | None = Field(
+        default=None,
+        description="The column to predict. With it come associations, suspected leakage and class balance.",
+    )
+    slices: tuple[str, ...] = Field(default=(), description="Columns whose values rows are counted by.")
+    bins: int = Field(default=20, ge=2, le=200, description="How many bins a histogram has.")
+    top_values: int = Field(
+        default=10, ge=1, le=100, description="How many of a column's most frequent values to keep."
+    )
+
+
+class AnalyzeResult(Result):
+    """Where the profile and the report lie, and what stood out."""
+
+    dataset: Dataset = Field(description="The dataset, handed on.")
+    profile_uri: str = Field(description="The profile, JSON: what monitoring and data validation compare with.")
+    report_uri: str = Field(description="The report, one HTML file.")
+    rows: int = Field(description="How many rows there are.")
+    columns: int = Field(description="How many columns there are.")
+    duplicate_rows: int = Field(description="How many rows repeat another one in every column.")
+    suspected_leakage: tuple[str, ...] = Field(
+        description="Columns that nearly determine the target or look like identifiers; the profile has them all."
+    )
+    class_balance: dict[str, float] | None = Field(
+        description="The share of each class, largest first; None without classes. The profile has all of them."
+    )
+    mlflow_run_id: str = Field(description="The MLflow run that holds the report and the profile.")
+
+
+def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
+    """Profile a dataset on the engine, and log the profile and a report to MLflow.
+
+    Raises InvalidSpecError for a dataset that is not there, is only half there or has no rows, and for a column that it
+    does not have; BackendAwayError if MLflow does not answer.
+    """
+    names = tuple(column.name for column in spec.dataset.manifest.columns)
+    for field, name in (("target", spec.target), *(("slices", name) for name in spec.slices)):
+        if name is not None and name not in names:
+            raise InvalidSpecError(field, name, f"name one of the columns: {list_names(names)}")
+    registry = workspace.registry()
+    with registry.run(workspace.task, "analyze") as run:
+        from airflow_provider_mlops.data.profiling import profile as profile_of
+        from airflow_provider_mlops.lifecycle.analyze.report import build
+
+        profile = profile_of(
+            spec.dataset.table(), target=spec.target, slices=spec.slices, bins=spec.bins, top_values=spec.top_values
+        ).model_copy(update={"dataset_uri": spec.dataset.uri, "dataset_fingerprint": spec.dataset.fingerprint})
+        profile_uri = profile.write(storage.join(workspace.uri("profiles"), "profile.json"))
+        report = build(profile, spec.dataset.name, workspace.task.key)
+        report_uri = report.write(storage.join(workspace.uri("reports"), "analyze.html"))
+        run.log_datasets([(spec.dataset, "analysis")])
+        run.log_params({"target": spec.target, "slices": ", ".join(spec.slices), "bins": spec.bins})
+        missing = sum(column.nulls for column in profile.columns) / (profile.rows * len(profile.columns))
+        run.log_metrics(
+            {
+                "rows": profile.rows,
+                "columns": len(profile.columns),
+                "duplicate_rows": profile.duplicate_rows,
+                "missing_share": missing,
+                "suspected_leakage": len(profile.suspected_leakage),
+                **{f"class_share/{name}": share for name, share in (profile.class_balance or {}).items()},
+            }
+        )
+        run.set_tags({"mlops.data_fingerprint": spec.dataset.fingerprint, "mlops.profile_uri": profile_uri})
+        run.log_text(storage.read_text(profile_uri), "profile.json")
+        run.log_text(storage.read_text(report_uri), "reports/analyze.html")
+    for leakage in profile.suspected_leakage[:20]:
+        log.warning("Suspected leakage: %r: %s", leakage.column, leakage.reason)
+    log.info("The profile lies at %s, the report at %s", profile_uri, report_uri)
+    balance = profile.class_balance
+    return AnalyzeResult(
+        dataset=spec.dataset,
+        profile_uri=profile_uri,
+        report_uri=report_uri,
+        rows=profile.rows,
+        columns=len(profile.columns),
+        duplicate_rows=profile.duplicate_rows,
+        suspected_leakage=first((leakage.column for leakage in profile.suspected_leakage), 3_000),
+        class_balance=None if balance is None else {name: balance[name] for name in first(balance, 3_000, beside=24)},
+        mlflow_run_id=run.id,
+    )
+
+
+STEP = Step("analyze", AnalyzeSpec, AnalyzeResult, analyze)

@@ -1,0 +1,120 @@
+"""The metrics by slice: the rows of each value of a column, or of each bin of a numeric one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem, score
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+MISSING = "missing"
+OTHER = "other values"
+BINS = 4
+MAXIMUM_GROUPS = 20
+
+
+def group_labels(values: pd.Series[Any]) -> NDArray[np.object_]:
+    """To which group each row belongs, as text of shape (rows,).
+
+    A number or a time with more than ten distinct values is cut at its quartiles. Of text, the twenty most frequent
+    values are groups of their own, and the rest is one group. Rows without a value are a group too.
+
+    >>> import pandas as pd
+    >>> group_labels(pd.Series(["b", None, "a"])).tolist()
+    ['b', 'missing', 'a']
+    >>> sorted(set(group_labels(pd.Series(range(100)))))
+    ['0 to 24.75', '24.75 to 49.5', '49.5 to 74.25', '74.25 to 99']
+    """
+    import numpy as np
+    import pandas as pd
+
+    labels = np.full(len(values), MISSING, dtype=object)
+    present = values.notna().to_numpy()
+    known = values[present]
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if (numeric or pd.api.types.is_datetime64_any_dtype(values)) and known.nunique() > 10:
+        labels[present] = _bins(known)
+        return labels
+    text = known.map(as_text).to_numpy(dtype=object)
+    frequent = pd.Series(text).value_counts().index[:MAXIMUM_GROUPS]
+    if len(set(text)) > MAXIMUM_GROUPS:
+        text = np.where(np.isin(text.astype(str), list(frequent.astype(str))), text, OTHER)
+    labels[present] = text
+    return labels
+
+
+def by_group(
+    problem: Problem,
+    truth: NDArray[np.int64] | NDArray[np.float64],
+    predictions: Predictions,
+    classes: int,
+    labels: NDArray[np.object_],
+) -> dict[str, dict[str, float]]:
+    """Every metric that is defined on the rows of a group, by group. The grouping is fairlearn's MetricFrame."""
+    import numpy as np
+    from fairlearn.metrics import MetricFrame
+
+    rows = np.arange(len(truth))
+    frame = MetricFrame(
+        # The metrics need more of a row than MetricFrame passes, so it passes row numbers.
+        metrics=lambda _, chosen: score(problem, truth[chosen], predictions.take(chosen), classes),
+        y_true=rows,
+        y_pred=rows,
+        sensitive_features=np.asarray(labels, dtype=str),
+    )
+    return {str(label): metrics for label, metrics in frame.by_group.items()}
+
+
+def require_columns(field: str, wanted: tuple[str, ...], columns: list[str], uri: str) -> None:
+    """Raise InvalidSpecError if the dataset lacks one of the columns that a field names."""
+    import difflib
+
+    for name in wanted:
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"name one of {_some(columns)}"
+            raise InvalidSpecError(field, name, f"the dataset {uri} has no such column; {hint}")
+
+
+def _bins(known: pd.Series[Any]) -> NDArray[np.object_]:
+    import numpy as np
+    import pandas as pd
+
+    times = pd.api.types.is_datetime64_any_dtype(known)
+    numbers = known.astype("int64").to_numpy() if times else known.to_numpy(dtype=np.float64)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)))
+    if times:
+        texts = [str(pd.Timestamp(int(edge), unit=known.dt.unit).date()) for edge in edges]
+    else:
+        texts = _distinct(edges.tolist())
+    positions = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, max(len(edges) - 2, 0))
+    names = np.array([f"{low} to {high}" for low, high in itertools.pairwise(texts)] or texts, dtype=object)
+    chosen: NDArray[np.object_] = names[positions]
+    return chosen
+
+
+def _distinct(edges: list[float]) -> list[str]:
+    """The numbers with as few digits as tell them apart."""
+    for digits in (4, 6, 9):
+        texts = [f"{edge:.{digits}g}" for edge in edges]
+        if len(set(texts)) == len(texts):
+            return texts
+    return [repr(edge) for edge in edges]
+
+
+def as_text(value: object) -> str:
+    """A value as it is called: 1.0 and 1 are the same class or group."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _some(names: list[str], most: int = 12) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,1 @@
+"""Step 7, rollback: make the previous champion the champion again."""

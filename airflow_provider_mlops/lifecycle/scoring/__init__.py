@@ -1,0 +1,1 @@
+"""What train, evaluate, validate and monitor share: predictions, metrics and their intervals."""

@@ -1,0 +1,48 @@
+"""Bootstrap intervals of all metrics of an evaluation at once, and of their differences between models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from airflow_provider_mlops.lifecycle.scoring.metrics import Metric, Predictions, Problem, scorer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from airflow_provider_mlops.stats.intervals.bootstrap import Resampled, Scorer
+    from airflow_provider_mlops.stats.intervals.interval import Interval
+
+
+def resample(
+    problem: Problem,
+    truth: NDArray[np.int64] | NDArray[np.float64],
+    models: Sequence[Predictions],
+    classes: int,
+    *,
+    resamples: int,
+    seed: int,
+) -> list[Resampled]:
+    """Compute the metrics of several models on the same bootstrap resamples of the rows, so that they can be paired.
+
+    :param truth: of shape (rows,): class codes, or numbers.
+    """
+    from airflow_provider_mlops.stats.intervals import bootstrap
+
+    def scorers_of(chosen: NDArray[np.int64] | None) -> list[Scorer]:
+        if chosen is None:
+            return [scorer(problem, truth, model, classes) for model in models]
+        return [scorer(problem, truth[chosen], model.take(chosen), classes) for model in models]
+
+    return bootstrap.resample(scorers_of, len(truth), resamples=resamples, seed=seed)
+
+
+def difference(metric: Metric, model: Resampled, other: Resampled, confidence: float) -> tuple[float, Interval]:
+    """By how much the model is better than the other, and the interval of that, from the paired resamples.
+
+    Both are positive where the model is better, whichever way the metric goes.
+    """
+    from airflow_provider_mlops.stats.paired.margin import paired_gain
+
+    return paired_gain(model, other, metric.name, metric.greater_is_better, confidence)

@@ -1,0 +1,154 @@
+"""From a fit to one registered version: what of it is written down, and in which order.
+
+The order is what makes a kill at any point harmless: parameters and inputs, then the model's files,
+its metrics, and last the version with all of its tags, which makes it visible.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Problem
+from airflow_provider_mlops.lifecycle.train import fit, provenance
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.lifecycle.train.fit import Rows
+    from airflow_provider_mlops.lifecycle.train.step import TrainSpec
+    from airflow_provider_mlops.lifecycle.workspace import Workspace
+    from airflow_provider_mlops.registry.model_version import ModelVersion
+    from airflow_provider_mlops.registry.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def train_and_register(
+    run: Run,
+    spec: TrainSpec,
+    workspace: Workspace,
+    rows: Rows,
+    problem: Problem,
+    parameters: Mapping[str, Any],
+    *,
+    restart: bool = True,
+) -> tuple[ModelVersion, dict[str, float]]:
+    """Fit, measure, log and register one version within an open run. Returns the version and its metrics.
+
+    :param restart: whether the run may start afresh when an earlier try logged other parameters to it.
+
+    A version that an earlier try registered for the very same work is kept, and nothing is trained.
+    """
+    from airflow_provider_mlops.registry import registration
+
+    commit = provenance.git_commit(spec.code)
+    work = provenance.work(spec, parameters, commit)
+    done = registration.registered_by(run.registry, spec.model_name, workspace.task, work)
+    if done is not None and done.run_id == run.id:
+        log.info("An earlier try of this task registered %s from the same spec, data and code: keeping it", done)
+        return done, _metrics_of(run)
+    validation = None
+    if spec.validation_dataset is not None:
+        validation = fit.read(spec.validation_dataset, spec.target, problem, "validation_dataset", rows)
+    _record_inputs(run, spec, problem, parameters, commit, rows, restart)
+    log.info(
+        "Training %s on %d rows and %d columns of %s",
+        spec.estimator or spec.code,
+        len(rows.target),
+        len(rows.features.columns),
+        spec.dataset.name,
+    )
+    start = time.monotonic()
+    model = fit.fit(spec, rows, problem, parameters)
+    log.info("Trained in %.1f s", time.monotonic() - start)
+    metrics = _measure(model, rows, validation, problem)
+    classes = {"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}
+    model_id = registration.log_model(
+        run,
+        model,
+        rows.features,
+        trusted_types=spec.trusted_types,
+        pip_requirements=spec.pip_requirements,
+        metadata={"problem": problem, "target": spec.target, **classes},
+    )
+    run.log_metrics(metrics, model_id=model_id)
+    version = registration.register(
+        run, spec.model_name, model_id, workspace.task, tags=_version_tags(spec, problem, commit), work=work
+    )
+    return version, metrics
+
+
+def _measure(model: Any, rows: Rows, validation: Rows | None, problem: Problem) -> dict[str, float]:
+    if validation is None:
+        metrics = {f"train_{name}": value for name, value in fit.scores(model, rows, problem).items()}
+        log.info("On the training rows themselves: %s", _shown(metrics))
+        return metrics
+    metrics = fit.scores(model, validation, problem)
+    log.info("On the %d validation rows: %s", len(validation.target), _shown(metrics))
+    return metrics
+
+
+def _record_inputs(
+    run: Run,
+    spec: TrainSpec,
+    problem: Problem,
+    parameters: Mapping[str, Any],
+    commit: str | None,
+    rows: Rows,
+    restart: bool,
+) -> None:
+    from airflow_provider_mlops.registry import tags as tag
+
+    recorded = {
+        "estimator": spec.estimator or str(spec.code),
+        "problem": problem,
+        "target": spec.target,
+        "seed": spec.seed,
+        "rows": len(rows.target),
+        "columns": len(rows.features.columns),
+        **{f"parameters.{name}": value for name, value in parameters.items()},
+    }
+    if spec.preprocessing is not None:
+        recorded["preprocessing"] = json.dumps(spec.preprocessing.model_dump(mode="json", exclude_defaults=True))
+    run.log_params(recorded, restart=restart)
+    run.log_datasets(
+        [(spec.dataset, "training")]
+        + ([(spec.validation_dataset, "validation")] if spec.validation_dataset is not None else [])
+    )
+    versions = provenance.versions()
+    run.set_tags(
+        {
+            tag.DATA_FINGERPRINT: spec.dataset.fingerprint,
+            tag.SEED: spec.seed,
+            **{f"mlops.version.{name}": value for name, value in versions.items()},
+            **({tag.GIT_COMMIT: commit, "mlflow.source.git.commit": commit} if commit else {}),
+        }
+    )
+
+
+def _version_tags(spec: TrainSpec, problem: Problem, commit: str | None) -> dict[str, str]:
+    from airflow_provider_mlops.registry import tags as tag
+
+    tags = {
+        **spec.version_tags,
+        tag.DATA_FINGERPRINT: spec.dataset.fingerprint,
+        tag.TARGET: spec.target,
+        tag.PROBLEM: problem,
+        tag.SEED: str(spec.seed),
+    }
+    if spec.profile_uri is not None:
+        tags[tag.PROFILE_URI] = spec.profile_uri
+    if commit is not None:
+        tags[tag.GIT_COMMIT] = commit
+    return tags
+
+
+def _metrics_of(run: Run) -> dict[str, float]:
+    logged = run.registry.client.get_run(run.id).data.metrics
+    return {name: value for name, value in logged.items() if name.removeprefix("train_") in METRICS}
+
+
+def _shown(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -1,0 +1,1 @@
+"""Step 6, validate: check a model version against gates before it is deployed."""

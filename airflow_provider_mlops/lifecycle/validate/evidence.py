@@ -1,0 +1,117 @@
+"""What the gates that look at metrics decide from: an evaluation with its per-row predictions, and the champion now."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
+from airflow_provider_mlops.lifecycle.scoring.intervals import resample
+from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric
+from airflow_provider_mlops.lifecycle.scoring.predictions import RowPredictions
+from airflow_provider_mlops.lifecycle.validate.gates import (
+    BaselineGate,
+    ChampionGate,
+    FairnessGate,
+    Gate,
+    GateVerdict,
+    LimitGate,
+    SliceGate,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from airflow_provider_mlops.stats.intervals.bootstrap import Resampled
+
+
+class Evidence:
+    """An evaluation with its rows, from which metric gates decide.
+
+    :param evaluation: what `evaluate` wrote.
+    :param champion_now: the version that is champion now, which may have changed since.
+    """
+
+    def __init__(self, evaluation: Evaluation, champion_now: int | None) -> None:
+        self.evaluation = evaluation
+        self.champion_now = champion_now
+
+    @cached_property
+    def rows(self) -> RowPredictions:
+        """The per-row predictions."""
+        evaluation = self.evaluation
+        return RowPredictions.read(evaluation.predictions_uri, evaluation.problem, evaluation.classes)
+
+    @cached_property
+    def resampled(self) -> dict[str, Resampled]:
+        """Every model on the same resamples of all rows."""
+        return self.resample(list(self.rows.models))
+
+    def resample(self, names: list[str], chosen: NDArray[np.int64] | None = None) -> dict[str, Resampled]:
+        """Some models on the same resamples of some rows, or of all."""
+        rows = self.rows
+        truth = rows.truth if chosen is None else rows.truth[chosen]
+        models = [rows.models[name] if chosen is None else rows.models[name].take(chosen) for name in names]
+        evaluation = self.evaluation
+        drawn = resample(
+            evaluation.problem,
+            truth,
+            models,
+            len(evaluation.classes),
+            resamples=evaluation.resamples,
+            seed=evaluation.seed,
+        )
+        return dict(zip(names, drawn, strict=True))
+
+    def metric(self, name: str | None) -> Metric:
+        """The metric of a gate. Raises InvalidSpecError if the evaluation has none of that name."""
+        chosen = name or self.evaluation.main_metric
+        if chosen not in self.evaluation.metrics:
+            raise InvalidSpecError(
+                "gates.metric",
+                chosen,
+                f"the evaluation of this {self.evaluation.problem} model has {', '.join(self.evaluation.metrics)}",
+            )
+        return METRICS[chosen]
+
+    def no_champion(self) -> tuple[GateVerdict, str] | None:
+        """The verdict and reason of a gate that finds no champion to compare with, or None if there is one."""
+        then, now, own = self.evaluation.champion_version, self.champion_now, self.evaluation.model.version
+        if now is None and then is None:
+            return "passed", "there is no champion yet to compare with"
+        if now == own:
+            return "passed", f"version {own} is the champion itself"
+        if now != then:
+            was, now_is = (f"version {v}" if v is not None else "no version" for v in (then, now))
+            return "inconclusive", f"{was} was champion at evaluation and {now_is} is now: run evaluate again"
+        if self.evaluation.champion is None:
+            return "inconclusive", self.evaluation.champion_note
+        return None
+
+
+def check(gate: Gate, evaluation: Evaluation) -> None:
+    """Raise InvalidSpecError for a gate that names a metric or a column which the evaluation does not have."""
+    if isinstance(gate, LimitGate | ChampionGate | BaselineGate | SliceGate):
+        Evidence(evaluation, None).metric(gate.metric)
+    if isinstance(gate, SliceGate):
+        _check_columns(gate.columns, {part.column for part in evaluation.slices}, "slices")
+    if isinstance(gate, FairnessGate):
+        _check_columns(gate.columns, {part.column for part in evaluation.fairness}, "sensitive")
+        known = {name for part in evaluation.fairness for name in part.metrics}
+        if evaluation.fairness and gate.metric not in known:
+            raise InvalidSpecError(
+                "gates.metric",
+                gate.metric,
+                f"the evaluation of this {evaluation.problem} model has {', '.join(sorted(known))}",
+            )
+
+
+def _check_columns(wanted: tuple[str, ...] | None, known: set[str], field: str) -> None:
+    for name in wanted or ():
+        if name not in known:
+            has = ", ".join(map(repr, sorted(known))) or "none"
+            raise InvalidSpecError(
+                "gates.columns", name, f"the evaluation was not made by this column; its {field} are {has}"
+            )

@@ -1,0 +1,251 @@
+"""Step 7, validate: whether a model may serve. Gates, declared as data, each say passed, failed or inconclusive."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
+from airflow_provider_mlops.lifecycle.result_size import cut
+from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
+from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+from airflow_provider_mlops.lifecycle.validate import evidence as validate_evidence
+from airflow_provider_mlops.lifecycle.validate import metric_gates, package_gates
+from airflow_provider_mlops.lifecycle.validate.gates import (
+    DEFAULT_GATES,
+    BaselineGate,
+    ChampionGate,
+    FairnessGate,
+    Gate,
+    GateResult,
+    InfrastructureGate,
+    LatencyGate,
+    LimitGate,
+    SignatureGate,
+    SizeGate,
+    SliceGate,
+)
+from airflow_provider_mlops.lifecycle.validate.probe import Probed, measure, probe
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.registry.model_version import ModelVersion
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.registry.connection import Registry
+    from airflow_provider_mlops.registry.run import Run
+
+log = logging.getLogger(__name__)
+
+Verdict: TypeAlias = Literal["approved", "rejected", "inconclusive"]
+
+_MOST_GATES = 40
+_GATE_TAG = "mlops.gate."
+
+
+class ValidateSpec(Spec):
+    """Which model has to pass which gates."""
+
+    model: ModelVersion = Field(description="The version to validate, e.g. `evaluate.output['model']`.")
+    evaluation_uri: str = Field(
+        description="The evaluation file of this version, e.g. `evaluate.output['evaluation_uri']`."
+    )
+    gates: tuple[Gate, ...] = Field(
+        default=DEFAULT_GATES,
+        min_length=1,
+        max_length=_MOST_GATES,
+        description="What the model has to pass, told apart by `kind`: `limit`, `champion`, `baseline`, `slice`, "
+        "`fairness`, `latency`, `size`, `signature` or `infrastructure`. By default the model has to be better than "
+        "the baseline and not worse than the champion on the main metric, take what the champion takes, load and "
+        "answer in a fresh process, have at most 500 MB, and make 95 % of one-row predictions within 200 ms.",
+    )
+    on_reject: Literal["fail", "skip"] = Field(
+        default="fail",
+        description="What a failed gate does: `fail` fails the task without a retry, `skip` skips what comes after it.",
+    )
+    on_inconclusive: Literal["fail", "skip"] = Field(
+        default="fail", description="The same for a verdict that could not be reached."
+    )
+    allow_pickle: bool = Field(
+        default=False,
+        description="Whether a model saved with pickle may be loaded, which runs code that it brings along.",
+    )
+    experiment: str | None = Field(default=None, description="The MLflow experiment. By default the DAG's name.")
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        seen: set[str] = set()
+        for gate in self.gates:
+            if gate.title in seen:
+                raise InvalidSpecError("gates", gate.title, "two gates are called so: give one of them a name")
+            seen.add(gate.title)
+        return self
+
+
+class ValidateResult(Result):
+    """Whether the model may serve, and why. The full reasons are in the report."""
+
+    model: ModelVersion = Field(description="The version that was validated.")
+    verdict: Verdict = Field(description="`approved`, `rejected` or `inconclusive`.")
+    reasons: dict[str, str] = Field(description="The reason of each gate, by its name.")
+    champion_version: int | None = Field(
+        description="The champion that the model was compared with; null if there was none."
+    )
+    report_uri: str = Field(description="The HTML report.")
+    mlflow_run_id: str = Field(description="The MLflow run that holds the verdict.")
+
+
+def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
+    """Put a model version through its gates. An approved one becomes the alias `challenger`.
+
+    Verdict and reasons go to MLflow and the report before anything is raised. Raises RejectedError, which names the
+    gates, if the verdict is not `approved` and the spec says `fail`; InvalidSpecError if the version or its evaluation
+    is not there, or a gate asks for what the evaluation does not have.
+    """
+    from airflow_provider_mlops.lifecycle.validate.report import report
+    from airflow_provider_mlops.registry import models, promotion
+
+    started = time.monotonic()
+    evaluation = Evaluation.read(spec.evaluation_uri)
+    if (evaluation.model.name, evaluation.model.version) != (spec.model.name, spec.model.version):
+        raise InvalidSpecError(
+            "evaluation_uri",
+            spec.evaluation_uri,
+            f"it evaluates {evaluation.model}, and not {spec.model}: run evaluate on that version",
+        )
+    for gate in spec.gates:
+        validate_evidence.check(gate, evaluation)
+    registry = workspace.registry()
+    version = models.get(registry, spec.model.name, spec.model.version)
+    champion = promotion.champion(registry, version.name)
+    with registry.run(workspace.task, "validate", experiment=spec.experiment) as run:
+        results = _decide(spec, workspace, registry, evaluation, version, champion)
+        verdict = verdict_of(results)
+        report_uri = report(evaluation, verdict, results).write(workspace.uri("reports") + "/validate.html")
+        _record(run, registry, version, verdict, results, report_uri)
+        _set_alias(registry, version, verdict)
+    log.info("%s is %s after %.1f s. Report: %s", version, verdict, time.monotonic() - started, report_uri)
+    on = {"approved": "go on", "rejected": spec.on_reject, "inconclusive": spec.on_inconclusive}[verdict]
+    if on == "fail":
+        raise RejectedError(rejection(version, verdict, results))
+    return ValidateResult(
+        model=version,
+        verdict=verdict,
+        reasons=short_reasons({result.gate: f"{result.verdict}: {result.reason}" for result in results}),
+        champion_version=evaluation.champion_version,
+        report_uri=report_uri,
+        mlflow_run_id=run.id,
+    )
+
+
+def verdict_of(results: list[GateResult]) -> Verdict:
+    """Rejected if any gate failed, else inconclusive if any gate is, else approved."""
+    verdicts = {result.verdict for result in results}
+    if "failed" in verdicts:
+        return "rejected"
+    return "inconclusive" if "inconclusive" in verdicts else "approved"
+
+
+def rejection(version: ModelVersion, verdict: Verdict, results: list[GateResult]) -> str:
+    """What stood in the way, in one message."""
+    wanted = "failed" if verdict == "rejected" else "inconclusive"
+    reasons = "; ".join(f"{result.gate}: {result.reason}" for result in results if result.verdict == wanted)
+    return f"{version} is {verdict}. {reasons}"
+
+
+def short_reasons(reasons: dict[str, str]) -> dict[str, str]:
+    """The reasons of all gates, each so short that an XCom has room for them."""
+    length = min(220, 4_000 // max(1, len(reasons)))
+    return {gate: cut(reason, length) for gate, reason in reasons.items()}
+
+
+def _decide(
+    spec: ValidateSpec,
+    workspace: Workspace,
+    registry: Registry,
+    evaluation: Evaluation,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+) -> list[GateResult]:
+    evidence = validate_evidence.Evidence(evaluation, champion.version if champion is not None else None)
+    probed = _probed(spec, registry, evaluation, version)
+    results = []
+    for gate in spec.gates:
+        match gate:
+            case LimitGate():
+                result = metric_gates.limit(gate, evidence)
+            case ChampionGate():
+                result = metric_gates.champion(gate, evidence)
+            case BaselineGate():
+                result = metric_gates.baseline(gate, evidence)
+            case SliceGate():
+                result = metric_gates.slices(gate, evidence)
+            case FairnessGate():
+                result = metric_gates.fairness(gate, evidence)
+            case LatencyGate():
+                result = package_gates.latency(gate, probed)
+            case SizeGate():
+                result = package_gates.size(gate, probed)
+            case SignatureGate():
+                result = package_gates.signature(gate, registry, version, champion)
+            case InfrastructureGate():
+                result = package_gates.infrastructure(gate, probed, evaluation)
+        level = logging.INFO if result.verdict == "passed" else logging.WARNING
+        log.log(level, "Gate %s %s: %s", result.gate, result.verdict, result.reason)
+        results.append(result)
+    return results
+
+
+def _probed(spec: ValidateSpec, registry: Registry, evaluation: Evaluation, version: ModelVersion) -> Probed:
+    """What the gates of the package need to know; no process is started if none of them needs one."""
+    if not any(isinstance(gate, LatencyGate | InfrastructureGate) for gate in spec.gates):
+        return measure(registry, version) if any(isinstance(gate, SizeGate) for gate in spec.gates) else Probed()
+    timeouts = [gate.timeout_seconds for gate in spec.gates if isinstance(gate, InfrastructureGate)]
+    return probe(
+        registry,
+        version,
+        evaluation.example.rows_uri,
+        predictions=max((gate.predictions for gate in spec.gates if isinstance(gate, LatencyGate)), default=0),
+        allow_pickle=spec.allow_pickle,
+        timeout=max(timeouts, default=InfrastructureGate().timeout_seconds),
+    )
+
+
+def _record(
+    run: Run, registry: Registry, version: ModelVersion, verdict: Verdict, results: list[GateResult], report_uri: str
+) -> None:
+    """Write verdict and reasons to the run and to the version's tags."""
+    from airflow_provider_mlops.data import storage
+    from airflow_provider_mlops.registry import models, tags
+
+    run.set_tags({tags.VERDICT: verdict, "mlops.model": version.uri})
+    run.log_metrics({f"{result.gate}/{name}": value for result in results for name, value in result.values.items()})
+    outcome = {"model": version.uri, "verdict": verdict, "gates": [result.model_dump() for result in results]}
+    run.log_text(json.dumps(outcome, indent=1), "validation.json")
+    run.log_text(storage.read_text(report_uri), "reports/validate.html")
+    reasons = {_tag(result.gate): f"{result.verdict}: {result.reason}" for result in results}
+    for name in models.tags(registry, version):
+        if name.startswith(_GATE_TAG) and name not in reasons:
+            registry.client.delete_model_version_tag(version.name, str(version.version), name)
+    models.set_tags(registry, version, {tags.VERDICT: verdict, **reasons})
+
+
+def _set_alias(registry: Registry, version: ModelVersion, verdict: Verdict) -> None:
+    """Point `challenger` at an approved version, and away from one that is no longer approved."""
+    from airflow_provider_mlops.registry import models, promotion
+
+    if verdict == "approved":
+        promotion.set_challenger(registry, version)
+    elif models.aliases(registry, version.name).get(promotion.CHALLENGER) == version.version:
+        registry.client.delete_registered_model_alias(version.name, promotion.CHALLENGER)
+        log.warning("The alias challenger is taken from %s, which was approved before", version)
+
+
+def _tag(gate: str) -> str:
+    """A tag name that MLflow takes."""
+    return _GATE_TAG + "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in gate)
+
+
+STEP = Step("validate", ValidateSpec, ValidateResult, validate)

@@ -1,0 +1,1 @@
+"""Data validation: check a dataset against a Great Expectations suite."""

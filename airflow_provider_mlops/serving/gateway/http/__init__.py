@@ -1,0 +1,1 @@
+"""HTTP: the protocol, its transport and the metrics endpoint."""

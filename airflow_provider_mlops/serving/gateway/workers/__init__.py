@@ -1,0 +1,1 @@
+"""The gateway's processes: start, supervise, inform and stop them."""

@@ -1,0 +1,1 @@
+"""Whether two samples of a feature come from the same distribution."""

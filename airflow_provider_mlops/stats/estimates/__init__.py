@@ -1,0 +1,1 @@
+"""How well predicted probabilities match what happened."""

@@ -1,0 +1,1 @@
+"""Confidence intervals for proportions, means and arbitrary metrics."""

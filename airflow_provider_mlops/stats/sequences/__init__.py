@@ -1,0 +1,1 @@
+"""Confidence sequences: intervals that stay valid however often you look."""

@@ -1,0 +1,98 @@
+"""Gates on means, such as those of a business metric: a candidate's against the champion's."""
+
+from __future__ import annotations
+
+from airflow_provider_mlops.stats.intervals.interval import Interval
+from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments, bounded_mean_sequence
+from airflow_provider_mlops.stats.sequences.comparison import (
+    Goal,
+    SequentialComparison,
+    with_required_difference,
+)
+from airflow_provider_mlops.stats.sequences.mean import FIRST_LOOK, Moments, mean_difference_sequence
+
+
+def compare_means(
+    candidate: Moments,
+    champion: Moments,
+    *,
+    what: str,
+    greater_is_better: bool,
+    margin: float = 0.0,
+    goal: Goal = "non_inferior",
+    minimum_count: int = FIRST_LOOK,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+) -> SequentialComparison:
+    """Compare two means, such as those of a business metric, by `mean_difference_sequence`, which is asymptotic.
+
+    Parameters
+    ----------
+    candidate, champion
+        Moments of either arm.
+    minimum_count
+        Values of either arm from which the sequence is used, at least 2; with fewer the verdict is inconclusive.
+    what, greater_is_better, margin, goal, confidence, tuned_for
+        As for `compare_rates`.
+
+    >>> candidate, champion = Moments(2000, 4400.0, 11_680.0), Moments(2000, 4000.0, 10_000.0)
+    >>> compare_means(candidate, champion, what="order value", greater_is_better=True, goal="superior").verdict
+    'better'
+    """
+    interval = mean_difference_sequence(
+        candidate, champion, confidence=confidence, tuned_for=tuned_for, first_look=max(minimum_count, 2)
+    )
+    estimate = candidate.mean - champion.mean
+    return with_required_difference(
+        interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
+        margin=margin, goal=goal, minimum_count=minimum_count, confidence=confidence, show="{:.4g}".format,
+    )  # fmt: skip
+
+
+def compare_bounded_means(
+    candidate: BoundedMoments,
+    champion: BoundedMoments,
+    *,
+    low: float,
+    high: float,
+    what: str,
+    greater_is_better: bool,
+    margin: float = 0.0,
+    goal: Goal = "non_inferior",
+    minimum_count: int = 0,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+    expected_deviation: float | None = None,
+) -> SequentialComparison:
+    """Compare two means of bounded values without asymptotics: two `bounded_mean_sequence`s at half the error each.
+
+    By the union bound both hold their true mean at all times with the stated confidence, and so does the difference
+    of their ends, however values are shared out between the arms.
+
+    Parameters
+    ----------
+    candidate, champion
+        Moments of either arm.
+    low, high, expected_deviation
+        As for `bounded_mean_sequence`.
+    what, greater_is_better, margin, goal, minimum_count, confidence, tuned_for
+        As for `compare_rates`.
+
+    >>> candidate = BoundedMoments(5000, 4000.0, 200.0)
+    >>> champion = BoundedMoments(5000, 3500.0, 200.0)
+    >>> compare_bounded_means(candidate, champion, low=0, high=1, what="score", greater_is_better=True).verdict
+    'better'
+    """
+    ends = [
+        bounded_mean_sequence(
+            moments, low=low, high=high, confidence=(1 + confidence) / 2, tuned_for=tuned_for,
+            expected_deviation=expected_deviation,
+        )
+        for moments in (candidate, champion)
+    ]  # fmt: skip
+    interval = Interval(ends[0].low - ends[1].high, ends[0].high - ends[1].low)
+    estimate = candidate.total / max(candidate.count, 1) - champion.total / max(champion.count, 1)
+    return with_required_difference(
+        interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
+        margin=margin, goal=goal, minimum_count=minimum_count, confidence=confidence, show="{:.4g}".format,
+    )  # fmt: skip

@@ -1,0 +1,116 @@
+"""Gates on rates: a candidate's against the champion's, or against a fixed limit."""
+
+from __future__ import annotations
+
+from airflow_provider_mlops.stats.sequences.comparison import (
+    Goal,
+    SequentialComparison,
+    with_limit,
+    with_required_difference,
+)
+from airflow_provider_mlops.stats.sequences.rate import rate_sequence
+from airflow_provider_mlops.stats.sequences.rate_difference import rate_difference_sequence
+
+
+def compare_rates(
+    candidate_successes: int,
+    candidate_trials: int,
+    champion_successes: int,
+    champion_trials: int,
+    *,
+    what: str,
+    greater_is_better: bool,
+    margin: float = 0.0,
+    goal: Goal = "non_inferior",
+    paired: bool = False,
+    minimum_trials: int = 0,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+) -> SequentialComparison:
+    """Compare two rates, such as those of errors, of conversions or of slow requests, by `rate_difference_sequence`.
+
+    Parameters
+    ----------
+    candidate_successes, candidate_trials, champion_successes, champion_trials
+        Counts of either arm.
+    what
+        The rate's name in the sentence, such as `error rate`.
+    greater_is_better
+        False for errors.
+    margin
+        By how much the candidate may be worse (`non_inferior`), or must be better (`superior`). Not negative.
+    goal
+        Which of the two.
+    paired
+        Whether both arms answered the same requests, as in a shadow rollout.
+    minimum_trials
+        Of either arm; with fewer the verdict is inconclusive.
+    confidence, tuned_for
+        As for `rate_difference_sequence`.
+
+    >>> found = compare_rates(9, 5000, 40, 5000, what="error rate", greater_is_better=False, margin=0.002)
+    >>> found.verdict, [round(end, 4) for end in found.interval]
+    ('better', [-0.0123, -0.0012])
+    >>> found.sentence[:66]
+    'Error rate: candidate less champion is below 0.2 points; it is -0.'
+    """
+    interval = rate_difference_sequence(
+        candidate_successes,
+        candidate_trials,
+        champion_successes,
+        champion_trials,
+        paired=paired,
+        confidence=confidence,
+        tuned_for=tuned_for,
+    )
+    estimate = candidate_successes / max(candidate_trials, 1) - champion_successes / max(champion_trials, 1)
+    return with_required_difference(
+        interval, estimate, (candidate_trials, champion_trials), what=what, greater_is_better=greater_is_better,
+        margin=margin, goal=goal, minimum_count=minimum_trials, confidence=confidence, show=points,
+    )  # fmt: skip
+
+
+def compare_with_limit(
+    successes: float,
+    trials: int,
+    limit: float,
+    *,
+    what: str,
+    greater_is_better: bool,
+    minimum_trials: int = 0,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+) -> SequentialComparison:
+    """Compare one rate with a fixed limit by `rate_sequence`: agreement with the champion, or requests that are slow.
+
+    In a shadow rollout both versions answer the same requests, so that the share of equal answers is one rate.
+
+    Parameters
+    ----------
+    successes, trials
+        Counts of the candidate; of values between 0 and 1 their sum and their number.
+    limit
+        What the rate must be above (`greater_is_better`) or below, between 0 and 1.
+    what, greater_is_better, minimum_trials, confidence, tuned_for
+        As for `compare_rates`.
+
+    >>> found = compare_with_limit(4950, 5000, 0.97, what="agreement with the champion", greater_is_better=True)
+    >>> print(found.sentence)
+    Agreement with the champion is above 0.97: 0.99, 95 % interval 0.985 to 0.9939, on 5,000 observations.
+    """
+    if not 0 <= limit <= 1:
+        raise ValueError(f"limit must lie between 0 and 1, not {limit}")
+    interval = rate_sequence(successes, trials, confidence=confidence, tuned_for=tuned_for)
+    return with_limit(
+        interval, successes / trials if trials else float("nan"), (trials,), limit, what=what,
+        greater_is_better=greater_is_better, minimum_count=minimum_trials, confidence=confidence,
+    )  # fmt: skip
+
+
+def points(value: float) -> str:
+    """A difference of rates in percentage points.
+
+    >>> points(-0.0062)
+    '-0.62 points'
+    """
+    return f"{100 * value:.3g} points"

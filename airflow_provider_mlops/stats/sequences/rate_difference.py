@@ -1,0 +1,158 @@
+"""A confidence sequence for the difference of two rates, however the trials are shared out between the arms."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from airflow_provider_mlops.stats.intervals.interval import Interval
+from airflow_provider_mlops.stats.sequences.rate import checked_counts, crossing, log_evidence, rate_bounds
+from airflow_provider_mlops.stats.sequences.tuning import prior_observations
+
+Floats = NDArray[np.float64]
+
+# Points of the grid on which the edge of the joint set is searched, and how often it is refined around the best one:
+# by a factor of eight each time.
+POINTS, ROUNDS = 17, 6
+
+ENDS = np.array([0.0, 1.0])
+
+
+def rate_difference_sequence(
+    candidate_successes: float,
+    candidate_trials: float,
+    champion_successes: float,
+    champion_trials: float,
+    *,
+    paired: bool = False,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+) -> Interval:
+    r"""The interval of candidate's rate less champion's that holds the true difference at all times at once.
+
+    Each arm has the mixture martingale :math:`M` of `rate_sequence`. A trial of an arm multiplies that arm's one by a
+    factor of mean one, given everything before, so the product of the two is a martingale as well, *whichever arm
+    each trial goes to and however that depends on the past*. By Ville's inequality the true pair of rates stays with
+    a chance of :math:`1-\alpha` in
+
+    .. math:: \{(p_0, p_1): M_{n_0}(p_0)\, M_{n_1}(p_1) < 1/\alpha\}
+
+    and its difference between the least and the greatest difference in that set, which is convex because both
+    :math:`\log M` are. Kaufmann and Koolen (2021), *Mixture martingales revisited with applications to sequential
+    tests and confidence intervals*, JMLR 22(246), for products of arms' martingales under adaptive sampling; Turner
+    and Grünwald (2023), *Exact anytime-valid confidence intervals for contingency tables and beyond*, Statistics and
+    Probability Letters 198, for projecting a joint set of two rates. The two arms' errors add like variances, where
+    two sequences at half the error each would add their widths.
+
+    Exact, if each arm has one rate that does not change; canary steps, a bandit's weights and optional stopping are
+    all allowed. Counts of several replicas add.
+
+    Parameters
+    ----------
+    candidate_successes, candidate_trials, champion_successes, champion_trials
+        Counts; an arm may have no trials.
+    paired
+        Whether both arms answered the same requests, as in a shadow rollout. Outcomes of one request depend on each
+        other and their factors may not be multiplied; then each arm has a sequence at half the error (union bound).
+    confidence
+        Between 0 and 1.
+    tuned_for
+        Trials *of each arm* at which the interval is to be about tightest. To be chosen before the data.
+
+    >>> [round(end, 4) for end in rate_difference_sequence(450, 1000, 400, 1000)]
+    [-0.0256, 0.1253]
+    """
+    low, high = rate_difference_bounds(
+        [candidate_successes],
+        [candidate_trials],
+        [champion_successes],
+        [champion_trials],
+        paired=paired,
+        confidence=confidence,
+        tuned_for=tuned_for,
+    )
+    return Interval(float(low[0]), float(high[0]))
+
+
+def rate_difference_bounds(
+    candidate_successes: ArrayLike,
+    candidate_trials: ArrayLike,
+    champion_successes: ArrayLike,
+    champion_trials: ArrayLike,
+    *,
+    paired: bool = False,
+    confidence: float = 0.95,
+    tuned_for: float = 1000,
+) -> tuple[Floats, Floats]:
+    """`rate_difference_sequence` for arrays of shape `(pairs,)`: lower and upper ends.
+
+    >>> low, high = rate_difference_bounds([0, 99], [100, 100], [0, 1], [100, 100], tuned_for=100)
+    >>> low.round(3), high.round(3)
+    (array([-0.04,  0.9 ]), array([0.04, 1.  ]))
+    """
+    s1, n1 = checked_counts(candidate_successes, candidate_trials)
+    s0, n0 = checked_counts(champion_successes, champion_trials)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    if paired:
+        halved = (1 + confidence) / 2
+        low1, high1 = rate_bounds(s1, n1, confidence=halved, tuned_for=tuned_for)
+        low0, high0 = rate_bounds(s0, n0, confidence=halved, tuned_for=tuned_for)
+        return low1 - high0, high1 - low0
+    weight = prior_observations(tuned_for, 1 - confidence)
+    limit = float(-np.log(1 - confidence))
+    # The greatest difference is minus the least one with the arms exchanged: one search finds both.
+    least = _least_differences(np.stack([s1, s0]), np.stack([n1, n0]), weight, limit)
+    return least[0], -least[1]
+
+
+def _least_differences(successes: Floats, trials: Floats, weight: float, limit: float) -> Floats:
+    """By how much each arm's rate exceeds the other's at least in the joint set; all of shape `(2, pairs)`.
+
+    It is a convex function of the other's rate along the set's edge, and searched for on a grid.
+    """
+    centre = _least_contradicted(successes, trials, weight)
+    least = log_evidence(successes, trials, centre, weight)
+    # The least and the greatest rate in the set, with the other one where nothing speaks against it.
+    bottom, top = crossing(
+        lambda p: log_evidence(successes, trials, p, weight), centre, ENDS[:, None, None], limit - least[::-1]
+    )
+    bottom, top = np.where(trials == 0, 0.0, bottom), np.where(trials == 0, 1.0, top)
+    first, last = centre[::-1], top[::-1]
+    best = np.minimum(centre - last, bottom - first)
+    s, n, middle, enough = (part[..., None] for part in (successes, trials, centre, least))
+    for _ in range(ROUNDS):
+        other = first[..., None] + (last - first)[..., None] * np.linspace(0, 1, POINTS)
+        left = limit - log_evidence(s[::-1], n[::-1], other, weight)
+        own = crossing(lambda p: log_evidence(s, n, p, weight), middle, np.zeros_like(other), left)
+        own = np.where(n == 0, 0.0, own)
+        # Where rounding leaves no budget for this arm, its centre is all there is.
+        difference = np.where(left <= enough, middle, own) - other
+        place = np.argmin(difference, axis=-1, keepdims=True)
+        best = np.minimum(best, np.take_along_axis(difference, place, axis=-1)[..., 0])
+        first = np.take_along_axis(other, np.maximum(place - 1, 0), axis=-1)[..., 0]
+        last = np.take_along_axis(other, np.minimum(place + 1, POINTS - 1), axis=-1)[..., 0]
+    return np.asarray(np.maximum(best, -1.0))
+
+
+def _least_contradicted(successes: Floats, trials: Floats, weight: float) -> Floats:
+    """The rate with the least evidence against it, near the share of successes: where the slope of the log is 0."""
+
+    def slope(p: Floats) -> Floats:
+        inside = np.clip(p, 1e-300, 1 - 1e-16)
+        a, b = weight * inside, weight * (1 - inside)
+        failures = trials - successes
+        return np.asarray(
+            weight * (special.digamma(a + successes) - special.digamma(a))
+            - successes / inside
+            - weight * (special.digamma(b + failures) - special.digamma(b))
+            + failures / (1 - inside)
+        )
+
+    found = crossing(slope, np.zeros_like(trials), np.ones_like(trials), np.zeros_like(trials))
+    # A single success leaves the least evidence next to 0, a single failure next to 1, but not there: at the ends
+    # themselves such counts are impossible.
+    found = np.clip(found, 1e-300, np.nextafter(1.0, 0.0))
+    found = np.where(successes == 0, 0.0, np.where(successes == trials, 1.0, found))
+    return np.where(trials == 0, 0.5, found)

@@ -1,0 +1,87 @@
+"""Every example DAG, as it lies in `dags/`, run to its end with `dag.test()`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.live_gateway import LiveGateway
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+FILES = sorted(path for path in DAGS.rglob("*.py") if not path.name.startswith("_"))
+
+
+@pytest.fixture
+def run_example(run_dag: Callable[..., Any], gateway: LiveGateway) -> Callable[..., Any]:
+    def run(name: str, **options: Any) -> Any:
+        (dag,) = load(DAGS / name).values()
+        return run_dag(dag, **options)
+
+    return run
+
+
+def load(path: Path) -> dict[str, Any]:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(path))
+    assert not bag.import_errors, bag.import_errors
+    return dict(bag.dags)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_is_made_to_be_read(airflow_database: None, path: Path) -> None:
+    (dag,) = load(path).values()
+    assert dag.doc_md
+    assert "mlops" in dag.tags
+    ours = [task for task in dag.tasks if type(task).__module__.startswith("airflow_provider_mlops")]
+    assert ours
+    if path.parent.name.startswith("level"):
+        assert all(task.doc_md for task in ours)
+
+
+def test_level_1_ends_with_a_monitored_champion(run_example: Callable[..., Any], gateway: LiveGateway) -> None:
+    ran = run_example("level_1/train_and_deploy.py")
+    assert ran.state == "success"
+    model = ran.xcoms("deploy")["model"]
+    assert model["version"] == 1
+    assert ran.xcoms("evaluate")["metrics"]["accuracy"] > ran.xcoms("evaluate")["baseline"]["accuracy"]
+    assert ran.xcoms("monitor")["rows"] == ran.xcoms("replay")["return_value"]
+    assert ran.xcoms("monitor")["verdict"] == "ok"
+    with gateway.client() as client:
+        (served,) = client.models()
+    assert served["name"] == "level_1"
+
+
+def test_level_1_takes_what_the_form_gives(run_example: Callable[..., Any]) -> None:
+    form = {
+        "source": "wine",
+        "model_name": "wines",
+        "estimator": "sklearn.ensemble.RandomForestClassifier",
+        "parameters": {"n_estimators": 20},
+        "minimum_accuracy": 0.6,
+        "seed": 7,
+    }
+    ran = run_example("level_1/train_and_deploy.py", run_conf=form)
+    assert ran.state == "success"
+    assert ran.xcoms("deploy")["model"]["name"] == "wines"
+
+
+def test_level_1_stops_at_a_threshold_that_is_not_met(run_example: Callable[..., Any], gateway: LiveGateway) -> None:
+    ran = run_example("level_1/train_and_deploy.py", run_conf={"minimum_accuracy": 1.0, "parameters": {"max_iter": 1}})
+    assert ran.states()["validate"] == "failed"
+    assert ran.states()["deploy"] == "upstream_failed"
+    with gateway.client() as client:
+        assert client.models() == []
+
+
+def test_one_operator_in_a_dag_that_was_there_before(run_example: Callable[..., Any]) -> None:
+    ran = run_example("existing/diabetes_weekly.py")
+    assert ran.state == "success"
+    assert ran.xcoms("check_features")["expectations"] == 4
+    assert 0.3 < ran.xcoms("train")["return_value"] < 0.7

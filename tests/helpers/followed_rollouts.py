@@ -1,0 +1,64 @@
+"""Rollouts in a store, and the routes of a gateway that follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
+from airflow_provider_mlops.serving.rollouts.route import Route
+from airflow_provider_mlops.serving.rollouts.router import Routing
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.helpers.rollouts import canary
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RolloutStore]:
+    store = RolloutStore(default_url(str(tmp_path / "store")))
+    yield store
+    store.close()
+
+
+def following(store: RolloutStore, **options: Any) -> Routing:
+    routing = Routing(store, by="gateway 1", **options)
+    routing.poll()
+    return routing
+
+
+def route_of(routing: Routing) -> Route:
+    route = routing.route("churn")
+    assert route is not None
+    return route
+
+
+def versions(routing: Routing, requests: int = 300) -> set[int]:
+    return {route_of(routing).choose().version for _ in range(requests)}
+
+
+def limited(**fields: Any) -> RolloutPlan:
+    strategy = {"kind": "canary", "steps": [0.5, 1.0]}
+    limits = {"error_rate": 0.2, "minimum_requests": 10, "window_seconds": 30}
+    return canary(**{"strategy": strategy, "hard_limits": limits, **fields})
+
+
+def fail(routing: Routing, count: int, *, of: int = 1) -> None:
+    """So many failures of the candidate, each one of `of` requests."""
+    for _ in range(count):
+        choice = next(choice for choice in iter(route_of(routing).choose, None) if choice.version == 2)
+        for _ in range(of - 1):
+            routing.answered("churn", choice)
+        routing.failed("churn", choice)

@@ -1,0 +1,55 @@
+"""What is counted for a rollout in tests: records as a gateway writes them, ingested as a gateway does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow_provider_mlops.serving.log import prediction_id
+from airflow_provider_mlops.serving.log.schema import LogSchema
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout
+from airflow_provider_mlops.serving.rollouts.rollout_context import marks
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from tests.helpers.prediction_log import log_predictions
+
+
+class Traffic:
+    """Answers and failures of the arms of rollouts, without the requests."""
+
+    def __init__(self, directory: Path, store: RolloutStore) -> None:
+        self._log = WriteAhead(str(directory / "evidence"))
+        self._store = store
+        self._ingestion = Ingestion(store, self._log.root, self._log)
+
+    def add(self, rollout: Rollout, *, errors: int = 0, requests: int = 300, rewarded: str | None = None) -> None:
+        """As many requests for each arm in its present step; of the candidates' some fail.
+
+        :param rewarded: the arm of which each answer earns 1, and each of the others 0; None for no rewards.
+        """
+        place = marks(rollout.id, rollout.state.step)
+        for arm in rollout.plan.arms:
+            fails = 0 if arm.name == "champion" else errors
+            schema = LogSchema(rollout.model, arm.version, (("age", "double"),), "string")
+            for number in range(requests):
+                name = prediction_id.new()
+                if number < fails:
+                    self._log.failure(
+                        name, model=rollout.model, version=arm.version, arm=arm.name, latency_ms=2.0,
+                        error="ValueError", marks=place,
+                    )  # fmt: skip
+                    continue
+                log_predictions(
+                    self._log,
+                    schema,
+                    name,
+                    arm=arm.name,
+                    propensity=0.5,
+                    features=[[40.0]],
+                    output=["yes"],
+                    latency_ms=2.0,
+                    marks=place,
+                )
+                if rewarded is not None:
+                    self._log.feedback([(name, None, float(arm.name == rewarded))])
+        self._ingestion.run()

@@ -1,0 +1,86 @@
+"""What extract refuses: wrong sources, columns and specs, each named with the way out."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.extract.step import STEP
+from airflow_provider_mlops.lifecycle.workspace import Workspace
+from tests.helpers.extraction import JANUARY_3_TO_5, SQL, extract, in_run, squares
+from tests.helpers.extraction import database as database
+from tests.helpers.extraction import workspace as workspace
+
+
+def bad_code() -> list[int]:
+    return [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({**SQL, "query": "SELECT * FROM nowhere"}, r"source\.query=.*no such table"),
+        ({**SQL, "query": "SELEC * FROM visits"}, r"source\.query=.*syntax error"),
+        ({**SQL, "query": "SELECT id, id FROM visits"}, r"source\.query=.*rename them with AS"),
+        ({**SQL, "query": "SELECT :a"}, r"source\.query=.*parameter is missing"),
+        ({**SQL, "parameters": {"a": 1}}, r"source\.parameters=\['a'\]"),
+        ({**SQL, "connection": "nobody"}, r"source\.connection='nobody': there is no such Airflow connection"),
+        ({"kind": "files", "paths": "/nowhere/rows.csv"}, r"source\.paths='/nowhere/rows\.csv': there is no such file"),
+        ({"kind": "files", "paths": "/nowhere/*.csv"}, r"source\.paths=.*no file matches"),
+        ({"kind": "files", "paths": "nosuch://rows.csv"}, r"source\.paths=.*nosuch"),
+        ({"kind": "sklearn", "name": "titanic"}, r"source\.name='titanic': scikit-learn bundles breast_cancer, "),
+        ({"kind": "code", "function": bad_code}, r"source\.function=.*not int"),
+        ({"kind": "code", "function": "nowhere:rows"}, r"nowhere.*cannot be imported"),
+        ({"kind": "ibis", "expression": bad_code}, r"source\.expression=.*not list"),
+        ({"kind": "ibis", "expression": squares, "backend": "nosuch://x"}, r"source\.backend='nosuch://x'"),
+        ({"kind": "ibis", "expression": squares, "connection": "nobody"}, r"source\.connection='nobody'"),
+    ],
+)
+def test_a_wrong_source_is_named_with_the_way_out(
+    workspace: Workspace, database: sqlite3.Connection, source: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidSpecError, match=message):
+        extract(workspace, source)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"incremental": {"kind": "watermark", "column": "nr"}}, r"incremental\.column='nr'.*'day'"),
+        ({"freshness": {"column": "nr", "maximum_age": "P1D"}}, r"freshness\.column='nr'.*'day'"),
+        (
+            {"freshness": {"column": "name", "maximum_age": "P1D"}},
+            r"'name': its type is string: name a column of times",
+        ),
+        ({"incremental": {"kind": "interval", "column": "day"}}, "no data interval"),
+    ],
+)
+def test_a_wrong_column_is_named(
+    workspace: Workspace, database: sqlite3.Connection, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidSpecError, match=message):
+        extract(workspace, SQL, **fields)
+
+
+def test_a_wrong_interval_column_of_a_query_is_named(workspace: Workspace, database: sqlite3.Connection) -> None:
+    with pytest.raises(InvalidSpecError, match="no such column"):
+        extract(in_run(workspace, "r", **JANUARY_3_TO_5), SQL, incremental={"kind": "interval", "column": "nowhere"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dataset_name": "a/b"}, "dataset_name"),
+        ({"source": {"kind": "ftp"}}, "source"),
+        ({"source": {"kind": "sql", "query": "  ;", "connection": "c"}}, "SELECT"),
+        ({"minimum_rows": 5, "maximum_rows": 4}, "maximum_rows=4.* not be below minimum_rows"),
+        ({"freshness": {"column": "a", "maximum_age": "-P1D"}}, "maximum_age"),
+        ({"query": "SELECT 1"}, "no such field"),
+    ],
+)
+def test_a_wrong_spec_is_named_before_anything_runs(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidSpecError, match=message):
+        STEP.parse({"dataset_name": "visits", "source": SQL, **fields})

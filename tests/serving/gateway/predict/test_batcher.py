@@ -1,0 +1,241 @@
+"""What waits together is predicted together, and nobody suffers for it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LinearRegression
+
+from airflow_provider_mlops.serving.gateway.predict import predictor
+from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
+from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
+from airflow_provider_mlops.serving.log import layout, prediction_log
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead, records, segments
+from airflow_provider_mlops.serving.models import signature_check
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.policy.direct import Direct
+from airflow_provider_mlops.serving.protocols import invocations
+from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
+from airflow_provider_mlops.serving.rows.request_error import Refusal, VersionFailed
+from tests.serving.models.test_loaded_model import VERSION
+
+SCHEMA = InputSchema((Feature("a", "double"), Feature("b", "double")))
+
+
+class Twice(BaseEstimator):
+    """Somebody's own estimator: notes how many rows it is given, takes its time, and refuses negative numbers."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.asked: list[int] = []
+        self.threads: set[str] = set()
+
+    def predict(self, features: Any) -> Any:
+        values = np.asarray(features, dtype=np.float64)
+        self.asked.append(len(values))
+        self.threads.add(threading.current_thread().name)
+        time.sleep(self.seconds)
+        if (values < 0).any():
+            raise ValueError("negative")
+        if (values == 1313).any():
+            raise KeyError("thirteen")
+        return values.sum(axis=1) * 2
+
+
+class LessTheMean(BaseEstimator):
+    """What it says of a row depends on the others."""
+
+    def predict(self, features: Any) -> Any:
+        values = np.asarray(features)
+        return values[:, 0] - values[:, 0].mean()
+
+
+def model(estimator: Any, rows: int = 5) -> LoadedModel:
+    frame = pd.DataFrame({"a": np.arange(rows) + 1.0, "b": np.arange(rows) * 2.0})
+    return LoadedModel(
+        VERSION, estimator, SCHEMA, signature_check.from_records(SCHEMA, frame.to_dict(orient="records"))
+    )
+
+
+def job(*rows: tuple[float, float]) -> Job:
+    checked = signature_check.from_table(SCHEMA, None, [list(row) for row in rows])
+    return Job(Direct(1).choose(), time.perf_counter(), invocations.Invocation(checked))
+
+
+def unlogged() -> predictor.Writer:
+    return predictor.Writer(WriteAhead(tempfile.mkdtemp()), logs_all=False)
+
+
+def run(loaded: LoadedModel, jobs: Iterable[Job], writer: WriteAhead | None = None, **limits: int) -> list[Any]:
+    """Submit all jobs in one turn of the loop. Returns what came of each: an answer, or the refusal."""
+
+    log = predictor.Writer(writer) if writer else unlogged()
+
+    async def submit() -> list[Any]:
+        with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
+            batcher = Batcher(loaded, log, executor, limits.get("threads", 1), limits.get("maximum_waiting", 100))
+            found: list[Any] = []
+
+            async def one(waiting: Job) -> Any:
+                try:
+                    await batcher.submit(waiting)
+                except Refusal as refusal:
+                    return refusal
+                return waiting.outcome
+
+            found = await asyncio.gather(*map(one, jobs))
+            return found
+
+    return asyncio.run(submit())
+
+
+def values(outcome: Any) -> list[float]:
+    assert isinstance(outcome, Prediction), outcome
+    import orjson
+
+    return list(orjson.loads(outcome.encoded.content)["predictions"])
+
+
+def test_those_that_come_together_are_one_batch_and_one_write(tmp_path: Path) -> None:
+    estimator = Twice()
+    loaded = model(estimator)
+    estimator.asked.clear()
+    estimator.threads.clear()
+    writer = WriteAhead(layout.write_ahead_root(str(tmp_path)))
+    outcomes = run(loaded, [job((n, 1.0), (n, 2.0)) for n in range(20)], writer)
+    assert estimator.asked == [40]
+    assert [values(outcome) for outcome in outcomes] == [[2 * n + 2, 2 * n + 4] for n in range(20)]
+    log = prediction_log.read(str(tmp_path), "m").execute()
+    assert len(log) == 40
+    assert log["prediction_id"].is_unique
+    assert {outcome.id for outcome in outcomes} == {name[:32] for name in log["prediction_id"]}
+    assert (log["output"] == 2 * (log["feature_a"] + log["feature_b"])).all()
+    assert (log["latency_ms"] > 0).all()
+    # Somebody's own code may hang: it never runs on the event loop.
+    assert all(name.startswith("predict") for name in estimator.threads)
+
+
+def test_one_bad_row_does_not_fail_its_neighbours(tmp_path: Path) -> None:
+    loaded = model(Twice())
+    writer = WriteAhead(layout.write_ahead_root(str(tmp_path)))
+    outcomes = run(loaded, [job((1.0, 1.0)), job((-1.0, 1.0)), job((1313.0, 1.0)), job((2.0, 2.0))], writer)
+    assert values(outcomes[0]) == [4.0]
+    assert (outcomes[1].status, outcomes[2].status) == (422, 500)
+    assert "negative" in outcomes[1].message
+    assert values(outcomes[3]) == [8.0]
+    assert prediction_log.read(str(tmp_path), "m").count().execute() == 2
+
+
+def test_what_comes_while_a_prediction_is_under_way_is_predicted_together() -> None:
+    estimator = Twice(0.05)
+    loaded = model(estimator)
+    estimator.asked.clear()
+    estimator.threads.clear()
+
+    async def submit() -> None:
+        with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
+            batcher = Batcher(loaded, unlogged(), executor, 1, 100)
+            waits = [batcher.submit(job((0.0, 0.0)))]
+            for number in range(9):
+                await asyncio.sleep(0.002)
+                waits.append(batcher.submit(job((number, 1.0))))
+            await asyncio.gather(*waits)
+
+    asyncio.run(submit())
+    assert sum(estimator.asked) == 10
+    assert estimator.asked[0] == 1
+    assert len(estimator.asked) <= 3
+    assert all(name.startswith("predict") for name in estimator.threads)
+
+
+def test_a_batch_is_bounded_by_what_it_adds_to_the_time_of_one() -> None:
+    class Slow(BaseEstimator):
+        def predict(self, features: Any) -> Any:
+            time.sleep(0.002 * len(features))
+            return np.zeros(len(features))
+
+    loaded = model(Slow())
+    assert 1 < loaded.pace.batch_rows < 6
+    assert not loaded.pace.quick
+
+
+def test_a_model_that_looks_at_other_rows_is_asked_for_each_request_by_itself() -> None:
+    loaded = model(LessTheMean())
+    assert loaded.pace.batch_rows == 1
+    assert [values(outcome) for outcome in run(loaded, [job((n, 0.0)) for n in range(5)])] == [[0.0]] * 5
+    # With one row to try it with, nobody can know.
+    assert model(Twice(), rows=1).pace.batch_rows == 1
+
+
+def test_a_quick_model_of_scikit_learns_predicts_on_the_event_loop() -> None:
+    features = np.random.default_rng(0).normal(size=(20, 2))
+    loaded = model(LinearRegression().fit(features, features.sum(axis=1)))
+    assert loaded.pace.quick
+    outcomes = run(loaded, [job((n, 1.0)) for n in range(10)])
+    np.testing.assert_allclose([values(outcome)[0] for outcome in outcomes], np.arange(10) + 1.0)
+
+
+def test_beyond_the_limit_requests_are_told_to_come_again() -> None:
+    outcomes = run(model(Twice()), [job((n, 1.0)) for n in range(6)], maximum_waiting=4)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+    assert [(refusal.status, refusal.headers["Retry-After"]) for refusal in refused] == [(429, "1")] * 2
+    assert len([outcome for outcome in outcomes if isinstance(outcome, Prediction)]) == 4
+
+
+def test_a_log_that_cannot_be_written_refuses_the_whole_batch(tmp_path: Path) -> None:
+    writer = WriteAhead(layout.write_ahead_root(str(tmp_path)))
+    writer.close()
+    outcomes = run(model(Twice()), [job((n, 1.0)) for n in range(3)], writer)
+    assert [outcome.status for outcome in outcomes] == [503] * 3
+
+
+def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
+    writer = predictor.Writer(WriteAhead(layout.write_ahead_root(str(tmp_path))), logs_all=False)
+
+    def answered(rows: bytes) -> Job:
+        body = Body(b'{"instances": [' + rows + b"]}")
+        read = partial(invocations.read, body, SCHEMA)
+        done = asyncio.new_event_loop().create_future()
+        return predictor.answer_body(read, time.perf_counter(), Direct(1).choose(), model(Twice()), writer, done)
+
+    done = answered(b",".join(b"[%d, 1]" % n for n in range(1000)))
+    assert done.request.rows.count == 1000
+    assert values(done.outcome) == [2.0 * n + 2 for n in range(1000)]
+    refused = answered(b"[-1, 1]").outcome
+    assert isinstance(refused, VersionFailed)
+    assert "negative" in refused.message
+
+
+def test_what_comes_after_it_was_given_up_is_not_logged(tmp_path: Path) -> None:
+    """It was answered, and in a rollout counted, as a failure: it may not count as an answer as well."""
+    log = WriteAhead(layout.write_ahead_root(str(tmp_path)))
+    writer = predictor.Writer(log)
+
+    async def submit() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(model(Twice(0.1)), writer, executor, 1, 100)
+            late, large = job((1.0, 2.0)), asyncio.get_running_loop().create_future()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(batcher.submit(late), 0.02)
+            large.cancel()
+            read = partial(invocations.read, Body(b'{"instances": [[1, 2]]}'), SCHEMA)
+            predictor.answer_body(read, time.perf_counter(), Direct(1).choose(), model(Twice()), writer, large)
+            await batcher.submit(job((3.0, 4.0)))
+
+    asyncio.run(submit())
+    (segment,) = segments(log.root)
+    logged = [record for record in records(segment.path) if "predictions" in record]
+    assert [record["output"] for record in logged] == [[14.0]]

@@ -1,0 +1,174 @@
+"""Routes follow the store, outlive it, and wait for what they need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from airflow_provider_mlops.serving.log import prediction_id
+from airflow_provider_mlops.serving.log.schema import LogSchema
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions
+from tests.helpers.followed_rollouts import store as store
+from tests.helpers.prediction_log import log_predictions
+from tests.helpers.rollouts import bandit, task
+
+SCHEMA = LogSchema("churn", 1, (), "long")
+
+
+def test_a_rollout_is_followed_from_its_start_to_its_end(store: RolloutStore) -> None:
+    clock = Clock()
+    routing = following(store, clock=clock)
+    assert routing.route("churn") is None
+    rollout = store.start("churn", limited(), task(), NOW)
+    routing.poll()
+    assert versions(routing) == {1, 2}
+    choice = route_of(routing).choose()
+    assert choice.marks == {"rollout": rollout.id, "step": 0}
+    second = store.compare_and_set(rollout, transitions.next_step(rollout.plan, rollout.state, NOW, "a", "ok"))
+    routing.poll()
+    assert versions(routing) == {2}
+    assert route_of(routing).choose().marks == {"rollout": rollout.id, "step": 1}
+    done = store.compare_and_set(second, transitions.promoted(second.plan, second.state, 2, NOW, "a", "ok"))
+    routing.poll()
+    assert route_of(routing).choose().arm == "candidate"
+    store.compare_and_set(done, transitions.settled(done.state, NOW, task()))
+    routing.poll()
+    # The alias is looked for less often: until then the promoted version goes on.
+    assert versions(routing) == {2}
+    clock.now += LINGER_SECONDS
+    routing.poll()
+    assert routing.route("churn") is None
+    assert routing.keeps("churn") == set()
+
+
+def test_a_rollback_is_followed(store: RolloutStore) -> None:
+    routing = following(store)
+    rollout = store.start("churn", limited(), task(), NOW)
+    routing.poll()
+    store.compare_and_set(rollout, transitions.rolled_back(rollout.plan, rollout.state, NOW, "a", "worse"))
+    routing.poll()
+    assert routing.route("churn") is None
+
+
+def test_a_poll_without_changes_asks_for_two_numbers_only(store: RolloutStore) -> None:
+    store.start("churn", limited(), task())
+    routing = following(store)
+    route = routing.route("churn")
+    statements: list[str] = []
+
+    def heard(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", heard)
+    try:
+        routing.poll()
+    finally:
+        event.remove(Engine, "before_cursor_execute", heard)
+    assert [text.partition(" ")[0] for text in statements] == ["BEGIN", "SELECT"]
+    assert routing.route("churn") is route
+
+
+def test_while_the_store_is_away_routes_go_on_and_limits_hold(store: RolloutStore, tmp_path: Path) -> None:
+    rollout = store.start("churn", limited(), task())
+    routing = following(store)
+    store.close()
+    (tmp_path / "store").rename(tmp_path / "gone")
+    (tmp_path / "store").write_text("no directory")
+    routing.poll()
+    assert "The rollout store" in (routing.error or "")
+    assert versions(routing) == {1, 2}
+    fail(routing, 10)
+    routing.poll()
+    assert versions(routing) == {1}
+    (tmp_path / "store").unlink()
+    (tmp_path / "gone").rename(tmp_path / "store")
+    routing.poll()
+    assert routing.error is None
+    assert store.get(rollout.id).state.status == "rolled_back"
+    assert routing.route("churn") is None
+
+
+def test_a_store_that_is_made_anew_is_followed(store: RolloutStore, tmp_path: Path) -> None:
+    """The rollouts that it does not know are over, whatever this gateway still had to tell of them."""
+    store.start("churn", limited(), task())
+    store.start("other", limited(), task("run-2"))
+    routing = following(store)
+    fail(routing, 10)
+    for file in (tmp_path / "store").iterdir():
+        file.unlink()
+    routing.poll()
+    # What is gone is not made by those who follow it: it may only be away.
+    assert "gone" in (routing.error or "")
+    assert routing.route("other") is not None
+    anew = RolloutStore(default_url(str(tmp_path / "store")))
+    rollout = anew.start("churn", limited(), task())
+    routing.poll()
+    assert routing.error is None
+    assert route_of(routing).rollout.id == rollout.id
+    assert routing.route("other") is None
+    routing.end("nobody", "somebody has activated another version")
+    anew.close()
+
+
+def test_who_decides_first_wins(store: RolloutStore) -> None:
+    """The DAG ends the rollout in the moment in which the gateway goes back: its end stays."""
+    rollout = store.start("churn", limited(), task())
+    routing = following(store)
+    store.compare_and_set(rollout, transitions.ended(rollout.plan, rollout.state, NOW, "task", "enough"))
+    fail(routing, 10)
+    routing.poll()
+    assert [state.status for state in store.history(rollout.id)] == ["running", "ended"]
+
+
+def test_a_rollout_waits_for_its_versions_to_be_loaded(store: RolloutStore) -> None:
+    loaded: set[int] = {1}
+    rollout = store.start("churn", limited(), task())
+    routing = following(store, is_ready=lambda model, version: version in loaded)
+    assert routing.route("churn") is None
+    assert routing.wanted() == [("churn", 2)]
+    assert routing.keeps("churn") == {1, 2}
+    loaded.add(2)
+    routing.poll()
+    assert versions(routing) == {1, 2}
+    assert routing.wanted() == []
+    loaded.clear()
+    routing.unservable("churn", 7, "no such file")
+    routing.unservable("churn", 2, "no such file")
+    routing.poll()
+    assert store.get(rollout.id).state.reason == "version 2 cannot be loaded: no such file"
+
+
+def test_a_bandit_learns_from_what_all_gateways_have_ingested(store: RolloutStore, tmp_path: Path) -> None:
+    rollout = store.start("churn", bandit(), task())
+    routing, log = following(store), WriteAhead(str(tmp_path / "write-ahead"))
+    before = route_of(routing).policy.weights()
+    assert before[1, "champion"] == pytest.approx(0.5)
+    for arm, reward in [("champion", 0.0), ("candidate", 1.0)] * 20:
+        request = prediction_id.new()
+        log_predictions(
+            log,
+            SCHEMA,
+            request,
+            arm=arm,
+            propensity=0.5,
+            features=[],
+            output=[1],
+            latency_ms=1.0,
+            marks={"rollout": rollout.id, "step": 0},
+        )
+        log.feedback([(request, None, reward)])
+    Ingestion(store, log.root, log).run()
+    routing.poll()
+    after = route_of(routing).policy.weights()
+    assert after[2, "candidate"] == pytest.approx(0.99, abs=1e-6)
+    # A gateway that starts later begins with what is known.
+    assert route_of(following(store)).policy.weights() == after
