@@ -10,7 +10,8 @@ import pyarrow.parquet
 from sklearn.linear_model import LogisticRegression
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.lifecycle.evaluate.step import EvaluateResult, EvaluateSpec, evaluate
+from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateResult, EvaluateSpec
+from airflow_provider_mlops.lifecycle.evaluate.step import evaluate
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models

@@ -11,7 +11,8 @@ import pandas
 import pytest
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.lifecycle.extract.step import STEP, ExtractResult
+from airflow_provider_mlops.lifecycle.extract.spec import ExtractResult
+from airflow_provider_mlops.lifecycle.extract.step import STEP
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 SQL = {"kind": "sql", "query": "SELECT * FROM visits", "connection": "warehouse"}

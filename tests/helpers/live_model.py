@@ -15,7 +15,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.data.profiling import profile
-from airflow_provider_mlops.lifecycle.evaluate.step import EvaluateSpec, evaluate
+from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateSpec
+from airflow_provider_mlops.lifecycle.evaluate.step import evaluate
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import registration, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mlops.lifecycle.rollout.step import STEP, RolloutResult, rollout
+from airflow_provider_mlops.lifecycle.rollout.spec import RolloutResult
+from airflow_provider_mlops.lifecycle.rollout.step import STEP, rollout
 from airflow_provider_mlops.registry import audit
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_mlops.lifecycle.deploy.step import DeployResult, DeploySpec, deploy
+from airflow_provider_mlops.lifecycle.deploy.spec import DeployResult, DeploySpec
+from airflow_provider_mlops.lifecycle.deploy.step import deploy
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit, models
 from airflow_provider_mlops.registry.model_version import ModelVersion

@@ -8,7 +8,8 @@ import numpy
 import pyarrow
 
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
-from airflow_provider_mlops.lifecycle.prepare.step import STEP, PrepareResult
+from airflow_provider_mlops.lifecycle.prepare.spec import PrepareResult
+from airflow_provider_mlops.lifecycle.prepare.step import STEP
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 PARTS = ("train", "validation", "test")

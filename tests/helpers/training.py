@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
-from airflow_provider_mlops.lifecycle.train.step import TrainSpec
+from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 LOGISTIC = "sklearn.linear_model.LogisticRegression"

@@ -9,8 +9,10 @@ from typing import Any
 from sklearn.linear_model import LogisticRegression
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.lifecycle.evaluate.step import EvaluateSpec, evaluate
-from airflow_provider_mlops.lifecycle.validate.step import STEP, ValidateResult, validate
+from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateSpec
+from airflow_provider_mlops.lifecycle.evaluate.step import evaluate
+from airflow_provider_mlops.lifecycle.validate.spec import ValidateResult
+from airflow_provider_mlops.lifecycle.validate.step import STEP, validate
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models, promotion
 from airflow_provider_mlops.registry.model_version import ModelVersion

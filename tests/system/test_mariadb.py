@@ -19,8 +19,9 @@ import pytest
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
+from airflow_provider_mlops.lifecycle.extract.spec import ExtractResult
 from airflow_provider_mlops.lifecycle.extract.sql import read_sql
-from airflow_provider_mlops.lifecycle.extract.step import STEP, ExtractResult
+from airflow_provider_mlops.lifecycle.extract.step import STEP
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 pymysql = pytest.importorskip("pymysql", reason="MariaDB's driver is missing: pip install pymysql")

@@ -17,8 +17,9 @@ import pytest
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
+from airflow_provider_mlops.lifecycle.extract.spec import ExtractResult
 from airflow_provider_mlops.lifecycle.extract.sql import read_sql
-from airflow_provider_mlops.lifecycle.extract.step import STEP, ExtractResult
+from airflow_provider_mlops.lifecycle.extract.step import STEP
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from tests.helpers.postgresql_cluster import PASSWORD, Cluster, programs
 

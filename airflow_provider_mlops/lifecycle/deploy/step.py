@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import (
     BackendAwayError,
@@ -20,8 +18,8 @@ from airflow_provider_mlops.errors import (
     RejectedError,
 )
 from airflow_provider_mlops.lifecycle.deploy.deployment import Deployment, connect_gateway
-from airflow_provider_mlops.lifecycle.deploy.expected_champion import Replacement
-from airflow_provider_mlops.lifecycle.step import Result, Step
+from airflow_provider_mlops.lifecycle.deploy.spec import DeployResult, DeploySpec
+from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
@@ -32,21 +30,6 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.serving.client.client import GatewayClient
 
 log = logging.getLogger(__name__)
-
-
-class DeploySpec(Replacement):
-    """What to deploy, and what must hold for it."""
-
-    strategy: Literal["direct"] = Field(
-        default="direct", description="How traffic moves to the version. `direct`: all of it at once."
-    )
-
-
-class DeployResult(Result):
-    """What answers now."""
-
-    deployment: Deployment = Field(description="Name, version, the version before, endpoint and audit entry.")
-    model: ModelVersion = Field(description="The version that was deployed.")
 
 
 def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:

@@ -10,7 +10,7 @@ from airflow_provider_mlops.errors import MlopsError
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation, Example
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.evaluate.step import EvaluateSpec
+    from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateSpec
     from airflow_provider_mlops.lifecycle.scoring.rows import Scorable, TestRows
     from airflow_provider_mlops.registry.connection import Registry
     from airflow_provider_mlops.registry.model_version import ModelVersion

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_mlops.data.profile import Profile
     from airflow_provider_mlops.lifecycle.monitor.performance import Performance
-    from airflow_provider_mlops.lifecycle.monitor.step import MonitorSpec
+    from airflow_provider_mlops.lifecycle.monitor.spec import MonitorSpec
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
     from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions
     from airflow_provider_mlops.stats.drift.drift import DriftReport

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.data.profile import BinCounts
     from airflow_provider_mlops.lifecycle.monitor.findings import Findings
     from airflow_provider_mlops.lifecycle.monitor.performance import Performance
-    from airflow_provider_mlops.lifecycle.monitor.step import MonitorSpec
+    from airflow_provider_mlops.lifecycle.monitor.spec import MonitorSpec
     from airflow_provider_mlops.lifecycle.monitor.window import Window
     from airflow_provider_mlops.registry.model_version import ModelVersion
 

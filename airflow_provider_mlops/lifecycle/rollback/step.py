@@ -6,44 +6,16 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.deploy.deployment import Deployment, connect_gateway
-from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
+from airflow_provider_mlops.lifecycle.rollback.spec import RollbackResult, RollbackSpec
+from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.audit import AuditEntry
 
 log = logging.getLogger(__name__)
-
-
-class RollbackSpec(Spec):
-    """What to roll back, and why."""
-
-    model_name: str = Field(description="The registered model.", min_length=1)
-    to_version: int | None = Field(
-        default=None,
-        ge=1,
-        description="The version that becomes champion. By default the one before the champion, which the gateway "
-        "keeps in memory, so that it answers at once. While a rollout of the model is under way, the default takes "
-        "that back instead, and the champion stays.",
-    )
-    expected_champion: int | None = Field(
-        default=None,
-        ge=1,
-        description="The champion to be rid of, such as `monitor.output['model_version']`. If another version is "
-        "champion by now, the step fails with `PromotionConflictError`. By default whichever is champion.",
-    )
-    reason: str = Field(default="", description="Why, for the audit trail.")
-    timeout: float = Field(default=30.0, gt=0, description="How many seconds the gateway is waited for.")
-
-
-class RollbackResult(Result):
-    """What answers now."""
-
-    deployment: Deployment = Field(description="The deployment after the rollback.")
 
 
 def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:

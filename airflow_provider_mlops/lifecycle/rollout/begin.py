@@ -16,14 +16,14 @@ from airflow_provider_mlops.serving.rollouts.config import RolloutTerms
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.rollout import step
+    from airflow_provider_mlops.lifecycle.rollout.spec import RolloutSpec
     from airflow_provider_mlops.registry.audit import AuditEntry
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 
 log = logging.getLogger(__name__)
 
 
-def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollout:
+def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollout:
     """Load and verify the versions, and start. Raises as `rollout` does; then nothing has begun."""
     from airflow_provider_mlops.lifecycle.deploy.check import expected_answer, verify
     from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
@@ -53,7 +53,7 @@ def begin(spec: step.RolloutSpec, workspace: Workspace, store: RolloutStore) -> 
     return store.start(spec.model.name, plan, workspace.task)
 
 
-def champion_already(spec: step.RolloutSpec, workspace: Workspace) -> AuditEntry | None:
+def champion_already(spec: RolloutSpec, workspace: Workspace) -> AuditEntry | None:
     """The audit entry by which the version is champion already: by an earlier try, or by whoever deployed it."""
     from airflow_provider_mlops.registry import audit, promotion
 
@@ -66,7 +66,7 @@ def champion_already(spec: step.RolloutSpec, workspace: Workspace) -> AuditEntry
     return moved
 
 
-def _plan(spec: step.RolloutSpec, champion: int) -> RolloutPlan:
+def _plan(spec: RolloutSpec, champion: int) -> RolloutPlan:
     versions = (spec.model.version, *(candidate.version for candidate in spec.candidates))
     terms = {name: getattr(spec, name) for name in RolloutTerms.model_fields}
     try:

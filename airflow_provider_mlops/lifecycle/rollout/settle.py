@@ -14,7 +14,7 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.rollout.step import RolloutSpec
+    from airflow_provider_mlops.lifecycle.rollout.spec import RolloutSpec
     from airflow_provider_mlops.registry.audit import AuditEntry
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 

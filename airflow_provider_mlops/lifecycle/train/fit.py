@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy
     import pandas
 
-    from airflow_provider_mlops.lifecycle.train.step import TrainSpec
+    from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.train.step import TrainSpec
+    from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
     from airflow_provider_mlops.lifecycle.user_code import UserCode
 
 GIT_COMMIT_VARIABLE = "AIRFLOW_PROVIDER_MLOPS_GIT_COMMIT"

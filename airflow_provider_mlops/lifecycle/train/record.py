@@ -17,7 +17,7 @@ from airflow_provider_mlops.lifecycle.train import fit, provenance
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.train.fit import Rows
-    from airflow_provider_mlops.lifecycle.train.step import TrainSpec
+    from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
     from airflow_provider_mlops.lifecycle.workspace import Workspace
     from airflow_provider_mlops.registry.model_version import ModelVersion
     from airflow_provider_mlops.registry.run import Run

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import optuna
 
     from airflow_provider_mlops.lifecycle.train.fit import Rows
-    from airflow_provider_mlops.lifecycle.tune.step import TuneSpec
+    from airflow_provider_mlops.lifecycle.tune.spec import TuneSpec
     from airflow_provider_mlops.lifecycle.workspace import Workspace
     from airflow_provider_mlops.registry.run import Run
 

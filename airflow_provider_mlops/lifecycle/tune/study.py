@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import optuna
 
     from airflow_provider_mlops.lifecycle.scoring.metrics import Metric
-    from airflow_provider_mlops.lifecycle.tune.step import TuneSpec
+    from airflow_provider_mlops.lifecycle.tune.spec import TuneSpec
     from airflow_provider_mlops.lifecycle.workspace import Workspace
     from airflow_provider_mlops.registry.run import Run
 

@@ -15,7 +15,8 @@ from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.report import build, find
-from airflow_provider_mlops.lifecycle.analyze.step import STEP, AnalyzeResult
+from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult
+from airflow_provider_mlops.lifecycle.analyze.step import STEP
 from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 

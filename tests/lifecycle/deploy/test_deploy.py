@@ -23,7 +23,8 @@ from airflow_provider_mlops.errors import (
     RejectedError,
 )
 from airflow_provider_mlops.lifecycle.deploy import check
-from airflow_provider_mlops.lifecycle.deploy.step import DeployResult, DeploySpec, deploy
+from airflow_provider_mlops.lifecycle.deploy.spec import DeployResult, DeploySpec
+from airflow_provider_mlops.lifecycle.deploy.step import deploy
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit, models, promotion
 from airflow_provider_mlops.registry.model_version import ModelVersion
@@ -105,7 +106,8 @@ def test_killed_anywhere_and_tried_again_there_is_one_deployment(
 
 KILLED_AFTER_THE_DECISION = """
 import os, signal, sys
-from airflow_provider_mlops.lifecycle.deploy.step import DeploySpec, deploy
+from airflow_provider_mlops.lifecycle.deploy.spec import DeploySpec
+from airflow_provider_mlops.lifecycle.deploy.step import deploy
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit
 original = audit.append

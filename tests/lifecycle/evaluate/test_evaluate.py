@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.data.profiling import profile
-from airflow_provider_mlops.lifecycle.evaluate.step import EvaluateResult
+from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateResult
 from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.registry import models, tags

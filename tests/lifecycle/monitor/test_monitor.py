@@ -14,9 +14,11 @@ from airflow_provider_mlops.data import engine, storage
 from airflow_provider_mlops.data.profile import BinCounts, ColumnProfile, Histogram, Profile, TopValue
 from airflow_provider_mlops.data.profiling import profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
-from airflow_provider_mlops.lifecycle.deploy.step import DeploySpec, deploy
+from airflow_provider_mlops.lifecycle.deploy.spec import DeploySpec
+from airflow_provider_mlops.lifecycle.deploy.step import deploy
 from airflow_provider_mlops.lifecycle.monitor import findings as monitor_findings
-from airflow_provider_mlops.lifecycle.monitor.step import STEP, MonitorResult, MonitorSpec, monitor
+from airflow_provider_mlops.lifecycle.monitor.spec import MonitorResult, MonitorSpec
+from airflow_provider_mlops.lifecycle.monitor.step import STEP, monitor
 from airflow_provider_mlops.lifecycle.monitor.window import Counted, Window, count_features, feature_counts
 from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.workspace import Workspace

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.lifecycle.prepare import split as prepare_split
+from airflow_provider_mlops.lifecycle.prepare.spec import PrepareResult
 from airflow_provider_mlops.lifecycle.prepare.split import Split, cumulative_sizes
-from airflow_provider_mlops.lifecycle.prepare.step import PrepareResult
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from tests.helpers.preparation import METHODS, PARTS, another_run, double_income, ids, parts, rows, run, write
 

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
-from airflow_provider_mlops.lifecycle.rollback.step import RollbackSpec, rollback
+from airflow_provider_mlops.lifecycle.rollback.spec import RollbackSpec
+from airflow_provider_mlops.lifecycle.rollback.step import rollback
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit
 from tests.helpers.live_gateway import LiveGateway

@@ -11,7 +11,8 @@ from airflow_provider_mlops.errors import (
     PromotionConflictError,
     RolloutConflictError,
 )
-from airflow_provider_mlops.lifecycle.rollback.step import RollbackSpec, rollback
+from airflow_provider_mlops.lifecycle.rollback.spec import RollbackSpec
+from airflow_provider_mlops.lifecycle.rollback.step import rollback
 from airflow_provider_mlops.lifecycle.rollout import question
 from airflow_provider_mlops.lifecycle.rollout.look import look
 from airflow_provider_mlops.registry import audit, promotion

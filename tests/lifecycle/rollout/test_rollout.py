@@ -218,7 +218,8 @@ def test_a_retry_fails_as_the_try_did_whose_rollout_was_overtaken(rollouts: Roll
 
 KILLED_AFTER_THE_DECISION = """
 import os, signal, sys
-from airflow_provider_mlops.lifecycle.rollout.step import RolloutSpec, rollout
+from airflow_provider_mlops.lifecycle.rollout.spec import RolloutSpec
+from airflow_provider_mlops.lifecycle.rollout.step import rollout
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 original = RolloutStore.compare_and_set

@@ -60,7 +60,8 @@ _KILLED = """
 import os, signal, sys
 from airflow_provider_mlops.lifecycle.train import fit
 from airflow_provider_mlops.lifecycle.train import record
-from airflow_provider_mlops.lifecycle.train.step import TrainSpec, train
+from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
+from airflow_provider_mlops.lifecycle.train.step import train
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import guard, registration
 point = sys.argv[1]

@@ -9,7 +9,8 @@ import pandas
 import pytest
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
-from airflow_provider_mlops.lifecycle.train.step import TrainResult, train
+from airflow_provider_mlops.lifecycle.train.spec import TrainResult
+from airflow_provider_mlops.lifecycle.train.step import train
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models
 from tests.helpers.training import commit as commit

@@ -17,7 +17,8 @@ from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.tune.journal import StorageJournal
 from airflow_provider_mlops.lifecycle.tune.space import Choice, FloatRange, IntegerRange
-from airflow_provider_mlops.lifecycle.tune.step import TuneSpec, tune
+from airflow_provider_mlops.lifecycle.tune.spec import TuneSpec
+from airflow_provider_mlops.lifecycle.tune.step import tune
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models
 
@@ -240,7 +241,8 @@ _KILLED = """
 import os, signal, sys
 from airflow_provider_mlops.lifecycle.train import fit as train_fit
 from airflow_provider_mlops.lifecycle.tune import search
-from airflow_provider_mlops.lifecycle.tune.step import TuneSpec, tune
+from airflow_provider_mlops.lifecycle.tune.spec import TuneSpec
+from airflow_provider_mlops.lifecycle.tune.step import tune
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 fit, calls = train_fit.fit, []
 def deadly(*arguments):

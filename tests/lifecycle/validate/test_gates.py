@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation, FairnessScore
-from airflow_provider_mlops.lifecycle.validate.step import ValidateResult
+from airflow_provider_mlops.lifecycle.validate.spec import ValidateResult
 from airflow_provider_mlops.registry import promotion
 from tests.helpers.models import customers, write
 from tests.helpers.validation import ALL, Arena

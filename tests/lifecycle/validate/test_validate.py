@@ -10,7 +10,8 @@ from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.validate.gates import DEFAULT_GATES
-from airflow_provider_mlops.lifecycle.validate.step import STEP, ValidateResult, ValidateSpec
+from airflow_provider_mlops.lifecycle.validate.spec import ValidateResult, ValidateSpec
+from airflow_provider_mlops.lifecycle.validate.step import STEP
 from airflow_provider_mlops.registry import models, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from tests.helpers.validation import ALL, Arena

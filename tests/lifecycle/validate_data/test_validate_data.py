@@ -18,7 +18,8 @@ from airflow_provider_mlops.data.profiling import profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
 from airflow_provider_mlops.lifecycle.validate_data import engine as validate_data_engine
-from airflow_provider_mlops.lifecycle.validate_data.step import STEP, ValidateDataResult
+from airflow_provider_mlops.lifecycle.validate_data.spec import ValidateDataResult
+from airflow_provider_mlops.lifecycle.validate_data.step import STEP
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 
