@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.registry import registration
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.run import open_run
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
 from benchmarks import serving_servers
@@ -42,7 +43,7 @@ def build(storage: Path, directory: Path) -> dict[str, Path]:
         fitted = estimator.fit(features, target)
         for number in range(1 + VERSIONS):
             task = TaskIdentity(dag_id="benchmark", run_id=str(number), task_id=name)
-            with registry.run(task, "train") as run:
+            with open_run(registry, task, "train") as run:
                 uri = registration.log_model(run, fitted, features, pip_requirements=[], trusted_types=TRUSTED)
                 registration.register(run, name, uri, task)
         registry.client.set_registered_model_alias(name, "champion", "1")

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
 from airflow_provider_mlops.data import parquet_file, storage
 from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.manifest import MANIFEST, Column, Manifest
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
 
 if TYPE_CHECKING:
@@ -26,38 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_mlops.data.fingerprint import Fingerprint
 
-MANIFEST = "manifest.json"
-
 _ABANDONED = timedelta(hours=24)
-
-
-class Column(BaseModel):
-    """A column's name and its Arrow type, as Arrow writes it: `double`, `string`, `timestamp[us, tz=UTC]`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    type: str
-
-
-class Manifest(BaseModel):
-    """What is known of a dataset; the file that makes it visible."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    rows: int
-    fingerprint: str
-    columns: tuple[Column, ...]
-    files: tuple[str, ...]
-    bytes: int
-    source: dict[str, JsonValue] = Field(default_factory=dict)
-    interval: tuple[datetime, datetime] | None = None
-    watermark: JsonValue = None
-    parents: tuple[str, ...] = ()
-    spec_digest: str | None = None
-    created_at: datetime
-    created_by: TaskIdentity | None = None
 
 
 class Dataset(BaseModel):
@@ -111,7 +81,7 @@ class Dataset(BaseModel):
         from airflow_provider_mlops.data import engine
 
         with self._damage_named():
-            return engine.read_dataset(self, connection)
+            return engine.read_parquet(engine.connect() if connection is None else connection, self.files())
 
     def arrow(self, columns: list[str] | None = None) -> pyarrow.Table:
         """The rows in memory, in the order of the files. Raises InvalidSpecError if a file is gone or damaged."""

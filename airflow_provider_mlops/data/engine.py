@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import ibis
     import pyarrow
 
-    from airflow_provider_mlops.data.dataset import Dataset
-
 MEMORY_LIMIT = "512MB"
 """What DuckDB may use for its buffers; past it, it spills to disk."""
 
@@ -39,11 +37,6 @@ def connect(url: str | None = None) -> ibis.BaseBackend:
     # Closed at the latest before the interpreter ends, so that nothing is left in the temporary directory.
     weakref.finalize(backend, backend.con.close)
     return backend
-
-
-def read_dataset(dataset: Dataset, connection: ibis.BaseBackend | None = None) -> ibis.Table:
-    """The dataset's rows as a table of `connection`."""
-    return read_parquet(connect() if connection is None else connection, dataset.files())
 
 
 def read_parquet(backend: ibis.BaseBackend, uris: list[str], *, by_name: bool = False) -> ibis.Table:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.manifest import Column, Manifest
 from airflow_provider_mlops.errors import InvalidSpecError
-
-if TYPE_CHECKING:
-    from airflow_provider_mlops.data.dataset import Manifest
 
 _ROWS_PER_BATCH = 100_000
 
@@ -30,7 +27,6 @@ def _describe(uri: str, state: str) -> Manifest:
     import pyarrow
 
     from airflow_provider_mlops.data import parquet_read
-    from airflow_provider_mlops.data.dataset import Column, Manifest
     from airflow_provider_mlops.data.fingerprint import Fingerprint
     from airflow_provider_mlops.data.schema import plain
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
     from airflow_provider_mlops.lifecycle.workspace import Workspace
-    from airflow_provider_mlops.operators.step import StepOperator
 
 XCOM_KEY = "links"
 
@@ -67,11 +66,11 @@ class ReportLink(StepLink):
     key = "report"
 
 
-def link_addresses(operator: StepOperator, workspace: Workspace, outcome: dict[str, Any]) -> dict[str, str]:
+def link_addresses(step: str, mlflow_conn_id: str, workspace: Workspace, outcome: dict[str, Any]) -> dict[str, str]:
     """The addresses of what the task has made. A report is linked even when the step rejected its input."""
-    hook = MlflowHook(operator.mlflow_conn_id)
+    hook = MlflowHook(mlflow_conn_id)
     report = outcome.get("report_uri")
-    if not outcome and storage.exists(expected := f"{workspace.uri('reports')}/{operator.step}.html"):
+    if not outcome and storage.exists(expected := f"{workspace.uri('reports')}/{step}.html"):
         report = expected
     model = outcome.get("model")
     addresses = {

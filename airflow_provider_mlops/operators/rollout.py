@@ -89,7 +89,9 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
                 continue
             if result.deployment is not None:
                 return self.finish(context, workspace, spec, result)
-            publish_links(context, link_addresses(self, workspace, result.model_dump(mode="json")))
+            publish_links(
+                context, link_addresses(self.step, self.mlflow_conn_id, workspace, result.model_dump(mode="json"))
+            )
             asked = self._ask(context, result.rollout_id, asked)
             trigger = RolloutTrigger(
                 rollout_id=result.rollout_id,

@@ -109,14 +109,14 @@ class StepOperator(BaseOperator):
             result = self._runtime().run(self.definition, spec, workspace)
         except (InvalidSpecError, RejectedError) as error:
             if workspace is not None:
-                publish_links(context, link_addresses(self, workspace, {}))
+                publish_links(context, link_addresses(self.step, self.mlflow_conn_id, workspace, {}))
             raise AirflowFailException(str(error)) from error
         return workspace, spec, result
 
     def finish(self, context: Context, workspace: Workspace, spec: Any, result: Any) -> dict[str, Any]:
         """Publish links and asset events. Returns the fields of the Result as JSON."""
         outcome: dict[str, Any] = result.model_dump(mode="json")
-        addresses = link_addresses(self, workspace, outcome)
+        addresses = link_addresses(self.step, self.mlflow_conn_id, workspace, outcome)
         _refuse_large(self.task_id, self._stored(outcome, addresses))
         publish_links(context, addresses)
         if self.events is not None:

@@ -13,14 +13,11 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
-from airflow_provider_mlops.registry import tags as tag
 from airflow_provider_mlops.registry.guard import Guard, GuardedClient
-from airflow_provider_mlops.registry.run import Run, begin, closing, identity
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from airflow_provider_mlops.data.lineage import TaskIdentity
 
 log = logging.getLogger(__name__)
 
@@ -86,62 +83,6 @@ class Registry:
         if self._client is None:
             self._client = self._connect()
         return self._client
-
-    @contextmanager
-    def run(
-        self,
-        task: TaskIdentity,
-        step: str,
-        *,
-        experiment: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        key: str = "",
-    ) -> Iterator[Run]:
-        """Open the MLflow run of a task's step, in the experiment named like the DAG unless another is given.
-
-        A retry of the task continues the run of the earlier try. The run ends as FINISHED, or as
-        FAILED when the block raises. `key` tells several runs of the same step and task apart.
-        """
-        run = self.begin(task, step, experiment=experiment, tags=tags, key=key)
-        with closing(run):
-            yield run
-
-    def begin(
-        self,
-        task: TaskIdentity,
-        step: str,
-        *,
-        experiment: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        key: str = "",
-    ) -> Run:
-        """Like `run`, for a run that goes on after the task: nothing ends it."""
-        name = task.task_id if task.map_index < 0 else f"{task.task_id} {task.map_index}"
-        all_tags = {
-            **task.tags(),
-            **(tags or {}),
-            tag.STEP: step,
-            tag.TRY_NUMBER: str(task.try_number),
-            tag.IDENTITY: identity(task, step, *([key] if key else [])),
-            "mlflow.user": task.owner,
-            "mlflow.source.name": f"{task.dag_id}.{task.task_id}",
-            "mlflow.source.type": "JOB",
-        }
-        experiment = experiment or task.dag_id
-        run = begin(self, self.experiment(experiment), all_tags, name)
-        log.info("MLflow run %s of experiment %s%s", run.id, experiment, f": {run.url}" if run.url else "")
-        return run
-
-    @contextmanager
-    def attached(self, run_id: str) -> Iterator[Run]:
-        """Open a run that another task began. It ends as with `run`, and can be attached to again."""
-        found = self.client.get_run(run_id)
-        if found.info.lifecycle_stage != "active":
-            self.client.restore_run(run_id)
-        self.client.update_run(run_id, status="RUNNING")
-        run = Run(self, found.info.experiment_id, run_id, found.data.tags, found.info.run_name)
-        with closing(run):
-            yield run
 
     def experiment(self, name: str) -> str:
         """The id of the experiment, which is created if it is not there. Raises InvalidSpecError if it is deleted."""

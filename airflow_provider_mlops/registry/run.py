@@ -33,7 +33,7 @@ def identity(task: TaskIdentity, step: str, *parts: str) -> str:
 
 
 class Run:
-    """An open MLflow run. Comes from `Registry.run` or `Run.child`.
+    """An open MLflow run. Comes from `open_run` or `Run.child`.
 
     :ivar id: the run's id in MLflow.
     :ivar url: the run's page in the MLflow UI; None when MLflow is not reached over HTTP.
@@ -117,7 +117,7 @@ class Run:
 
         inherited = {name: value for name, value in self._tags.items() if name not in _OWN_TAGS}
         all_tags = {**inherited, **(tags or {}), tag.IDENTITY: self._child_identity(key), MLFLOW_PARENT_RUN_ID: self.id}
-        run = begin(self.registry, self.experiment_id, all_tags, name)
+        run = _begin(self.registry, self.experiment_id, all_tags, name)
         with closing(run):
             yield run
 
@@ -157,7 +157,7 @@ class Run:
         self.id = _create(self.registry, self.experiment_id, self._tags, self.name)
 
 
-def begin(registry: Registry, experiment_id: str, tags: Mapping[str, str], name: str) -> Run:
+def _begin(registry: Registry, experiment_id: str, tags: Mapping[str, str], name: str) -> Run:
     """The run with the same identity tag, set to RUNNING again, or else a new one."""
     found = find(registry, experiment_id, tags[tag.IDENTITY])
     if found is None:
@@ -221,3 +221,62 @@ def _dataset_entity(dataset: Dataset) -> Any:
         source=json.dumps({"uri": dataset.uri}),
         profile=json.dumps({"num_rows": dataset.rows}),
     )
+
+
+@contextmanager
+def open_run(
+    registry: Registry,
+    task: TaskIdentity,
+    step: str,
+    *,
+    experiment: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    key: str = "",
+) -> Iterator[Run]:
+    """Open the MLflow run of a task's step, in the experiment named like the DAG unless another is given.
+
+    A retry of the task continues the run of the earlier try. The run ends as FINISHED, or as
+    FAILED when the block raises. `key` tells several runs of the same step and task apart.
+    """
+    run = begin_run(registry, task, step, experiment=experiment, tags=tags, key=key)
+    with closing(run):
+        yield run
+
+
+def begin_run(
+    registry: Registry,
+    task: TaskIdentity,
+    step: str,
+    *,
+    experiment: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    key: str = "",
+) -> Run:
+    """Like `open_run`, for a run that goes on after the task: nothing ends it."""
+    name = task.task_id if task.map_index < 0 else f"{task.task_id} {task.map_index}"
+    all_tags = {
+        **task.tags(),
+        **(tags or {}),
+        tag.STEP: step,
+        tag.TRY_NUMBER: str(task.try_number),
+        tag.IDENTITY: identity(task, step, *([key] if key else [])),
+        "mlflow.user": task.owner,
+        "mlflow.source.name": f"{task.dag_id}.{task.task_id}",
+        "mlflow.source.type": "JOB",
+    }
+    experiment = experiment or task.dag_id
+    run = _begin(registry, registry.experiment(experiment), all_tags, name)
+    log.info("MLflow run %s of experiment %s%s", run.id, experiment, f": {run.url}" if run.url else "")
+    return run
+
+
+@contextmanager
+def attached_run(registry: Registry, run_id: str) -> Iterator[Run]:
+    """Open a run that another task began. It ends as with `open_run`, and can be attached to again."""
+    found = registry.client.get_run(run_id)
+    if found.info.lifecycle_stage != "active":
+        registry.client.restore_run(run_id)
+    registry.client.update_run(run_id, status="RUNNING")
+    run = Run(registry, found.info.experiment_id, run_id, found.data.tags, found.info.run_name)
+    with closing(run):
+        yield run

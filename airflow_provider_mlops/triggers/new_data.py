@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.dataset import MANIFEST, Dataset
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.manifest import MANIFEST
 from airflow_provider_mlops.triggers import moment
 from airflow_provider_mlops.triggers.waiting import WaitingTrigger
 

@@ -21,6 +21,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import registration, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.rows import feature_rows
+from airflow_provider_mlops.registry.run import open_run
 
 FEATURES = ("age", "income", "plan")
 
@@ -89,7 +90,7 @@ def train(
         profile_uri = workspace.uri("profiles") + "/profile.json"
         profile(store(workspace, table, "train").table(), target="churned").write(profile_uri)
         version_tags[tags.PROFILE_URI] = profile_uri
-    with registry.run(workspace.task, "train") as run:
+    with open_run(registry, workspace.task, "train") as run:
         metadata = {"problem": "classification", "target": "churned", "classes": fitted.classes_.tolist()}
         model_id = registration.log_model(run, fitted, rows, pip_requirements=["scikit-learn"], metadata=metadata)
         model = registration.register(run, name, model_id, workspace.task, tags=version_tags)

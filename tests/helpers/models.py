@@ -14,6 +14,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import registration, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.rows import feature_rows, target_values
+from airflow_provider_mlops.registry.run import open_run
 
 
 def customers(rows: int, seed: int, *, classes: int = 2, text: bool = False) -> pd.DataFrame:
@@ -71,7 +72,7 @@ def register(
     """Train on the dataset and register a version, with what the train step records of it."""
     by = workspace.task.model_copy(update={"task_id": task_id})
     model = fitted(dataset, target, problem, features, estimator)
-    with workspace.registry().run(by, "train") as run:
+    with open_run(workspace.registry(), by, "train") as run:
         run.log_datasets([(dataset, "training")])
         model_id = registration.log_model(
             run,

@@ -21,6 +21,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.registry import registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.registry.run import open_run
 
 CANCER, CANCER_TARGET = load_breast_cancer(return_X_y=True, as_frame=True)
 CANCER = CANCER.astype(np.float64)
@@ -72,7 +73,7 @@ def price_model() -> RandomForestRegressor:
 def register(registry: Registry, name: str, model: Any, features: pd.DataFrame, run_id: str) -> ModelVersion:
     """Log a model in a run and make it a version."""
     task = TaskIdentity(dag_id="serving", run_id=run_id, task_id=name)
-    with registry.run(task, "train") as run:
+    with open_run(registry, task, "train") as run:
         return registration.register(run, name, registration.log_model(run, model, features, pip_requirements=[]), task)
 
 

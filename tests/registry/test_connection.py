@@ -8,11 +8,12 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.run import open_run
 
 
 def test_a_run_holds_what_is_logged(workspace: Workspace) -> None:
     registry = workspace.registry()
-    with registry.run(workspace.task, "analyze", tags={"colour": "blue"}) as run:
+    with open_run(registry, workspace.task, "analyze", tags={"colour": "blue"}) as run:
         run.log_params({"depth": 3})
         run.log_metrics({"accuracy": 0.9})
         run.log_text("hello", "notes/hello.txt")
@@ -27,7 +28,7 @@ def test_a_run_holds_what_is_logged(workspace: Workspace) -> None:
 
 
 def _fail(registry: Registry, task: TaskIdentity) -> None:
-    with registry.run(task, "train") as run:
+    with open_run(registry, task, "train") as run:
         run.log_params({"depth": 3})
         raise ZeroDivisionError
 
@@ -40,18 +41,18 @@ def test_a_retry_continues_its_run_and_another_task_does_not(workspace: Workspac
     (found,) = registry.client.search_runs([registry.experiment("churn")])
     assert found.info.status == "FAILED"
     assert found.data.tags["mlops.try_number"] == "2"
-    with registry.run(workspace.task.model_copy(update={"map_index": 1}), "train") as run:
+    with open_run(registry, workspace.task.model_copy(update={"map_index": 1}), "train") as run:
         assert run.id != found.info.run_id
-    with registry.run(workspace.task, "evaluate") as run:
+    with open_run(registry, workspace.task, "evaluate") as run:
         assert run.id != found.info.run_id
-    with registry.run(workspace.task, "train") as run:
+    with open_run(registry, workspace.task, "train") as run:
         assert run.id == found.info.run_id
 
 
 def test_a_retry_with_other_parameters_leaves_one_run(workspace: Workspace) -> None:
     registry = workspace.registry()
     for depth in (3, 4):
-        with registry.run(workspace.task, "train") as run:
+        with open_run(registry, workspace.task, "train") as run:
             run.log_params({"depth": depth})
     found = registry.client.search_runs([run.experiment_id])
     assert [(one.info.run_id, one.data.params["depth"]) for one in found] == [(run.id, "4")]
@@ -62,7 +63,7 @@ def test_a_child_run_is_nested_and_continued(workspace: Workspace) -> None:
     registry = workspace.registry()
     ids = set()
     for _ in range(2):
-        with registry.run(workspace.task, "tune") as parent, parent.child("trial 0", "trial 0") as child:
+        with open_run(registry, workspace.task, "tune") as parent, parent.child("trial 0", "trial 0") as child:
             child.log_metrics({"loss": 1.0})
             ids.add(child.id)
     assert len(ids) == 1

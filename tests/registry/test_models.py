@@ -18,6 +18,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models, registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.registry.run import open_run
 from airflow_provider_mlops.registry.trusted import TRUSTED_TYPES
 
 
@@ -37,7 +38,7 @@ def _fitted(estimator: Any = None) -> tuple[Any, pandas.DataFrame]:
 
 
 def _registered(workspace: Workspace, model: Any, features: pandas.DataFrame, **options: Any) -> ModelVersion:
-    with workspace.registry().run(workspace.task, "train") as run:
+    with open_run(workspace.registry(), workspace.task, "train") as run:
         model_id = registration.log_model(run, model, features, metadata={"problem": "classification"}, **options)
         return registration.register(run, "churn", model_id, workspace.task, tags={"colour": "blue"}, work="w")
 
@@ -195,7 +196,7 @@ def test_a_pickled_model_is_refused_without_opting_in(workspace: Workspace, form
 
     model, features = _fitted()
     registry = workspace.registry()
-    with registry.run(workspace.task, "stranger") as run:
+    with open_run(registry, workspace.task, "stranger") as run:
         logged = registry.client.create_logged_model(run.experiment_id, name="model", source_run_id=run.id)
         path = os.path.join(workspace.storage_uri, "pickled")
         mlflow.sklearn.save_model(model, path, serialization_format=form, pip_requirements=["numpy"])

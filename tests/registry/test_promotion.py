@@ -16,6 +16,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit, models, promotion, registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.registry.run import open_run
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def registry(workspace: Workspace) -> Registry:
     model = LogisticRegression().fit(features, [0, 0, 1, 1])
     registry = workspace.registry()
     for index in range(4):
-        with registry.run(_task(f"train{index}"), "train") as run:
+        with open_run(registry, _task(f"train{index}"), "train") as run:
             model_id = registration.log_model(run, model, features)
             registration.register(run, "churn", model_id, _task(f"train{index}"))
     return registry

@@ -11,6 +11,7 @@ from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult, AnalyzeSpec
 from airflow_provider_mlops.lifecycle.result_size import first
 from airflow_provider_mlops.lifecycle.step import Step
+from airflow_provider_mlops.registry.run import open_run
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -29,7 +30,7 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
         if name is not None and name not in names:
             raise InvalidSpecError(field, name, f"name one of the columns: {list_names(names)}")
     registry = workspace.registry()
-    with registry.run(workspace.task, "analyze") as run:
+    with open_run(registry, workspace.task, "analyze") as run:
         from airflow_provider_mlops.data.profiling import profile as profile_of
         from airflow_provider_mlops.lifecycle.analyze.report import build
 

@@ -42,7 +42,7 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
     """
     from airflow_provider_mlops.lifecycle.deploy.check import expected_answer, verify
     from airflow_provider_mlops.lifecycle.deploy.expected_champion import expected_version
-    from airflow_provider_mlops.lifecycle.rollout.end import await_end, end_rollout, refuse_during_rollout
+    from airflow_provider_mlops.lifecycle.deploy.running_rollout import await_end, end_rollout, refuse_during_rollout
     from airflow_provider_mlops.registry import models
 
     started = time.monotonic()

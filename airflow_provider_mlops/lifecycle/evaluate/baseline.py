@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.evaluate.slices import as_text
 from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
-from airflow_provider_mlops.lifecycle.scoring.rows import Answers, Scorable, batches
+from airflow_provider_mlops.lifecycle.scoring.rows import Answers, Scorable, as_text, batches
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.tags import PROFILE_URI
 

@@ -6,7 +6,9 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem, score
+from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.rows import as_text
+from airflow_provider_mlops.lifecycle.scoring.scorers import score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,13 +108,6 @@ def _distinct(edges: list[float]) -> list[str]:
         if len(set(texts)) == len(texts):
             return texts
     return [repr(edge) for edge in edges]
-
-
-def as_text(value: object) -> str:
-    """A value as it is called: 1.0 and 1 are the same class or group."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _some(names: list[str], most: int = 12) -> str:

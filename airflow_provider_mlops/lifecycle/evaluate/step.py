@@ -13,6 +13,7 @@ from airflow_provider_mlops.lifecycle.scoring.metrics import PROBLEMS, Problem, 
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.registry.run import open_run
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
@@ -37,7 +38,7 @@ def evaluate(spec: EvaluateSpec, workspace: Workspace) -> EvaluateResult:
     registry = workspace.registry()
     version = models.get(registry, spec.model.name, spec.model.version)
     features = _check_columns(spec, registry, version)
-    with registry.run(workspace.task, "evaluate", experiment=spec.experiment) as run:
+    with open_run(registry, workspace.task, "evaluate", experiment=spec.experiment) as run:
         evaluation, rows = _evaluate(spec, workspace, registry, version, features)
         evaluation_uri = workspace.uri("evaluations") + "/evaluation.json"
         report_uri = report(evaluation, rows).write(workspace.uri("reports") + "/evaluate.html")

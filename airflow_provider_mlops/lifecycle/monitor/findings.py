@@ -11,9 +11,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from airflow_provider_mlops.lifecycle.evaluate.slices import as_text
 from airflow_provider_mlops.lifecycle.monitor import performance as monitor_performance
 from airflow_provider_mlops.lifecycle.monitor.window import Counted, Window, count_features, count_predictions
+from airflow_provider_mlops.lifecycle.scoring.rows import as_text
 
 if TYPE_CHECKING:
     import numpy as np

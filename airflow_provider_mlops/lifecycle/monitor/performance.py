@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.intervals import resample
-from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric, Predictions, main_metric, score
+from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric, Predictions, main_metric
+from airflow_provider_mlops.lifecycle.scoring.scorers import score
 
 if TYPE_CHECKING:
     import numpy as np

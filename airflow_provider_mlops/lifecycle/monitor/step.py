@@ -14,6 +14,7 @@ from airflow_provider_mlops.lifecycle.result_size import cut, first
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.registry.run import open_run
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.monitor.findings import Findings
@@ -67,7 +68,7 @@ def monitor(spec: MonitorSpec, workspace: Workspace) -> MonitorResult:
     report_uri = workspace.uri("reports") + "/monitor.html"
     report = build(spec, version, window, findings)
     report.write(report_uri)
-    with registry.run(workspace.task, "monitor") as run:
+    with open_run(registry, workspace.task, "monitor") as run:
         run.log_params(
             {
                 "model_name": version.name,

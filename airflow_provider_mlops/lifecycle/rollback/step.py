@@ -26,7 +26,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     the gateway refuses the token or the version, PromotionConflictError if the champion is another one than expected or
     somebody promotes at the same moment, BackendAwayError if MLflow does not answer.
     """
-    from airflow_provider_mlops.lifecycle.rollout.end import take_back
+    from airflow_provider_mlops.lifecycle.deploy.running_rollout import take_back
     from airflow_provider_mlops.registry import promotion
 
     started = time.monotonic()
@@ -66,7 +66,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
 
 def _end_rollout(workspace: Workspace, entry: AuditEntry) -> None:
     """End a rollout beside the champion that was. A store that is away holds up no rollback."""
-    from airflow_provider_mlops.lifecycle.rollout.end import end_rollout
+    from airflow_provider_mlops.lifecycle.deploy.running_rollout import end_rollout
 
     assert entry.to_version is not None
     why = f"{workspace.task.key} has rolled back to version {entry.to_version}"

@@ -73,15 +73,6 @@ class Finding(BaseModel):
     sentence: str = Field(description="The same in plain words, with the numbers.")
 
 
-def confidence_of(plan: RolloutPlan) -> float:
-    """The confidence of each gate's test.
-
-    >>> confidence_of(RolloutPlan(champion=1, candidates=(2,), gates=(ErrorRateGate(), LatencyGate())))
-    0.975
-    """
-    return 1 - plan.false_alarm_rate / max(1, len(plan.gates) * len(plan.candidates))
-
-
 def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
     """Of all gates, for all candidates."""
     champion = evidence.of_arm(CHAMPION)
@@ -93,7 +84,7 @@ def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
 
 
 def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, champion: ArmStatistics) -> Finding:
-    confidence = confidence_of(plan)
+    confidence = plan.gate_confidence
     if isinstance(gate, ErrorRateGate):
         found = _error_rate(plan, gate, candidate, champion, confidence)
     elif isinstance(gate, LatencyGate):

@@ -34,7 +34,6 @@ def planned_rewards(plan: RolloutPlan) -> tuple[int, int] | None:
 
 def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple[int, int]:
     """By the test that judges these rewards, see `rollout_findings`."""
-    from airflow_provider_mlops.lifecycle.rollout.findings import confidence_of
     from airflow_provider_mlops.stats.sequences.ab_sample_size import (
         requests_for_bounded_sequence,
         requests_for_sequence,
@@ -45,7 +44,7 @@ def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple
     assert reward is not None
     room = min(gate.room(effect) for gate in plan.metric_gates)
     test = {
-        "candidate_share": strategy.candidate_share, "confidence": confidence_of(plan), "power": strategy.power,
+        "candidate_share": strategy.candidate_share, "confidence": plan.gate_confidence, "power": strategy.power,
     }  # fmt: skip
     if strategy.baseline is not None:
         improved = strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.reach

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.lifecycle.scoring.metrics import Metric, Predictions, Problem, scorer
+from airflow_provider_mlops.lifecycle.scoring.metrics import Metric, Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.scorers import scorer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from airflow_provider_mlops.lifecycle.scoring.scorers import ClassificationScorer, RegressionScorer
-
     Floats: TypeAlias = NDArray[np.float64]
     Integers: TypeAlias = NDArray[np.int64]
 
@@ -148,29 +146,3 @@ class Predictions:
     def take(self, rows: Integers) -> Predictions:
         """Those of some rows."""
         return Predictions(self.value[rows], None if self.probability is None else self.probability[rows])
-
-
-def score(
-    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int = 0
-) -> dict[str, float]:
-    """Every metric on all rows. Metrics that these rows do not define, such as the ROC area of one class, are left out.
-
-    :param truth: of shape (rows,): class codes below `classes`, or numbers.
-    :param classes: how many classes there are; of two, code 1 is the positive one. 0 for regression.
-    """
-    import numpy as np
-
-    once = np.ones((1, len(truth)))
-    values = scorer(problem, truth, predictions, classes)(once)
-    return {name: float(value[0]) for name, value in values.items() if np.isfinite(value[0])}
-
-
-def scorer(
-    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int = 0
-) -> ClassificationScorer | RegressionScorer:
-    """What computes the metrics for any counts of the rows; arguments as for `score`."""
-    from airflow_provider_mlops.lifecycle.scoring.scorers import ClassificationScorer, RegressionScorer
-
-    if problem == "regression":
-        return RegressionScorer(truth, predictions)
-    return ClassificationScorer(truth, predictions, classes)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RejectedError
-from airflow_provider_mlops.lifecycle.evaluate.slices import as_text
 from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
 
 if TYPE_CHECKING:
@@ -244,3 +243,10 @@ def _joined(parts: list[Answers]) -> Answers:
     return Answers(
         np.concatenate([part.output for part in parts]), np.concatenate(probabilities) if probabilities else None
     )
+
+
+def as_text(value: object) -> str:
+    """A value as it is called: 1.0 and 1 are the same class or group."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

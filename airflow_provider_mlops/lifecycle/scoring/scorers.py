@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from airflow_provider_mlops.lifecycle.scoring.metrics import CALIBRATION_BINS, Predictions
+from airflow_provider_mlops.lifecycle.scoring.metrics import CALIBRATION_BINS, Predictions, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,3 +199,27 @@ def _mean_of_finite(values: Floats) -> Floats:
     finite = np.isfinite(values)
     mean: Floats = np.where(finite, values, 0.0).sum(axis=0) / finite.sum(axis=0)
     return mean
+
+
+def score(
+    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int = 0
+) -> dict[str, float]:
+    """Every metric on all rows. Metrics that these rows do not define, such as the ROC area of one class, are left out.
+
+    :param truth: of shape (rows,): class codes below `classes`, or numbers.
+    :param classes: how many classes there are; of two, code 1 is the positive one. 0 for regression.
+    """
+    import numpy as np
+
+    once = np.ones((1, len(truth)))
+    values = scorer(problem, truth, predictions, classes)(once)
+    return {name: float(value[0]) for name, value in values.items() if np.isfinite(value[0])}
+
+
+def scorer(
+    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int = 0
+) -> ClassificationScorer | RegressionScorer:
+    """What computes the metrics for any counts of the rows; arguments as for `score`."""
+    if problem == "regression":
+        return RegressionScorer(truth, predictions)
+    return ClassificationScorer(truth, predictions, classes)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem, score
+from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.scorers import score
 from airflow_provider_mlops.lifecycle.train import estimator as train_estimator
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.train.spec import TrainResult, TrainSpec
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.registry.run import open_run
 
 
 def train(spec: TrainSpec, workspace: Workspace) -> TrainResult:
@@ -25,7 +26,7 @@ def train(spec: TrainSpec, workspace: Workspace) -> TrainResult:
     check_name(spec.model_name)
     problem = fit.problem_of(spec, spec.dataset)
     rows = fit.read(spec.dataset, spec.target, problem)
-    with workspace.registry().run(workspace.task, "train", experiment=spec.experiment) as run:
+    with open_run(workspace.registry(), workspace.task, "train", experiment=spec.experiment) as run:
         version, metrics = train_and_register(run, spec, workspace, rows, problem, spec.parameters)
         return TrainResult(model=version, model_uri=version.uri, metrics=metrics, mlflow_run_id=run.id)
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
+from airflow_provider_mlops.registry.run import attached_run, begin_run
 
 if TYPE_CHECKING:
     import optuna
@@ -131,12 +132,12 @@ def study_run(spec: TuneSpec, workspace: Workspace) -> Iterator[Run]:
     name = name_of(spec, workspace)
     claim = storage.join(directory(name, workspace), "run.txt")
     if not storage.exists(claim):
-        mine = registry.begin(workspace.task, "tune", experiment=spec.experiment, tags={tag.STUDY: name})
+        mine = begin_run(registry, workspace.task, "tune", experiment=spec.experiment, tags={tag.STUDY: name})
         try:
             storage.create(claim, mine.id.encode())
         except FileExistsError:
             registry.client.delete_run(mine.id)
-    with registry.attached(storage.read_text(claim)) as run:
+    with attached_run(registry, storage.read_text(claim)) as run:
         yield run
 
 

@@ -29,6 +29,7 @@ from airflow_provider_mlops.lifecycle.validate.probe import Probed, measure, pro
 from airflow_provider_mlops.lifecycle.validate.spec import ValidateResult, ValidateSpec, Verdict
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.registry.run import open_run
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
@@ -63,7 +64,7 @@ def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
     registry = workspace.registry()
     version = models.get(registry, spec.model.name, spec.model.version)
     champion = promotion.champion(registry, version.name)
-    with registry.run(workspace.task, "validate", experiment=spec.experiment) as run:
+    with open_run(registry, workspace.task, "validate", experiment=spec.experiment) as run:
         results = _decide(spec, workspace, registry, evaluation, version, champion)
         verdict = verdict_of(results)
         report_uri = report(evaluation, verdict, results).write(workspace.uri("reports") + "/validate.html")

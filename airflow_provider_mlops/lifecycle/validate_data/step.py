@@ -11,6 +11,7 @@ from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.result_size import cut, first
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.validate_data.spec import _SOURCES, ValidateDataResult, ValidateDataSpec, Verdict
+from airflow_provider_mlops.registry.run import open_run
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.data.profile import Profile
@@ -34,7 +35,7 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
     started = time.monotonic()
     manifest = spec.dataset.manifest
     suite = _suite(spec)
-    with workspace.registry().run(workspace.task, "validate_data") as run:
+    with open_run(workspace.registry(), workspace.task, "validate_data") as run:
         log.info("Checking %d expectations on %s: %d rows", len(suite.expectations), spec.dataset.name, manifest.rows)
         outcome, rows_checked = run_suite(spec.dataset, suite, spec.maximum_rows)
         findings = sort_out(outcome, tuple(column.name for column in manifest.columns))

@@ -15,12 +15,11 @@ from urllib.parse import quote
 import httpx
 
 from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VERIFICATION_HEADER = "X-Verification"
-"""Marks a request as a check of the gateway; see `serving/gateway/verification.py`."""
 
 TOKEN_FIELD = "gateway_conn_id"
 """The field that an error about the token names: the connection whose password the token is."""

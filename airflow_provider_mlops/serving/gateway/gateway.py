@@ -21,13 +21,13 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.admin.api import Admin
 from airflow_provider_mlops.serving.gateway.admin.model_control import Administration
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.gateway.predict.endpoint import Front, Predictions, version_number
 from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
 from airflow_provider_mlops.serving.gateway.rollout_follower import Following
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.workers.channel import Board
 from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.served_models import ServedModels

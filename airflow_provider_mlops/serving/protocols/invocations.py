@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_mlops.serving.gateway.predict.job import Encoded
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.protocols import encoding
 from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.request import Encoded
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
 from airflow_provider_mlops.serving.rows.rows import Rows

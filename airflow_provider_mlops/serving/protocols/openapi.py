@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_mlops.serving.client.client import VERIFICATION_HEADER
 from airflow_provider_mlops.serving.protocols import openapi_schemas
+from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_mlops.serving.gateway.predict.job import Encoded
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.protocols import encoding, tensors
 from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.request import Encoded
 from airflow_provider_mlops.serving.protocols.tensors import Tensor
 from airflow_provider_mlops.serving.rows.input_schema import V2_DATATYPES, InputSchema
 from airflow_provider_mlops.serving.rows.request_error import Refusal, shown

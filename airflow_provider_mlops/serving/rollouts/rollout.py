@@ -51,6 +51,16 @@ class RolloutPlan(RolloutTerms):
             return (Arm(CHAMPION, self.champion), Arm(name, self.candidates[0]))
         return (Arm(CHAMPION, self.champion), *(Arm(f"{name}_{version}", version) for version in self.candidates))
 
+    @property
+    def gate_confidence(self) -> float:
+        """Return the confidence of each gate's test: all gates and candidates share one false alarm rate.
+
+        >>> from airflow_provider_mlops.serving.rollouts.gates import ErrorRateGate, LatencyGate
+        >>> RolloutPlan(champion=1, candidates=(2,), gates=(ErrorRateGate(), LatencyGate())).gate_confidence
+        0.975
+        """
+        return 1 - self.false_alarm_rate / max(1, len(self.gates) * len(self.candidates))
+
 
 class RolloutState(BaseModel):
     """Where a rollout stands."""

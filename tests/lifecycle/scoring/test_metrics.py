@@ -16,7 +16,8 @@ from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.evaluate.fairness import fairness, fairness_named
 from airflow_provider_mlops.lifecycle.evaluate.slices import MISSING, OTHER, by_group, group_labels
 from airflow_provider_mlops.lifecycle.scoring.intervals import difference, resample
-from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Predictions, main_metric, score, scorer
+from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Predictions, main_metric
+from airflow_provider_mlops.lifecycle.scoring.scorers import score, scorer
 from airflow_provider_mlops.stats.estimates.calibration import expected_calibration_error
 from airflow_provider_mlops.stats.paired.delong import delong_test
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.registry import registration
+from airflow_provider_mlops.registry.run import open_run
 from tests.helpers.models import customers, write
 from tests.helpers.validation import ALL, Arena
 
@@ -82,7 +83,7 @@ def test_infrastructure_finds_what_only_this_process_can_import(
     rows = feature_rows(arena.train.arrow(), ["age", "income"])
     fitted = make_pipeline(FunctionTransformer(only_here.doubled), LogisticRegression(max_iter=1000))
     fitted.fit(rows, target_values(arena.train.arrow(), "target", "classification"))
-    with workspace.registry().run(workspace.task, "train") as run:
+    with open_run(workspace.registry(), workspace.task, "train") as run:
         model_id = registration.log_model(
             run, fitted, rows, pip_requirements=["scikit-learn"], trusted_types=["only_here.doubled"]
         )

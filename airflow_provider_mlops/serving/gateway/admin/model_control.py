@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from airflow_provider_mlops.serving.gateway.workers.channel import Board, Change
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board, Change
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.rows.request_error import Refusal

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
-from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction, Read, Request
+from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
 from airflow_provider_mlops.serving.gateway.predict.routed_request import Chosen, by_route, read_request
 from airflow_provider_mlops.serving.gateway.predict.shadows import Copied, Copy, Shadows
@@ -30,6 +30,7 @@ from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
 from airflow_provider_mlops.serving.protocols import invocations, protocol_v2
 from airflow_provider_mlops.serving.protocols.body import Body, read_tensors
+from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema

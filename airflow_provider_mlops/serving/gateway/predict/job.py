@@ -6,42 +6,12 @@ What is made anew for every request is not frozen: that would take four times as
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
+from airflow_provider_mlops.serving.models.loaded_model import Answer
 from airflow_provider_mlops.serving.policy.policy import Choice
-from airflow_provider_mlops.serving.protocols.body import Body
-from airflow_provider_mlops.serving.rows.input_schema import InputSchema
+from airflow_provider_mlops.serving.protocols.request import Encoded, Request
 from airflow_provider_mlops.serving.rows.request_error import Refusal
-from airflow_provider_mlops.serving.rows.rows import Rows
-
-
-@dataclass(slots=True)
-class Encoded:
-    """The body of an answer, and the headers that its form asks for."""
-
-    content: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
-
-
-class Request(Protocol):
-    """A request of one of the protocols, whose rows have been checked."""
-
-    @property
-    def rows(self) -> Rows:
-        """The rows to predict."""
-
-    def answer(self, model: LoadedModel, answer: Answer, own_id: str) -> Encoded:
-        """The answer in the form of the protocol."""
-
-
-class Read(Protocol):
-    """How a protocol reads the body of a request."""
-
-    def __call__(self, body: Body, schema: InputSchema) -> Request:
-        """The request. Raises Refusal: 400 for the protocol, 422 for the rows."""
 
 
 @dataclass(slots=True)
@@ -78,7 +48,3 @@ class Job:
     def is_given_up(self) -> bool:
         """Whether what comes of it is too late: that was answered, and counted, as a failure."""
         return self.done is not None and self.done.cancelled()
-
-
-Headers = Mapping[bytes, bytes]
-"""The headers of a request by their names in small letters."""

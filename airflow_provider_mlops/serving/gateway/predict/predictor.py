@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction, Request
+from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.log import prediction_id, record
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.policy.policy import Choice
+from airflow_provider_mlops.serving.protocols.request import Request
 from airflow_provider_mlops.serving.rows.request_error import Refusal, VersionFailed
 from airflow_provider_mlops.serving.rows.rows import Rows
 

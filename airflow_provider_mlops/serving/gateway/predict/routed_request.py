@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_mlops.serving.gateway.predict.job import Read, Request
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.policy.policy import ANYBODY, Choice, RoutingRequest
 from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.request_error import Refusal, VersionFailed

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
-from airflow_provider_mlops.serving.gateway.predict.job import Prediction, Read, Request
+from airflow_provider_mlops.serving.gateway.predict.job import Prediction
 from airflow_provider_mlops.serving.log import prediction_id, record
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.rollout_context import shadow_marks
 from airflow_provider_mlops.serving.rollouts.shadow_queue import Log, Outcome, ShadowQueue
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy

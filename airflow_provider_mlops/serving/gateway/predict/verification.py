@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from airflow_provider_mlops.serving.client.client import VERIFICATION_HEADER
 from airflow_provider_mlops.serving.gateway.admin.authorization import require
+from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
 from airflow_provider_mlops.serving.rows.request_error import Refusal
 
 _MARK = VERIFICATION_HEADER.lower().encode()

@@ -17,10 +17,10 @@ import uvicorn
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.http.protocol import HttpProtocol
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.workers.channel import Board
 
 log = logging.getLogger(__name__)
 

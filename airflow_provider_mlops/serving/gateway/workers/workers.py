@@ -21,10 +21,10 @@ from types import FrameType
 from prometheus_client import multiprocess
 
 from airflow_provider_mlops.errors import MlopsError
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.admin import token, worker_channel
 from airflow_provider_mlops.serving.gateway.http import metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.workers import channel, logs, server
+from airflow_provider_mlops.serving.gateway.workers import logs, server
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Workers:
         assert process.pid is not None
         process.join()
         lived = time.monotonic() - self._running.pop(process)
-        channel.forget(self._directory, process.pid)
+        worker_channel.forget(self._directory, process.pid)
         multiprocess.mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
         code = process.exitcode or 0
         if code != _REFUSED and not self._stopping:
@@ -123,7 +123,7 @@ def _work(settings: Settings, host: str, port: int, log_format: str, directory: 
     logs.configure(log_format)
     try:
         listener: socket.socket = server.bind(host, port, shared=True)
-        server.serve(settings, listener, channel.Board(directory))
+        server.serve(settings, listener, worker_channel.Board(directory))
     except MlopsError as error:
         log.error("%s", error)
         raise SystemExit(_REFUSED) from error

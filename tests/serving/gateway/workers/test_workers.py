@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.gateway.workers import channel
-from airflow_provider_mlops.serving.gateway.workers.channel import Board, Change
+from airflow_provider_mlops.serving.gateway.admin import worker_channel
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board, Change
 from airflow_provider_mlops.serving.log import prediction_log
 from tests.helpers.gateway_process import GatewayProcess
 from tests.helpers.served_registry import CANCER
@@ -126,5 +126,5 @@ def test_who_waits_for_the_others_does_not_wait_for_the_dead(tmp_path: Path) -> 
     (tmp_path / "1.position").write_text("0")
     first.follow_from(position)
     assert not asyncio.run(first.all_have_followed(position, 0.1))
-    channel.forget(str(tmp_path), 1)
+    worker_channel.forget(str(tmp_path), 1)
     assert asyncio.run(first.all_have_followed(position, 0.1))
