@@ -29,7 +29,7 @@ def run(storage_uri: str, tracking_uri: str, gateway_url: str, token: str, run_i
         return definition.run(definition.parse(fields), workspace)
 
     source = {"kind": "sklearn", "name": "breast_cancer"}
-    extracted = step("extract", dataset_name="breast_cancer", source=source, minimum_rows=100)
+    extracted = step("extract", dataset_name="breast_cancer", source=source, min_rows=100)
     analyzed = step("analyze", dataset=extracted.dataset, target="target")
     step(
         "validate_data",

@@ -78,7 +78,7 @@ def run(directory: Path, rounds: int, seconds: float) -> tuple[Results, list[tup
             servers[name] = server
             targets += [Target(name, model, f"{server.url}/models/{model}/invocations") for model in bodies]
         for name, strategy in (
-            (SHADOW, ShadowStrategy(maximum_waiting=1000)),
+            (SHADOW, ShadowStrategy(max_waiting=1000)),
             (SPLIT, CanaryStrategy(steps=(0.5, 1.0))),
         ):
             server = stack.enter_context(serving_servers.rolling_out(directory, storage, name, bodies, strategy))

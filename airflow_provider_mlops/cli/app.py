@@ -93,13 +93,13 @@ def serve(
     prediction_log: Annotated[
         bool, typer.Option("--prediction-log/--no-prediction-log", help="Whether predictions are logged.")
     ] = True,
-    maximum_requests: Annotated[
+    max_requests: Annotated[
         int, typer.Option(min=1, help="How many requests for predictions may be under way; others get 429.")
     ] = 1024,
-    maximum_waiting: Annotated[
+    max_waiting: Annotated[
         int, typer.Option(min=1, help="How many of them may wait for one version; others get 429.")
     ] = 512,
-    maximum_body_bytes: Annotated[int, typer.Option(min=1024, help="The largest body of a request.")] = 16
+    max_body_bytes: Annotated[int, typer.Option(min=1024, help="The largest body of a request.")] = 16
     * 1024
     * 1024,
     predict_seconds: Annotated[
@@ -132,9 +132,9 @@ def serve(
         allow_pickle=allow_pickle,
         threads=threads,
         prediction_log=prediction_log,
-        maximum_requests=maximum_requests,
-        maximum_waiting=maximum_waiting,
-        maximum_body_bytes=maximum_body_bytes,
+        max_requests=max_requests,
+        max_waiting=max_waiting,
+        max_body_bytes=max_body_bytes,
         predict_seconds=predict_seconds,
         poll_seconds=poll_seconds,
         compact_seconds=compact_seconds,

@@ -22,11 +22,11 @@ class EndpointHealthySensor(WaitingSensor):
     :param model_name: the registered model's name.
     :param version: the version that has to answer, and whose requests count. By default whichever is the champion, and
         the requests of all versions count.
-    :param maximum_error_rate: the share of requests that may be answered with a status of 500 and above.
-    :param maximum_ms: what the `quantile` of the latency may be at most, in milliseconds. By default it is not looked
+    :param max_error_rate: the share of requests that may be answered with a status of 500 and above.
+    :param max_latency_ms: what the `quantile` of the latency may be at most, in milliseconds. By default it is not looked
         at.
     :param quantile: of the latency; 0.95 is the 95th percentile.
-    :param minimum_requests: with fewer requests since the last look it tells nothing: neither healthy nor not. The next
+    :param min_requests: with fewer requests since the last look it tells nothing: neither healthy nor not. The next
         look takes both together.
     :param for_looks: for how many looks in a row it has to be healthy.
     :param gateway_conn_id: the connection of type `mlops_gateway`.
@@ -42,30 +42,30 @@ class EndpointHealthySensor(WaitingSensor):
         *,
         model_name: str,
         version: int | str | None = None,
-        maximum_error_rate: float = 0.01,
-        maximum_ms: float | None = None,
+        max_error_rate: float = 0.01,
+        max_latency_ms: float | None = None,
         quantile: float = 0.95,
-        minimum_requests: int = 20,
+        min_requests: int = 20,
         for_looks: int = 3,
         gateway_conn_id: str = MlopsGatewayHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 <= maximum_error_rate <= 1:
-            raise InvalidSpecError("maximum_error_rate", maximum_error_rate, "give a share from 0 to 1")
+        if not 0 <= max_error_rate <= 1:
+            raise InvalidSpecError("max_error_rate", max_error_rate, "give a share from 0 to 1")
         if not 0 < quantile < 1:
             raise InvalidSpecError("quantile", quantile, "give a share between 0 and 1")
-        for name, number in (("minimum_requests", minimum_requests), ("for_looks", for_looks)):
+        for name, number in (("min_requests", min_requests), ("for_looks", for_looks)):
             if number < 1:
                 raise InvalidSpecError(name, number, "give a whole number of at least 1")
         if self.reschedule and not self.deferrable:
             raise InvalidSpecError("mode", "reschedule", "it has to remember its looks: give deferrable=True")
         self.model_name = model_name
         self.version = version
-        self.maximum_error_rate = maximum_error_rate
-        self.maximum_ms = maximum_ms
+        self.max_error_rate = max_error_rate
+        self.max_latency_ms = max_latency_ms
         self.quantile = quantile
-        self.minimum_requests = minimum_requests
+        self.min_requests = min_requests
         self.for_looks = for_looks
         self.gateway_conn_id = gateway_conn_id
 
@@ -74,10 +74,10 @@ class EndpointHealthySensor(WaitingSensor):
         return EndpointHealthyTrigger(
             model_name=self.model_name,
             version=whole("version", self.version, "give the number of a version"),
-            maximum_error_rate=self.maximum_error_rate,
-            maximum_ms=self.maximum_ms,
+            max_error_rate=self.max_error_rate,
+            max_latency_ms=self.max_latency_ms,
             quantile=self.quantile,
-            minimum_requests=self.minimum_requests,
+            min_requests=self.min_requests,
             for_looks=self.for_looks,
             gateway_conn_id=self.gateway_conn_id,
             poke_interval=self.poke_interval,

@@ -19,8 +19,8 @@ class EnoughFeedbackSensor(WaitingSensor):
     counted where the storage is a disk that the gateway shares; elsewhere it counts once it is compacted.
 
     :param model_name: the model's name.
-    :param minimum_labels: how many predictions must have a label.
-    :param minimum_rewards: how many predictions must have a reward.
+    :param min_labels: how many predictions must have a label.
+    :param min_rewards: how many predictions must have a reward.
     :param version: only predictions of this version count. By default those of all.
     :param rollout: only predictions that were part of this rollout count, by its id. By default all.
     :param since: only predictions count that were made at this time or later (a datetime or ISO 8601), such as
@@ -29,26 +29,26 @@ class EnoughFeedbackSensor(WaitingSensor):
         `[operators] default_deferrable` says.
     """
 
-    template_fields: Sequence[str] = ("model_name", "minimum_labels", "minimum_rewards", "version", "rollout", "since")
+    template_fields: Sequence[str] = ("model_name", "min_labels", "min_rewards", "version", "rollout", "since")
     ui_color = "#fbe3e4"
 
     def __init__(
         self,
         *,
         model_name: str,
-        minimum_labels: int | str | None = None,
-        minimum_rewards: int | str | None = None,
+        min_labels: int | str | None = None,
+        min_rewards: int | str | None = None,
         version: int | str | None = None,
         rollout: str | None = None,
         since: str | datetime | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if minimum_labels is None and minimum_rewards is None:
-            raise InvalidSpecError("minimum_labels", None, "give minimum_labels or minimum_rewards")
+        if min_labels is None and min_rewards is None:
+            raise InvalidSpecError("min_labels", None, "give min_labels or min_rewards")
         self.model_name = model_name
-        self.minimum_labels = minimum_labels
-        self.minimum_rewards = minimum_rewards
+        self.min_labels = min_labels
+        self.min_rewards = min_rewards
         self.version = version
         self.rollout = rollout
         self.since = since
@@ -57,8 +57,8 @@ class EnoughFeedbackSensor(WaitingSensor):
         """Counts in the prediction log. Raises InvalidSpecError if a number is none."""
         return EnoughFeedbackTrigger(
             model_name=self.model_name,
-            minimum_labels=whole("minimum_labels", self.minimum_labels, "give a whole number") or 0,
-            minimum_rewards=whole("minimum_rewards", self.minimum_rewards, "give a whole number") or 0,
+            min_labels=whole("min_labels", self.min_labels, "give a whole number") or 0,
+            min_rewards=whole("min_rewards", self.min_rewards, "give a whole number") or 0,
             version=whole("version", self.version, "give the number of a version"),
             rollout=given(self.rollout),
             since=moment(self.since),

@@ -20,10 +20,10 @@ class EndpointHealthyTrigger(WaitingTrigger):
 
     :param model_name: the registered model's name.
     :param version: the version that has to answer; None: whichever is the champion, and all versions are counted.
-    :param maximum_error_rate: the share of requests that may be answered with a status of 500 and above.
-    :param maximum_ms: what the quantile of the latency may be at most, in milliseconds; None: it is not looked at.
+    :param max_error_rate: the share of requests that may be answered with a status of 500 and above.
+    :param max_latency_ms: what the quantile of the latency may be at most, in milliseconds; None: it is not looked at.
     :param quantile: of the latency.
-    :param minimum_requests: with fewer requests since the last look it tells nothing, and the next look takes both
+    :param min_requests: with fewer requests since the last look it tells nothing, and the next look takes both
         together.
     :param for_looks: for how many looks in a row it has to be healthy.
     :param gateway_conn_id: the connection of type `mlops_gateway`.
@@ -34,10 +34,10 @@ class EndpointHealthyTrigger(WaitingTrigger):
         *,
         model_name: str,
         version: int | None = None,
-        maximum_error_rate: float = 0.01,
-        maximum_ms: float | None = None,
+        max_error_rate: float = 0.01,
+        max_latency_ms: float | None = None,
         quantile: float = 0.95,
-        minimum_requests: int = 20,
+        min_requests: int = 20,
         for_looks: int = 3,
         gateway_conn_id: str = MlopsGatewayHook.default_conn_name,
         poke_interval: float = 60.0,
@@ -45,10 +45,10 @@ class EndpointHealthyTrigger(WaitingTrigger):
         super().__init__(poke_interval=poke_interval)
         self.model_name = model_name
         self.version = version
-        self.maximum_error_rate = maximum_error_rate
-        self.maximum_ms = maximum_ms
+        self.max_error_rate = max_error_rate
+        self.max_latency_ms = max_latency_ms
         self.quantile = quantile
-        self.minimum_requests = minimum_requests
+        self.min_requests = min_requests
         self.for_looks = for_looks
         self.gateway_conn_id = gateway_conn_id
         self._before: RequestCounts | None = None
@@ -60,10 +60,10 @@ class EndpointHealthyTrigger(WaitingTrigger):
         return {
             "model_name": self.model_name,
             "version": self.version,
-            "maximum_error_rate": self.maximum_error_rate,
-            "maximum_ms": self.maximum_ms,
+            "max_error_rate": self.max_error_rate,
+            "max_latency_ms": self.max_latency_ms,
             "quantile": self.quantile,
-            "minimum_requests": self.minimum_requests,
+            "min_requests": self.min_requests,
             "for_looks": self.for_looks,
             "gateway_conn_id": self.gateway_conn_id,
         }
@@ -89,7 +89,7 @@ class EndpointHealthyTrigger(WaitingTrigger):
             self._begin_anew()
             self._ready, self._before = ready, now
             return None
-        if seen.requests < self.minimum_requests:
+        if seen.requests < self.min_requests:
             self.log.info("Only %d requests since the last look that told something", seen.requests)
             return None
         self._before = now
@@ -113,6 +113,6 @@ class EndpointHealthyTrigger(WaitingTrigger):
         self._healthy = 0
 
     def _is_healthy(self, seen: RequestCounts, latency: float | None) -> bool:
-        if seen.error_rate > self.maximum_error_rate:
+        if seen.error_rate > self.max_error_rate:
             return False
-        return self.maximum_ms is None or (latency is not None and latency <= self.maximum_ms)
+        return self.max_latency_ms is None or (latency is not None and latency <= self.max_latency_ms)

@@ -13,8 +13,8 @@ class EnoughFeedbackTrigger(WaitingTrigger):
     """Fires when the prediction log has enough labels, and enough rewards.
 
     :param model_name: the model's name.
-    :param minimum_labels: how many predictions must have a label.
-    :param minimum_rewards: how many predictions must have a reward.
+    :param min_labels: how many predictions must have a label.
+    :param min_rewards: how many predictions must have a reward.
     :param version: only predictions of this version count; None: of all.
     :param rollout: only predictions that were part of this rollout count; None: all.
     :param since: an ISO 8601 time; only predictions count that were made then or later.
@@ -24,8 +24,8 @@ class EnoughFeedbackTrigger(WaitingTrigger):
         self,
         *,
         model_name: str,
-        minimum_labels: int = 0,
-        minimum_rewards: int = 0,
+        min_labels: int = 0,
+        min_rewards: int = 0,
         version: int | None = None,
         rollout: str | None = None,
         since: str | None = None,
@@ -33,8 +33,8 @@ class EnoughFeedbackTrigger(WaitingTrigger):
     ) -> None:
         super().__init__(poke_interval=poke_interval)
         self.model_name = model_name
-        self.minimum_labels = minimum_labels
-        self.minimum_rewards = minimum_rewards
+        self.min_labels = min_labels
+        self.min_rewards = min_rewards
         self.version = version
         self.rollout = rollout
         self.since = since
@@ -44,8 +44,8 @@ class EnoughFeedbackTrigger(WaitingTrigger):
         """What the trigger knows, for the triggerer's database."""
         return {
             "model_name": self.model_name,
-            "minimum_labels": self.minimum_labels,
-            "minimum_rewards": self.minimum_rewards,
+            "min_labels": self.min_labels,
+            "min_rewards": self.min_rewards,
             "version": self.version,
             "rollout": self.rollout,
             "since": self.since,
@@ -65,7 +65,7 @@ class EnoughFeedbackTrigger(WaitingTrigger):
         counted = table.aggregate(predictions=table.count(), labels=table.label.count(), rewards=table.reward.count())
         (found,) = counted.to_pyarrow().to_pylist()
         self.log.info("%(predictions)d predictions, %(labels)d labels, %(rewards)d rewards", found)
-        if found["labels"] < self.minimum_labels or found["rewards"] < self.minimum_rewards:
+        if found["labels"] < self.min_labels or found["rewards"] < self.min_rewards:
             return None
         found = {"model_name": self.model_name, **found}
         return None if found == self._more_than else found

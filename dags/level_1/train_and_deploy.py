@@ -89,7 +89,7 @@ PARAMS = {
         description_md="Of the split, the training and the intervals. The same seed gives the same model.",
         section="Training",
     ),
-    "minimum_accuracy": Param(
+    "min_accuracy": Param(
         0.85,
         type="number",
         minimum=0,
@@ -125,7 +125,7 @@ with DAG(
         task_id="extract",
         dataset_name="{{ params.source }}",
         source={"kind": "sklearn", "name": "{{ params.source }}"},
-        minimum_rows=100,
+        min_rows=100,
         doc_md="Rows become a **dataset**: Parquet files, a manifest and a fingerprint of the content.",
     )
 
@@ -185,7 +185,7 @@ with DAG(
         model=evaluate.output["model"],
         evaluation_uri=evaluate.output["evaluation_uri"],
         gates=[
-            {"kind": "limit", "metric": "accuracy", "minimum": "{{ params.minimum_accuracy }}"},
+            {"kind": "limit", "metric": "accuracy", "minimum": "{{ params.min_accuracy }}"},
             {"kind": "champion", "metric": "accuracy", "margin": "{{ params.margin }}"},
             {"kind": "signature"},
             {"kind": "infrastructure"},

@@ -71,7 +71,7 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     doc_md=__doc__,
     tags=["mlops", "rollout"],
-    # Lets "{{ params.minimum_requests }}" stay a number.
+    # Lets "{{ params.min_requests }}" stay a number.
     render_template_as_native_obj=True,
     max_active_runs=1,
 ) as dag:
@@ -86,7 +86,7 @@ with DAG(
     rewards_come = EnoughFeedbackSensor(
         task_id="rewards_come",
         model_name="{{ params.model_name }}",
-        minimum_rewards=20,
+        min_rewards=20,
         poke_interval=5,
         timeout=600,
         doc_md="A test without rewards would never end: see first that they **arrive**.",

@@ -47,7 +47,7 @@ PARAMS = {
         title="Bake time (s)",
         description_md="How long each step lasts at least.",
     ),
-    "minimum_requests": Param(
+    "min_requests": Param(
         200,
         type="integer",
         minimum=0,
@@ -71,7 +71,7 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     doc_md=__doc__,
     tags=["mlops", "rollout"],
-    # Lets "{{ params.minimum_requests }}" stay a number.
+    # Lets "{{ params.min_requests }}" stay a number.
     render_template_as_native_obj=True,
     max_active_runs=1,
 ) as dag:
@@ -94,7 +94,7 @@ with DAG(
         reward={"source": "correct"},
         gates=[{"kind": "error_rate", "margin": 0.05}],
         bake_time="{{ params.bake_time }}",
-        minimum_requests="{{ params.minimum_requests }}",
+        min_requests="{{ params.min_requests }}",
         decide_within="P7D",
         look_every="{{ params.look_every }}",
         reason="Example: bandit",

@@ -47,7 +47,7 @@ PARAMS = {
         title="Bake time (s)",
         description_md="How long each step lasts at least.",
     ),
-    "minimum_requests": Param(
+    "min_requests": Param(
         200,
         type="integer",
         minimum=0,
@@ -71,7 +71,7 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     doc_md=__doc__,
     tags=["mlops", "rollout"],
-    # Lets "{{ params.minimum_requests }}" stay a number.
+    # Lets "{{ params.min_requests }}" stay a number.
     render_template_as_native_obj=True,
     max_active_runs=1,
 ) as dag:
@@ -86,7 +86,7 @@ with DAG(
     healthy = EndpointHealthySensor(
         task_id="healthy",
         model_name="{{ params.model_name }}",
-        minimum_requests=20,
+        min_requests=20,
         for_looks=1,
         poke_interval=5,
         timeout=600,
@@ -102,7 +102,7 @@ with DAG(
             {"kind": "latency", "quantile": 0.5, "ratio": 3.0},
         ],
         bake_time="{{ params.bake_time }}",
-        minimum_requests="{{ params.minimum_requests }}",
+        min_requests="{{ params.min_requests }}",
         decide_within="{{ params.decide_within }}",
         look_every="{{ params.look_every }}",
         on_inconclusive="ask",

@@ -47,14 +47,14 @@ PARAMS = {
         title="Bake time (s)",
         description_md="How long each step lasts at least.",
     ),
-    "minimum_requests": Param(
+    "min_requests": Param(
         200,
         type="integer",
         minimum=0,
         title="Minimum of requests",
         description_md="How many requests the candidate must have had in each step.",
     ),
-    "maximum_ms": Param(
+    "max_ms": Param(
         250,
         type="number",
         minimum=1,
@@ -71,7 +71,7 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     doc_md=__doc__,
     tags=["mlops", "rollout"],
-    # Lets "{{ params.minimum_requests }}" stay a number.
+    # Lets "{{ params.min_requests }}" stay a number.
     render_template_as_native_obj=True,
     max_active_runs=1,
 ) as dag:
@@ -89,10 +89,10 @@ with DAG(
         strategy="direct",
         gates=[
             {"kind": "error_rate", "maximum": 0.05},
-            {"kind": "latency", "quantile": 0.99, "maximum_ms": "{{ params.maximum_ms }}"},
+            {"kind": "latency", "quantile": 0.99, "max_ms": "{{ params.max_ms }}"},
         ],
         bake_time="{{ params.bake_time }}",
-        minimum_requests="{{ params.minimum_requests }}",
+        min_requests="{{ params.min_requests }}",
         look_every="{{ params.look_every }}",
         reason="Example: direct",
         doc_md="All requests to the candidate; **champion** once it has kept within its limits.",

@@ -46,7 +46,7 @@ PARAMS = {
         title="Bake time (s)",
         description_md="How long each step lasts at least.",
     ),
-    "minimum_requests": Param(
+    "min_requests": Param(
         200,
         type="integer",
         minimum=0,
@@ -70,7 +70,7 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     doc_md=__doc__,
     tags=["mlops", "rollout"],
-    # Lets "{{ params.minimum_requests }}" stay a number.
+    # Lets "{{ params.min_requests }}" stay a number.
     render_template_as_native_obj=True,
     max_active_runs=1,
 ) as dag:
@@ -91,7 +91,7 @@ with DAG(
             {"kind": "agreement", "minimum": "{{ params.agreement }}"},
         ],
         bake_time="{{ params.bake_time }}",
-        minimum_requests="{{ params.minimum_requests }}",
+        min_requests="{{ params.min_requests }}",
         look_every="{{ params.look_every }}",
         reason="Example: shadow",
         doc_md="**Copies** of the traffic. Ends without promoting: nobody has seen the version yet.",
@@ -103,7 +103,7 @@ with DAG(
         strategy={"kind": "canary", "steps": [0.25, 1.0]},
         gates=[{"kind": "error_rate", "margin": 0.05}],
         bake_time="{{ params.bake_time }}",
-        minimum_requests="{{ params.minimum_requests }}",
+        min_requests="{{ params.min_requests }}",
         look_every="{{ params.look_every }}",
         reason="Example: canary after shadow",
         doc_md="Now **callers** see it: a quarter of them, then all.",

@@ -64,7 +64,7 @@ def test_level_1_takes_what_the_form_gives(run_example: Callable[..., Any]) -> N
         "model_name": "wines",
         "estimator": "sklearn.ensemble.RandomForestClassifier",
         "parameters": {"n_estimators": 20},
-        "minimum_accuracy": 0.6,
+        "min_accuracy": 0.6,
         "seed": 7,
     }
     ran = run_example("level_1/train_and_deploy.py", run_conf=form)
@@ -73,7 +73,7 @@ def test_level_1_takes_what_the_form_gives(run_example: Callable[..., Any]) -> N
 
 
 def test_level_1_stops_at_a_threshold_that_is_not_met(run_example: Callable[..., Any], gateway: LiveGateway) -> None:
-    ran = run_example("level_1/train_and_deploy.py", run_conf={"minimum_accuracy": 1.0, "parameters": {"max_iter": 1}})
+    ran = run_example("level_1/train_and_deploy.py", run_conf={"min_accuracy": 1.0, "parameters": {"max_iter": 1}})
     assert ran.states()["validate"] == "failed"
     assert ran.states()["deploy"] == "upstream_failed"
     with gateway.client() as client:

@@ -24,7 +24,7 @@ from tests.dags.test_example_dags import DAGS, load
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CANCER_TARGET, cancer_model, register
 
-QUICK = {"look_every": 0.3, "bake_time": 0, "minimum_requests": 30}
+QUICK = {"look_every": 0.3, "bake_time": 0, "min_requests": 30}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def trail(registry: Registry, model: str) -> list[tuple[str, int | None]]:
 
 
 def test_direct(roll_out: Callable[..., Any], registry: Registry) -> None:
-    ran = roll_out("direct", "direct", maximum_ms=2000)
+    ran = roll_out("direct", "direct", max_ms=2000)
     assert ran.state == "success"
     assert ran.xcoms("rollout")["status"] == "promoted"
     assert models.aliases(registry, "direct")["champion"] == 2

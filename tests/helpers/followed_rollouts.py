@@ -51,7 +51,7 @@ def versions(routing: Routing, requests: int = 300) -> set[int]:
 
 def limited(**fields: Any) -> RolloutPlan:
     strategy = {"kind": "canary", "steps": [0.5, 1.0]}
-    limits = {"error_rate": 0.2, "minimum_requests": 10, "window_seconds": 30}
+    limits = {"error_rate": 0.2, "min_requests": 10, "window_seconds": 30}
     return canary(**{"strategy": strategy, "hard_limits": limits, **fields})
 
 

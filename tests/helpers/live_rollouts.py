@@ -30,7 +30,7 @@ class Rollouts:
 
         :param tries: the number of the try, and of the first one since the task was cleared.
         """
-        terms = {"bake_time": 0, "minimum_requests": 1, "gates": [GATE], "hard_limits": None}
+        terms = {"bake_time": 0, "min_requests": 1, "gates": [GATE], "hard_limits": None}
         spec = STEP.parse({"model": self.versions[number], **terms, **fields})
         workspace = with_task(self.versions.workspace, "rollout", run_id)
         task = workspace.task.model_copy(update={"try_number": tries[0], "first_try": tries[1]})

@@ -94,8 +94,8 @@ def test_a_wrong_field_is_named(dataset: Dataset, fields: dict[str, Any], messag
         ({"source": {"kind": "sql", "query": "SELECT 1"}}, r"source\.connection=None: this field is required"),
         ({"source": {"kind": "sklearn", "nam": "iris"}}, r"source\.nam='iris': .*; did you mean name\?"),
         (
-            {"source": {"kind": "sklearn"}, "freshness": {"column": "at", "maximum_age": "soon"}},
-            r"freshness\.maximum_age='soon': write a number of seconds, or a duration such as 'P1D'",
+            {"source": {"kind": "sklearn"}, "freshness": {"column": "at", "max_age": "soon"}},
+            r"freshness\.max_age='soon': write a number of seconds, or a duration such as 'P1D'",
         ),
     ],
 )

@@ -53,7 +53,7 @@ def full_disk(gateway: LiveGateway) -> Iterator[None]:
 
 
 def trigger(**options: Any) -> EndpointHealthyTrigger:
-    return again(EndpointHealthyTrigger(model_name="churn", **{"minimum_requests": 20, "for_looks": 2, **options}))
+    return again(EndpointHealthyTrigger(model_name="churn", **{"min_requests": 20, "for_looks": 2, **options}))
 
 
 def test_it_is_healthy_for_so_many_looks_with_enough_requests(active, rows):
@@ -73,7 +73,7 @@ def test_it_is_healthy_for_so_many_looks_with_enough_requests(active, rows):
 
 
 def test_errors_make_it_begin_anew(active, rows):
-    looking = trigger(maximum_error_rate=0.5)
+    looking = trigger(max_error_rate=0.5)
     looking.look()
     send(active, rows, 20)
     assert looking.look() is None
@@ -90,7 +90,7 @@ def test_errors_make_it_begin_anew(active, rows):
 
 
 def test_refused_rows_and_checks_are_no_errors(active, rows):
-    looking = trigger(for_looks=1, minimum_requests=1)
+    looking = trigger(for_looks=1, min_requests=1)
     looking.look()
     with active.client() as client:
         with pytest.raises(InvalidSpecError):
@@ -101,11 +101,11 @@ def test_refused_rows_and_checks_are_no_errors(active, rows):
 
 
 def test_it_is_too_slow(active, rows):
-    looking = trigger(for_looks=1, maximum_ms=0.001)
+    looking = trigger(for_looks=1, max_latency_ms=0.001)
     looking.look()
     send(active, rows, 20)
     assert looking.look() is None
-    looking.maximum_ms = 60_000
+    looking.max_latency_ms = 60_000
     send(active, rows, 20)
     assert looking.look()["requests"] == 20
 
@@ -161,7 +161,7 @@ mlops_request_seconds_bucket{model="churn",version="1",arm="champion",le="+Inf"}
 @pytest.mark.parametrize(
     "options",
     [
-        *({"maximum_error_rate": 2}, {"quantile": 0}, {"for_looks": 0}, {"minimum_requests": 0}),
+        *({"max_error_rate": 2}, {"quantile": 0}, {"for_looks": 0}, {"min_requests": 0}),
         {"mode": "reschedule"},
     ],
 )
@@ -178,7 +178,7 @@ def test_the_sensor_waits_until_it_is_healthy(run_dag, active, rows, deferrable)
             task_id="wait",
             model_name="churn",
             version="{{ 1 }}",
-            minimum_requests=5,
+            min_requests=5,
             for_looks=2,
             poke_interval=0.2,
             deferrable=deferrable,

@@ -51,23 +51,23 @@ def label(log: WriteAhead, names: list[str]) -> None:
 
 
 def test_labels_and_rewards_are_counted_once_a_prediction(storage, log):
-    labels = EnoughFeedbackTrigger(model_name="churn", minimum_labels=3)
+    labels = EnoughFeedbackTrigger(model_name="churn", min_labels=3)
     assert labels.look() is None
     names = predict(log, 5)
     label(log, names[:2])
     label(log, names[:2])
     assert labels.look() is None
     log.feedback([(names[4], None, 0.5)])
-    rewards = EnoughFeedbackTrigger(model_name="churn", minimum_rewards=1)
+    rewards = EnoughFeedbackTrigger(model_name="churn", min_rewards=1)
     assert rewards.look() == {"model_name": "churn", "predictions": 5, "labels": 2, "rewards": 1}
     assert labels.look() is None
     log.rotate()
     compaction.compact(str(storage), log)
     label(log, names[2:3])
     assert labels.look()["labels"] == 3
-    both = EnoughFeedbackTrigger(model_name="churn", minimum_labels=3, minimum_rewards=2)
+    both = EnoughFeedbackTrigger(model_name="churn", min_labels=3, min_rewards=2)
     assert both.look() is None
-    assert EnoughFeedbackTrigger(model_name="price", minimum_labels=1).look() is None
+    assert EnoughFeedbackTrigger(model_name="price", min_labels=1).look() is None
 
 
 def test_of_a_version_a_rollout_and_from_a_time_on(storage, log):
@@ -90,7 +90,7 @@ def test_as_a_watcher_it_fires_when_there_are_more(storage, log):
     label(log, predict(log, 2))
 
     async def scenario() -> list[int]:
-        events = EnoughFeedbackTrigger(model_name="churn", minimum_labels=2, poke_interval=0.05).run()
+        events = EnoughFeedbackTrigger(model_name="churn", min_labels=2, poke_interval=0.05).run()
         first = await asyncio.wait_for(anext(events), 20)
         waiting = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.5)
@@ -102,10 +102,10 @@ def test_as_a_watcher_it_fires_when_there_are_more(storage, log):
 
 
 def test_the_sensor_needs_a_number(run_dag: Callable[..., Any]) -> None:
-    with pytest.raises(InvalidSpecError, match="minimum_labels"):
+    with pytest.raises(InvalidSpecError, match="min_labels"):
         EnoughFeedbackSensor(task_id="wait", model_name="churn")
     with DAG(dag_id="many", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
-        EnoughFeedbackSensor(task_id="wait", model_name="churn", minimum_labels="{{ 'many' }}", retries=2)
+        EnoughFeedbackSensor(task_id="wait", model_name="churn", min_labels="{{ 'many' }}", retries=2)
     ran = run_dag(built)
     assert (ran.state, ran.task("wait").try_number) == ("failed", 1)
 
@@ -118,7 +118,7 @@ def test_the_sensor_waits_for_the_labels(run_dag, log, deferrable):
         EnoughFeedbackSensor(
             task_id="wait",
             model_name="churn",
-            minimum_labels="{{ 2 + 1 }}",
+            min_labels="{{ 2 + 1 }}",
             since="{{ macros.datetime(2026, 1, 1) }}",
             poke_interval=0.2,
             deferrable=deferrable,

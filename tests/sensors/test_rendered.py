@@ -13,7 +13,7 @@ from airflow_provider_mlops.sensors.rollout_finished import RolloutFinishedSenso
 def test_a_rollout_that_is_not_given_is_none(nothing: str) -> None:
     finished = RolloutFinishedSensor(task_id="over", model_name="churn", rollout=nothing)
     assert finished.trigger().rollout is None
-    labelled = EnoughFeedbackSensor(task_id="labelled", model_name="churn", minimum_labels=1, rollout=nothing)
+    labelled = EnoughFeedbackSensor(task_id="labelled", model_name="churn", min_labels=1, rollout=nothing)
     assert labelled.trigger().rollout is None
     with pytest.raises(InvalidSpecError, match="its template gives nothing"):
         RolloutFinishedSensor(task_id="over", rollout=nothing).trigger()

@@ -31,7 +31,7 @@ def gateway(served_models: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     """A gateway that serves the champions of all models, for all tests of a module."""
     directory = tmp_path_factory.mktemp("gateway")
     served_registry.copy_to(served_models, directory)
-    process = GatewayProcess(directory, "--maximum-body-bytes", "300000")
+    process = GatewayProcess(directory, "--max-body-bytes", "300000")
     try:
         yield process.wait_until_ready()
     finally:

@@ -162,8 +162,8 @@ def test_types(workspace: Workspace) -> None:
 def test_rows_that_nobody_reads_do_not_come(workspace: Workspace) -> None:
     """The driver would read all of them before it lets go of the connection: about a minute."""
     started = time.monotonic()
-    with pytest.raises(RejectedError, match="more than maximum_rows=1,000"):
-        extract(workspace, "SELECT seq AS id FROM seq_1_to_50000000", maximum_rows=1000, batch_rows=1000)
+    with pytest.raises(RejectedError, match="more than max_rows=1,000"):
+        extract(workspace, "SELECT seq AS id FROM seq_1_to_50000000", max_rows=1000, batch_rows=1000)
     assert time.monotonic() - started < 5
 
 

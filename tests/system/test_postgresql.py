@@ -137,7 +137,7 @@ def test_the_fingerprint_depends_on_neither_driver_nor_batches_nor_order(
 
 def test_columns_without_values_keep_their_types(workspace: Workspace, things: str) -> None:
     for condition, count in (("whole IS NULL", 5), ("false", 0)):
-        result = extract(workspace, f"{things} WHERE {condition}", minimum_rows=0)
+        result = extract(workspace, f"{things} WHERE {condition}", min_rows=0)
         assert result.rows == count
         assert [str(kind) for kind in result.dataset.arrow().schema.types] == [kind for _, _, kind, _ in TYPES.values()]
 
@@ -179,12 +179,12 @@ def test_rows_are_streamed_in_bounded_memory(cluster: Cluster, tmp_path: Path) -
 
 def test_too_many_rows_end_the_query_early(workspace: Workspace) -> None:
     """The server would take an hour over the rows that nobody reads."""
-    with pytest.raises(RejectedError, match="more than maximum_rows=2,000"):
+    with pytest.raises(RejectedError, match="more than max_rows=2,000"):
         extract(
             workspace,
             "SELECT i AS id, pg_sleep(CASE WHEN i > 5000 THEN 3600 ELSE 0 END) IS NULL AS late "
             "FROM generate_series(1, 1000000) AS i",
-            maximum_rows=2000,
+            max_rows=2000,
             batch_rows=1000,
         )
 
@@ -221,7 +221,7 @@ def test_what_is_past_the_watermark(workspace: Workspace, sales: None, cluster: 
     query, by = "SELECT * FROM sales -- all", {"kind": "watermark", "column": column}
     first = extract(in_run(workspace, "one"), query, incremental=by)
     assert first.rows == 48
-    nothing = extract(in_run(workspace, "two"), query, incremental=by, minimum_rows=0)
+    nothing = extract(in_run(workspace, "two"), query, incremental=by, min_rows=0)
     assert (nothing.rows, nothing.watermark) == (0, first.watermark)
     moment = "2026-01-03 00:00:00.000001"
     cluster.execute(f"INSERT INTO sales VALUES (99, '{moment}+00', '{moment}')")

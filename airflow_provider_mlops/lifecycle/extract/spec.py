@@ -22,7 +22,7 @@ class Freshness(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     column: str = Field(description="A time: a timestamp or a date, ISO 8601 text, or seconds since 1970.")
-    maximum_age: timedelta = Field(
+    max_age: timedelta = Field(
         gt=timedelta(0),
         description="How old the newest row may be: at the end of the run's data interval if the extraction is "
         "incremental by interval, and otherwise now.",
@@ -45,22 +45,22 @@ class ExtractSpec(Spec):
         description="Take only what is new: the rows of the run's data interval (`kind: interval`), or those past the "
         "greatest value that earlier runs have seen (`kind: watermark`), by a `column`. By default all rows.",
     )
-    minimum_rows: int = Field(default=1, ge=0, description="With fewer rows the data is rejected.")
-    maximum_rows: int | None = Field(default=None, ge=0, description="With more rows the data is rejected.")
+    min_rows: int = Field(default=1, ge=0, description="With fewer rows the data is rejected.")
+    max_rows: int | None = Field(default=None, ge=0, description="With more rows the data is rejected.")
     freshness: Freshness | None = Field(
-        default=None, description="Reject the data if its newest row is too old: a `column` and its `maximum_age`."
+        default=None, description="Reject the data if its newest row is too old: a `column` and its `max_age`."
     )
     batch_rows: int = Field(
         default=100_000, ge=1, description="How many rows are in memory at a time, where the source can be streamed."
     )
 
-    @field_validator("maximum_rows")
+    @field_validator("max_rows")
     @classmethod
-    def _bounds_in_order(cls, maximum_rows: int | None, info: ValidationInfo) -> int | None:
-        minimum_rows = info.data.get("minimum_rows", 0)
-        if maximum_rows is not None and maximum_rows < minimum_rows:
-            raise ValueError(f"it must not be below minimum_rows, which is {minimum_rows}")
-        return maximum_rows
+    def _bounds_in_order(cls, max_rows: int | None, info: ValidationInfo) -> int | None:
+        min_rows = info.data.get("min_rows", 0)
+        if max_rows is not None and max_rows < min_rows:
+            raise ValueError(f"it must not be below min_rows, which is {min_rows}")
+        return max_rows
 
 
 class ExtractResult(Result):

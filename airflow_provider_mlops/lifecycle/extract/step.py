@@ -126,18 +126,18 @@ def _write(
             if spec.freshness is not None and rows.num_rows:
                 newest = _greatest(newest, rows, spec.freshness.column, as_time=True)
             writer.write(rows)
-            if spec.maximum_rows is not None and writer.rows > spec.maximum_rows:
+            if spec.max_rows is not None and writer.rows > spec.max_rows:
                 raise RejectedError(
-                    f"The source has more than maximum_rows={spec.maximum_rows:,} rows: narrow it, or raise the limit"
+                    f"The source has more than max_rows={spec.max_rows:,} rows: narrow it, or raise the limit"
                 )
             if time.monotonic() - reported > _SECONDS_BETWEEN_PROGRESS:
                 reported = time.monotonic()
                 log.info(
                     "%s rows so far, %s a second", f"{writer.rows:,}", f"{writer.rows / (reported - started):,.0f}"
                 )
-        if writer.rows < spec.minimum_rows:
+        if writer.rows < spec.min_rows:
             raise RejectedError(
-                f"The source gave {writer.rows:,} rows, fewer than minimum_rows={spec.minimum_rows:,}: "
+                f"The source gave {writer.rows:,} rows, fewer than min_rows={spec.min_rows:,}: "
                 "look at the source, or lower the limit"
             )
         if writer.schema is None:
@@ -203,10 +203,10 @@ def _check_freshness(
             f"No row has a value in {freshness.column!r}, so the data's age cannot be told: look at the source"
         )
     age = now - newest.replace(tzinfo=UTC)
-    if age > freshness.maximum_age:
+    if age > freshness.max_age:
         raise RejectedError(
             f"The newest row is of {newest.isoformat(sep=' ')} UTC, {_span(age)} old, which is more than "
-            f"maximum_age={_span(freshness.maximum_age)}: look at why the source has no newer rows"
+            f"max_age={_span(freshness.max_age)}: look at why the source has no newer rows"
         )
 
 

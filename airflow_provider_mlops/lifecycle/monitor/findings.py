@@ -96,25 +96,25 @@ def judge(
     """Test the window against the profiles and the evaluation."""
     from airflow_provider_mlops.stats.drift.drift import DriftThresholds, detect_drift
 
-    if window.rows < spec.minimum_rows:
+    if window.rows < spec.min_rows:
         return Findings(
             "inconclusive",
-            {"rows": f"{window.rows} predictions in the window are fewer than the {spec.minimum_rows} of minimum_rows"},
+            {"rows": f"{window.rows} predictions in the window are fewer than the {spec.min_rows} of min_rows"},
         )
     counted = _counted(window, profile, prediction_profile)
-    labelled = evaluation is not None and window.labelled_rows >= spec.minimum_labels
+    labelled = evaluation is not None and window.labelled_rows >= spec.min_labels
     families = 3 if labelled else 2
     rate = spec.false_alarm_rate / families
     thresholds = DriftThresholds(rate, spec.minimum_effect, spec.effect_to_detect)
     drift = detect_drift(counted.features, thresholds)
-    quality = _quality(drift, rate, spec.minimum_quality_change)
+    quality = _quality(drift, rate, spec.min_quality_change)
     left_out = dict(counted.left_out)
     performance = None
     if evaluation is not None and labelled:
         performance = _performance(spec, window, evaluation, rate, left_out)
     elif evaluation is not None:
         left_out["performance"] = (
-            f"{window.labelled_rows} labels are fewer than the {spec.minimum_labels} of minimum_labels"
+            f"{window.labelled_rows} labels are fewer than the {spec.min_labels} of min_labels"
         )
     reasons = _alarms(drift, quality, performance)
     verdict: Verdict = "alarm"
@@ -159,7 +159,7 @@ def _counted(window: Window, profile: Profile, prediction_profile: Profile | Non
     )
 
 
-def _quality(drift: DriftReport, rate: float, minimum_change: float) -> tuple[Quality, ...]:
+def _quality(drift: DriftReport, rate: float, min_change: float) -> tuple[Quality, ...]:
     """The missing and the unseen values of all features, adjusted as one family."""
     from airflow_provider_mlops.stats.drift.multiple_testing import holm
 
@@ -175,7 +175,7 @@ def _quality(drift: DriftReport, rate: float, minimum_change: float) -> tuple[Qu
     checks = []
     for (name, part), p_value in zip(asked, adjusted, strict=True):
         before, now = part.reference_share, part.current_share
-        alarm = bool(p_value <= rate and now - before >= minimum_change and now > before)
+        alarm = bool(p_value <= rate and now - before >= min_change and now > before)
         checks.append(Quality(name, part.question, before, now, float(p_value), alarm))
     return tuple(checks)
 
@@ -185,7 +185,7 @@ def _performance(
 ) -> Performance | None:
     metric = monitor_performance.choose_metric(evaluation, spec.performance_metric, bool(window.classes))
     truth, predictions = _labelled(window, evaluation)
-    if len(truth) < spec.minimum_labels:
+    if len(truth) < spec.min_labels:
         left_out["performance"] = f"only {len(truth)} labels are among the classes that the evaluation knows"
         return None
     found = monitor_performance.compare(evaluation, metric, truth, predictions, rate)

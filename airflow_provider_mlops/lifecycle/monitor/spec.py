@@ -26,12 +26,12 @@ class MonitorSpec(Spec):
     until: datetime | None = Field(
         default=None, description="Where the window ends; without a zone it is UTC. By default now."
     )
-    minimum_rows: int = Field(
+    min_rows: int = Field(
         default=50,
         ge=1,
         description="With fewer predictions in the window nothing is tested: the verdict is inconclusive.",
     )
-    minimum_labels: int = Field(
+    min_labels: int = Field(
         default=30, ge=2, description="With fewer labelled predictions the performance is not judged."
     )
     false_alarm_rate: float = Field(
@@ -53,7 +53,7 @@ class MonitorSpec(Spec):
         description="The drift that must not have gone unseen for the verdict *ok*, on the same scale: where the rows "
         "are too few to show it with 80 % probability, the verdict is *inconclusive*. 0.5 is a move by 0.7 deviations.",
     )
-    minimum_quality_change: float = Field(
+    min_quality_change: float = Field(
         default=0.01,
         ge=0,
         lt=1,

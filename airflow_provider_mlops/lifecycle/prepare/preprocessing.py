@@ -61,7 +61,7 @@ class Preprocessing(BaseModel):
         description="How categories become numbers: one 0/1 column each, or one column with the category's position "
         "in sorted order (-1 for an unknown one, -2 for a missing number of `as_categorical`), which suits trees.",
     )
-    categorical_maximum: int = Field(
+    max_categories: int = Field(
         default=100,
         ge=2,
         description="How many categories of a column are told apart. The rarer ones are taken together as infrequent, "
@@ -152,10 +152,10 @@ class Preprocessing(BaseModel):
                 handle_unknown="use_encoded_value",
                 unknown_value=-1,
                 encoded_missing_value=-2,
-                max_categories=self.categorical_maximum,
+                max_categories=self.max_categories,
             )
         return OneHotEncoder(
-            handle_unknown="infrequent_if_exist", max_categories=self.categorical_maximum, sparse_output=False
+            handle_unknown="infrequent_if_exist", max_categories=self.max_categories, sparse_output=False
         )
 
     def _from_code(self, code: UserCode, frame: pandas.DataFrame) -> Any:

@@ -94,7 +94,7 @@ def decide(plan: RolloutPlan, state: RolloutState, evidence: Evidence, now: date
         return decision("wait", f"held: {text}")
     late = f"no decision within {allowed}: {text}"
     if plan.on_inconclusive == "extend":
-        if state.extensions < plan.maximum_extensions:
+        if state.extensions < plan.max_extensions:
             return decision("extend", late)
         return decision("roll_back", f"{late}; the step was extended {state.extensions} times")
     return decision(plan.on_inconclusive, late)
@@ -131,8 +131,8 @@ def _missing(
     if left.total_seconds() > 0:
         missing.append(f"the step lasts {plan.bake_time} at least, {left} more")
     requests = sum(evidence.step[arm].requests for arm in arms if arm in evidence.step)
-    if requests < plan.minimum_requests:
-        missing.append(f"too few requests in this step, {requests:,} of at least {plan.minimum_requests:,}")
+    if requests < plan.min_requests:
+        missing.append(f"too few requests in this step, {requests:,} of at least {plan.min_requests:,}")
     return missing
 
 

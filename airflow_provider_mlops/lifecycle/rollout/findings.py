@@ -88,7 +88,7 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
     if isinstance(gate, ErrorRateGate):
         found = _error_rate(plan, gate, candidate, champion, confidence)
     elif isinstance(gate, LatencyGate):
-        if gate.maximum_ms is None:
+        if gate.max_ms is None:
             verdict, sentence = _latency_ratio(plan, gate, candidate, champion, confidence)
             return Finding(gate=gate.title, arm=arm, verdict=verdict, sentence=sentence)
         found = _latency_limit(plan, gate, candidate, confidence)
@@ -131,8 +131,8 @@ def _latency_limit(
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_with_limit
     from airflow_provider_mlops.stats.sequences.latency import slower_than
 
-    assert gate.maximum_ms is not None
-    edge = edge_from(gate.maximum_ms)
+    assert gate.max_ms is not None
+    edge = edge_from(gate.max_ms)
     slow, requests = slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
     return compare_with_limit(
         slow, requests, 1 - gate.quantile, what=f"share of requests slower than {edge:.4g} ms",

@@ -95,7 +95,7 @@ class ChampionGate(_MetricGate):
         "model that is better by so much.",
     )
     confidence: float = _CONFIDENCE
-    minimum_rows: int = _MINIMUM_ROWS
+    min_rows: int = _MINIMUM_ROWS
 
 
 class BaselineGate(_MetricGate):
@@ -104,7 +104,7 @@ class BaselineGate(_MetricGate):
     kind: Literal["baseline"] = "baseline"
     gain: float = Field(default=0.0, ge=0, description="By how much it must be better, in units of the metric.")
     confidence: float = _CONFIDENCE
-    minimum_rows: int = _MINIMUM_ROWS
+    min_rows: int = _MINIMUM_ROWS
 
 
 class SliceGate(_MetricGate):
@@ -125,7 +125,7 @@ class SliceGate(_MetricGate):
     columns: tuple[str, ...] | None = Field(
         default=None, description="Which of the evaluation's slice columns. By default all."
     )
-    minimum_rows: int = Field(default=30, ge=2, description="Slices of fewer rows cannot be judged.")
+    min_rows: int = Field(default=30, ge=2, description="Slices of fewer rows cannot be judged.")
     small_slices: Literal["inconclusive", "ignore"] = Field(
         default="inconclusive", description="What a slice of too few rows makes of the gate."
     )
@@ -144,7 +144,7 @@ class FairnessGate(GateBase):
     columns: tuple[str, ...] | None = Field(
         default=None, description="Which of the evaluation's sensitive columns. By default all."
     )
-    minimum_rows: int = Field(default=30, ge=1, description="With a smaller group the gate is inconclusive.")
+    min_rows: int = Field(default=30, ge=1, description="With a smaller group the gate is inconclusive.")
     certain: bool = Field(
         default=False,
         description="Whether the whole confidence interval of the measure must lie within the limits, and not only "
@@ -166,7 +166,7 @@ class LatencyGate(GateBase):
     """How long one prediction of one row takes in a fresh process, at the 95th percentile."""
 
     kind: Literal["latency"] = "latency"
-    maximum_ms: float = Field(
+    max_latency_ms: float = Field(
         default=200.0, gt=0, description="The greatest 95th percentile that passes, in milliseconds."
     )
     predictions: int = Field(
@@ -178,7 +178,7 @@ class SizeGate(GateBase):
     """How large the packaged model is."""
 
     kind: Literal["size"] = "size"
-    maximum_mb: float = Field(
+    max_mb: float = Field(
         default=500.0, gt=0, description="The greatest size that passes, in megabytes (10⁶ bytes)."
     )
 

@@ -73,7 +73,7 @@ def slices(gate: SliceGate, evidence: Evidence) -> GateResult:
             return _result(gate, *missing)
     judged, unjudged, worst = [], [], float("inf")
     for name, rows in _groups(gate, evidence):
-        compared = _slice_resamples(gate, evidence, metric, rows) if len(rows) >= gate.minimum_rows else None
+        compared = _slice_resamples(gate, evidence, metric, rows) if len(rows) >= gate.min_rows else None
         if compared is None:
             unjudged.append(name)
         else:
@@ -97,10 +97,10 @@ def slices(gate: SliceGate, evidence: Evidence) -> GateResult:
             gate, "inconclusive", f"{asked}; it seems worse, but not surely so, in {_some(doubtful)}", values
         )
     if unjudged and gate.small_slices == "inconclusive":
-        few = f"fewer than {gate.minimum_rows} rows or only one class in {_some(unjudged)}"
+        few = f"fewer than {gate.min_rows} rows or only one class in {_some(unjudged)}"
         return _result(gate, "inconclusive", f"{len(unjudged)} slices cannot be judged: {few}", values)
     if not judged:
-        return _result(gate, "inconclusive", f"no slice has the {gate.minimum_rows} rows that are asked", values)
+        return _result(gate, "inconclusive", f"no slice has the {gate.min_rows} rows that are asked", values)
     return _result(gate, "passed", f"{asked}; in the worst of {len(judged)} slices the gain is {number(worst)}", values)
 
 
@@ -167,9 +167,9 @@ def _compare(
 ) -> GateResult:
     """Decide from the paired interval of the gain over another model, which has to lie above `least`."""
     rows = evidence.evaluation.rows
-    if rows < gate.minimum_rows:
+    if rows < gate.min_rows:
         return _result(
-            gate, "inconclusive", f"{rows} test rows are too few to compare: at least {gate.minimum_rows} are asked"
+            gate, "inconclusive", f"{rows} test rows are too few to compare: at least {gate.min_rows} are asked"
         )
     resampled = evidence.resampled
     if metric.name not in resampled[other].estimates:
@@ -222,7 +222,7 @@ def _small_groups(gate: FairnessGate, score: FairnessScore) -> list[str]:
     return [
         name
         for name, group in score.groups.items()
-        if group["rows"] < gate.minimum_rows or (rarest is not None and group.get(rarest, 1.0) < 1)
+        if group["rows"] < gate.min_rows or (rarest is not None and group.get(rarest, 1.0) < 1)
     ]
 
 

@@ -43,17 +43,17 @@ def latency(gate: LatencyGate, probed: Probed) -> GateResult:
     values = {"p50_ms": middle, "p95_ms": high, "p99_ms": highest}
     said = (
         f"95 % of {len(probed.latencies_ms)} predictions of one row took at most {number(high)} ms "
-        f"(half of them {number(middle)} ms), {number(gate.maximum_ms)} ms are allowed"
+        f"(half of them {number(middle)} ms), {number(gate.max_latency_ms)} ms are allowed"
     )
-    return _result(gate, "passed" if high <= gate.maximum_ms else "failed", said, values)
+    return _result(gate, "passed" if high <= gate.max_latency_ms else "failed", said, values)
 
 
 def size(gate: SizeGate, probed: Probed) -> GateResult:
     """Whether the files of the model are small enough."""
     if probed.megabytes is None:
         return _result(gate, "failed", f"the files of the model cannot be read: {probed.error}")
-    said = f"the packaged model has {number(probed.megabytes)} MB, {number(gate.maximum_mb)} MB are allowed"
-    verdict: GateVerdict = "passed" if probed.megabytes <= gate.maximum_mb else "failed"
+    said = f"the packaged model has {number(probed.megabytes)} MB, {number(gate.max_mb)} MB are allowed"
+    verdict: GateVerdict = "passed" if probed.megabytes <= gate.max_mb else "failed"
     return _result(gate, verdict, said, {"megabytes": probed.megabytes})
 
 

@@ -52,15 +52,15 @@ def great_expectations() -> Any:
     return great_expectations
 
 
-def run_suite(dataset: Dataset, suite: Any, maximum_rows: int | None) -> tuple[ExpectationSuiteValidationResult, int]:
+def run_suite(dataset: Dataset, suite: Any, max_rows: int | None) -> tuple[ExpectationSuiteValidationResult, int]:
     """The result of every expectation of the suite, and on how many rows values were checked.
 
-    With more than `maximum_rows` rows, values are checked on a random sample of about that many, the same every
+    With more than `max_rows` rows, values are checked on a random sample of about that many, the same every
     time; columns, types and the number of rows are still those of the whole dataset.
     """
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 
-    rows = _Rows(dataset, maximum_rows)
+    rows = _Rows(dataset, max_rows)
     groups = _grouped(suite.expectations, rows)
     batch_definition = _batch_definition(dataset.name)
     results: list[Any] = []
@@ -148,10 +148,10 @@ def _texts(value: Any) -> Iterator[str]:
 class _Rows:
     """A dataset's columns as pandas frames."""
 
-    def __init__(self, dataset: Dataset, maximum_rows: int | None) -> None:
+    def __init__(self, dataset: Dataset, max_rows: int | None) -> None:
         self._files = dataset.files()
         self._rows = dataset.rows
-        share = 1.0 if maximum_rows is None or dataset.rows <= maximum_rows else maximum_rows / dataset.rows
+        share = 1.0 if max_rows is None or dataset.rows <= max_rows else max_rows / dataset.rows
         self._share = share
         self.checked = dataset.rows
         self._schema = self._read_schema()
@@ -159,7 +159,7 @@ class _Rows:
         if share < 1:
             self.checked = sum(int(mask.sum()) for mask in self._masks())
             log.warning(
-                "Values are checked on a random sample of %d of the %d rows; set maximum_rows to check more",
+                "Values are checked on a random sample of %d of the %d rows; set max_rows to check more",
                 self.checked,
                 self._rows,
             )

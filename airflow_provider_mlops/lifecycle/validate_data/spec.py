@@ -41,7 +41,7 @@ class ValidateDataSpec(Spec):
         "missing values where none may be. An expectation's `meta` may say otherwise, with "
         '`{"skew": "schema"}` or `{"skew": "value"}`.',
     )
-    maximum_rows: int | None = Field(
+    max_rows: int | None = Field(
         default=2_000_000,
         ge=1,
         description="Values of larger datasets are checked on a random sample of about this many rows, the same every "
@@ -71,6 +71,6 @@ class ValidateDataResult(Result):
     failed_expectations: int = Field(description="How many of them do not hold, of any severity.")
     schema_skew: tuple[str, ...] = Field(description="What is wrong with columns and types; the first ones.")
     value_skew: tuple[str, ...] = Field(description="What is wrong with values; the first ones.")
-    rows_checked: int = Field(description="On how many rows values were checked: all, or `maximum_rows` about.")
+    rows_checked: int = Field(description="On how many rows values were checked: all, or `max_rows` about.")
     data_docs_uri: str = Field(description="The Data Docs page.")
     mlflow_run_id: str = Field(description="The MLflow run that holds the verdict and the counts.")

@@ -37,7 +37,7 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
     suite = _suite(spec)
     with open_run(workspace.registry(), workspace.task, "validate_data") as run:
         log.info("Checking %d expectations on %s: %d rows", len(suite.expectations), spec.dataset.name, manifest.rows)
-        outcome, rows_checked = run_suite(spec.dataset, suite, spec.maximum_rows)
+        outcome, rows_checked = run_suite(spec.dataset, suite, spec.max_rows)
         findings = sort_out(outcome, tuple(column.name for column in manifest.columns))
         verdict = _verdict(spec, findings)
         title = f"Data validation of {spec.dataset.name}: {verdict}"

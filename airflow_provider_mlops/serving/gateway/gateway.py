@@ -116,7 +116,7 @@ class Gateway:
     async def feedback(self, request: Request) -> Response:
         """Take labels. They are in the write-ahead log before the answer goes out."""
         headers = dict(request.scope["headers"])
-        raw = await body.read(headers, request.receive, self._settings.maximum_body_bytes)
+        raw = await body.read(headers, request.receive, self._settings.max_body_bytes)
         labels = feedback.parse(encoding.parse_exactly(raw))
         loop = asyncio.get_running_loop()
         try:

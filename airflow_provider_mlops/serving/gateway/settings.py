@@ -17,8 +17,8 @@ class Settings:
     :ivar threads: how many threads predict with each version. One is best for small models, since Python's lock lets
         one run at a time.
     :ivar prediction_log: whether predictions are logged. Those of rollouts always are, and so are labels.
-    :ivar maximum_requests: how many requests for predictions may be under way; those beyond are answered with 429.
-    :ivar maximum_waiting: how many of them may wait for one version; those beyond are answered with 429.
+    :ivar max_requests: how many requests for predictions may be under way; those beyond are answered with 429.
+    :ivar max_waiting: how many of them may wait for one version; those beyond are answered with 429.
     :ivar poll_seconds: how often MLflow is asked whether a champion has changed.
     :ivar compact_seconds: how often the write-ahead log is compacted to Parquet.
     :ivar predict_seconds: after how long a prediction is given up and answered with 503.
@@ -33,9 +33,9 @@ class Settings:
     allow_pickle: bool = False
     threads: int = 1
     prediction_log: bool = True
-    maximum_requests: int = 1024
-    maximum_waiting: int = 512
-    maximum_body_bytes: int = body.MAXIMUM_BYTES
+    max_requests: int = 1024
+    max_waiting: int = 512
+    max_body_bytes: int = body.MAXIMUM_BYTES
     poll_seconds: float = 2.0
     compact_seconds: float = 300.0
     predict_seconds: float = 60.0

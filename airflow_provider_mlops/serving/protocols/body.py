@@ -22,23 +22,23 @@ class Body:
     json_bytes: int | None = None
 
 
-async def read(headers: Mapping[bytes, bytes], receive: Receive, maximum_bytes: int) -> bytes:
+async def read(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
     """The whole body, which must be JSON. Raises Refusal: 413 if it is too large, 415 if it is no JSON, 408, 400."""
     _check_json(headers)
-    return await _read(headers, receive, maximum_bytes)
+    return await _read(headers, receive, max_bytes)
 
 
-async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, maximum_bytes: int) -> Body:
+async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> Body:
     """The whole body, which may have binary tensors after its JSON, if a header says so. Raises Refusal as `read`."""
     declared = headers.get(HEADER_LENGTH)
     if declared is None:
-        return Body(await read(headers, receive, maximum_bytes))
+        return Body(await read(headers, receive, max_bytes))
     if not declared.isdigit() or len(declared) > 15:
         raise Refusal(
             400, f"the length of the JSON must be a number, not {declared[:50]!r}", "Inference-Header-Content-Length"
         )
     _check_encoding(headers)
-    content = await _read(headers, receive, maximum_bytes)
+    content = await _read(headers, receive, max_bytes)
     length = int(declared)
     if length > len(content):
         raise Refusal(
@@ -49,10 +49,10 @@ async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, maximum
     return Body(content, length)
 
 
-async def _read(headers: Mapping[bytes, bytes], receive: Receive, maximum_bytes: int) -> bytes:
+async def _read(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
     declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > maximum_bytes:
-        raise _too_large(maximum_bytes)
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
     message = await receive()
     content: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -62,13 +62,13 @@ async def _read(headers: Mapping[bytes, bytes], receive: Receive, maximum_bytes:
             message = await receive()
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > maximum_bytes:
-                raise _too_large(maximum_bytes)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
         content = b"".join(parts)
     if message["type"] == "http.disconnect":
         raise Refusal(408, "the connection was closed before the body had come")
-    if len(content) > maximum_bytes:
-        raise _too_large(maximum_bytes)
+    if len(content) > max_bytes:
+        raise _too_large(max_bytes)
     return content
 
 
@@ -87,5 +87,5 @@ def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
         raise Refusal(415, "the body must not be compressed", "Content-Encoding")
 
 
-def _too_large(maximum_bytes: int) -> Refusal:
-    return Refusal(413, f"the body is larger than {maximum_bytes} bytes: send fewer rows", Connection="close")
+def _too_large(max_bytes: int) -> Refusal:
+    return Refusal(413, f"the body is larger than {max_bytes} bytes: send fewer rows", Connection="close")

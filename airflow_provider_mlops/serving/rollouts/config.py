@@ -43,7 +43,7 @@ class HardLimits(BaseModel):
     error_rate: float = Field(
         default=0.5, gt=0, le=1, description="The share of the candidate's requests that may fail within the window."
     )
-    minimum_requests: int = Field(
+    min_requests: int = Field(
         default=20, ge=1, description="With fewer requests of the candidate within the window nothing is enforced."
     )
     window_seconds: int = Field(default=60, ge=2, le=3600, description="How far back a gateway looks.")
@@ -154,7 +154,7 @@ class RolloutTerms(BaseModel):
     bake_time: timedelta = Field(
         default=timedelta(minutes=10), ge=timedelta(0), description="How long each step lasts at least."
     )
-    minimum_requests: int = Field(
+    min_requests: int = Field(
         default=100,
         ge=0,
         description="How many requests the candidate must have had in each step at least; "
@@ -169,10 +169,10 @@ class RolloutTerms(BaseModel):
     on_inconclusive: OnInconclusive = Field(
         default="hold",
         description="`hold`: the weights stay, and the rollout goes on once the evidence is there; `extend`: the step "
-        "gets `decide_within` once more, up to `maximum_extensions` times, and is rolled back then; `ask`: a human "
+        "gets `decide_within` once more, up to `max_extensions` times, and is rolled back then; `ask`: a human "
         "decides; `roll_back`: the champion gets all traffic again.",
     )
-    maximum_extensions: int = Field(default=3, ge=1, description="How often a step is extended at most.")
+    max_extensions: int = Field(default=3, ge=1, description="How often a step is extended at most.")
     hard_limits: HardLimits | None = Field(
         default=HardLimits(), description="What the gateways enforce at once; null for nothing."
     )
@@ -214,7 +214,7 @@ class RolloutTerms(BaseModel):
                 "gates", "only a shadow answers the same requests as the champion: drop the gate agreement"
             )
         if kind == "direct" and any(
-            isinstance(gate, DriftGate) or getattr(gate, "maximum", getattr(gate, "maximum_ms", None)) is None
+            isinstance(gate, DriftGate) or getattr(gate, "maximum", getattr(gate, "max_ms", None)) is None
             for gate in self.gates
         ):
             raise FieldError("gates", "direct leaves no traffic to compare with: give the gates fixed limits")

@@ -50,7 +50,7 @@ class LatencyGate(GateBase):
         description="How many times the champion's quantile the candidate's may be. The histogram's cells are 9 % "
         "wide, so that ratios below 1.2 could hardly be told.",
     )
-    maximum_ms: float | None = Field(
+    max_ms: float | None = Field(
         default=None,
         gt=0,
         description="A fixed limit instead, in milliseconds. It is taken at the next edge of the histogram above it, "

@@ -248,7 +248,7 @@ class Routing:
             self._judge(rollout, watch.limits, choice.arm, requests, errors, "this gateway")
 
     def _judge(self, rollout: Rollout, limits: HardLimits, arm: str, requests: int, errors: int, where: str) -> None:
-        if requests >= limits.minimum_requests and errors >= limits.error_rate * requests and errors:
+        if requests >= limits.min_requests and errors >= limits.error_rate * requests and errors:
             self._go_back(
                 rollout,
                 f"{errors} of {requests} requests to {arm} failed within {limits.window_seconds} s, seen by {where}: "

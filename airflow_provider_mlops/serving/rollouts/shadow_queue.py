@@ -47,8 +47,8 @@ class ShadowQueue:
     replaced. After three such threads no more copies are taken, since each keeps its memory and its share of the CPU.
     """
 
-    def __init__(self, maximum_waiting: int, timeout_seconds: float) -> None:
-        self._maximum = maximum_waiting
+    def __init__(self, max_waiting: int, timeout_seconds: float) -> None:
+        self._maximum = max_waiting
         self._timeout = timeout_seconds
         self._guard = threading.Condition()
         self._waiting: deque[Lot] = deque()

@@ -61,7 +61,7 @@ class ShadowStrategy(_Strategy):
 
     kind: Literal["shadow"] = "shadow"
     share: float = Field(default=1.0, gt=0, le=1, description="The share of the requests that are copied.")
-    maximum_waiting: int = Field(
+    max_waiting: int = Field(
         default=100, ge=1, description="How many copies may wait in a gateway; those beyond are dropped and counted."
     )
     timeout_seconds: float = Field(
@@ -170,7 +170,7 @@ class BanditStrategy(_Strategy):
     algorithm: BanditAlgorithm = Field(
         default=BetaThompsonAlgorithm(), description="How rewards become probabilities of the versions."
     )
-    minimum_propensity: float = _MINIMUM_PROPENSITY
+    min_propensity: float = _MINIMUM_PROPENSITY
     probability_limit: float = _PROBABILITY_LIMIT
 
 
@@ -221,7 +221,7 @@ class ContextualStrategy(_Strategy):
     strength: float = Field(
         default=1.0, gt=0, description="Of the ridge that keeps the model defined while there are few rewards."
     )
-    minimum_propensity: float = _MINIMUM_PROPENSITY
+    min_propensity: float = _MINIMUM_PROPENSITY
     probability_limit: float = Field(
         default=0.99,
         gt=0.5,

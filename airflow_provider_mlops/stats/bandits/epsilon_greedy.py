@@ -29,7 +29,7 @@ class EpsilonGreedy:
         Share of decisions that are made at random, from 0 to 1. It never ends unless it decays.
     decay
         Rewards after which half as much is explored.
-    minimum_propensity
+    min_propensity
         Least probability of any arm, in addition.
 
     >>> EpsilonGreedy(0.2).propensities(RewardStatistics.of([0, 1], [1, 0], 2))
@@ -38,7 +38,7 @@ class EpsilonGreedy:
 
     epsilon: float = 0.1
     decay: float | None = None
-    minimum_propensity: float = 0.0
+    min_propensity: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon <= 1:
@@ -54,4 +54,4 @@ class EpsilonGreedy:
         greedy = best / best.sum(axis=-1, keepdims=True)
         decisions = n.sum(axis=-1, keepdims=True)
         explored = self.epsilon if self.decay is None else self.epsilon / (1 + decisions / self.decay)
-        return with_floor((1 - explored) * greedy + explored / n.shape[-1], self.minimum_propensity)
+        return with_floor((1 - explored) * greedy + explored / n.shape[-1], self.min_propensity)

@@ -27,7 +27,7 @@ class LinearThompson:
     ----------
     deviation
         The :math:`v`, above 0: the standard deviation of rewards around the linear model. A greater one explores more.
-    minimum_propensity
+    min_propensity
         Least probability of any arm.
 
     >>> from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
@@ -37,7 +37,7 @@ class LinearThompson:
     """
 
     deviation: float = 1.0
-    minimum_propensity: float = 0.0
+    min_propensity: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.deviation > 0:
@@ -50,7 +50,7 @@ class LinearThompson:
 
     def propensities(self, fit: RidgeFit, features: ArrayLike) -> Floats:
         """Of each arm for a vector of features, of shape `(arms,)`, by numerical integration."""
-        return with_floor(self.probability_of_best(fit, features), self.minimum_propensity)
+        return with_floor(self.probability_of_best(fit, features), self.min_propensity)
 
     def sample(self, fit: RidgeFit, features: ArrayLike, generator: np.random.Generator) -> NDArray[np.intp]:
         """Arms for many requests at once, by draws from the posterior: the same law without a floor."""

@@ -24,17 +24,17 @@ class LinUcb:
     ----------
     exploration
         The :math:`\alpha`, not negative.
-    minimum_propensity
+    min_propensity
         Least probability of any arm.
 
     >>> from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
     >>> fit = RidgeFit.of(LinearStatistics.of([0, 1], [[1.0], [1.0]], [1.0, 0.0], 2))
-    >>> LinUcb(minimum_propensity=0.05).propensities(fit, [1.0])
+    >>> LinUcb(min_propensity=0.05).propensities(fit, [1.0])
     array([0.95, 0.05])
     """
 
     exploration: float = 1.0
-    minimum_propensity: float = 0.0
+    min_propensity: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.exploration >= 0:
@@ -47,4 +47,4 @@ class LinUcb:
     def propensities(self, fit: RidgeFit, features: ArrayLike) -> Floats:
         """Of each arm, of the index's shape, exactly."""
         index = self.index(fit, features)
-        return with_floor(one_hot(np.argmax(index, axis=-1), index.shape[-1]), self.minimum_propensity)
+        return with_floor(one_hot(np.argmax(index, axis=-1), index.shape[-1]), self.min_propensity)

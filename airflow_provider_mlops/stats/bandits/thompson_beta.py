@@ -28,7 +28,7 @@ class BetaThompson:
     ----------
     prior_successes, prior_failures
         The prior's :math:`a` and :math:`b`, above 0. One each is uniform.
-    minimum_propensity
+    min_propensity
         Least probability of any arm.
 
     >>> policy = BetaThompson()
@@ -38,7 +38,7 @@ class BetaThompson:
 
     prior_successes: float = 1.0
     prior_failures: float = 1.0
-    minimum_propensity: float = 0.0
+    min_propensity: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.prior_successes > 0 and self.prior_failures > 0):
@@ -57,7 +57,7 @@ class BetaThompson:
 
     def propensities(self, statistics: RewardStatistics) -> Floats:
         """Of each arm, of shape `(arms,)`, by numerical integration."""
-        return with_floor(self.probability_of_best(statistics), self.minimum_propensity)
+        return with_floor(self.probability_of_best(statistics), self.min_propensity)
 
     def sample(self, statistics: RewardStatistics, generator: np.random.Generator) -> NDArray[np.intp]:
         """Arms for many problems at once, by a draw from each posterior: the same law without a floor.

@@ -41,7 +41,7 @@ class GaussianThompson:
         :math:`a = \nu/2` and :math:`b = a\sigma^2`.
     noise
         The standard deviation within an arm, where it is known.
-    minimum_propensity
+    min_propensity
         Least probability of any arm.
 
     >>> statistics = RewardStatistics.of([0, 0, 1, 1], [1.0, 3.0, 2.0, 2.4], 2)
@@ -54,7 +54,7 @@ class GaussianThompson:
     prior_deviation: float = 1.0
     prior_freedom: float = 2.0
     noise: float | None = None
-    minimum_propensity: float = 0.0
+    min_propensity: float = 0.0
 
     def __post_init__(self) -> None:
         positive = [self.prior_count, self.prior_deviation, self.prior_freedom]
@@ -82,7 +82,7 @@ class GaussianThompson:
 
     def propensities(self, statistics: RewardStatistics) -> Floats:
         """Of each arm, of shape `(arms,)`, by numerical integration."""
-        return with_floor(self.probability_of_best(statistics), self.minimum_propensity)
+        return with_floor(self.probability_of_best(statistics), self.min_propensity)
 
     def sample(self, statistics: RewardStatistics, generator: np.random.Generator) -> NDArray[np.intp]:
         """Arms for many problems at once, by a draw from each posterior: the same law without a floor."""

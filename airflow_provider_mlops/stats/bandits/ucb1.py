@@ -26,15 +26,15 @@ class Ucb1:
     ----------
     width
         Of the range of rewards, above 0; a smaller one explores less than the theory wants.
-    minimum_propensity
+    min_propensity
         Least probability of any arm.
 
-    >>> Ucb1(minimum_propensity=0.1).propensities(RewardStatistics.of([0, 0, 1], [1, 0, 0], 2))
+    >>> Ucb1(min_propensity=0.1).propensities(RewardStatistics.of([0, 0, 1], [1, 0, 0], 2))
     array([0.9, 0.1])
     """
 
     width: float = 1.0
-    minimum_propensity: float = 0.0
+    min_propensity: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.width > 0:
@@ -50,4 +50,4 @@ class Ucb1:
     def propensities(self, statistics: RewardStatistics) -> Floats:
         """Of each arm, of the statistics' shape, exactly."""
         best = np.argmax(self.index(statistics), axis=-1)
-        return with_floor(one_hot(best, statistics.count.shape[-1]), self.minimum_propensity)
+        return with_floor(one_hot(best, statistics.count.shape[-1]), self.min_propensity)

@@ -16,7 +16,7 @@ def chi_square_test(
     *,
     false_alarm_rate: float = 0.01,
     ordered: bool = False,
-    minimum_expected: float = 5.0,
+    min_expected: float = 5.0,
 ) -> DriftTest:
     r"""Test two vectors of counts for homogeneity.
 
@@ -38,7 +38,7 @@ def chi_square_test(
         Rate at which the returned threshold is crossed without drift.
     ordered
         Whether neighbouring cells may be pooled (bins of a number) or only rare ones (values of a category).
-    minimum_expected
+    min_expected
         Rows each pooled cell expects in the smaller sample.
 
     Returns
@@ -50,7 +50,7 @@ def chi_square_test(
     (3.709, 2, 0.157)
     """
     reference, current = pool_cells(
-        reference_counts, current_counts, ordered=ordered, minimum_expected=minimum_expected
+        reference_counts, current_counts, ordered=ordered, min_expected=min_expected
     )
     rows = int(reference.sum()), int(current.sum())
     degrees = reference.size - 1

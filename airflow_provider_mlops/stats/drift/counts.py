@@ -53,9 +53,9 @@ def filled_pair(reference: ArrayLike, current: ArrayLike) -> tuple[Counts, Count
 
 
 def pool_cells(
-    reference: ArrayLike, current: ArrayLike, *, ordered: bool, minimum_expected: float = 5.0
+    reference: ArrayLike, current: ArrayLike, *, ordered: bool, min_expected: float = 5.0
 ) -> tuple[Counts, Counts]:
-    """Merge cells until each expects `minimum_expected` rows in the smaller of the two samples.
+    """Merge cells until each expects `min_expected` rows in the smaller of the two samples.
 
     Which cells merge depends only on the totals over both samples. Given those totals the two samples are
     exchangeable when nothing has drifted, so pooling does not bias the test that follows.
@@ -67,7 +67,7 @@ def pool_cells(
     ordered
         True merges neighbours, from the first cell on, the remainder going to the last merged cell. False merges
         the rare cells with each other, and with the rarest frequent one if that is not enough.
-    minimum_expected
+    min_expected
         Rows expected in the smaller sample under no drift. Five is the customary least: Cochran (1954), *Some
         methods for strengthening the common chi-square tests*, Biometrics 10(4).
 
@@ -75,9 +75,9 @@ def pool_cells(
     -------
     Two vectors of shape `(merged cells,)`; a single cell when the rows do not suffice for two.
 
-    >>> pool_cells([90, 5, 5], [9, 1, 0], ordered=True, minimum_expected=1)
+    >>> pool_cells([90, 5, 5], [9, 1, 0], ordered=True, min_expected=1)
     (array([90., 10.]), array([9., 1.]))
-    >>> pool_cells([50, 1, 49, 2], [5, 0, 4, 1], ordered=False, minimum_expected=4)
+    >>> pool_cells([50, 1, 49, 2], [5, 0, 4, 1], ordered=False, min_expected=4)
     (array([50., 52.]), array([5., 5.]))
     """
     first, second = count_pair(reference, current)
@@ -85,7 +85,7 @@ def pool_cells(
     smaller = min(first.sum(), second.sum())
     if smaller == 0 or first.size == 0:
         return np.array([first.sum()]), np.array([second.sum()])
-    needed = minimum_expected * totals.sum() / smaller
+    needed = min_expected * totals.sum() / smaller
     labels = _neighbours(totals, needed) if ordered else _rare_together(totals, needed)
     cells = int(labels.max()) + 1
     return (

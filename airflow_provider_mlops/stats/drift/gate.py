@@ -7,7 +7,7 @@ from airflow_provider_mlops.stats.sequences.comparison import SequentialComparis
 
 
 def compare_drift(
-    drift: DriftSequence, largest: float, *, minimum_count: int = 0, confidence: float = 0.95
+    drift: DriftSequence, largest: float, *, min_count: int = 0, confidence: float = 0.95
 ) -> SequentialComparison:
     """Compare how far predictions have moved with how far they may move.
 
@@ -17,7 +17,7 @@ def compare_drift(
         Of `drift_sequence`.
     largest
         Share of predictions that may lie in other cells than the champion's, between 0 and 1.
-    minimum_count
+    min_count
         Predictions of either arm; with fewer the verdict is inconclusive.
     confidence
         Of `drift`, for the sentence.
@@ -31,6 +31,6 @@ def compare_drift(
         raise ValueError(f"largest must lie between 0 and 1, not {largest}")
     return with_limit(
         drift.interval, drift.estimate, (drift.candidate_count, drift.champion_count), largest,
-        what="share of predictions that moved", greater_is_better=False, minimum_count=minimum_count,
+        what="share of predictions that moved", greater_is_better=False, min_count=min_count,
         confidence=confidence,
     )  # fmt: skip

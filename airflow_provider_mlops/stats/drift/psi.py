@@ -106,7 +106,7 @@ def psi_test(
     *,
     false_alarm_rate: float = 0.01,
     ordered: bool = True,
-    minimum_expected: float = 5.0,
+    min_expected: float = 5.0,
 ) -> DriftTest:
     """Whether a PSI is larger than two samples of these sizes give by chance.
 
@@ -115,7 +115,7 @@ def psi_test(
 
     Parameters
     ----------
-    reference_counts, current_counts, false_alarm_rate, ordered, minimum_expected
+    reference_counts, current_counts, false_alarm_rate, ordered, min_expected
         As for `chi_square_test`.
 
     Returns
@@ -129,7 +129,7 @@ def psi_test(
     True
     """
     reference, current = pool_cells(
-        reference_counts, current_counts, ordered=ordered, minimum_expected=minimum_expected
+        reference_counts, current_counts, ordered=ordered, min_expected=min_expected
     )
     reference_rows, current_rows = int(reference.sum()), int(current.sum())
     if reference.size < 2:

@@ -52,7 +52,7 @@ class ReliabilityCurve:
         ]
 
     @property
-    def maximum_calibration_error(self) -> float:
+    def max_calibration_error(self) -> float:
         """Largest distance from the diagonal."""
         return float(np.max(np.abs(self.observed - self.predicted)))
 

@@ -20,7 +20,7 @@ def compare_means(
     greater_is_better: bool,
     margin: float = 0.0,
     goal: Goal = "non_inferior",
-    minimum_count: int = FIRST_LOOK,
+    min_count: int = FIRST_LOOK,
     confidence: float = 0.95,
     tuned_for: float = 1000,
 ) -> SequentialComparison:
@@ -30,7 +30,7 @@ def compare_means(
     ----------
     candidate, champion
         Moments of either arm.
-    minimum_count
+    min_count
         Values of either arm from which the sequence is used, at least 2; with fewer the verdict is inconclusive.
     what, greater_is_better, margin, goal, confidence, tuned_for
         As for `compare_rates`.
@@ -40,12 +40,12 @@ def compare_means(
     'better'
     """
     interval = mean_difference_sequence(
-        candidate, champion, confidence=confidence, tuned_for=tuned_for, first_look=max(minimum_count, 2)
+        candidate, champion, confidence=confidence, tuned_for=tuned_for, first_look=max(min_count, 2)
     )
     estimate = candidate.mean - champion.mean
     return with_required_difference(
         interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, minimum_count=minimum_count, confidence=confidence, show="{:.4g}".format,
+        margin=margin, goal=goal, min_count=min_count, confidence=confidence, show="{:.4g}".format,
     )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def compare_bounded_means(
     greater_is_better: bool,
     margin: float = 0.0,
     goal: Goal = "non_inferior",
-    minimum_count: int = 0,
+    min_count: int = 0,
     confidence: float = 0.95,
     tuned_for: float = 1000,
     expected_deviation: float | None = None,
@@ -75,7 +75,7 @@ def compare_bounded_means(
         Moments of either arm.
     low, high, expected_deviation
         As for `bounded_mean_sequence`.
-    what, greater_is_better, margin, goal, minimum_count, confidence, tuned_for
+    what, greater_is_better, margin, goal, min_count, confidence, tuned_for
         As for `compare_rates`.
 
     >>> candidate = BoundedMoments(5000, 4000.0, 200.0)
@@ -94,5 +94,5 @@ def compare_bounded_means(
     estimate = candidate.total / max(candidate.count, 1) - champion.total / max(champion.count, 1)
     return with_required_difference(
         interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, minimum_count=minimum_count, confidence=confidence, show="{:.4g}".format,
+        margin=margin, goal=goal, min_count=min_count, confidence=confidence, show="{:.4g}".format,
     )  # fmt: skip

@@ -23,7 +23,7 @@ def compare_rates(
     margin: float = 0.0,
     goal: Goal = "non_inferior",
     paired: bool = False,
-    minimum_trials: int = 0,
+    min_trials: int = 0,
     confidence: float = 0.95,
     tuned_for: float = 1000,
 ) -> SequentialComparison:
@@ -43,7 +43,7 @@ def compare_rates(
         Which of the two.
     paired
         Whether both arms answered the same requests, as in a shadow rollout.
-    minimum_trials
+    min_trials
         Of either arm; with fewer the verdict is inconclusive.
     confidence, tuned_for
         As for `rate_difference_sequence`.
@@ -66,7 +66,7 @@ def compare_rates(
     estimate = candidate_successes / max(candidate_trials, 1) - champion_successes / max(champion_trials, 1)
     return with_required_difference(
         interval, estimate, (candidate_trials, champion_trials), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, minimum_count=minimum_trials, confidence=confidence, show=points,
+        margin=margin, goal=goal, min_count=min_trials, confidence=confidence, show=points,
     )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def compare_with_limit(
     *,
     what: str,
     greater_is_better: bool,
-    minimum_trials: int = 0,
+    min_trials: int = 0,
     confidence: float = 0.95,
     tuned_for: float = 1000,
 ) -> SequentialComparison:
@@ -91,7 +91,7 @@ def compare_with_limit(
         Counts of the candidate; of values between 0 and 1 their sum and their number.
     limit
         What the rate must be above (`greater_is_better`) or below, between 0 and 1.
-    what, greater_is_better, minimum_trials, confidence, tuned_for
+    what, greater_is_better, min_trials, confidence, tuned_for
         As for `compare_rates`.
 
     >>> found = compare_with_limit(4950, 5000, 0.97, what="agreement with the champion", greater_is_better=True)
@@ -103,7 +103,7 @@ def compare_with_limit(
     interval = rate_sequence(successes, trials, confidence=confidence, tuned_for=tuned_for)
     return with_limit(
         interval, successes / trials if trials else float("nan"), (trials,), limit, what=what,
-        greater_is_better=greater_is_better, minimum_count=minimum_trials, confidence=confidence,
+        greater_is_better=greater_is_better, min_count=min_trials, confidence=confidence,
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def with_required_difference(
     greater_is_better: bool,
     margin: float,
     goal: Goal,
-    minimum_count: int,
+    min_count: int,
     confidence: float,
     show: Callable[[float], str],
 ) -> SequentialComparison:
@@ -96,13 +96,13 @@ def with_required_difference(
         Observations of the candidate and of the champion.
     what, greater_is_better, margin, goal, confidence
         As for `compare_rates`.
-    minimum_count
+    min_count
         Of either arm; with fewer the verdict is inconclusive.
     show
         Writes a difference in the sentence.
     """
     required = required_difference(margin, goal, greater_is_better)
-    least = max(minimum_count, 1)
+    least = max(min_count, 1)
     enough = min(counts) >= least
     verdict = judge(interval, required, greater_is_better) if enough else "inconclusive"
     on = f"{counts[0]:,} observations of the candidate and {counts[1]:,} of the champion"
@@ -126,7 +126,7 @@ def with_limit(
     *,
     what: str,
     greater_is_better: bool,
-    minimum_count: int,
+    min_count: int,
     confidence: float,
 ) -> SequentialComparison:
     """What an interval says of a fixed limit.
@@ -139,17 +139,17 @@ def with_limit(
         Observations of the candidate, and of the champion where the value depends on both.
     limit
         What the value must be above (`greater_is_better`) or below.
-    what, greater_is_better, minimum_count, confidence
+    what, greater_is_better, min_count, confidence
         As for `with_required_difference`.
 
     >>> found = with_limit(
-    ...     Interval(0.98, 0.995), 0.99, (5000,), 0.97, what="agreement", greater_is_better=True, minimum_count=100,
+    ...     Interval(0.98, 0.995), 0.99, (5000,), 0.97, what="agreement", greater_is_better=True, min_count=100,
     ...     confidence=0.95,
     ... )
     >>> found.sentence
     'Agreement is above 0.97: 0.99, 95 % interval 0.98 to 0.995, on 5,000 observations.'
     """
-    count, least = min(counts), max(minimum_count, 1)
+    count, least = min(counts), max(min_count, 1)
     verdict = judge(interval, limit, greater_is_better) if count >= least else "inconclusive"
     if count >= least:
         sentence = (

@@ -62,7 +62,7 @@ def test_rows_of_user_code(workspace: Workspace, function: Any, name: str, value
     assert "__index_level_0__" not in result.dataset.arrow().column_names
 
 
-@pytest.mark.parametrize("fields", [{"minimum_rows": 101}, {"maximum_rows": 99}])
+@pytest.mark.parametrize("fields", [{"min_rows": 101}, {"max_rows": 99}])
 def test_too_few_and_too_many_rows_are_rejected(
     workspace: Workspace, database: sqlite3.Connection, fields: dict[str, int]
 ) -> None:
@@ -77,9 +77,9 @@ def test_old_data_are_rejected(workspace: Workspace) -> None:
         moment = datetime.now(UTC) - age
         return source_of(pandas.DataFrame({"at": [moment, moment - timedelta(days=9)]}))
 
-    freshness = {"column": "at", "maximum_age": "P1D"}
+    freshness = {"column": "at", "max_age": "P1D"}
     assert extract(workspace, rows(timedelta(hours=23)), freshness=freshness).rows == 2
-    with pytest.raises(RejectedError, match=r"1 day, 1:0.*maximum_age=1 day"):
+    with pytest.raises(RejectedError, match=r"1 day, 1:0.*max_age=1 day"):
         extract(workspace, rows(timedelta(hours=25)), freshness=freshness)
     empty = source_of(pandas.DataFrame({"at": [None]}))
     with pytest.raises(RejectedError, match="age cannot be told"):
@@ -89,7 +89,7 @@ def test_old_data_are_rejected(workspace: Workspace) -> None:
 def test_a_source_without_rows_that_does_not_know_its_columns(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("a,b\n")
     with pytest.raises(RejectedError, match="gave no rows and does not say what its columns are"):
-        extract(workspace, {"kind": "files", "paths": [str(tmp_path / "empty.csv")]}, minimum_rows=0)
+        extract(workspace, {"kind": "files", "paths": [str(tmp_path / "empty.csv")]}, min_rows=0)
 
 
 SLOW_ROWS = """

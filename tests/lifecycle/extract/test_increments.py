@@ -89,13 +89,13 @@ def test_a_watermark_takes_what_is_new_and_a_retry_takes_it_again(
     assert column(extract(in_run(workspace, "2"), SQL, incremental=WATERMARK), "id") == [100, 101]
     add(103)
     assert column(extract(in_run(workspace, "4"), SQL, incremental=WATERMARK), "id") == [103]
-    nothing = extract(in_run(workspace, "5"), SQL, incremental=WATERMARK, minimum_rows=0)
+    nothing = extract(in_run(workspace, "5"), SQL, incremental=WATERMARK, min_rows=0)
     assert (nothing.rows, nothing.watermark) == (0, 103)
 
 
 def test_a_watermark_moves_only_with_the_dataset(workspace: Workspace, database: sqlite3.Connection) -> None:
     with pytest.raises(RejectedError):
-        extract(in_run(workspace, "1"), SQL, incremental=WATERMARK, minimum_rows=1000)
+        extract(in_run(workspace, "1"), SQL, incremental=WATERMARK, min_rows=1000)
     assert extract(in_run(workspace, "2"), SQL, incremental=WATERMARK).rows == 100
 
 
@@ -105,7 +105,7 @@ def test_a_watermark_of_times_and_where_it_begins(workspace: Workspace) -> None:
     increment = {"kind": "watermark", "column": "at", "initial": "2026-01-02T00:00:00+00:00"}
     first = extract(in_run(workspace, "1"), source, incremental=increment)
     assert (first.rows, first.watermark) == (3, "2026-01-05T00:00:00+00:00")
-    assert extract(in_run(workspace, "2"), source, incremental=increment, minimum_rows=0).rows == 0
+    assert extract(in_run(workspace, "2"), source, incremental=increment, min_rows=0).rows == 0
 
 
 def test_mapped_tasks_have_watermarks_of_their_own(workspace: Workspace, database: sqlite3.Connection) -> None:

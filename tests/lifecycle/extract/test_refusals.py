@@ -50,9 +50,9 @@ def test_a_wrong_source_is_named_with_the_way_out(
     ("fields", "message"),
     [
         ({"incremental": {"kind": "watermark", "column": "nr"}}, r"incremental\.column='nr'.*'day'"),
-        ({"freshness": {"column": "nr", "maximum_age": "P1D"}}, r"freshness\.column='nr'.*'day'"),
+        ({"freshness": {"column": "nr", "max_age": "P1D"}}, r"freshness\.column='nr'.*'day'"),
         (
-            {"freshness": {"column": "name", "maximum_age": "P1D"}},
+            {"freshness": {"column": "name", "max_age": "P1D"}},
             r"'name': its type is string: name a column of times",
         ),
         ({"incremental": {"kind": "interval", "column": "day"}}, "no data interval"),
@@ -76,8 +76,8 @@ def test_a_wrong_interval_column_of_a_query_is_named(workspace: Workspace, datab
         ({"dataset_name": "a/b"}, "dataset_name"),
         ({"source": {"kind": "ftp"}}, "source"),
         ({"source": {"kind": "sql", "query": "  ;", "connection": "c"}}, "SELECT"),
-        ({"minimum_rows": 5, "maximum_rows": 4}, "maximum_rows=4.* not be below minimum_rows"),
-        ({"freshness": {"column": "a", "maximum_age": "-P1D"}}, "maximum_age"),
+        ({"min_rows": 5, "max_rows": 4}, "max_rows=4.* not be below min_rows"),
+        ({"freshness": {"column": "a", "max_age": "-P1D"}}, "max_age"),
         ({"query": "SELECT 1"}, "no such field"),
     ],
 )

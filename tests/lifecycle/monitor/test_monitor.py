@@ -100,7 +100,7 @@ def test_few_rows_are_inconclusive(traffic: Traffic) -> None:
     result = traffic.monitor()
     assert result.verdict == "inconclusive"
     assert result.rows == 20
-    assert "minimum_rows" in result.reasons["rows"]
+    assert "min_rows" in result.reasons["rows"]
     assert "do not suffice" in storage.read_text(result.report_uri)
 
 
@@ -146,7 +146,7 @@ def test_missing_values_and_unseen_categories_are_quality_alarms(traffic: Traffi
     assert set(result.reasons) == {"income", "plan"}
     assert "missing" in result.reasons["income"]
     assert "unseen" in result.reasons["plan"]
-    assert traffic.monitor(minimum_effect=5.0, minimum_quality_change=0.5).verdict == "ok"
+    assert traffic.monitor(minimum_effect=5.0, min_quality_change=0.5).verdict == "ok"
 
 
 def test_an_alarm_can_fail_the_task_after_the_report_is_written(traffic: Traffic) -> None:
@@ -159,7 +159,7 @@ def test_an_alarm_can_fail_the_task_after_the_report_is_written(traffic: Traffic
 
 def test_a_retry_leaves_one_run(traffic: Traffic) -> None:
     traffic.send(customers(300, seed=19))
-    assert traffic.monitor().mlflow_run_id == traffic.monitor(minimum_rows=60).mlflow_run_id
+    assert traffic.monitor().mlflow_run_id == traffic.monitor(min_rows=60).mlflow_run_id
 
 
 def test_only_the_window_and_the_version_count(traffic: Traffic) -> None:
@@ -196,7 +196,7 @@ def test_errors_that_name_what_is_wrong(traffic: Traffic, base: Workspace, tmp_p
     traffic.send(customers(200, seed=22), labels=True)
     with pytest.raises(InvalidSpecError, match=r"performance_metric='rmse'"):
         traffic.monitor(performance_metric="rmse")
-    for field, value in (("false_alarm_rate", 0), ("minimum_rows", 0), ("on_alarm", "panic"), ("windw", 3)):
+    for field, value in (("false_alarm_rate", 0), ("min_rows", 0), ("on_alarm", "panic"), ("windw", 3)):
         with pytest.raises(InvalidSpecError, match=field):
             STEP.parse({"model_name": "churn", field: value})
 
@@ -313,7 +313,7 @@ def test_over_repeated_samples_false_alarms_keep_to_their_rate(
     """
     generator = np.random.default_rng(rows)
     # With minimum_effect at zero only the tests stand between chance and an alarm.
-    spec = MonitorSpec(model_name="none", false_alarm_rate=0.05, minimum_effect=0.0, minimum_quality_change=0.0)
+    spec = MonitorSpec(model_name="none", false_alarm_rate=0.05, minimum_effect=0.0, min_quality_change=0.0)
     now = datetime.now(UTC)
     alarms = 0
     for _ in range(200):

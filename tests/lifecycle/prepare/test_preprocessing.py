@@ -64,7 +64,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "minmax": {"numeric_scale": "minmax"},
     "robust": {"numeric_scale": "robust", "numeric_impute": "mean"},
     "codes": {"as_categorical": ("postcode",)},
-    "ordinal_codes": {"as_categorical": ("postcode",), "categorical_encode": "ordinal", "categorical_maximum": 2},
+    "ordinal_codes": {"as_categorical": ("postcode",), "categorical_encode": "ordinal", "max_categories": 2},
 }
 
 
@@ -123,7 +123,7 @@ def test_a_missing_category_is_one_of_its_own() -> None:
 
 def test_an_identifier_cannot_fill_the_memory() -> None:
     frame = pandas.DataFrame({"id": [f"customer {number}" for number in range(5000)]})
-    transformer = Preprocessing(categorical_maximum=20).build(frame).fit(frame)
+    transformer = Preprocessing(max_categories=20).build(frame).fit(frame)
     assert transformer.transform(frame).shape == (5000, 20)
     unknown = transformer.transform(pandas.DataFrame({"id": ["customer 5001"]}))
     assert unknown.tolist() == [[0] * 19 + [1]]

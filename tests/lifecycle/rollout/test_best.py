@@ -35,7 +35,7 @@ def shares(plan: RolloutPlan, champion: ArmStatistics, candidate: ArmStatistics)
 def test_a_prior_mean_is_what_a_cost_is_thought_to_be(bounds: dict[str, Any]) -> None:
     algorithm = {"kind": "thompson_gaussian", "prior_mean": 100.0, "prior_count": 10.0, "prior_deviation": 5.0}
     plan = bandit(
-        strategy={"kind": "bandit", "algorithm": algorithm, "minimum_propensity": 0.0},
+        strategy={"kind": "bandit", "algorithm": algorithm, "min_propensity": 0.0},
         reward={**bounds, "greater_is_better": False},
     )
     champion = earned(1000, 100.0, 5.0)
@@ -56,7 +56,7 @@ def test_what_has_no_prior_is_judged_alike_wherever_the_rewards_lie(algorithm: s
 
 def test_ucb1_explores_as_far_as_the_rewards_reach() -> None:
     """Of rewards that are a hundred times as great, as many requests go to each version."""
-    ucb1 = {"kind": "bandit", "algorithm": {"kind": "ucb1"}, "minimum_propensity": 0.0}
+    ucb1 = {"kind": "bandit", "algorithm": {"kind": "ucb1"}, "min_propensity": 0.0}
     for scale in (1.0, 100.0):
         plan = bandit(strategy=ucb1, reward={"low": 0.0, "high": scale})
         arms = earned(400, 0.5 * scale, 0.1 * scale), earned(20, 0.4 * scale, 0.1 * scale)

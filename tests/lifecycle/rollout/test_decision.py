@@ -39,7 +39,7 @@ def test_a_step_lasts_its_time_and_sees_its_requests() -> None:
     plan = canary()
     early = after(plan, 0.5, GOOD)
     assert (early.action, early.reason) == ("wait", "the step lasts 1:00:00 at least, 0:30:00 more")
-    few = after(canary(minimum_requests=5000), 2, GOOD)
+    few = after(canary(min_requests=5000), 2, GOOD)
     assert (few.action, few.reason) == ("wait", "too few requests in this step, 3,000 of at least 5,000")
     on = after(plan, 1, GOOD)
     assert on.action == "go_on"
@@ -63,15 +63,15 @@ def test_what_is_worse_is_rolled_back_at_any_time() -> None:
 
 @pytest.mark.parametrize("found", [UNCLEAR, Evidence()])
 def test_no_evidence_is_no_success(found: Evidence) -> None:
-    assert after(canary(minimum_requests=0), 5, found).action == "wait"
+    assert after(canary(min_requests=0), 5, found).action == "wait"
     for policy, action in {"hold": "hold", "ask": "ask", "roll_back": "roll_back", "extend": "extend"}.items():
-        late = after(canary(on_inconclusive=policy, minimum_requests=0), 10, found)
+        late = after(canary(on_inconclusive=policy, min_requests=0), 10, found)
         assert late.action == action
         assert late.reason.startswith("no decision within 10:00:00: Error rate: ")
 
 
 def test_extensions_end_in_a_rollback() -> None:
-    plan = canary(on_inconclusive="extend", maximum_extensions=2)
+    plan = canary(on_inconclusive="extend", max_extensions=2)
     state, actions = begun(plan), []
     for hours in range(40):
         decision = decide(plan, state, UNCLEAR, NOW + hours * HOUR)
@@ -125,7 +125,7 @@ def test_latency_is_compared_with_the_champion_or_with_a_limit() -> None:
         assert verdicts(ratio, served(3000, latency=latency), champion) == verdict
     assert verdicts(ratio, served(20, latency=10), champion) == "inconclusive"
     assert verdicts(ratio, served(3000, latency=10), ArmStatistics()) == "inconclusive"
-    limit = {"kind": "latency", "maximum_ms": 15}
+    limit = {"kind": "latency", "max_ms": 15}
     for latency, verdict in ((10, "better"), (20, "worse")):
         assert verdicts(limit, served(3000, latency=latency), ArmStatistics()) == verdict
 

@@ -73,7 +73,7 @@ MOST_WRONG = int(stats.binom.ppf(0.999, SEEDS, RATE))
 def test_at_the_border_any_decision_is_wrong_and_at_most_as_frequent_as_stated() -> None:
     """The candidate's error rate is just as much higher as it may be: to promote and to roll back are both wrong."""
     plan = canary(
-        strategy={"kind": "canary", "steps": [0.5]}, minimum_requests=0, bake_time=timedelta(0), expected_requests=500,
+        strategy={"kind": "canary", "steps": [0.5]}, min_requests=0, bake_time=timedelta(0), expected_requests=500,
         false_alarm_rate=RATE, decide_within=timedelta(days=900),
     )  # fmt: skip
     ends = [simulate(plan, errors(0.05, 0.10), seed, LOOKS).status for seed in range(SEEDS)]

@@ -34,7 +34,7 @@ def store(workspace: Workspace) -> Iterator[RolloutStore]:
 def test_what_is_worse_is_rolled_back_while_mlflow_is_away(
     workspace: Workspace, store: RolloutStore, tmp_path: Path
 ) -> None:
-    terms = {"minimum_requests": 1, "bake_time": 0, "gates": [{"kind": "error_rate", "margin": 0.2}]}
+    terms = {"min_requests": 1, "bake_time": 0, "gates": [{"kind": "error_rate", "margin": 0.2}]}
     traffic = Traffic(tmp_path, store)
     for errors, expected in ((150, "rolled_back"), (0, "running")):
         rollout = store.start("churn", canary(**terms), task(run=expected))

@@ -21,7 +21,7 @@ def decided(plan: RolloutPlan, **arms: ArmStatistics) -> tuple[str, str]:
 
 
 def test_of_several_versions_it_is_the_one_to_be_promoted() -> None:
-    plan = bandit(candidates=[2, 3], minimum_requests=100)
+    plan = bandit(candidates=[2, 3], min_requests=100)
 
     def earned(requests: int, rate: float) -> ArmStatistics:
         won = rate * requests

@@ -64,7 +64,7 @@ def test_champion(arena: Arena, uris: dict[str, str]) -> None:
         gate = {"kind": "champion", "metric": metric, "margin": 0}
         assert arena.validate("champion", arena.better, uris["better"], gate).verdict == "approved"
         assert arena.validate("champion", arena.worse, uris["worse"], gate).verdict == "rejected"
-    few = arena.validate("champion", arena.better, uris["better"], {"kind": "champion", "minimum_rows": 601})
+    few = arena.validate("champion", arena.better, uris["better"], {"kind": "champion", "min_rows": 601})
     assert few.reasons["champion"] == "inconclusive: 600 test rows are too few to compare: at least 601 are asked"
     itself = arena.validate("champion", arena.champion, uris["champion"], {"kind": "champion"}, {"kind": "signature"})
     assert set(itself.reasons.values()) == {"passed: version 1 is the champion itself"}
@@ -118,14 +118,14 @@ def test_slices(arena: Arena, uris: dict[str, str]) -> None:
         "passed: there is no champion yet to compare with"
     )
     # West has about 60 rows of 600.
-    few = {**champion, "minimum_rows": 100}
+    few = {**champion, "min_rows": 100}
     result = arena.validate("slice", arena.better, uris["better"], few)
     assert result.verdict == "inconclusive"
     assert "region = west" in result.reasons["slice accuracy"]
     assert (
         arena.validate("slice", arena.better, uris["better"], {**few, "small_slices": "ignore"}).verdict == "approved"
     )
-    none = {**few, "minimum_rows": 1000, "small_slices": "ignore"}
+    none = {**few, "min_rows": 1000, "small_slices": "ignore"}
     assert arena.validate("slice", arena.better, uris["better"], none).verdict == "inconclusive"
     # Within a quarter of the ages one ranks worse than over all of them.
     overall = {"kind": "slice", "metric": "roc_auc", "against": "overall", "columns": ["age"]}
@@ -151,7 +151,7 @@ def test_fairness(arena: Arena, uris: dict[str, str]) -> None:
     for limits, verdict in (
         ({"maximum": value + 1e-9}, "approved"),
         ({"maximum": value - 1e-9}, "rejected"),
-        ({"maximum": 1, "minimum_rows": 400}, "inconclusive"),
+        ({"maximum": 1, "min_rows": 400}, "inconclusive"),
         ({"metric": "equalized_odds_ratio", "minimum": scores["sex"]["equalized_odds_ratio"] + 1e-9}, "rejected"),
         ({"metric": "equalized_odds_ratio", "minimum": 0.01}, "approved"),
     ):
@@ -168,7 +168,7 @@ def test_fairness(arena: Arena, uris: dict[str, str]) -> None:
         result = arena.validate("fair", arena.alone, uris["alone"], {**base, **limits, "certain": True})
         assert result.verdict == verdict, limits
         assert "interval" in result.reasons[name]
-    small = arena.validate("fair", arena.alone, uris["alone"], {**base, "maximum": 1, "minimum_rows": 400})
+    small = arena.validate("fair", arena.alone, uris["alone"], {**base, "maximum": 1, "min_rows": 400})
     assert "sex (too few rows in f, m)" in small.reasons[name]
     both = arena.validate("fair", arena.alone, uris["alone"], {"kind": "fairness", "maximum": 0.9})
     assert "by sex" in both.reasons[name]

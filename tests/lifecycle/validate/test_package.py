@@ -42,8 +42,8 @@ def test_budgets_and_answers_that_differ(arena: Arena, uris: dict[str, str]) -> 
     uri = arena.as_task("other").uri("evaluations") + "/evaluation.json"
     evaluation.model_copy(update={"example": example}).write(uri)
     gates = (
-        {"kind": "size", "maximum_mb": 0.001},
-        {"kind": "latency", "maximum_ms": 0.0001, "predictions": 20},
+        {"kind": "size", "max_mb": 0.001},
+        {"kind": "latency", "max_ms": 0.0001, "predictions": 20},
         {"kind": "infrastructure"},
     )
     result = arena.validate("other", arena.alone, uri, *gates)

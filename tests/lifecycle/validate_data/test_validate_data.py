@@ -369,10 +369,10 @@ def test_large_datasets_are_sampled_the_same_way(workspace: Workspace, tmp_path:
         {"type": "expect_column_pair_values_to_be_equal", "kwargs": {"column_A": "a", "column_B": "b"}},
         {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "a", "min_value": 97e3, "max_value": 103e3}},
     )
-    result = run(workspace, dataset, suite_file=suite, maximum_rows=10_000)
+    result = run(workspace, dataset, suite_file=suite, max_rows=10_000)
     assert result.verdict == "passed"
     assert 9_500 < result.rows_checked < 10_500
-    assert run(workspace, dataset, suite_file=suite, maximum_rows=10_000).rows_checked == result.rows_checked
+    assert run(workspace, dataset, suite_file=suite, max_rows=10_000).rows_checked == result.rows_checked
 
 
 def test_only_the_columns_that_are_needed_are_in_memory(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

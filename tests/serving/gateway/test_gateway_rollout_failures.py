@@ -140,7 +140,7 @@ def test_a_candidate_that_hangs_does_not_take_the_champion_with_it(
 ) -> None:
     process = serve("--allow-pickle", "--predict-seconds", "1", **broken)
     strategy = {"kind": "canary", "steps": [0.5, 1.0]}
-    limits = {"minimum_requests": 1}
+    limits = {"min_requests": 1}
     with process.client() as client:
         client.activate("cancer", 6)
     rollout = begin(store, process, canary(champion=6, candidates=[7], strategy=strategy, hard_limits=limits))

@@ -56,7 +56,7 @@ def test_a_shadow_that_fails_while_the_store_is_away_gets_no_more_copies(
     serve: Serve, store: RolloutStore, broken: dict[str, str], storage: Path
 ) -> None:
     process = serve("--allow-pickle", **broken)
-    limits = {"minimum_requests": 5}
+    limits = {"min_requests": 5}
     rollout = begin(store, process, canary(candidates=[6], strategy={"kind": "shadow"}, hard_limits=limits))
     with sqlite3.connect(storage / "rollouts.db", timeout=10) as database:
         database.execute("ALTER TABLE changes RENAME TO aside")

@@ -98,7 +98,7 @@ def test_the_same_user_gets_the_same_version_also_after_a_kill(
 
 def test_a_shadow_is_compared_and_never_seen(serve: Serve, store: RolloutStore, storage: Path) -> None:
     process = serve()
-    plan = canary(strategy={"kind": "shadow", "maximum_waiting": 1000}, gates=[{"kind": "agreement"}])
+    plan = canary(strategy={"kind": "shadow", "max_waiting": 1000}, gates=[{"kind": "agreement"}])
     rollout = begin(store, process, plan)
     assert versions(ask(process, 150)) == {"1": 150}
     process.wait(lambda: counted(store, rollout, "shadow").requests == 150, "all copies are counted")
@@ -125,7 +125,7 @@ def test_a_contextual_bandit_learns_and_remembers(serve: Serve, store: RolloutSt
                 {"kind": "category", "name": "X-Segment", "source": "header", "values": ["old", "young"]},
                 {"kind": "number", "name": "mean radius", "centre": 14.0, "scale": 3.5},
             ],
-            "minimum_propensity": 0.05,
+            "min_propensity": 0.05,
         },
         reward={"binary": True}, gates=[], hard_limits=None,
     )  # fmt: skip

@@ -92,7 +92,7 @@ def check(storage: Path, load: Load) -> None:
 
 
 def test_sigterm_answers_what_is_under_way_and_compacts(storage: Path) -> None:
-    process = GatewayProcess(storage, "--model", "cancer", "--maximum-body-bytes", "50000000").wait_until_ready()
+    process = GatewayProcess(storage, "--model", "cancer", "--max-body-bytes", "50000000").wait_until_ready()
     rows = 8_000
     values = CANCER.sample(rows, replace=True, random_state=0).to_numpy().ravel().tolist()
     body = {"inputs": [{"name": "rows", "shape": [rows, 30], "datatype": "FP64", "data": values}]}

@@ -47,9 +47,9 @@ POLICIES: dict[str, Policy] = {
     "split with an empty arm": Split((*PAIR, THIRD), (0.5, 0.0, 0.5), "a"),
     "thompson beta": Bandit(PAIR, BetaThompson(), REWARDS),
     "thompson gaussian": Bandit(PAIR, GaussianThompson(), REWARDS),
-    "ucb1": Bandit(PAIR, Ucb1(minimum_propensity=0.1), REWARDS),
+    "ucb1": Bandit(PAIR, Ucb1(min_propensity=0.1), REWARDS),
     "epsilon greedy": Bandit(PAIR, EpsilonGreedy(0.3), REWARDS),
-    "linucb": Contextual(PAIR, LinUcb(minimum_propensity=0.2), ENCODING, LINEAR),
+    "linucb": Contextual(PAIR, LinUcb(min_propensity=0.2), ENCODING, LINEAR),
     "linear thompson": Contextual(PAIR, LinearThompson(), ENCODING, LINEAR),
 }
 

@@ -95,7 +95,7 @@ def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(sto
 
 def test_a_retry_joins_the_running_rollout_and_a_cleared_task_begins_anew(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task())
-    assert store.start("churn", canary(minimum_requests=7), task(try_number=2)) == first
+    assert store.start("churn", canary(min_requests=7), task(try_number=2)) == first
     over = store.compare_and_set(first, transitions.ended(first.plan, first.state, NOW, "task", "enough"))
     settled = store.compare_and_set(over, transitions.settled(over.state, NOW, task(try_number=2)))
     # What the second try has settled, and could not tell any more, is told by the third. A task that is cleared after

@@ -72,7 +72,7 @@ def test_propensities_are_the_frequencies_of_posterior_draws() -> None:
 def test_linucb_takes_the_greatest_index_and_keeps_the_floor() -> None:
     arms, features, rewards = log_of(40)
     fit = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3))
-    policy = LinUcb(exploration=0.8, minimum_propensity=0.01)
+    policy = LinUcb(exploration=0.8, min_propensity=0.01)
     found = policy.propensities(fit, features)
     assert found.shape == (40, 3)
     assert found.sum(axis=1) == pytest.approx(np.ones(40))

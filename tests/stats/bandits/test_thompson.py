@@ -31,7 +31,7 @@ def test_propensities_are_the_frequencies_of_posterior_draws(policy: BetaThompso
 
 def test_the_arms_that_are_drawn_follow_the_propensities() -> None:
     generator = np.random.default_rng(2)
-    policy = BetaThompson(minimum_propensity=0.05)
+    policy = BetaThompson(min_propensity=0.05)
     propensities = policy.propensities(RewardStatistics.of([0, 1, 1, 2, 2], [1, 0, 1, 0, 0], 3))
     counts = np.bincount([draw(propensities, generator.random()) for _ in range(20_000)], minlength=3)
     assert stats.chisquare(counts, propensities * 20_000).pvalue > 0.001
@@ -108,7 +108,7 @@ def test_nonsense_is_refused() -> None:
     for refused in (
         lambda: BetaThompson(prior_successes=0),
         lambda: BetaThompson().propensities(RewardStatistics.of([0, 1], [2.0, 1.0], 2)),
-        lambda: BetaThompson(minimum_propensity=0.6).propensities(RewardStatistics.empty(2)),
+        lambda: BetaThompson(min_propensity=0.6).propensities(RewardStatistics.empty(2)),
         lambda: GaussianThompson(noise=0.0),
         lambda: GaussianThompson(prior_count=-1.0),
         lambda: lai_robbins_rates([0.0, 0.5], 10),

@@ -44,7 +44,7 @@ def test_propensities_sum_to_one_and_keep_the_floor(
 def test_ucb1_by_hand() -> None:
     statistics = RewardStatistics.of([0] * 10 + [1] * 5, [1.0] * 6 + [0.0] * 4 + [1.0] * 3 + [0.0] * 2, 2)
     assert Ucb1().index(statistics) == pytest.approx([0.6 + np.sqrt(0.2 * np.log(15)), 0.6 + np.sqrt(0.4 * np.log(15))])
-    assert Ucb1(minimum_propensity=0.02).propensities(statistics) == pytest.approx([0.02, 0.98])
+    assert Ucb1(min_propensity=0.02).propensities(statistics) == pytest.approx([0.02, 0.98])
     assert Ucb1().propensities(RewardStatistics.of([0], [1.0], 3)) == pytest.approx([0, 1, 0])
 
 

@@ -23,7 +23,7 @@ LARGE = st.integers(2, 12).flatmap(
 def test_agrees_with_scipys_contingency_test(pair: tuple[np.ndarray, np.ndarray]) -> None:
     """Oracle: `scipy.stats.chi2_contingency` and `scipy.stats.contingency.association`, without pooling."""
     expected = stats.chi2_contingency(np.array(pair), correction=False)
-    found = chi_square_test(*pair, minimum_expected=0)
+    found = chi_square_test(*pair, min_expected=0)
     assert found.statistic == pytest.approx(expected.statistic, rel=1e-9, abs=1e-9)
     assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-300)
     assert found.degrees_of_freedom == expected.dof
@@ -37,8 +37,8 @@ def test_is_symmetric(pair: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def test_cells_empty_on_both_sides_do_not_count() -> None:
-    assert chi_square_test([50, 0, 50], [30, 0, 20], minimum_expected=0).statistic == pytest.approx(
-        chi_square_test([50, 50], [30, 20], minimum_expected=0).statistic
+    assert chi_square_test([50, 0, 50], [30, 0, 20], min_expected=0).statistic == pytest.approx(
+        chi_square_test([50, 50], [30, 20], min_expected=0).statistic
     )
 
 

@@ -87,7 +87,7 @@ def test_finds_drift_and_its_absence() -> None:
     assert compare_drift(still, 0.05).verdict == "better"
     few = drift_sequence([10, 2, 1, 0], [9, 3, 0, 1])
     assert compare_drift(few, 0.05).verdict == "inconclusive"
-    assert compare_drift(drifted, 0.1, minimum_count=50_000).verdict == "inconclusive"
+    assert compare_drift(drifted, 0.1, min_count=50_000).verdict == "inconclusive"
 
 
 def test_paired_answers_get_a_wider_interval() -> None:

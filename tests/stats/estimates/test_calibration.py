@@ -66,7 +66,7 @@ def test_the_calibration_error_is_a_mean_of_the_curve(
     curve = reliability_curve(positive, probability, bins=bins, binning=binning)
     error = expected_calibration_error(positive, probability, bins=bins, binning=binning)
     assert error == curve.expected_calibration_error
-    assert 0 <= error <= curve.maximum_calibration_error + 1e-12 <= 1 + 1e-12
+    assert 0 <= error <= curve.max_calibration_error + 1e-12 <= 1 + 1e-12
     assert curve.rows.sum() == len(rows)
     assert len(curve.rows) <= bins
 

@@ -46,11 +46,11 @@ def test_direction_mirrors(candidate: int, champion: int, margin: float) -> None
 
 
 def test_too_few_requests_are_inconclusive_whatever_they_say() -> None:
-    found = compare_rates(100, 100, 0, 100, what="error rate", greater_is_better=False, minimum_trials=500)
+    found = compare_rates(100, 100, 0, 100, what="error rate", greater_is_better=False, min_trials=500)
     assert found.verdict == "inconclusive"
     assert "too few" in found.sentence
     assert compare_rates(100, 100, 0, 100, what="error rate", greater_is_better=False).verdict == "worse"
-    limit = compare_with_limit(0, 100, 0.9, what="agreement", greater_is_better=True, minimum_trials=200)
+    limit = compare_with_limit(0, 100, 0.9, what="agreement", greater_is_better=True, min_trials=200)
     assert limit.verdict == "inconclusive"
     assert "too few" in limit.sentence
 

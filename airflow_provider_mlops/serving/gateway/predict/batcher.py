@@ -31,19 +31,19 @@ class Batcher:
     """The requests that wait for one version. Its methods run on the event loop.
 
     :param threads: how many batches may be under way at once.
-    :param maximum_waiting: how many requests may wait; those beyond are refused with 429.
+    :param max_waiting: how many requests may wait; those beyond are refused with 429.
     :ivar executor: where it predicts.
     """
 
     def __init__(
-        self, model: LoadedModel, writer: Writer, executor: ThreadPoolExecutor, threads: int, maximum_waiting: int
+        self, model: LoadedModel, writer: Writer, executor: ThreadPoolExecutor, threads: int, max_waiting: int
     ) -> None:
         self._model = model
         self._pace = model.pace
         self._writer = writer
         self.executor = executor
         self._threads = threads
-        self._maximum_waiting = maximum_waiting
+        self._max_waiting = max_waiting
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Job] = deque()
         self._under_way = 0
@@ -53,7 +53,7 @@ class Batcher:
 
     def submit(self, job: Job) -> asyncio.Future[None]:
         """Wait for the prediction of a job. The future is set once the job has its outcome. Raises Refusal (429)."""
-        if len(self._waiting) >= self._maximum_waiting:
+        if len(self._waiting) >= self._max_waiting:
             raise Refusal(429, f"{len(self._waiting)} requests wait for this model already", Retry_After="1")
         job.done = self._loop.create_future()
         self._waiting.append(job)

@@ -155,7 +155,7 @@ class Predictions:
         await send({"type": "http.response.body", "body": content})
 
     async def _predict(self, scope: Scope, receive: Receive, asked: _Asked) -> Prediction:
-        if self.under_way > self._settings.maximum_requests:
+        if self.under_way > self._settings.max_requests:
             raise Refusal(429, f"{self.under_way - 1} requests are under way already", Retry_After="1")
         found = address(scope["path"])
         assert found is not None
@@ -164,7 +164,7 @@ class Predictions:
         asked.model = served.name
         headers = dict(scope["headers"])
         is_check = verification.is_verification(headers, self._token)
-        body = await read_tensors(headers, receive, self._settings.maximum_body_bytes)
+        body = await read_tensors(headers, receive, self._settings.max_body_bytes)
         asked.received = time.perf_counter()
         number = version_number(version)
         route = None if number is not None else self._following.route(served)
@@ -220,7 +220,7 @@ class Predictions:
             self._shadows.offer(route.rollout.id, strategy, model, Copy(choice, copied))
 
     async def _large_one(self, read: Callable[[], Request], chosen: Chosen, asked: _Asked) -> Job:
-        if self._large >= self._settings.maximum_waiting:
+        if self._large >= self._settings.max_waiting:
             raise Refusal(429, f"{self._large} large requests wait already", Retry_After="1")
         self._large += 1
         loop = asyncio.get_running_loop()
@@ -257,7 +257,7 @@ class Predictions:
             self._batchers = {other: batcher for other, batcher in self._batchers.items() if other in loaded}
             settings = self._settings
             threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
-            found = Batcher(model, self._writer, threads, settings.threads, settings.maximum_waiting)
+            found = Batcher(model, self._writer, threads, settings.threads, settings.max_waiting)
             self._batchers[model] = found
         return found
 

@@ -119,8 +119,8 @@ class Shadows:
     def _lot(self, strategy: ShadowStrategy, model: LoadedModel) -> _Lot:
         # A lot of a slow model must be through well before the time that a single copy has.
         most = int(strategy.timeout_seconds / (4 * max(model.pace.seconds, 1e-6)))
-        queue = ShadowQueue(strategy.maximum_waiting, strategy.timeout_seconds)
-        return _Lot(queue, strategy, model, max(1, min(_MOST_TOGETHER, strategy.maximum_waiting, most)))
+        queue = ShadowQueue(strategy.max_waiting, strategy.timeout_seconds)
+        return _Lot(queue, strategy, model, max(1, min(_MOST_TOGETHER, strategy.max_waiting, most)))
 
     def _end(self, rollout: str) -> None:
         lot = self._lots.pop(rollout, None)

@@ -74,14 +74,14 @@ def to_version(plan: RolloutPlan, version: int) -> Direct:
 
 def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
     """The algorithm of `stats.bandits`, for statistics of which more is better: those of costs are mirrored."""
-    algorithm, floor, mirror = strategy.algorithm, strategy.minimum_propensity, reward.mirror
+    algorithm, floor, mirror = strategy.algorithm, strategy.min_propensity, reward.mirror
     if isinstance(algorithm, BetaThompsonAlgorithm):
         return BetaThompson(algorithm.prior_successes, algorithm.prior_failures, floor)
     if isinstance(algorithm, GaussianThompsonAlgorithm):
         # A prior mean is in units of the reward.
         mean = algorithm.prior_mean if mirror is None else mirror - algorithm.prior_mean
         deviation = reward.reach if algorithm.prior_deviation is None else algorithm.prior_deviation
-        return GaussianThompson(mean, algorithm.prior_count, deviation, minimum_propensity=floor)
+        return GaussianThompson(mean, algorithm.prior_count, deviation, min_propensity=floor)
     if isinstance(algorithm, EpsilonGreedyAlgorithm):
         return EpsilonGreedy(algorithm.epsilon, algorithm.decay, floor)
     return Ucb1(reward.reach if algorithm.width is None else algorithm.width, floor)
@@ -89,7 +89,7 @@ def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
 
 def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> ContextualAlgorithm:
     """The algorithm of `stats.bandits`."""
-    algorithm, floor = strategy.algorithm, strategy.minimum_propensity
+    algorithm, floor = strategy.algorithm, strategy.min_propensity
     if isinstance(algorithm, LinUcbAlgorithm):
         return LinUcb(algorithm.exploration * reward.reach, floor)
     return LinearThompson(reward.reach if algorithm.deviation is None else algorithm.deviation, floor)

@@ -22,7 +22,7 @@ BODY = {"instances": CANCER.head(3).to_numpy().tolist()}
 def limited(served_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     directory = tmp_path_factory.mktemp("limited")
     copy_to(served_models, directory)
-    options = ("--model", "cancer", "--maximum-requests", "2", "--log-format", "json")
+    options = ("--model", "cancer", "--max-requests", "2", "--log-format", "json")
     process = GatewayProcess(directory, *options)
     try:
         yield process.wait_until_ready()

@@ -86,7 +86,7 @@ def run(loaded: LoadedModel, jobs: Iterable[Job], writer: WriteAhead | None = No
 
     async def submit() -> list[Any]:
         with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
-            batcher = Batcher(loaded, log, executor, limits.get("threads", 1), limits.get("maximum_waiting", 100))
+            batcher = Batcher(loaded, log, executor, limits.get("threads", 1), limits.get("max_waiting", 100))
             found: list[Any] = []
 
             async def one(waiting: Job) -> Any:
@@ -189,7 +189,7 @@ def test_a_quick_model_of_scikit_learns_predicts_on_the_event_loop() -> None:
 
 
 def test_beyond_the_limit_requests_are_told_to_come_again() -> None:
-    outcomes = run(model(Twice()), [job((n, 1.0)) for n in range(6)], maximum_waiting=4)
+    outcomes = run(model(Twice()), [job((n, 1.0)) for n in range(6)], max_waiting=4)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
     assert [(refusal.status, refusal.headers["Retry-After"]) for refusal in refused] == [(429, "1")] * 2
     assert len([outcome for outcome in outcomes if isinstance(outcome, Prediction)]) == 4
