@@ -47,7 +47,7 @@ PARAMS = {
         title="Bake time (s)",
         description_md="How long each step lasts at least.",
     ),
-    "smallest_effect": Param(
+    "min_effect": Param(
         0.05,
         type="number",
         minimum=0.001,
@@ -97,7 +97,7 @@ with DAG(
         model=candidate.output,
         strategy={
             "kind": "ab",
-            "smallest_effect": "{{ params.smallest_effect }}",
+            "min_effect": "{{ params.min_effect }}",
             "baseline": "{{ params.baseline }}",
         },
         sticky={"source": "header", "name": "X-User-Id"},

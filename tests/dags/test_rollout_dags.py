@@ -142,7 +142,7 @@ def test_canary(roll_out: Callable[..., Any], registry: Registry) -> None:
 
 
 def test_ab_test(roll_out: Callable[..., Any], registry: Registry) -> None:
-    ran = roll_out("ab_test", "tested", is_clueless=True, smallest_effect=0.3, baseline=0.5)
+    ran = roll_out("ab_test", "tested", is_clueless=True, min_effect=0.3, baseline=0.5)
     assert ran.state == "success"
     assert ran.xcoms("rollout")["status"] == "promoted"
     (finding,) = ran.xcoms("rollout")["findings"]

@@ -26,6 +26,6 @@ def begun(plan: RolloutPlan, **fields: Any) -> RolloutState:
 
 
 AB = {
-    "strategy": {"kind": "ab", "smallest_effect": 0.1, "baseline": 0.3}, "gates": [{"kind": "metric"}],
+    "strategy": {"kind": "ab", "min_effect": 0.1, "baseline": 0.3}, "gates": [{"kind": "metric"}],
     "reward": {"binary": True}, "min_requests": 0, "bake_time": timedelta(0), "decide_within": timedelta(days=900),
 }  # fmt: skip

@@ -105,7 +105,7 @@ def judge(
     labelled = evaluation is not None and window.labelled_rows >= spec.min_labels
     families = 3 if labelled else 2
     rate = spec.false_alarm_rate / families
-    thresholds = DriftThresholds(rate, spec.minimum_effect, spec.effect_to_detect)
+    thresholds = DriftThresholds(rate, spec.min_effect, spec.detectable_effect)
     drift = detect_drift(counted.features, thresholds)
     quality = _quality(drift, rate, spec.min_quality_change)
     left_out = dict(counted.left_out)

@@ -53,8 +53,8 @@ def build(spec: MonitorSpec, version: ModelVersion, window: Window, findings: Fi
         f"The chance that a window without any change raises an alarm is at most {spec.false_alarm_rate:.2%}, over "
         "all columns and checks together. The *drift* of a column is the population stability index between the "
         "reference and the window, less what chance adds to it for this number of rows. It is an alarm when it is "
-        f"significant and at least {format_number(spec.minimum_effect)}. A column is *inconclusive* where a drift of "
-        f"{format_number(spec.effect_to_detect)} could have gone unseen."
+        f"significant and at least {format_number(spec.min_effect)}. A column is *inconclusive* where a drift of "
+        f"{format_number(spec.detectable_effect)} could have gone unseen."
     )
     return report
 

@@ -41,13 +41,13 @@ class MonitorSpec(Spec):
         description="The chance that a window in which nothing has changed raises an alarm, over all features and "
         "checks together.",
     )
-    minimum_effect: float = Field(
+    min_effect: float = Field(
         default=0.1,
         ge=0,
         description="The smallest drift worth an alarm, as a population stability index with the part that chance "
         "adds taken off. A normally distributed feature that moves by a third of its deviation has 0.1.",
     )
-    effect_to_detect: float = Field(
+    detectable_effect: float = Field(
         default=0.5,
         gt=0,
         description="The drift that must not have gone unseen for the verdict *ok*, on the same scale: where the rows "

@@ -75,7 +75,7 @@ def monitor(spec: MonitorSpec, workspace: Workspace) -> MonitorResult:
                 "model_version": version.version,
                 "window": spec.window,
                 "false_alarm_rate": spec.false_alarm_rate,
-                "minimum_effect": spec.minimum_effect,
+                "min_effect": spec.min_effect,
             }
         )
         run.log_metrics(metrics | findings.feature_metrics)

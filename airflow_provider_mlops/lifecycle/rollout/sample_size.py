@@ -11,12 +11,12 @@ from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy
 def planned_rewards(plan: RolloutPlan) -> tuple[int, int] | None:
     """Rewards of candidate and champion at which an A/B test ends without a decision; None if it has no such end.
 
-    With so many, a candidate that is better by `smallest_effect` passes the gate of the metric with a chance of
+    With so many, a candidate that is better by `min_effect` passes the gate of the metric with a chance of
     `power`. The confidence is that of a gate, so that more gates, or a smaller `false_alarm_rate`, need more rewards.
 
     >>> from airflow_provider_mlops.serving.rollouts.config import Reward
     >>> from airflow_provider_mlops.serving.rollouts.gates import MetricGate
-    >>> strategy = AbStrategy(smallest_effect=0.05, baseline=0.2)
+    >>> strategy = AbStrategy(min_effect=0.05, baseline=0.2)
     >>> plan = RolloutPlan(
     ...     champion=1, candidates=(2,), strategy=strategy, gates=(MetricGate(),), reward=Reward(binary=True)
     ... )
@@ -29,7 +29,7 @@ def planned_rewards(plan: RolloutPlan) -> tuple[int, int] | None:
         return None
     if strategy.planned_rewards is not None:
         return _shared(strategy.planned_rewards, strategy)
-    return None if strategy.smallest_effect is None else _worked_out(plan, strategy, strategy.smallest_effect)
+    return None if strategy.min_effect is None else _worked_out(plan, strategy, strategy.min_effect)
 
 
 def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple[int, int]:

@@ -251,18 +251,18 @@ class RolloutTerms(BaseModel):
 
 def _see_that_it_can_be_planned(strategy: AbStrategy, reward: Reward, gates: tuple[MetricGate, ...]) -> None:
     """Raise FieldError where the number of rewards of an A/B test cannot be worked out before it begins."""
-    effect = strategy.smallest_effect
+    effect = strategy.min_effect
     if effect is None or strategy.planned_rewards is not None:
         return
     if any(gate.room(effect) <= 0 for gate in gates):
         raise FieldError(
-            "strategy", "smallest_effect must exceed the margin of the gate metric: what is worth finding must pass it"
+            "strategy", "min_effect must exceed the margin of the gate metric: what is worth finding must pass it"
         )
     if strategy.baseline is None:
         if reward.low is not None and reward.expected is None and not reward.is_binary:
             raise FieldError(
                 "reward",
-                "smallest_effect with rewards within bounds: give expected in the reward, about what their mean is",
+                "min_effect with rewards within bounds: give expected in the reward, about what their mean is",
             )
         return
     if not reward.is_binary:
@@ -270,4 +270,4 @@ def _see_that_it_can_be_planned(strategy: AbStrategy, reward: Reward, gates: tup
             "reward", "baseline is for rewards of two values: say binary in the reward, or give deviation instead"
         )
     if not 0 <= strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.reach <= 1:
-        raise FieldError("strategy", "baseline and smallest_effect must not lead beyond 0 or 1 together")
+        raise FieldError("strategy", "baseline and min_effect must not lead beyond 0 or 1 together")

@@ -118,7 +118,7 @@ class AbStrategy(_Strategy):
 
     kind: Literal["ab"] = "ab"
     candidate_share: float = Field(default=0.5, gt=0, lt=1, description="The candidate's share of the keys.")
-    smallest_effect: float | None = Field(
+    min_effect: float | None = Field(
         default=None,
         gt=0,
         description="The smallest improvement of the mean reward that is worth finding. The number of rewards that the "
@@ -141,21 +141,21 @@ class AbStrategy(_Strategy):
         default=0.8,
         gt=0.5,
         lt=1,
-        description="The wanted chance that a candidate which is better by `smallest_effect` passes the gate.",
+        description="The wanted chance that a candidate which is better by `min_effect` passes the gate.",
     )
     planned_rewards: int | None = Field(
         default=None,
         ge=2,
         description="How many rewards of the candidate the test ends at without a decision. By default it follows from "
-        "`smallest_effect`; without either the test goes on until it decides. Rewards without bounds are judged from "
+        "`min_effect`; without either the test goes on until it decides. Rewards without bounds are judged from "
         "500 of each version on.",
     )
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        is_planned = self.smallest_effect is not None and self.planned_rewards is None
+        is_planned = self.min_effect is not None and self.planned_rewards is None
         if is_planned and (self.baseline is None) == (self.deviation is None):
-            raise ValueError("smallest_effect needs either baseline or deviation, or give planned_rewards instead")
+            raise ValueError("min_effect needs either baseline or deviation, or give planned_rewards instead")
         return self
 
     def weights(self, step: int) -> tuple[float, ...] | None:

@@ -27,10 +27,10 @@ class DriftThresholds:
     ----------
     false_alarm_rate
         Chance of one or more verdicts of drift in the family when no feature has drifted.
-    minimum_effect
+    min_effect
         Least PSI worth an alarm. A normal feature that moves by d standard deviations has a PSI of about d squared:
         0.1 is a third of a deviation.
-    effect_to_detect
+    detectable_effect
         PSI that must not have gone unseen for a verdict of stable; 0.25 is half a deviation.
     power
         Chance with which it must have been seen.
@@ -47,15 +47,15 @@ class DriftThresholds:
     """
 
     false_alarm_rate: float = 0.01
-    minimum_effect: float = 0.1
-    effect_to_detect: float = 0.25
+    min_effect: float = 0.1
+    detectable_effect: float = 0.25
     power: float = 0.8
 
     def __post_init__(self) -> None:
         if not 0 < self.false_alarm_rate < self.power < 1:
             raise ValueError("power must exceed false_alarm_rate, and both lie between 0 and 1")
-        if not self.minimum_effect >= 0 or not self.effect_to_detect > 0:
-            raise ValueError("minimum_effect must not be negative, and effect_to_detect must be above 0")
+        if not self.min_effect >= 0 or not self.detectable_effect > 0:
+            raise ValueError("min_effect must not be negative, and detectable_effect must be above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def detect_drift(features: Iterable[FeatureCounts], thresholds: DriftThresholds 
     rows raise a false alarm no more often than 5000.
 
     Significant is not yet worth an alarm: with millions of rows everything is. So the PSI of a significant question,
-    less what chance adds to it, must reach `thresholds.minimum_effect` too.
+    less what chance adds to it, must reach `thresholds.min_effect` too.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def _judge(
     cells = max(2, parts[0].cells if parts else 2)
     detectable = detectable_drift(reference_rows, current_rows, cells, false_alarm_rate=level, power=limits.power)
     needed = rows_to_detect_drift(
-        limits.effect_to_detect,
+        limits.detectable_effect,
         max(2, counts.filled_cells),
         reference_rows=reference_rows,
         false_alarm_rate=level,
@@ -201,14 +201,14 @@ def _judge(
     called = [
         (part, p_value)
         for part, p_value in zip(parts, adjusted, strict=True)
-        if p_value <= limits.false_alarm_rate and part.effect >= limits.minimum_effect
+        if p_value <= limits.false_alarm_rate and part.effect >= limits.min_effect
     ]
     verdict: Verdict
     if called:
         verdict = "drifted"
         decisive, p_value = max(called, key=lambda pair: pair[0].effect)
     else:
-        verdict = "stable" if detectable <= limits.effect_to_detect else "inconclusive"
+        verdict = "stable" if detectable <= limits.detectable_effect else "inconclusive"
         nothing = DriftPart("distribution", 1.0, 0.0, 0.0, 1, 0.0, 0.0)
         pairs = list(zip(parts, adjusted, strict=True)) or [(nothing, 1.0)]
         decisive, p_value = min(pairs, key=lambda pair: (pair[0].p_value, -pair[0].effect))
@@ -247,7 +247,7 @@ def _reason(
     if verdict == "drifted":
         return f"{what}: PSI {decisive.effect:.2f} beyond chance, adjusted p {p_value:.2g}, {current_rows} rows"
     if p_value <= limits.false_alarm_rate:
-        size = f"a PSI of {decisive.effect:.2g} is below the least worth an alarm, {limits.minimum_effect:.2g}"
+        size = f"a PSI of {decisive.effect:.2g} is below the least worth an alarm, {limits.min_effect:.2g}"
         return f"{what}, significantly but little: {size}"
     if verdict == "stable":
         return f"no drift found; {current_rows} rows would have shown a PSI of {detectable:.2g}"

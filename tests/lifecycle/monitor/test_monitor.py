@@ -106,7 +106,7 @@ def test_few_rows_are_inconclusive(traffic: Traffic) -> None:
 
 def test_rows_that_cannot_exclude_a_drift_are_inconclusive(traffic: Traffic) -> None:
     traffic.send(customers(60, seed=13))
-    result = traffic.monitor(effect_to_detect=0.05)
+    result = traffic.monitor(detectable_effect=0.05)
     assert result.verdict == "inconclusive"
     assert "age" in result.reasons
 
@@ -140,13 +140,13 @@ def test_missing_values_and_unseen_categories_are_quality_alarms(traffic: Traffi
     plan[:40] = ["platinum"] * 40
     rows = rows.set_column(1, "income", pa.array(income, pa.float64())).set_column(2, "plan", pa.array(plan))
     traffic.send(rows)
-    result = traffic.monitor(minimum_effect=5.0)
+    result = traffic.monitor(min_effect=5.0)
     assert result.verdict == "alarm"
     assert result.drifted_features == ()
     assert set(result.reasons) == {"income", "plan"}
     assert "missing" in result.reasons["income"]
     assert "unseen" in result.reasons["plan"]
-    assert traffic.monitor(minimum_effect=5.0, min_quality_change=0.5).verdict == "ok"
+    assert traffic.monitor(min_effect=5.0, min_quality_change=0.5).verdict == "ok"
 
 
 def test_an_alarm_can_fail_the_task_after_the_report_is_written(traffic: Traffic) -> None:
@@ -312,8 +312,8 @@ def test_over_repeated_samples_false_alarms_keep_to_their_rate(
     The usual alarm at a PSI of 0.1 would go off in nearly every window of 50 rows.
     """
     generator = np.random.default_rng(rows)
-    # With minimum_effect at zero only the tests stand between chance and an alarm.
-    spec = MonitorSpec(model_name="none", false_alarm_rate=0.05, minimum_effect=0.0, min_quality_change=0.0)
+    # With min_effect at zero only the tests stand between chance and an alarm.
+    spec = MonitorSpec(model_name="none", false_alarm_rate=0.05, min_effect=0.0, min_quality_change=0.0)
     now = datetime.now(UTC)
     alarms = 0
     for _ in range(200):

@@ -149,7 +149,7 @@ def test_the_report_shows_all_of_it(store: RolloutStore, log: WriteAhead, tmp_pa
 
 
 def test_the_report_of_an_ab_test_says_how_many_rewards_it_needs(store: RolloutStore, tmp_path: Path) -> None:
-    strategy = {"kind": "ab", "smallest_effect": 0.1, "baseline": 0.3}
+    strategy = {"kind": "ab", "min_effect": 0.1, "baseline": 0.3}
     plan = canary(strategy=strategy, gates=[{"kind": "metric"}], reward={"binary": True})
     store.start("churn", plan, task(), NOW)
     sizes = planned_rewards(plan)

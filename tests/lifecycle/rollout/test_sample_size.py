@@ -37,8 +37,8 @@ def zero_or(most: float) -> Draw:
     return lambda generator, mean, count: most * (generator.random(count) < mean / most)
 
 
-RATE = {"smallest_effect": 0.1, "baseline": 0.3}
-MEAN = {"smallest_effect": 0.03, "deviation": 0.1}
+RATE = {"min_effect": 0.1, "baseline": 0.3}
+MEAN = {"min_effect": 0.03, "deviation": 0.1}
 UNBOUNDED: dict[str, Any] = {"low": None, "high": None}
 TESTS: dict[str, tuple[RolloutPlan, Draw, float, float]] = {
     "rates": (planned_for(RATE, {"binary": True}), zero_or(1.0), 0.3, 0.4),
@@ -46,9 +46,9 @@ TESTS: dict[str, tuple[RolloutPlan, Draw, float, float]] = {
     "rates, a margin": (planned_for(RATE, {"binary": True}, margin=0.04), zero_or(1.0), 0.3, 0.4),
     "rates, not worse": (planned_for(RATE, {"binary": True}, margin=0.04, goal="non_inferior"), zero_or(1.0), 0.3, 0.4),
     "two values": (
-        planned_for({**RATE, "smallest_effect": 1.0}, {"binary": True, "high": 10.0}), zero_or(10.0), 3.0, 4.0,
+        planned_for({**RATE, "min_effect": 1.0}, {"binary": True, "high": 10.0}), zero_or(10.0), 3.0, 4.0,
     ),
-    "no bounds": (planned_for({**MEAN, "smallest_effect": 0.02}, UNBOUNDED), normal, 0.3, 0.32),
+    "no bounds": (planned_for({**MEAN, "min_effect": 0.02}, UNBOUNDED), normal, 0.3, 0.32),
     "bounds": (planned_for(MEAN, {"expected": 0.3}), within_bounds, 0.3, 0.33),
 }  # fmt: skip
 
@@ -80,8 +80,8 @@ def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str)
 
 
 def test_without_bounds_it_waits_until_the_test_says_anything() -> None:
-    assert planned_rewards(planned_for({"smallest_effect": 1.0, "deviation": 0.1}, UNBOUNDED)) == (500, 500)
-    few = {"smallest_effect": 1.0, "deviation": 0.1, "candidate_share": 0.1}
+    assert planned_rewards(planned_for({"min_effect": 1.0, "deviation": 0.1}, UNBOUNDED)) == (500, 500)
+    few = {"min_effect": 1.0, "deviation": 0.1, "candidate_share": 0.1}
     candidate, champion = planned_rewards(planned_for(few, UNBOUNDED)) or (0, 0)
     assert candidate >= 500
     assert champion >= 8 * candidate

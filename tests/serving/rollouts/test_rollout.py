@@ -55,7 +55,7 @@ def test_a_spec_survives_json(name: str) -> None:
 
 
 PLANNED: dict[str, Any] = {
-    "strategy": {"kind": "ab", "smallest_effect": 0.4, "baseline": 0.3}, "reward": {"binary": True},
+    "strategy": {"kind": "ab", "min_effect": 0.4, "baseline": 0.3}, "reward": {"binary": True},
     "gates": [{"kind": "metric"}],
 }  # fmt: skip
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -66,13 +66,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"strategy": {"kind": "canary", "steps": [0.5, 1.5]}}, "steps must rise"),
     ({"strategy": {"kind": "bandit"}}, "needs a reward"),
     ({"strategy": {"kind": "ab"}, "reward": REWARD}, "add a gate of kind metric"),
-    ({"strategy": {"kind": "ab", "smallest_effect": 0.1}}, "either baseline or deviation"),
-    ({**PLANNED, "strategy": {"kind": "ab", "smallest_effect": 0.5, "baseline": 0.6}}, "beyond 0 or 1"),
+    ({"strategy": {"kind": "ab", "min_effect": 0.1}}, "either baseline or deviation"),
+    ({**PLANNED, "strategy": {"kind": "ab", "min_effect": 0.5, "baseline": 0.6}}, "beyond 0 or 1"),
     ({**PLANNED, "reward": {"binary": True, "greater_is_better": False}}, "beyond 0 or 1"),
     ({**PLANNED, "reward": {}}, "say binary in the reward"),
     ({**PLANNED, "gates": [{"kind": "metric", "margin": 0.4}]}, "must exceed the margin"),
     (
-        {**PLANNED, "strategy": {"kind": "ab", "smallest_effect": 0.1, "deviation": 0.2}, "reward": {}},
+        {**PLANNED, "strategy": {"kind": "ab", "min_effect": 0.1, "deviation": 0.2}, "reward": {}},
         "give expected in the reward",
     ),
     ({"gates": [{"kind": "metric"}]}, "needs a reward"),

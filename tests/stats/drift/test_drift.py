@@ -65,7 +65,7 @@ def categorical_features(
 
 def family_alarms(families: list[list[FeatureCounts]], false_alarm_rate: float) -> int:
     """How many families raise an alarm, whatever its size."""
-    thresholds = DriftThresholds(false_alarm_rate=false_alarm_rate, minimum_effect=0.0)
+    thresholds = DriftThresholds(false_alarm_rate=false_alarm_rate, min_effect=0.0)
     return sum(bool(detect_drift(family, thresholds).drifted) for family in families)
 
 
@@ -142,7 +142,7 @@ def test_a_million_rows_do_not_alarm_on_a_trifle() -> None:
     assert feature.verdict == "stable"
     assert feature.effect == pytest.approx(0.03**2, abs=3e-4)
     assert "little" in feature.reason
-    strict = DriftThresholds(minimum_effect=0.0)
+    strict = DriftThresholds(min_effect=0.0)
     assert detect_drift([FeatureCounts.numeric("x", reference, current)], strict).verdict == "drifted"
 
 
@@ -270,8 +270,8 @@ def test_the_order_of_values_and_of_features_does_not_matter(counts: list[int], 
 
 
 def test_nonsense_is_refused() -> None:
-    for nonsense in ({"false_alarm_rate": 0.0}, {"power": 1.0}, {"minimum_effect": -1.0}, {"effect_to_detect": 0.0}):
-        with pytest.raises(ValueError, match=r"false_alarm_rate|minimum_effect"):
+    for nonsense in ({"false_alarm_rate": 0.0}, {"power": 1.0}, {"min_effect": -1.0}, {"detectable_effect": 0.0}):
+        with pytest.raises(ValueError, match=r"false_alarm_rate|min_effect"):
             DriftThresholds(**nonsense)
     twice = FeatureCounts.numeric("x", [1], [1])
     with pytest.raises(ValueError, match="same name"):
