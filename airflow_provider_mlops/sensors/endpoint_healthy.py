@@ -28,7 +28,7 @@ class EndpointHealthySensor(WaitingSensor):
     :param quantile: of the latency; 0.95 is the 95th percentile.
     :param min_requests: with fewer requests since the last look it tells nothing: neither healthy nor not. The next
         look takes both together.
-    :param for_looks: for how many looks in a row it has to be healthy.
+    :param consecutive_checks: for how many looks in a row it has to be healthy.
     :param gateway_conn_id: the connection of type `mlops_gateway`.
     :param deferrable: wait in the triggerer, which holds no worker slot. By default what
         `[operators] default_deferrable` says.
@@ -46,7 +46,7 @@ class EndpointHealthySensor(WaitingSensor):
         max_latency_ms: float | None = None,
         quantile: float = 0.95,
         min_requests: int = 20,
-        for_looks: int = 3,
+        consecutive_checks: int = 3,
         gateway_conn_id: str = MlopsGatewayHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -55,7 +55,7 @@ class EndpointHealthySensor(WaitingSensor):
             raise InvalidSpecError("max_error_rate", max_error_rate, "give a share from 0 to 1")
         if not 0 < quantile < 1:
             raise InvalidSpecError("quantile", quantile, "give a share between 0 and 1")
-        for name, number in (("min_requests", min_requests), ("for_looks", for_looks)):
+        for name, number in (("min_requests", min_requests), ("consecutive_checks", consecutive_checks)):
             if number < 1:
                 raise InvalidSpecError(name, number, "give a whole number of at least 1")
         if self.reschedule and not self.deferrable:
@@ -66,7 +66,7 @@ class EndpointHealthySensor(WaitingSensor):
         self.max_latency_ms = max_latency_ms
         self.quantile = quantile
         self.min_requests = min_requests
-        self.for_looks = for_looks
+        self.consecutive_checks = consecutive_checks
         self.gateway_conn_id = gateway_conn_id
 
     def trigger(self) -> EndpointHealthyTrigger:
@@ -78,7 +78,7 @@ class EndpointHealthySensor(WaitingSensor):
             max_latency_ms=self.max_latency_ms,
             quantile=self.quantile,
             min_requests=self.min_requests,
-            for_looks=self.for_looks,
+            consecutive_checks=self.consecutive_checks,
             gateway_conn_id=self.gateway_conn_id,
             poke_interval=self.poke_interval,
         )

@@ -25,7 +25,7 @@ class EndpointHealthyTrigger(WaitingTrigger):
     :param quantile: of the latency.
     :param min_requests: with fewer requests since the last look it tells nothing, and the next look takes both
         together.
-    :param for_looks: for how many looks in a row it has to be healthy.
+    :param consecutive_checks: for how many looks in a row it has to be healthy.
     :param gateway_conn_id: the connection of type `mlops_gateway`.
     """
 
@@ -38,7 +38,7 @@ class EndpointHealthyTrigger(WaitingTrigger):
         max_latency_ms: float | None = None,
         quantile: float = 0.95,
         min_requests: int = 20,
-        for_looks: int = 3,
+        consecutive_checks: int = 3,
         gateway_conn_id: str = MlopsGatewayHook.default_conn_name,
         poke_interval: float = 60.0,
     ) -> None:
@@ -49,7 +49,7 @@ class EndpointHealthyTrigger(WaitingTrigger):
         self.max_latency_ms = max_latency_ms
         self.quantile = quantile
         self.min_requests = min_requests
-        self.for_looks = for_looks
+        self.consecutive_checks = consecutive_checks
         self.gateway_conn_id = gateway_conn_id
         self._before: RequestCounts | None = None
         self._ready: dict[str, Any] | None = None
@@ -64,7 +64,7 @@ class EndpointHealthyTrigger(WaitingTrigger):
             "max_latency_ms": self.max_latency_ms,
             "quantile": self.quantile,
             "min_requests": self.min_requests,
-            "for_looks": self.for_looks,
+            "consecutive_checks": self.consecutive_checks,
             "gateway_conn_id": self.gateway_conn_id,
         }
 
@@ -98,9 +98,9 @@ class EndpointHealthyTrigger(WaitingTrigger):
         self._healthy = self._healthy + 1 if self._is_healthy(seen, latency) else 0
         self.log.info(
             "%d requests, error rate %.4f, latency %s ms: healthy for %d of %d looks",
-            *(seen.requests, seen.error_rate, latency, self._healthy, self.for_looks),
+            *(seen.requests, seen.error_rate, latency, self._healthy, self.consecutive_checks),
         )
-        if self._healthy < self.for_looks:
+        if self._healthy < self.consecutive_checks:
             return None
         return {**ready, "requests": seen.requests, "error_rate": seen.error_rate, "latency_ms": latency}
 

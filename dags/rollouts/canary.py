@@ -87,7 +87,7 @@ with DAG(
         task_id="healthy",
         model_name="{{ params.model_name }}",
         min_requests=20,
-        for_looks=1,
+        consecutive_checks=1,
         poke_interval=5,
         timeout=600,
         doc_md="No rollout **into** an incident: the endpoint must be healthy before anything changes.",

@@ -53,7 +53,7 @@ def full_disk(gateway: LiveGateway) -> Iterator[None]:
 
 
 def trigger(**options: Any) -> EndpointHealthyTrigger:
-    return again(EndpointHealthyTrigger(model_name="churn", **{"min_requests": 20, "for_looks": 2, **options}))
+    return again(EndpointHealthyTrigger(model_name="churn", **{"min_requests": 20, "consecutive_checks": 2, **options}))
 
 
 def test_it_is_healthy_for_so_many_looks_with_enough_requests(active, rows):
@@ -90,7 +90,7 @@ def test_errors_make_it_begin_anew(active, rows):
 
 
 def test_refused_rows_and_checks_are_no_errors(active, rows):
-    looking = trigger(for_looks=1, min_requests=1)
+    looking = trigger(consecutive_checks=1, min_requests=1)
     looking.look()
     with active.client() as client:
         with pytest.raises(InvalidSpecError):
@@ -101,7 +101,7 @@ def test_refused_rows_and_checks_are_no_errors(active, rows):
 
 
 def test_it_is_too_slow(active, rows):
-    looking = trigger(for_looks=1, max_latency_ms=0.001)
+    looking = trigger(consecutive_checks=1, max_latency_ms=0.001)
     looking.look()
     send(active, rows, 20)
     assert looking.look() is None
@@ -111,7 +111,7 @@ def test_it_is_too_slow(active, rows):
 
 
 def test_another_version_and_another_gateway_begin_anew(active, rows):
-    looking, second = trigger(for_looks=1), trigger(for_looks=1, version=2)
+    looking, second = trigger(consecutive_checks=1), trigger(consecutive_checks=1, version=2)
     looking.look()
     assert second.look() is None
     send(active, rows, 20)
@@ -161,7 +161,7 @@ mlops_request_seconds_bucket{model="churn",version="1",arm="champion",le="+Inf"}
 @pytest.mark.parametrize(
     "options",
     [
-        *({"max_error_rate": 2}, {"quantile": 0}, {"for_looks": 0}, {"min_requests": 0}),
+        *({"max_error_rate": 2}, {"quantile": 0}, {"consecutive_checks": 0}, {"min_requests": 0}),
         {"mode": "reschedule"},
     ],
 )
@@ -179,7 +179,7 @@ def test_the_sensor_waits_until_it_is_healthy(run_dag, active, rows, deferrable)
             model_name="churn",
             version="{{ 1 }}",
             min_requests=5,
-            for_looks=2,
+            consecutive_checks=2,
             poke_interval=0.2,
             deferrable=deferrable,
         )
