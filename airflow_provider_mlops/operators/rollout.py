@@ -82,7 +82,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
 
         while True:
             workspace, spec, result = self.carry_out(context)
-            seconds = spec.look_every.total_seconds()
+            seconds = spec.check_interval.total_seconds()
             if result.status == "waiting":
                 publish_links(context, {})
                 self._wait(NoRolloutTrigger(model_name=spec.model.name, poke_interval=seconds), asked)

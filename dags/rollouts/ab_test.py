@@ -33,7 +33,7 @@ PARAMS = {
         title="Alias of the candidate",
         description_md="Of the version to try. `challenger` is what `validate` has approved; empty for the newest one.",
     ),
-    "look_every": Param(
+    "check_interval": Param(
         30,
         type="number",
         minimum=0,
@@ -105,7 +105,7 @@ with DAG(
         gates=[{"kind": "metric", "goal": "superior"}],
         bake_time="{{ params.bake_time }}",
         decide_within="P14D",
-        look_every="{{ params.look_every }}",
+        check_interval="{{ params.check_interval }}",
         reason="Example: A/B test",
         doc_md="Half of the **users** each, until the reward decides.",
     )

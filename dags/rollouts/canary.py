@@ -33,7 +33,7 @@ PARAMS = {
         title="Alias of the candidate",
         description_md="Of the version to try. `challenger` is what `validate` has approved; empty for the newest one.",
     ),
-    "look_every": Param(
+    "check_interval": Param(
         30,
         type="number",
         minimum=0,
@@ -104,7 +104,7 @@ with DAG(
         bake_time="{{ params.bake_time }}",
         min_requests="{{ params.min_requests }}",
         decide_within="{{ params.decide_within }}",
-        look_every="{{ params.look_every }}",
+        check_interval="{{ params.check_interval }}",
         on_inconclusive="ask",
         reason="Example: canary",
         doc_md="10 %, 50 %, all; **back** to the champion as soon as a gate is failed.",

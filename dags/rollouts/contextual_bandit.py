@@ -35,7 +35,7 @@ PARAMS = {
         title="Alias of the candidate",
         description_md="Of the version to try. `challenger` is what `validate` has approved; empty for the newest one.",
     ),
-    "look_every": Param(
+    "check_interval": Param(
         30,
         type="number",
         minimum=0,
@@ -103,7 +103,7 @@ with DAG(
         min_requests="{{ params.min_requests }}",
         decide_within="P7D",
         on_inconclusive="hold",
-        look_every="{{ params.look_every }}",
+        check_interval="{{ params.check_interval }}",
         reason="Example: contextual bandit",
         doc_md="Each **request** to the version that seems better for it.",
     )

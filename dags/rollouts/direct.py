@@ -33,7 +33,7 @@ PARAMS = {
         title="Alias of the candidate",
         description_md="Of the version to try. `challenger` is what `validate` has approved; empty for the newest one.",
     ),
-    "look_every": Param(
+    "check_interval": Param(
         30,
         type="number",
         minimum=0,
@@ -93,7 +93,7 @@ with DAG(
         ],
         bake_time="{{ params.bake_time }}",
         min_requests="{{ params.min_requests }}",
-        look_every="{{ params.look_every }}",
+        check_interval="{{ params.check_interval }}",
         reason="Example: direct",
         doc_md="All requests to the candidate; **champion** once it has kept within its limits.",
     )

@@ -32,7 +32,7 @@ PARAMS = {
         title="Alias of the candidate",
         description_md="Of the version to try. `challenger` is what `validate` has approved; empty for the newest one.",
     ),
-    "look_every": Param(
+    "check_interval": Param(
         30,
         type="number",
         minimum=0,
@@ -92,7 +92,7 @@ with DAG(
         ],
         bake_time="{{ params.bake_time }}",
         min_requests="{{ params.min_requests }}",
-        look_every="{{ params.look_every }}",
+        check_interval="{{ params.check_interval }}",
         reason="Example: shadow",
         doc_md="**Copies** of the traffic. Ends without promoting: nobody has seen the version yet.",
     )
@@ -104,7 +104,7 @@ with DAG(
         gates=[{"kind": "error_rate", "margin": 0.05}],
         bake_time="{{ params.bake_time }}",
         min_requests="{{ params.min_requests }}",
-        look_every="{{ params.look_every }}",
+        check_interval="{{ params.check_interval }}",
         reason="Example: canary after shadow",
         doc_md="Now **callers** see it: a quarter of them, then all.",
     )

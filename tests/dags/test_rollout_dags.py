@@ -24,7 +24,7 @@ from tests.dags.test_example_dags import DAGS, load
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CANCER_TARGET, cancer_model, register
 
-QUICK = {"look_every": 0.3, "bake_time": 0, "min_requests": 30}
+QUICK = {"check_interval": 0.3, "bake_time": 0, "min_requests": 30}
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from tests.helpers.rollout_evidence import Traffic
 
 TERMS: dict[str, Any] = {
     "bake_time": 0, "min_requests": 1, "gates": [{"kind": "error_rate", "margin": 0.2}], "hard_limits": None,
-    "look_every": 0.1,
+    "check_interval": 0.1,
 }  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def test_a_canary_reaches_its_end_in_the_triggerer(stack: Stack, airflow: Airflo
     traffic = threading.Thread(target=replay.run)
     traffic.start()
     try:
-        form = {"look_every": 2, "bake_time": 1, "min_requests": 30}
+        form = {"check_interval": 2, "bake_time": 1, "min_requests": 30}
         run_id = run(airflow, "rollout_canary", {"model_name": "level_1", **form})
     finally:
         replay.stop()

@@ -34,7 +34,7 @@ class RolloutSpec(RolloutTerms, Replacement):
         "skipped; `fail`: it fails without a retry, and Airflow then registers no asset event; `succeed`: what comes "
         "after it runs, and can look at `status`.",
     )
-    look_every: timedelta = Field(
+    check_interval: timedelta = Field(
         default=timedelta(seconds=30),
         gt=timedelta(0),
         description="How often the evidence is looked at. Below some seconds Airflow may take a task that resumes so "
