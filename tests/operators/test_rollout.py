@@ -230,7 +230,7 @@ def test_a_second_rollout_fails_or_waits_as_it_was_told(run_dag, store, made, me
         terms = {**TERMS, "strategy": {"kind": "canary", "steps": [1.0]}}
         failing = RolloutOperator(task_id="failing", model=versions[2], retries=2, retry_delay=timedelta(0), **terms)
         waiting = RolloutOperator(
-            task_id="waiting", model=versions[2], if_another_runs="wait", trigger_rule="all_done", **terms
+            task_id="waiting", model=versions[2], on_conflict="wait", trigger_rule="all_done", **terms
         )
         failing >> waiting
 

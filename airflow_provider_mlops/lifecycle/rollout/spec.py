@@ -23,7 +23,7 @@ class RolloutSpec(RolloutTerms, Replacement):
     candidates: tuple[ModelVersion, ...] = Field(
         default=(), max_length=6, description="More versions of the same model to try beside `model`; only for bandits."
     )
-    if_another_runs: Literal["fail", "wait"] = Field(
+    on_conflict: Literal["fail", "wait"] = Field(
         default="fail",
         description="What happens while another task's rollout of the model is under way: `fail` at once, with "
         "`RolloutConflictError`, or `wait` until it is over.",

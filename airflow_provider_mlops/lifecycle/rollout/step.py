@@ -50,7 +50,7 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
                     return _not_needed(spec, workspace, entry)
                 current = begin(spec, workspace, store)
         except RolloutConflictError as error:
-            if spec.if_another_runs == "fail":
+            if spec.on_conflict == "fail":
                 raise
             log.info("Waiting: %s", error)
             return RolloutResult(

@@ -28,11 +28,11 @@ def test_two_rollouts_of_a_model_cannot_overlap(rollouts: Rollouts, caplog: pyte
     begun = rollouts.run("r1")
     with pytest.raises(RolloutConflictError, match=f"is under way: {begun.rollout_id}, begun by churn/r1/rollout"):
         rollouts.run("r2", number=3)
-    waiting = rollouts.run("r2", number=3, if_another_runs="wait")
+    waiting = rollouts.run("r2", number=3, on_conflict="wait")
     assert (waiting.status, waiting.rollout_id) == ("waiting", None)
     rollouts.traffic.add(rollouts.current(), errors=150)
     rollouts.run("r1")
-    after = rollouts.run("r2", number=3, if_another_runs="wait")
+    after = rollouts.run("r2", number=3, on_conflict="wait")
     assert after.status == "running"
     assert rollouts.current().plan.candidates == (3,)
 
