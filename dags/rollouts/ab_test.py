@@ -104,7 +104,7 @@ with DAG(
         reward={"source": "reward", "binary": True},
         gates=[{"kind": "metric", "goal": "superior"}],
         bake_time="{{ params.bake_time }}",
-        decide_within="P14D",
+        decision_timeout="P14D",
         check_interval="{{ params.check_interval }}",
         reason="Example: A/B test",
         doc_md="Half of the **users** each, until the reward decides.",

@@ -95,7 +95,7 @@ with DAG(
         gates=[{"kind": "error_rate", "margin": 0.05}],
         bake_time="{{ params.bake_time }}",
         min_requests="{{ params.min_requests }}",
-        decide_within="P7D",
+        decision_timeout="P7D",
         check_interval="{{ params.check_interval }}",
         reason="Example: bandit",
         doc_md="The traffic follows the **rewards**.",

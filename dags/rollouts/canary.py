@@ -54,7 +54,7 @@ PARAMS = {
         title="Minimum of requests",
         description_md="How many requests the candidate must have had in each step.",
     ),
-    "decide_within": Param(
+    "decision_timeout": Param(
         3600,
         type="number",
         minimum=1,
@@ -103,7 +103,7 @@ with DAG(
         ],
         bake_time="{{ params.bake_time }}",
         min_requests="{{ params.min_requests }}",
-        decide_within="{{ params.decide_within }}",
+        decision_timeout="{{ params.decision_timeout }}",
         check_interval="{{ params.check_interval }}",
         on_inconclusive="ask",
         reason="Example: canary",

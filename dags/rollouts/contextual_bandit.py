@@ -8,7 +8,7 @@ its probability, so that you can work out afterwards what any other policy would
 (`stats.off_policy`).
 
 It ends when one version is the best for the average request, and goes on for as long as
-`decide_within` otherwise: where different callers need different versions, no single one should
+`decision_timeout` otherwise: where different callers need different versions, no single one should
 win.
 """
 
@@ -101,7 +101,7 @@ with DAG(
         gates=[{"kind": "error_rate", "margin": 0.05}],
         bake_time="{{ params.bake_time }}",
         min_requests="{{ params.min_requests }}",
-        decide_within="P7D",
+        decision_timeout="P7D",
         on_inconclusive="hold",
         check_interval="{{ params.check_interval }}",
         reason="Example: contextual bandit",

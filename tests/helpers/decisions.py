@@ -16,7 +16,7 @@ PAIR = {"champion": 1, "candidates": [2]}
 def canary(**fields: Any) -> RolloutPlan:
     values = {
         **PAIR, "strategy": {"kind": "canary", "steps": [0.5, 1.0]}, "gates": [{"kind": "error_rate", "margin": 0.05}],
-        "bake_time": HOUR, "decide_within": 10 * HOUR, "min_requests": 100, **fields,
+        "bake_time": HOUR, "decision_timeout": 10 * HOUR, "min_requests": 100, **fields,
     }  # fmt: skip
     return RolloutPlan.model_validate(values)
 
@@ -27,5 +27,5 @@ def begun(plan: RolloutPlan, **fields: Any) -> RolloutState:
 
 AB = {
     "strategy": {"kind": "ab", "min_effect": 0.1, "baseline": 0.3}, "gates": [{"kind": "metric"}],
-    "reward": {"binary": True}, "min_requests": 0, "bake_time": timedelta(0), "decide_within": timedelta(days=900),
+    "reward": {"binary": True}, "min_requests": 0, "bake_time": timedelta(0), "decision_timeout": timedelta(days=900),
 }  # fmt: skip

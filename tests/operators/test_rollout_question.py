@@ -116,7 +116,7 @@ def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
     with DAG(dag_id="asked", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
         RolloutOperator(
             task_id="rollout", model=versions[2], strategy={"kind": "canary", "steps": [0.5, 1.0]},
-            on_inconclusive="ask", bake_time=0, decide_within=0.5, check_interval=0.1, hard_limits=None,
+            on_inconclusive="ask", bake_time=0, decision_timeout=0.5, check_interval=0.1, hard_limits=None,
         )  # fmt: skip
     ran = run_dag(built)
     assert ran.states() == {"rollout": "success"}
@@ -155,7 +155,7 @@ def test_without_an_answer_the_evidence_decides(run_dag, triggerer, base, traine
     thread.start()
     with DAG(dag_id="unanswered", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
         RolloutOperator(
-            task_id="rollout", model=versions[2], on_inconclusive="ask", bake_time=0, decide_within=0.5,
+            task_id="rollout", model=versions[2], on_inconclusive="ask", bake_time=0, decision_timeout=0.5,
             check_interval=0.1, hard_limits=None,
         )  # fmt: skip
     ran = run_dag(built)

@@ -2,7 +2,7 @@
 
 A candidate is rolled back as soon as one gate is worse, and goes on once all are better and the step has lasted its
 bake time and seen its requests. What is neither is inconclusive, and too little traffic is that as well: it never
-counts as success. When a step has waited for `decide_within`, `on_inconclusive` says what happens.
+counts as success. When a step has waited for `decision_timeout`, `on_inconclusive` says what happens.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def decide(plan: RolloutPlan, state: RolloutState, evidence: Evidence, now: date
                 return decision("end", f"{reason} The champion stays, as the strategy asks for.")
             return decision("promote", reason, plan.candidates[0])
     waited = now - state.step_started_at
-    allowed = plan.decide_within * (1 + state.extensions)
+    allowed = plan.decision_timeout * (1 + state.extensions)
     text = "; ".join(missing)
     if waited < allowed:
         return decision("wait", text)

@@ -50,7 +50,7 @@ def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None =
     lines += [
         "",
         f"- **{GO_ON}**: the step counts as passed. What becomes clearly worse is rolled back all the same.",
-        f"- **{WAIT}**: the weights stay for another {plan.decide_within}, and then you are asked again.",
+        f"- **{WAIT}**: the weights stay for another {plan.decision_timeout}, and then you are asked again.",
         f"- **{ROLL_BACK}**: the champion gets all traffic again.",
         "",
         "While the question is open the evidence is looked at as before, and may answer it. "

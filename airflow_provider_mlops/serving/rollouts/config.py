@@ -160,7 +160,7 @@ class RolloutTerms(BaseModel):
         description="How many requests the candidate must have had in each step at least; "
         "of several, the one that is to be promoted.",
     )
-    decide_within: timedelta = Field(
+    decision_timeout: timedelta = Field(
         default=timedelta(days=1),
         gt=timedelta(0),
         description="How long a step waits for enough requests and for gates that are inconclusive. Then "
@@ -169,7 +169,7 @@ class RolloutTerms(BaseModel):
     on_inconclusive: OnInconclusive = Field(
         default="hold",
         description="`hold`: the weights stay, and the rollout goes on once the evidence is there; `extend`: the step "
-        "gets `decide_within` once more, up to `max_extensions` times, and is rolled back then; `ask`: a human "
+        "gets `decision_timeout` once more, up to `max_extensions` times, and is rolled back then; `ask`: a human "
         "decides; `roll_back`: the champion gets all traffic again.",
     )
     max_extensions: int = Field(default=3, ge=1, description="How often a step is extended at most.")
@@ -229,8 +229,8 @@ class RolloutTerms(BaseModel):
             raise FieldError("gates", "declare one gate drift: outputs are counted in one set of cells")
         if self.sticky is not None and kind not in ("canary", "ab"):
             raise FieldError("sticky", "only canary and ab are sticky: drop it")
-        if self.decide_within < self.bake_time:
-            raise FieldError("decide_within", "decide_within must not be shorter than bake_time")
+        if self.decision_timeout < self.bake_time:
+            raise FieldError("decision_timeout", "decision_timeout must not be shorter than bake_time")
         return self
 
     @property

@@ -45,8 +45,8 @@ def extended(state: RolloutState, now: datetime, by: str, reason: str) -> Rollou
 
 
 def prolonged(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """`decide_within` once more from now on, however long the step has waited."""
-    extensions = math.ceil((now - state.step_started_at) / plan.decide_within)
+    """`decision_timeout` once more from now on, however long the step has waited."""
+    extensions = math.ceil((now - state.step_started_at) / plan.decision_timeout)
     return _changed(state, now, by, reason, status="running", extensions=max(extensions, state.extensions + 1))
 
 

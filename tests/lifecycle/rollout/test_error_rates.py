@@ -74,7 +74,7 @@ def test_at_the_border_any_decision_is_wrong_and_at_most_as_frequent_as_stated()
     """The candidate's error rate is just as much higher as it may be: to promote and to roll back are both wrong."""
     plan = canary(
         strategy={"kind": "canary", "steps": [0.5]}, min_requests=0, bake_time=timedelta(0), expected_requests=500,
-        false_alarm_rate=RATE, decide_within=timedelta(days=900),
+        false_alarm_rate=RATE, decision_timeout=timedelta(days=900),
     )  # fmt: skip
     ends = [simulate(plan, errors(0.05, 0.10), seed, LOOKS).status for seed in range(SEEDS)]
     assert sum(status != "running" for status in ends) <= MOST_WRONG
@@ -117,7 +117,7 @@ def test_a_bad_version_is_rolled_back_in_the_first_step() -> None:
 
 
 def test_a_good_version_gets_through_all_steps() -> None:
-    plan = canary(strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]}, decide_within=timedelta(days=900))
+    plan = canary(strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]}, decision_timeout=timedelta(days=900))
     ends = [simulate(plan, errors(0.02, 0.02), seed, [600] * 30) for seed in range(8)]
     assert all((state.status, state.step, state.version) == ("promoted", 2, 2) for state in ends)
 
@@ -130,7 +130,7 @@ def test_several_gates_together_keep_the_stated_rate() -> None:
     ]  # fmt: skip
     plan = canary(
         strategy={"kind": "canary", "steps": [0.5]}, gates=gates, reward={"binary": True}, false_alarm_rate=RATE,
-        decide_within=timedelta(days=900),
+        decision_timeout=timedelta(days=900),
     )  # fmt: skip
 
     def draw(generator: np.random.Generator, count: int) -> tuple[ArmStatistics, ArmStatistics]:

@@ -139,7 +139,7 @@ def later(rollouts: Rollouts, hours: float) -> Rollout:
 
 
 def test_a_human_lets_a_step_go_on_and_is_asked_again_in_the_next(rollouts: Rollouts) -> None:
-    rollouts.run(on_inconclusive="ask", decide_within=3600, min_requests=10**6)
+    rollouts.run(on_inconclusive="ask", decision_timeout=3600, min_requests=10**6)
     rollouts.traffic.add(rollouts.current(), requests=3)
     held = later(rollouts, 2)
     assert question.is_asked(held)
@@ -160,7 +160,7 @@ def test_a_human_lets_a_step_go_on_and_is_asked_again_in_the_next(rollouts: Roll
 
 
 def test_who_waits_for_evidence_is_asked_again_after_as_long(rollouts: Rollouts) -> None:
-    rollouts.run(on_inconclusive="ask", decide_within=3600, min_requests=10**6)
+    rollouts.run(on_inconclusive="ask", decision_timeout=3600, min_requests=10**6)
     held = later(rollouts, 5)
     moment = datetime.now(UTC) + timedelta(hours=5.5)
     question.answer(rollouts.store, held.id, question.WAIT, "ada", moment)
@@ -178,7 +178,7 @@ def test_a_human_s_rollback_is_never_too_late(rollouts: Rollouts) -> None:
 
 
 def test_what_becomes_worse_while_a_human_is_asked_is_rolled_back(rollouts: Rollouts) -> None:
-    rollouts.run(on_inconclusive="ask", decide_within=3600, min_requests=10**6)
+    rollouts.run(on_inconclusive="ask", decision_timeout=3600, min_requests=10**6)
     assert question.is_asked(later(rollouts, 2))
     rollouts.traffic.add(rollouts.current(), errors=150)
     assert rollouts.run().status == "rolled_back"

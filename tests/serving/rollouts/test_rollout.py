@@ -99,7 +99,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         },
         "64 slots",
     ),
-    ({"bake_time": 60, "decide_within": 30}, "decide_within"),
+    ({"bake_time": 60, "decision_timeout": 30}, "decision_timeout"),
     ({"strategy": {"kind": "blue"}}, "'direct', 'shadow', 'canary', 'ab', 'bandit', 'contextual_bandit'"),
     ({"bake": 1}, "Extra inputs"),
     # JSON knows no infinity: the store would hold what no gateway could read.
@@ -136,7 +136,7 @@ def test_the_transitions_of_a_canary() -> None:
     held = transitions.held(state, later, "task", "too few requests")
     assert (held.status, held.weights, held.step_started_at) == ("held", state.weights, NOW)
     assert transitions.extended(held, later, "task", "more time").extensions == 1
-    patient = transitions.prolonged(plan, held, NOW + 3 * plan.decide_within, "ada", "wait")
+    patient = transitions.prolonged(plan, held, NOW + 3 * plan.decision_timeout, "ada", "wait")
     assert (patient.status, patient.extensions) == ("running", 3)
     gone = transitions.overtaken(held, 7, later, "task", "version 7 is champion")
     assert (gone.status, gone.version, gone.occupies) == ("ended", 7, False)
