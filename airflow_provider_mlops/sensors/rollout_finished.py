@@ -22,7 +22,7 @@ class RolloutFinishedSensor(WaitingSensor):
     :param rollout: the rollout's id. By default the model's newest rollout, or with `since` its first one from then on.
     :param since: only rollouts count that began at this time or later (a datetime or ISO 8601), such as
         `"{{ dag_run.start_date }}"`.
-    :param wait_to_begin: wait where there is no rollout yet, in place of failing.
+    :param wait_for_start: wait where there is no rollout yet, in place of failing.
     :param deferrable: wait in the triggerer, which holds no worker slot. By default what
         `[operators] default_deferrable` says.
     """
@@ -36,18 +36,18 @@ class RolloutFinishedSensor(WaitingSensor):
         model_name: str | None = None,
         rollout: str | None = None,
         since: str | datetime | None = None,
-        wait_to_begin: bool = False,
+        wait_for_start: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if model_name is None and rollout is None:
             raise InvalidSpecError("model_name", model_name, "give model_name or rollout")
-        if model_name is None and (since is not None or wait_to_begin):
-            raise InvalidSpecError("model_name", model_name, "since and wait_to_begin need it: a rollout's id exists")
+        if model_name is None and (since is not None or wait_for_start):
+            raise InvalidSpecError("model_name", model_name, "since and wait_for_start need it: a rollout's id exists")
         self.model_name = model_name
         self.rollout = rollout
         self.since = since
-        self.wait_to_begin = wait_to_begin
+        self.wait_for_start = wait_for_start
 
     def trigger(self) -> RolloutFinishedTrigger:
         """Asks the rollout store. Raises InvalidSpecError if templates leave neither a model nor a rollout."""
@@ -58,6 +58,6 @@ class RolloutFinishedSensor(WaitingSensor):
             model_name=model_name,
             rollout=rollout,
             since=moment(self.since),
-            wait_to_begin=self.wait_to_begin,
+            wait_for_start=self.wait_for_start,
             poke_interval=self.poke_interval,
         )

@@ -23,7 +23,7 @@ class RolloutFinishedTrigger(WaitingTrigger):
     :param rollout: the rollout's id. None: the model's newest one, or with `since` its first one from then on. Once it
         has been seen, it is that one, whatever begins later.
     :param since: an ISO 8601 time; only rollouts count that began then or later.
-    :param wait_to_begin: whether to wait where there is no rollout yet.
+    :param wait_for_start: whether to wait where there is no rollout yet.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class RolloutFinishedTrigger(WaitingTrigger):
         model_name: str | None = None,
         rollout: str | None = None,
         since: str | None = None,
-        wait_to_begin: bool = False,
+        wait_for_start: bool = False,
         poke_interval: float = 60.0,
     ) -> None:
         super().__init__(poke_interval=poke_interval)
         self.model_name = model_name
         self.rollout = rollout
         self.since = since
-        self.wait_to_begin = wait_to_begin
+        self.wait_for_start = wait_for_start
 
     def arguments(self) -> dict[str, Any]:
         """What the trigger knows, for the triggerer's database."""
@@ -47,7 +47,7 @@ class RolloutFinishedTrigger(WaitingTrigger):
             "model_name": self.model_name,
             "rollout": self.rollout,
             "since": self.since,
-            "wait_to_begin": self.wait_to_begin,
+            "wait_for_start": self.wait_for_start,
         }
 
     def look(self) -> dict[str, Any] | None:
@@ -76,7 +76,7 @@ class RolloutFinishedTrigger(WaitingTrigger):
 
     def advance(self, found: dict[str, Any]) -> None:
         """Look for the model's next rollout from now on."""
-        self.model_name, self.rollout, self.wait_to_begin = found["model_name"], None, True
+        self.model_name, self.rollout, self.wait_for_start = found["model_name"], None, True
         self.since = (self._began + timedelta(microseconds=1)).isoformat()
 
     def _find(self, store: RolloutStore) -> Rollout | None:
@@ -92,11 +92,11 @@ class RolloutFinishedTrigger(WaitingTrigger):
             newest_first = [rollout for rollout in newest_first if rollout.state.started_at >= since][-1:]
         if newest_first:
             return newest_first[0]
-        if self.wait_to_begin:
+        if self.wait_for_start:
             return None
         began = "" if since is None else f" that began at {since.isoformat()} or later"
         raise InvalidSpecError(
             "model_name",
             self.model_name,
-            f"there is no rollout of it{began} in {store.engine.address}: begin one first, or set wait_to_begin",
+            f"there is no rollout of it{began} in {store.engine.address}: begin one first, or set wait_for_start",
         )

@@ -97,9 +97,9 @@ class TestLooking:
     def test_there_is_no_such_rollout(self, store):
         with pytest.raises(InvalidSpecError, match="rollout='gone'"):
             RolloutFinishedTrigger(rollout="gone").look()
-        with pytest.raises(InvalidSpecError, match=r"model_name='churn'.*wait_to_begin"):
+        with pytest.raises(InvalidSpecError, match=r"model_name='churn'.*wait_for_start"):
             RolloutFinishedTrigger(model_name="churn").look()
-        assert RolloutFinishedTrigger(model_name="churn", wait_to_begin=True).look() is None
+        assert RolloutFinishedTrigger(model_name="churn", wait_for_start=True).look() is None
         rollout = begin(store)
         with pytest.raises(InvalidSpecError, match="a rollout of the model 'churn'"):
             RolloutFinishedTrigger(model_name="price", rollout=rollout.id).look()
@@ -126,7 +126,7 @@ class TestSensor:
         with pytest.raises(InvalidSpecError, match="model_name or rollout"):
             RolloutFinishedSensor(task_id="wait")
         with pytest.raises(InvalidSpecError, match="since"):
-            RolloutFinishedSensor(task_id="wait", rollout="r", wait_to_begin=True)
+            RolloutFinishedSensor(task_id="wait", rollout="r", wait_for_start=True)
 
     @pytest.mark.parametrize("deferrable", [True, False])
     def test_it_fails_at_once_where_there_is_none(self, run_dag, deferrable):
@@ -141,7 +141,7 @@ class TestSensor:
                 task_id="wait",
                 model_name="{{ 'churn' }}",
                 since="{{ macros.datetime(2026, 1, 1) }}",
-                wait_to_begin=True,
+                wait_for_start=True,
                 poke_interval=0.2,
                 deferrable=True,
             )
