@@ -176,7 +176,7 @@ def power_of_means(effect: float, streams: int, tuned: float) -> tuple[np.ndarra
     generator = np.random.default_rng(8)
     drift = generator.standard_normal((streams, looks.size)) * np.sqrt(2 * steps) + effect * steps
     counts = np.stack([looks, looks], axis=1)
-    radius = difference_radius(counts, [1.0, 1.0], tuned_for=planned if tuned == 0 else tuned)
+    radius = difference_radius(counts, [1.0, 1.0], expected_n=planned if tuned == 0 else tuned)
     return first_found(np.abs(np.cumsum(drift, axis=1) / looks) > radius, looks), fixed, planned
 
 

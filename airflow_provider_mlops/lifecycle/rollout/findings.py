@@ -97,7 +97,7 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
 
         found = compare_with_limit(
             candidate.agreed, candidate.compared, gate.minimum, what="agreement with the champion",
-            greater_is_better=True, confidence=confidence, tuned_for=plan.expected_requests,
+            greater_is_better=True, confidence=confidence, expected_n=plan.expected_requests,
         )  # fmt: skip
     elif isinstance(gate, MetricGate):
         found = _metric(plan, gate, candidate, champion, confidence)
@@ -116,12 +116,12 @@ def _error_rate(
     if gate.maximum is not None:
         return compare_with_limit(
             candidate.errors, candidate.requests, gate.maximum, what="error rate", greater_is_better=False,
-            confidence=confidence, tuned_for=plan.expected_requests,
+            confidence=confidence, expected_n=plan.expected_requests,
         )  # fmt: skip
     return compare_rates(
         candidate.errors, candidate.requests, champion.errors, champion.requests, what="error rate",
         greater_is_better=False, margin=gate.margin, paired=_is_paired(plan), confidence=confidence,
-        tuned_for=plan.expected_requests,
+        expected_n=plan.expected_requests,
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def _latency_limit(
     slow, requests = slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
     return compare_with_limit(
         slow, requests, 1 - gate.quantile, what=f"share of requests slower than {edge:.4g} ms",
-        greater_is_better=False, confidence=confidence, tuned_for=plan.expected_requests,
+        greater_is_better=False, confidence=confidence, expected_n=plan.expected_requests,
     )  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def _latency_ratio(
     own, other = (
         quantile_sequence(
             LATENCY_EDGES, arm.latency_counts(), gate.quantile, confidence=(1 + confidence) / 2,
-            tuned_for=plan.expected_requests,
+            expected_n=plan.expected_requests,
         )
         for arm in (candidate, champion)
     )  # fmt: skip
@@ -169,17 +169,17 @@ def _latency_ratio(
 def _metric(
     plan: RolloutPlan, gate: MetricGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> SequentialComparison:
-    from airflow_provider_mlops.lifecycle.rollout.sample_size import tuned_for
+    from airflow_provider_mlops.lifecycle.rollout.sample_size import expected_n
     from airflow_provider_mlops.stats.sequences.compare_means import compare_bounded_means, compare_means
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates
 
     reward = plan.reward
     assert reward is not None
-    tuning = tuned_for(plan)
+    tuning = expected_n(plan)
     if reward.low is None or reward.high is None:
         return compare_means(
             candidate.moments(), champion.moments(), what="mean reward", greater_is_better=reward.greater_is_better,
-            margin=gate.margin, goal=gate.goal, confidence=confidence, tuned_for=tuning,
+            margin=gate.margin, goal=gate.goal, confidence=confidence, expected_n=tuning,
         )  # fmt: skip
     low, reach = reward.low, reward.high - reward.low
     if reward.is_binary:
@@ -187,13 +187,13 @@ def _metric(
         return compare_rates(
             wins[0], candidate.reward_count, wins[1], champion.reward_count, what="reward rate",
             greater_is_better=reward.greater_is_better, margin=gate.margin / reach, goal=gate.goal,
-            confidence=confidence, tuned_for=tuning,
+            confidence=confidence, expected_n=tuning,
         )  # fmt: skip
     expected = reward.expected if reward.expected is not None else low + reach / 2
     return compare_bounded_means(
         candidate.bounded_moments(expected), champion.bounded_moments(expected), low=low, high=reward.high,
         what="mean reward", greater_is_better=reward.greater_is_better, margin=gate.margin, goal=gate.goal,
-        confidence=confidence, tuned_for=tuning,
+        confidence=confidence, expected_n=tuning,
     )  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def _drift(
 
     drift = drift_sequence(
         candidate.output_counts(gate.cells), champion.output_counts(gate.cells), paired=_is_paired(plan),
-        confidence=confidence, tuned_for=plan.expected_requests,
+        confidence=confidence, expected_n=plan.expected_requests,
     )  # fmt: skip
     return compare_drift(drift, gate.largest, confidence=confidence)
 

@@ -71,7 +71,7 @@ def _shared(candidate: int, strategy: AbStrategy) -> tuple[int, int]:
     return candidate, math.ceil(candidate * (1 - strategy.candidate_share) / strategy.candidate_share)
 
 
-def tuned_for(plan: RolloutPlan) -> float:
+def expected_n(plan: RolloutPlan) -> float:
     """At how many rewards of an arm the test of the metric is tightest."""
     planned = planned_rewards(plan)
     return float(plan.expected_requests if planned is None else sum(planned) / 2)

@@ -43,7 +43,7 @@ def drift_sequence(
     *,
     paired: bool = False,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
 ) -> DriftSequence:
     r"""An interval of the total variation distance between two arms' predictions, valid at all times at once.
 
@@ -79,10 +79,10 @@ def drift_sequence(
     paired
         Whether both arms answered the same requests, as in a shadow rollout. Their martingales may then not be
         multiplied; the error is halved between them instead.
-    confidence, tuned_for
+    confidence, expected_n
         As for `rate_difference_sequence`.
 
-    >>> found = drift_sequence([9000, 10_500, 10_500], [10_000, 10_000, 10_000], tuned_for=10_000)
+    >>> found = drift_sequence([9000, 10_500, 10_500], [10_000, 10_000, 10_000], expected_n=10_000)
     >>> round(found.estimate, 3), [round(end, 3) for end in found.interval]
     (0.033, [0.018, 0.049])
     """
@@ -101,13 +101,13 @@ def drift_sequence(
     difference = candidate / counts[0] - champion / counts[1]
     estimate = float(np.abs(difference).sum() / 2)
     # Half a prediction for each cell keeps possible what the profile had not seen.
-    prior = prior_observations(tuned_for, error) * expected / expected.sum() + 0.5
+    prior = prior_observations(expected_n, error) * expected / expected.sum() + 0.5
     budgets = np.array([log_ball(candidate, prior), log_ball(champion, prior)])
     if paired:
         reach = float(np.sum(np.sqrt((budgets - np.log(error / 2)) / (2 * counts))))
     else:
         reach = float(np.sqrt((budgets.sum() - np.log(error)) / 2 * np.sum(1 / counts)))
-    low, high = _over_cells(candidate, champion, paired, error, tuned_for)
+    low, high = _over_cells(candidate, champion, paired, error, expected_n)
     return DriftSequence(
         estimate,
         Interval(max(0.0, estimate - reach, low), min(1.0, estimate + reach, high)),
@@ -158,13 +158,13 @@ def log_evidence_of_drift(counts: ArrayLike, shares: ArrayLike, prior: ArrayLike
 
 
 def _over_cells(
-    candidate: Floats, champion: Floats, paired: bool, error: float, tuned_for: float
+    candidate: Floats, champion: Floats, paired: bool, error: float, expected_n: float
 ) -> tuple[float, float]:
     """Bounds of the distance from bounds of the difference in each cell."""
     cells = candidate.size
     trials = np.full(cells, candidate.sum()), np.full(cells, champion.sum())
     low, high = rate_difference_bounds(
-        candidate, trials[0], champion, trials[1], paired=paired, confidence=1 - error / cells, tuned_for=tuned_for
+        candidate, trials[0], champion, trials[1], paired=paired, confidence=1 - error / cells, expected_n=expected_n
     )
     # The differences sum to 0: the distance is the sum of the positive ones, and that of the negative ones.
     least = max(float(np.maximum(low, 0).sum()), float(np.maximum(-high, 0).sum()))

@@ -128,7 +128,7 @@ def requests_for_sequence(
     candidate_share: float = 0.5,
     confidence: float = 0.95,
     power: float = 0.8,
-    tuned_for: float | None = None,
+    expected_n: float | None = None,
 ) -> SampleSize:
     r"""About how many requests until a sequence of the difference leaves out 0, with a chance of `power`.
 
@@ -149,7 +149,7 @@ def requests_for_sequence(
         The smallest difference worth finding, not 0.
     candidate_share
         Share of the requests that the candidate gets.
-    confidence, tuned_for
+    confidence, expected_n
         Of the sequence; by default it is tuned for the number that comes out.
     power
         Wanted chance.
@@ -166,8 +166,8 @@ def requests_for_sequence(
 
     def missing(candidate: float) -> float:
         counts = np.array([candidate, candidate * ratio])
-        tuning = float(counts.mean()) if tuned_for is None else tuned_for
-        radius = float(difference_radius(counts, variances, confidence=confidence, tuned_for=tuning))
+        tuning = float(counts.mean()) if expected_n is None else expected_n
+        radius = float(difference_radius(counts, variances, confidence=confidence, expected_n=tuning))
         return abs(effect) - radius - z * math.sqrt(float(np.sum(variances / counts)))
 
     return _split(_first_enough(missing, 1e-3), ratio)
@@ -217,7 +217,7 @@ def requests_for_bounded_sequence(
         counts = np.array([candidate, candidate * ratio])
         radii = sum(
             bounded_radius(
-                count, count * spread, reach=reach, confidence=(1 + confidence) / 2, tuned_for=float(counts.mean())
+                count, count * spread, reach=reach, confidence=(1 + confidence) / 2, expected_n=float(counts.mean())
             )
             for count, spread in zip(counts, spreads, strict=True)
         )

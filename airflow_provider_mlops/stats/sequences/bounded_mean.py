@@ -76,7 +76,7 @@ def bounded_mean_sequence(
     low: float,
     high: float,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
     expected_deviation: float | None = None,
 ) -> Interval:
     r"""The interval of a mean of bounded values that holds the true mean after all numbers of values at once.
@@ -105,7 +105,7 @@ def bounded_mean_sequence(
         Bounds that no value can leave.
     confidence
         Between 0 and 1.
-    tuned_for
+    expected_n
         Values at which the interval is to be about tightest.
     expected_deviation
         About what standard deviation, for the tuning only. By default a quarter of the range.
@@ -122,7 +122,7 @@ def bounded_mean_sequence(
     if moments.count == 0:
         return Interval(low, high)
     half = bounded_radius(
-        moments.count, moments.variation, reach=high - low, confidence=confidence, tuned_for=tuned_for,
+        moments.count, moments.variation, reach=high - low, confidence=confidence, expected_n=expected_n,
         expected_deviation=expected_deviation,
     )  # fmt: skip
     mean = moments.total / moments.count
@@ -135,7 +135,7 @@ def bounded_radius(
     *,
     reach: float,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
     expected_deviation: float | None = None,
 ) -> float:
     """Half the width of `bounded_mean_sequence` before it is cut off at the bounds, which are `reach` apart.
@@ -146,7 +146,7 @@ def bounded_radius(
     deviation = 0.25 if expected_deviation is None else expected_deviation / reach
     if not deviation > 0:
         raise ValueError(f"expected_deviation must be above 0, not {expected_deviation}")
-    weight = prior_observations(tuned_for * deviation**2, 1 - confidence)
+    weight = prior_observations(expected_n * deviation**2, 1 - confidence)
     return float(deviation_bound(variation / reach**2, weight, (1 - confidence) / 2)) * reach / count
 
 

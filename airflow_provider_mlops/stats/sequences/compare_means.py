@@ -22,7 +22,7 @@ def compare_means(
     goal: Goal = "non_inferior",
     min_count: int = FIRST_LOOK,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
 ) -> SequentialComparison:
     """Compare two means, such as those of a business metric, by `mean_difference_sequence`, which is asymptotic.
 
@@ -32,7 +32,7 @@ def compare_means(
         Moments of either arm.
     min_count
         Values of either arm from which the sequence is used, at least 2; with fewer the verdict is inconclusive.
-    what, greater_is_better, margin, goal, confidence, tuned_for
+    what, greater_is_better, margin, goal, confidence, expected_n
         As for `compare_rates`.
 
     >>> candidate, champion = Moments(2000, 4400.0, 11_680.0), Moments(2000, 4000.0, 10_000.0)
@@ -40,7 +40,7 @@ def compare_means(
     'better'
     """
     interval = mean_difference_sequence(
-        candidate, champion, confidence=confidence, tuned_for=tuned_for, first_look=max(min_count, 2)
+        candidate, champion, confidence=confidence, expected_n=expected_n, first_look=max(min_count, 2)
     )
     estimate = candidate.mean - champion.mean
     return with_required_difference(
@@ -61,7 +61,7 @@ def compare_bounded_means(
     goal: Goal = "non_inferior",
     min_count: int = 0,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
     expected_deviation: float | None = None,
 ) -> SequentialComparison:
     """Compare two means of bounded values without asymptotics: two `bounded_mean_sequence`s at half the error each.
@@ -75,7 +75,7 @@ def compare_bounded_means(
         Moments of either arm.
     low, high, expected_deviation
         As for `bounded_mean_sequence`.
-    what, greater_is_better, margin, goal, min_count, confidence, tuned_for
+    what, greater_is_better, margin, goal, min_count, confidence, expected_n
         As for `compare_rates`.
 
     >>> candidate = BoundedMoments(5000, 4000.0, 200.0)
@@ -85,7 +85,7 @@ def compare_bounded_means(
     """
     ends = [
         bounded_mean_sequence(
-            moments, low=low, high=high, confidence=(1 + confidence) / 2, tuned_for=tuned_for,
+            moments, low=low, high=high, confidence=(1 + confidence) / 2, expected_n=expected_n,
             expected_deviation=expected_deviation,
         )
         for moments in (candidate, champion)

@@ -25,7 +25,7 @@ def compare_rates(
     paired: bool = False,
     min_trials: int = 0,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
 ) -> SequentialComparison:
     """Compare two rates, such as those of errors, of conversions or of slow requests, by `rate_difference_sequence`.
 
@@ -45,7 +45,7 @@ def compare_rates(
         Whether both arms answered the same requests, as in a shadow rollout.
     min_trials
         Of either arm; with fewer the verdict is inconclusive.
-    confidence, tuned_for
+    confidence, expected_n
         As for `rate_difference_sequence`.
 
     >>> found = compare_rates(9, 5000, 40, 5000, what="error rate", greater_is_better=False, margin=0.002)
@@ -61,7 +61,7 @@ def compare_rates(
         champion_trials,
         paired=paired,
         confidence=confidence,
-        tuned_for=tuned_for,
+        expected_n=expected_n,
     )
     estimate = candidate_successes / max(candidate_trials, 1) - champion_successes / max(champion_trials, 1)
     return with_required_difference(
@@ -79,7 +79,7 @@ def compare_with_limit(
     greater_is_better: bool,
     min_trials: int = 0,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
 ) -> SequentialComparison:
     """Compare one rate with a fixed limit by `rate_sequence`: agreement with the champion, or requests that are slow.
 
@@ -91,7 +91,7 @@ def compare_with_limit(
         Counts of the candidate; of values between 0 and 1 their sum and their number.
     limit
         What the rate must be above (`greater_is_better`) or below, between 0 and 1.
-    what, greater_is_better, min_trials, confidence, tuned_for
+    what, greater_is_better, min_trials, confidence, expected_n
         As for `compare_rates`.
 
     >>> found = compare_with_limit(4950, 5000, 0.97, what="agreement with the champion", greater_is_better=True)
@@ -100,7 +100,7 @@ def compare_with_limit(
     """
     if not 0 <= limit <= 1:
         raise ValueError(f"limit must lie between 0 and 1, not {limit}")
-    interval = rate_sequence(successes, trials, confidence=confidence, tuned_for=tuned_for)
+    interval = rate_sequence(successes, trials, confidence=confidence, expected_n=expected_n)
     return with_limit(
         interval, successes / trials if trials else float("nan"), (trials,), limit, what=what,
         greater_is_better=greater_is_better, min_count=min_trials, confidence=confidence,

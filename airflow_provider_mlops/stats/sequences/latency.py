@@ -40,7 +40,7 @@ def slower_than(edges: ArrayLike, counts: ArrayLike, limit: float) -> tuple[int,
 
 
 def quantile_sequence(
-    edges: ArrayLike, counts: ArrayLike, quantile: float, *, confidence: float = 0.95, tuned_for: float = 1000
+    edges: ArrayLike, counts: ArrayLike, quantile: float, *, confidence: float = 0.95, expected_n: float = 1000
 ) -> Interval:
     r"""Between which edges a quantile lies, at all times at once.
 
@@ -56,7 +56,7 @@ def quantile_sequence(
         As for `slower_than`.
     quantile
         Between 0 and 1.
-    confidence, tuned_for
+    confidence, expected_n
         As for `rate_sequence`.
 
     Returns
@@ -73,7 +73,7 @@ def quantile_sequence(
     if not total:
         return Interval(0.0, np.inf)
     within = np.cumsum(requests)[:-1]
-    low, high = rate_bounds(within, np.full_like(within, total), confidence=confidence, tuned_for=tuned_for)
+    low, high = rate_bounds(within, np.full_like(within, total), confidence=confidence, expected_n=expected_n)
     below, above = ends[high < quantile], ends[low > quantile]
     return Interval(float(below[-1]) if below.size else 0.0, float(above[0]) if above.size else np.inf)
 

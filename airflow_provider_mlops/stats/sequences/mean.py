@@ -59,7 +59,7 @@ class Moments:
 
 
 def mean_sequence(
-    moments: Moments, *, confidence: float = 0.95, tuned_for: float = 1000, first_look: int = FIRST_LOOK
+    moments: Moments, *, confidence: float = 0.95, expected_n: float = 1000, first_look: int = FIRST_LOOK
 ) -> Interval:
     r"""The interval of a mean that holds the true mean at all times from `first_look` on at once, asymptotically.
 
@@ -77,7 +77,7 @@ def mean_sequence(
         Of independent values of one distribution.
     confidence
         Between 0 and 1.
-    tuned_for
+    expected_n
         Observations at which the interval is to be tightest. To be chosen before the data.
     first_look
         Observations from which it is used, at least 2. Of 8,000 null streams of 4,000 values the sequence at 95 %
@@ -94,18 +94,18 @@ def mean_sequence(
         raise ValueError(f"first_look must be at least 2, not {first_look}")
     if moments.count < first_look:
         return Interval(-math.inf, math.inf)
-    half = math.sqrt(moments.variance) * float(unit_radius(moments.count, confidence=confidence, tuned_for=tuned_for))
+    half = math.sqrt(moments.variance) * float(unit_radius(moments.count, confidence=confidence, expected_n=expected_n))
     return Interval(moments.mean - half, moments.mean + half)
 
 
-def unit_radius(count: ArrayLike, *, confidence: float = 0.95, tuned_for: float = 1000) -> Floats:
+def unit_radius(count: ArrayLike, *, confidence: float = 0.95, expected_n: float = 1000) -> Floats:
     """Half the width of `mean_sequence` for values of variance one, after so many of them.
 
     >>> unit_radius([100, 1000, 10_000]).round(3)
     array([0.382, 0.096, 0.032])
     """
     _check(confidence)
-    n, weight = np.asarray(count, dtype=np.float64), prior_observations(tuned_for, 1 - confidence)
+    n, weight = np.asarray(count, dtype=np.float64), prior_observations(expected_n, 1 - confidence)
     evidence = np.log(np.sqrt(1 + n / weight) / (1 - confidence))
     return np.asarray(np.sqrt(2 * (n + weight) / n**2 * evidence), dtype=np.float64)
 
@@ -115,7 +115,7 @@ def mean_difference_sequence(
     champion: Moments,
     *,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
     first_look: int = FIRST_LOOK,
 ) -> Interval:
     r"""The interval of candidate's mean less champion's, however values were shared out between the arms.
@@ -133,8 +133,8 @@ def mean_difference_sequence(
     ----------
     candidate, champion
         Moments of either arm.
-    confidence, tuned_for, first_look
-        As for `mean_sequence`; `tuned_for` and `first_look` count the values of each arm.
+    confidence, expected_n, first_look
+        As for `mean_sequence`; `expected_n` and `first_look` count the values of each arm.
 
     >>> values = Moments(1000, 10_000.0, 104_000.0)
     >>> [round(end, 3) for end in mean_difference_sequence(values, values)]
@@ -146,13 +146,13 @@ def mean_difference_sequence(
         return Interval(-math.inf, math.inf)
     counts = np.array([champion.count, candidate.count], dtype=np.float64)
     variances = np.array([champion.variance, candidate.variance])
-    half = float(difference_radius(counts, variances, confidence=confidence, tuned_for=tuned_for))
+    half = float(difference_radius(counts, variances, confidence=confidence, expected_n=expected_n))
     gain = candidate.mean - champion.mean
     return Interval(gain - half, gain + half)
 
 
 def difference_radius(
-    counts: ArrayLike, variances: ArrayLike, *, confidence: float = 0.95, tuned_for: float = 1000
+    counts: ArrayLike, variances: ArrayLike, *, confidence: float = 0.95, expected_n: float = 1000
 ) -> Floats:
     """Half the width of `mean_difference_sequence`. The last axis of both arrays holds the two arms.
 
@@ -160,7 +160,7 @@ def difference_radius(
     0.153
     """
     _check(confidence)
-    n, weight = np.asarray(counts, dtype=np.float64), prior_observations(tuned_for, 1 - confidence)
+    n, weight = np.asarray(counts, dtype=np.float64), prior_observations(expected_n, 1 - confidence)
     evidence = np.sum(np.log1p(n / weight), axis=-1) / 2 - math.log(1 - confidence)
     spread = np.sum(np.asarray(variances, dtype=np.float64) * (n + weight) / n**2, axis=-1)
     return np.asarray(np.sqrt(2 * spread * evidence), dtype=np.float64)

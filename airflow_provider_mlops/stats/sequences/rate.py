@@ -20,7 +20,7 @@ HALVINGS = 48
 
 
 def rate_sequence(
-    successes: float, trials: float, *, confidence: float = 0.95, tuned_for: float = 1000, side: Side = "both"
+    successes: float, trials: float, *, confidence: float = 0.95, expected_n: float = 1000, side: Side = "both"
 ) -> Interval:
     r"""The interval of a rate that holds the true rate after all numbers of trials at once.
 
@@ -46,7 +46,7 @@ def rate_sequence(
         `0 <= successes <= trials`. No trials give the interval from 0 to 1.
     confidence
         Between 0 and 1.
-    tuned_for
+    expected_n
         Trials at which the interval is to be tightest. To be chosen before the data.
     side
         `low` bounds the rate only from below (the upper end is 1), `high` only from above.
@@ -56,16 +56,16 @@ def rate_sequence(
     >>> [round(end, 4) for end in rate_sequence(80, 100, side="low")]
     [0.6306, 1.0]
     """
-    low, high = rate_bounds([successes], [trials], confidence=confidence, tuned_for=tuned_for, side=side)
+    low, high = rate_bounds([successes], [trials], confidence=confidence, expected_n=expected_n, side=side)
     return Interval(float(low[0]), float(high[0]))
 
 
 def rate_bounds(
-    successes: ArrayLike, trials: ArrayLike, *, confidence: float = 0.95, tuned_for: float = 1000, side: Side = "both"
+    successes: ArrayLike, trials: ArrayLike, *, confidence: float = 0.95, expected_n: float = 1000, side: Side = "both"
 ) -> tuple[Floats, Floats]:
     """`rate_sequence` for arrays: lower and upper ends in the shape of the counts.
 
-    >>> low, high = rate_bounds([0, 8], [10, 10], tuned_for=10)
+    >>> low, high = rate_bounds([0, 8], [10, 10], expected_n=10)
     >>> low.round(3), high.round(3)
     (array([0.   , 0.325]), array([0.345, 0.999]))
     """
@@ -73,7 +73,7 @@ def rate_bounds(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
     error = 1 - confidence
-    weight = prior_observations(tuned_for, error if side == "both" else min(2 * error, 0.999))
+    weight = prior_observations(expected_n, error if side == "both" else min(2 * error, 0.999))
     centre = s / np.maximum(n, 1e-300)
     limit = np.full_like(s, -np.log(error))
     low, high = np.zeros_like(s), np.ones_like(s)

@@ -27,7 +27,7 @@ def rate_difference_sequence(
     *,
     paired: bool = False,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
 ) -> Interval:
     r"""The interval of candidate's rate less champion's that holds the true difference at all times at once.
 
@@ -57,7 +57,7 @@ def rate_difference_sequence(
         other and their factors may not be multiplied; then each arm has a sequence at half the error (union bound).
     confidence
         Between 0 and 1.
-    tuned_for
+    expected_n
         Trials *of each arm* at which the interval is to be about tightest. To be chosen before the data.
 
     >>> [round(end, 4) for end in rate_difference_sequence(450, 1000, 400, 1000)]
@@ -70,7 +70,7 @@ def rate_difference_sequence(
         [champion_trials],
         paired=paired,
         confidence=confidence,
-        tuned_for=tuned_for,
+        expected_n=expected_n,
     )
     return Interval(float(low[0]), float(high[0]))
 
@@ -83,11 +83,11 @@ def rate_difference_bounds(
     *,
     paired: bool = False,
     confidence: float = 0.95,
-    tuned_for: float = 1000,
+    expected_n: float = 1000,
 ) -> tuple[Floats, Floats]:
     """`rate_difference_sequence` for arrays of shape `(pairs,)`: lower and upper ends.
 
-    >>> low, high = rate_difference_bounds([0, 99], [100, 100], [0, 1], [100, 100], tuned_for=100)
+    >>> low, high = rate_difference_bounds([0, 99], [100, 100], [0, 1], [100, 100], expected_n=100)
     >>> low.round(3), high.round(3)
     (array([-0.04,  0.9 ]), array([0.04, 1.  ]))
     """
@@ -97,10 +97,10 @@ def rate_difference_bounds(
         raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
     if paired:
         halved = (1 + confidence) / 2
-        low1, high1 = rate_bounds(s1, n1, confidence=halved, tuned_for=tuned_for)
-        low0, high0 = rate_bounds(s0, n0, confidence=halved, tuned_for=tuned_for)
+        low1, high1 = rate_bounds(s1, n1, confidence=halved, expected_n=expected_n)
+        low0, high0 = rate_bounds(s0, n0, confidence=halved, expected_n=expected_n)
         return low1 - high0, high1 - low0
-    weight = prior_observations(tuned_for, 1 - confidence)
+    weight = prior_observations(expected_n, 1 - confidence)
     limit = float(-np.log(1 - confidence))
     # The greatest difference is minus the least one with the arms exchanged: one search finds both.
     least = _least_differences(np.stack([s1, s0]), np.stack([n1, n0]), weight, limit)

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import special
 
 
-def prior_observations(tuned_for: float, error: float) -> float:
-    r"""How many observations the mixing distribution of a sequence is worth, for it to be tightest at `tuned_for`.
+def prior_observations(expected_n: float, error: float) -> float:
+    r"""How many observations the mixing distribution of a sequence is worth, for it to be tightest at `expected_n`.
 
     A confidence sequence mixes likelihood ratios over alternatives. With a normal mixture that is worth :math:`c`
     observations, its radius after :math:`n` is
@@ -21,7 +21,7 @@ def prior_observations(tuned_for: float, error: float) -> float:
 
     Parameters
     ----------
-    tuned_for
+    expected_n
         Observations, above 0.
     error
         Chance that the sequence ever misses, between 0 and 1; of a one-sided sequence, twice that.
@@ -29,8 +29,8 @@ def prior_observations(tuned_for: float, error: float) -> float:
     >>> round(prior_observations(1000, 0.05), 1)
     121.8
     """
-    if not tuned_for > 0:
-        raise ValueError(f"tuned_for must be above 0, not {tuned_for}")
+    if not expected_n > 0:
+        raise ValueError(f"expected_n must be above 0, not {expected_n}")
     if not 0 < error < 1:
         raise ValueError(f"error must lie between 0 and 1, not {error}")
-    return float(tuned_for / (-np.real(special.lambertw(-(error**2) / np.e, -1)) - 1))
+    return float(expected_n / (-np.real(special.lambertw(-(error**2) / np.e, -1)) - 1))

@@ -34,7 +34,7 @@ def test_the_interval_holds_all_pairs_that_the_product_keeps(first: list[int], s
     """Oracle: random pairs of distributions, kept where neither arm's evidence nor their sum rejects them."""
     if not sum(first) or not sum(second):
         return
-    low, high = drift_sequence(first, second, tuned_for=200).interval
+    low, high = drift_sequence(first, second, expected_n=200).interval
     generator = np.random.default_rng(0)
     pairs = [generator.dirichlet(np.array(counts) + 1.0, 300) for counts in (first, second)]
     prior = prior_observations(200, 0.025) / 3 + np.full(3, 0.5)
@@ -72,7 +72,7 @@ def test_two_thousand_streams_looked_at_after_every_request(moved: float) -> Non
         cells = cells + log_evidence(counts[1], trials[1][:, None], other, weight)
         missed |= balls | np.any(cells >= -np.log(0.025 / 4), axis=1)
     assert missed.mean() < 0.05
-    at_the_end = [drift_sequence(counts[1, stream], counts[0, stream], SHARES, tuned_for=300) for stream in range(50)]
+    at_the_end = [drift_sequence(counts[1, stream], counts[0, stream], SHARES, expected_n=300) for stream in range(50)]
     assert sum(not low <= moved <= high for low, high in (drift.interval for drift in at_the_end)) <= 3
 
 
@@ -80,10 +80,10 @@ def test_finds_drift_and_its_absence() -> None:
     generator = np.random.default_rng(2)
     champion = generator.multinomial(20_000, SHARES)
     same, moved = generator.multinomial(20_000, SHARES), generator.multinomial(20_000, [0.4, 0.45, 0.1, 0.05])
-    drifted = drift_sequence(moved, champion, SHARES, tuned_for=10_000)
+    drifted = drift_sequence(moved, champion, SHARES, expected_n=10_000)
     assert compare_drift(drifted, 0.1).verdict == "worse"
     assert compare_drift(drifted, 0.3).verdict == "better"
-    still = drift_sequence(same, champion, SHARES, tuned_for=10_000)
+    still = drift_sequence(same, champion, SHARES, expected_n=10_000)
     assert compare_drift(still, 0.05).verdict == "better"
     few = drift_sequence([10, 2, 1, 0], [9, 3, 0, 1])
     assert compare_drift(few, 0.05).verdict == "inconclusive"

@@ -67,7 +67,7 @@ def test_the_sequence_reaches_the_promised_power() -> None:
     generator, streams = np.random.default_rng(1), 2000
     n = np.arange(1, size.candidate + 1)
     gains = np.cumsum(generator.standard_normal((streams, n.size)) * math.sqrt(2) + 0.2, axis=1) / n
-    radius = difference_radius(np.stack([n, n], axis=1), [1.0, 1.0], tuned_for=size.candidate)
+    radius = difference_radius(np.stack([n, n], axis=1), [1.0, 1.0], expected_n=size.candidate)
     found = gains > radius
     assert np.mean(found[:, -1]) == pytest.approx(0.8, abs=0.03)
     assert 0.8 <= np.mean(np.any(found, axis=1)) < 0.9
@@ -76,7 +76,7 @@ def test_the_sequence_reaches_the_promised_power() -> None:
 def test_looking_all_the_time_costs_requests_but_not_many_times_as_many() -> None:
     once, always = requests_for_means(1.0, 0.1), requests_for_sequence((1.0, 1.0), 0.1)
     assert 1.5 * once.total < always.total < 3 * once.total
-    assert requests_for_sequence((1.0, 1.0), 0.1, tuned_for=100).total > always.total
+    assert requests_for_sequence((1.0, 1.0), 0.1, expected_n=100).total > always.total
 
 
 def test_an_unequal_split_costs_requests() -> None:

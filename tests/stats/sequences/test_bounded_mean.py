@@ -74,7 +74,7 @@ def test_two_thousand_streams_looked_at_after_every_value(a: float, b: float, ho
     # The function for one stream decides alike.
     for stream in np.argsort(evidence[:, -1])[[0, 1000, -2, -1]]:
         moments = BoundedMoments(looks, float(values[stream].sum()), float(variation[stream, -1]))
-        low, high = bounded_mean_sequence(moments, low=0, high=1, tuned_for=500)
+        low, high = bounded_mean_sequence(moments, low=0, high=1, expected_n=500)
         assert (low <= true <= high) == (evidence[stream, -1] < -np.log(0.025))
 
 

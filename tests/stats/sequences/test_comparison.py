@@ -96,7 +96,7 @@ def test_bounded_means_keep_their_error_in_two_thousand_streams() -> None:
     for stream in range(5):
         arms = [BoundedMoments().updated(values[arm, stream], low=0, high=1) for arm in (1, 0)]
         verdict = compare_bounded_means(
-            *arms, low=0, high=1, what="score", greater_is_better=True, tuned_for=400
+            *arms, low=0, high=1, what="score", greater_is_better=True, expected_n=400
         ).verdict
         assert (verdict != "inconclusive") == found[stream, -1]
 

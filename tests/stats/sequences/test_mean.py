@@ -57,13 +57,13 @@ def test_the_joint_radius_is_the_edge_of_the_product_of_two_mixtures() -> None:
     found = optimize.minimize(
         lambda means: means[0] - means[1], [-0.01, 0.01], constraints={"type": "ineq", "fun": log_product}
     )
-    assert difference_radius(n, s2, tuned_for=700) == pytest.approx(-found.fun, rel=1e-4)
+    assert difference_radius(n, s2, expected_n=700) == pytest.approx(-found.fun, rel=1e-4)
 
 
-@pytest.mark.parametrize("tuned_for", [100, 1000, 50_000])
-def test_the_tuning_is_the_least_radius(tuned_for: float) -> None:
-    radii = {tuned: float(unit_radius(tuned_for, tuned_for=tuned)) for tuned in tuned_for * np.geomspace(0.2, 5, 41)}
-    assert min(radii, key=radii.__getitem__) == pytest.approx(tuned_for, rel=0.05)
+@pytest.mark.parametrize("expected_n", [100, 1000, 50_000])
+def test_the_tuning_is_the_least_radius(expected_n: float) -> None:
+    radii = {tuned: float(unit_radius(expected_n, expected_n=tuned)) for tuned in expected_n * np.geomspace(0.2, 5, 41)}
+    assert min(radii, key=radii.__getitem__) == pytest.approx(expected_n, rel=0.05)
 
 
 DISTRIBUTIONS = {
@@ -107,7 +107,7 @@ def test_two_thousand_streams_with_an_allocation_that_depends_on_the_past(rule: 
         if look % 2 == 0:
             mean = total / np.maximum(count, 1)
             variance = (squares - count * mean**2) / np.maximum(count - 1, 1)
-            radius = difference_radius(np.maximum(count, 1), variance, tuned_for=500)
+            radius = difference_radius(np.maximum(count, 1), variance, expected_n=500)
             missed |= (np.abs(mean[:, 1] - mean[:, 0]) > radius) & (count.min(axis=1) >= 200)
     assert missed.mean() < 0.05
 
@@ -125,7 +125,7 @@ def test_nonsense_is_refused() -> None:
         lambda: mean_sequence(Moments(), first_look=1),
         lambda: mean_difference_sequence(Moments(), Moments(), first_look=0),
         lambda: unit_radius(10, confidence=1.5),
-        lambda: difference_radius([10, 10], [1, 1], tuned_for=-1),
+        lambda: difference_radius([10, 10], [1, 1], expected_n=-1),
     ):
-        with pytest.raises(ValueError, match=r"finite|first_look|confidence|tuned_for"):
+        with pytest.raises(ValueError, match=r"finite|first_look|confidence|expected_n"):
             refused()

@@ -43,11 +43,11 @@ def test_one_sided_evidence_mixes_over_higher_rates_only(
 
 @given(COUNTS, st.floats(1.0, 1e5), st.floats(0.5, 0.999))
 def test_the_ends_are_where_the_evidence_reaches_the_limit(
-    counts: tuple[int, int], tuned_for: float, confidence: float
+    counts: tuple[int, int], expected_n: float, confidence: float
 ) -> None:
-    low, high = rate_sequence(*counts, confidence=confidence, tuned_for=tuned_for)
+    low, high = rate_sequence(*counts, confidence=confidence, expected_n=expected_n)
     assert 0 <= low <= counts[0] / counts[1] <= high <= 1
-    weight = prior_observations(tuned_for, 1 - confidence)
+    weight = prior_observations(expected_n, 1 - confidence)
     for end in (low, high):
         if 1e-12 < end < 1 - 1e-12:
             assert log_evidence(*counts, end, weight) == pytest.approx(-np.log(1 - confidence), abs=1e-5)
@@ -62,19 +62,19 @@ def test_evidence_is_convex_in_the_rate(counts: tuple[int, int], first: float, s
 
 
 @given(COUNTS, st.floats(1.0, 1e5))
-def test_one_sided_evidence_falls_up_to_the_one_crossing(counts: tuple[int, int], tuned_for: float) -> None:
+def test_one_sided_evidence_falls_up_to_the_one_crossing(counts: tuple[int, int], expected_n: float) -> None:
     """No rate below the lower bound is left: bisection has found the first crossing, not just some."""
-    low = rate_sequence(*counts, tuned_for=tuned_for, side="low").low
-    weight = prior_observations(tuned_for, 0.1)
+    low = rate_sequence(*counts, expected_n=expected_n, side="low").low
+    weight = prior_observations(expected_n, 0.1)
     evidence = log_evidence_above(*counts, low * np.linspace(0.001, 0.999, 200), weight)
     assert low == 0 or np.all(evidence >= -np.log(0.05) - 1e-6)
 
 
 @given(COUNTS, st.floats(1.0, 1e5))
-def test_sides_mirror_and_are_no_wider(counts: tuple[int, int], tuned_for: float) -> None:
+def test_sides_mirror_and_are_no_wider(counts: tuple[int, int], expected_n: float) -> None:
     successes, trials = counts
-    one = rate_sequence(successes, trials, tuned_for=tuned_for, side="low")
-    other = rate_sequence(trials - successes, trials, tuned_for=tuned_for, side="high")
+    one = rate_sequence(successes, trials, expected_n=expected_n, side="low")
+    other = rate_sequence(trials - successes, trials, expected_n=expected_n, side="high")
     assert one.high == 1
     assert other.low == 0
     assert one.low == pytest.approx(1 - other.high, abs=1e-9)
@@ -88,12 +88,12 @@ def test_is_wider_than_the_interval_for_one_look() -> None:
         assert high >= once.high
 
 
-@pytest.mark.parametrize(("rate", "tuned_for"), [(0.01, 1000), (0.3, 1000), (0.3, 50), (0.98, 10_000)])
-def test_two_thousand_streams_looked_at_after_every_trial(rate: float, tuned_for: float) -> None:
+@pytest.mark.parametrize(("rate", "expected_n"), [(0.01, 1000), (0.3, 1000), (0.3, 50), (0.98, 10_000)])
+def test_two_thousand_streams_looked_at_after_every_trial(rate: float, expected_n: float) -> None:
     generator = np.random.default_rng(1)
     successes = np.cumsum(generator.random((2000, 3000)) < rate, axis=1)
     trials = np.arange(1, 3001)
-    evidence = log_evidence(successes, trials, rate, prior_observations(tuned_for, 0.05))
+    evidence = log_evidence(successes, trials, rate, prior_observations(expected_n, 0.05))
     missed = np.mean(np.any(evidence >= -np.log(0.05), axis=1))
     assert missed < 0.05
     # A test that could not fail would say nothing: the interval for one look misses much more often.
@@ -120,14 +120,14 @@ def test_two_thousand_streams_of_values_between_the_bounds() -> None:
 def test_the_interval_leaves_out_what_the_evidence_rejects() -> None:
     """The duality that the stream tests rest on."""
     successes, trials = np.meshgrid(np.arange(0, 101, 7), [100])
-    low, high = rate_bounds(successes, trials, tuned_for=100)
+    low, high = rate_bounds(successes, trials, expected_n=100)
     for rate in (0.0, 0.02, 0.3, 0.77, 1.0):
         rejected = log_evidence(successes, trials, rate, prior_observations(100, 0.05)) >= -np.log(0.05)
         assert np.array_equal(rejected, (rate < low) | (rate > high))
 
 
 def test_the_tuning_is_tightest_where_it_says() -> None:
-    widths = {tuned: np.ptp(rate_sequence(600, 2000, tuned_for=tuned)) for tuned in (200, 2000, 20_000)}
+    widths = {tuned: np.ptp(rate_sequence(600, 2000, expected_n=tuned)) for tuned in (200, 2000, 20_000)}
     assert min(widths, key=widths.__getitem__) == 2000
 
 
@@ -137,10 +137,10 @@ def test_nonsense_is_refused() -> None:
         lambda: rate_sequence(-1, 2),
         lambda: rate_sequence(1, float("nan")),
         lambda: rate_sequence(1, 2, confidence=1.0),
-        lambda: rate_sequence(1, 2, tuned_for=0),
+        lambda: rate_sequence(1, 2, expected_n=0),
         lambda: prior_observations(10, 0.0),
     ):
-        with pytest.raises(ValueError, match=r"successes|confidence|tuned_for|error"):
+        with pytest.raises(ValueError, match=r"successes|confidence|expected_n|error"):
             refused()
 
 

@@ -17,13 +17,13 @@ COUNTS = st.integers(0, 500).flatmap(lambda trials: st.tuples(st.integers(0, tri
 @settings(max_examples=15)
 @given(COUNTS, COUNTS, st.floats(5.0, 1e4))
 def test_the_ends_are_those_of_all_pairs_on_a_fine_grid(
-    candidate: tuple[int, int], champion: tuple[int, int], tuned_for: float
+    candidate: tuple[int, int], champion: tuple[int, int], expected_n: float
 ) -> None:
     """Oracle: brute force over a quarter of a million pairs of rates."""
-    grid, weight = np.linspace(0, 1, 501), prior_observations(tuned_for, 0.05)
+    grid, weight = np.linspace(0, 1, 501), prior_observations(expected_n, 0.05)
     evidence = log_evidence(*candidate, grid, weight)[:, None] + log_evidence(*champion, grid, weight)[None, :]
     kept = (grid[:, None] - grid[None, :])[evidence < -np.log(0.05)]
-    low, high = rate_difference_sequence(*candidate, *champion, tuned_for=tuned_for)
+    low, high = rate_difference_sequence(*candidate, *champion, expected_n=expected_n)
     # The grid's set lies within the true one, and misses its ends by no more than two of its steps.
     if kept.size:
         assert low - 1e-9 <= kept.min() <= low + 0.008
@@ -52,9 +52,9 @@ def test_a_single_success_or_failure(successes: int) -> None:
 
 
 def test_many_and_very_unequal_trials() -> None:
-    low, high = rate_difference_sequence(3, 50, 40_000, 2_000_000, tuned_for=1000)
+    low, high = rate_difference_sequence(3, 50, 40_000, 2_000_000, expected_n=1000)
     assert -0.02 < low < 0.04 < high < 1
-    low, high = rate_difference_sequence(1, 10**6, 3, 10**6, tuned_for=10**6)
+    low, high = rate_difference_sequence(1, 10**6, 3, 10**6, expected_n=10**6)
     assert -2e-5 < low < -2e-6 < high < 2e-5
 
 
@@ -67,13 +67,13 @@ def test_is_narrower_than_two_sequences_at_half_the_error_where_it_is_tuned() ->
     )
 
 
-def streams_that_ever_miss(rates: tuple[float, float], rule: str, looks: int, tuned_for: float) -> tuple[float, float]:
+def streams_that_ever_miss(rates: tuple[float, float], rule: str, looks: int, expected_n: float) -> tuple[float, float]:
     """Shares of 2,000 streams whose joint set ever misses the pair, and whose interval ever misses the difference.
 
     The interval can only miss when the set does, so it is computed for those streams alone, now and then.
     """
     generator = np.random.default_rng(4)
-    streams, weight, limit = 2000, prior_observations(tuned_for, 0.05), -np.log(0.05)
+    streams, weight, limit = 2000, prior_observations(expected_n, 0.05), -np.log(0.05)
     successes, trials = np.zeros((streams, 2)), np.zeros((streams, 2))
     set_missed, missed = np.zeros(streams, dtype=bool), np.zeros(streams, dtype=bool)
     everyone = np.arange(streams)
@@ -91,7 +91,7 @@ def streams_that_ever_miss(rates: tuple[float, float], rule: str, looks: int, tu
         set_missed |= out
         if look % 100 == 99 and np.any(out):
             counts = (successes[out, 1], trials[out, 1], successes[out, 0], trials[out, 0])
-            low, high = rate_difference_bounds(*counts, tuned_for=tuned_for)
+            low, high = rate_difference_bounds(*counts, expected_n=expected_n)
             missed[out] |= (rates[1] - rates[0] < low) | (rates[1] - rates[0] > high)
     return float(set_missed.mean()), float(missed.mean())
 
@@ -114,7 +114,7 @@ def test_two_thousand_paired_streams() -> None:
     trials, weight = np.arange(1, 1501), prior_observations(500, 0.025)
     out = [log_evidence(successes, trials, 0.18, weight) >= -np.log(0.025) for successes in both]
     assert np.mean(np.any(out[0] | out[1], axis=1)) < 0.05
-    last = rate_difference_bounds(both[0][:, -1], 1500, both[1][:, -1], 1500, paired=True, tuned_for=500)
+    last = rate_difference_bounds(both[0][:, -1], 1500, both[1][:, -1], 1500, paired=True, expected_n=500)
     assert np.mean((last[0] > 0) | (last[1] < 0)) < 0.05
 
 
