@@ -54,7 +54,7 @@ class RolloutConflictError(RejectedError):
     """Another rollout of the model is under way. Two at once could not be told apart."""
 
 
-class BackendAwayError(MlopsError):
+class BackendUnavailableError(MlopsError):
     """A service that the step needs does not answer. Airflow's retries can help."""
 
     def __init__(self, backend: str, address: str, way_out: str) -> None:
@@ -69,6 +69,6 @@ class BackendAwayError(MlopsError):
 
 BY_NAME: dict[str, type[MlopsError]] = {
     error.__name__: error
-    for error in (InvalidSpecError, RejectedError, PromotionConflictError, RolloutConflictError, BackendAwayError)
+    for error in (InvalidSpecError, RejectedError, PromotionConflictError, RolloutConflictError, BackendUnavailableError)
 }
 """How an error that crossed a process border as JSON gets its type back."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException, SkipMixin
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, deployed, rolled_out
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RolloutConflictError
 from airflow_provider_mlops.hooks.rollout_store import rollout_store
 from airflow_provider_mlops.lifecycle.rollout.step import STEP
 from airflow_provider_mlops.links.step import ModelVersionLink, link_addresses, publish_links
@@ -149,6 +149,6 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
             try:
                 if trigger.look() is not None:
                     return
-            except BackendAwayError as error:
+            except BackendUnavailableError as error:
                 self.log.warning("Looking again in %s s: %s", trigger.poke_interval, error)
             time.sleep(trigger.poke_interval)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.registry.guard import Guard, GuardedClient
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Registry:
     def client(self) -> MlflowClient:
         """MLflow's client. The first access sees that MLflow is there and lets us in.
 
-        Raises BackendAwayError within seconds when it is not, InvalidSpecError when it refuses the credentials.
+        Raises BackendUnavailableError within seconds when it is not, InvalidSpecError when it refuses the credentials.
         """
         if self._client is None:
             self._client = self._connect()
@@ -183,7 +183,7 @@ def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
 
 
 def _knock(uri: str) -> None:
-    """Raise BackendAwayError if nobody listens at a server's port, which MLflow takes minutes to say of a database."""
+    """Raise BackendUnavailableError if nobody listens at a server's port, which MLflow takes minutes to say of a database."""
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     port = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}.get(scheme)
@@ -192,7 +192,7 @@ def _knock(uri: str) -> None:
     try:
         socket.create_connection((parts.hostname, parts.port or port), timeout=5).close()
     except OSError as error:
-        raise BackendAwayError(
+        raise BackendUnavailableError(
             "MLflow", _without_password(uri), f"{error}; see that it runs and that the host of the connection is right"
         ) from error
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.registry.environment import lend
 
 _AWAY_STATUS = {429, 500, 502, 503, 504}
@@ -24,7 +24,7 @@ class Guard:
     def __call__(self) -> Iterator[None]:
         """Lend the settings, and turn MLflow's errors into ours where they are one.
 
-        Raises BackendAwayError when the server or the database does not answer, InvalidSpecError
+        Raises BackendUnavailableError when the server or the database does not answer, InvalidSpecError
         when it refuses the credentials, and MLflow's own exception otherwise.
         """
         from mlflow.exceptions import MlflowException
@@ -68,8 +68,8 @@ class Guard:
             return self._away(f"it answered with an error: {text[:300]}")
         return None
 
-    def _away(self, way_out: str) -> BackendAwayError:
-        return BackendAwayError("MLflow", self.address, way_out)
+    def _away(self, way_out: str) -> BackendUnavailableError:
+        return BackendUnavailableError("MLflow", self.address, way_out)
 
 
 class GuardedClient:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,6 +65,6 @@ class WaitingSensor(BaseSensorOperator):
             return self._waiting().look()
         except InvalidSpecError as error:
             raise AirflowFailException(str(error)) from error
-        except BackendAwayError as error:
+        except BackendUnavailableError as error:
             self.log.warning("Looking again in %s s: %s", self.poke_interval, error)
             return None

@@ -71,7 +71,7 @@ class EndpointHealthyTrigger(WaitingTrigger):
     def look(self) -> dict[str, Any] | None:
         """`{"model_name", "version", "url", "requests", "error_rate", "latency_ms"}` of the last look.
 
-        Raises BackendAwayError while the gateway does not answer.
+        Raises BackendUnavailableError while the gateway does not answer.
         """
         from airflow_provider_mlops.serving.gateway.http.request_counts import RequestCounts
 

@@ -35,7 +35,7 @@ class EndpointReadyTrigger(WaitingTrigger):
         return {"model_name": self.model_name, "version": self.version, "gateway_conn_id": self.gateway_conn_id}
 
     def look(self) -> dict[str, Any] | None:
-        """`{"model_name", "version", "url"}` of what answers. Raises BackendAwayError while the gateway does not."""
+        """`{"model_name", "version", "url"}` of what answers. Raises BackendUnavailableError while the gateway does not."""
         hook = MlopsGatewayHook(self.gateway_conn_id)
         with hook.client() as client:
             status: list[dict[str, Any]] = client.models()

@@ -43,7 +43,7 @@ class ModelVersionTrigger(WaitingTrigger):
         }
 
     def look(self) -> dict[str, Any] | None:
-        """The ModelVersion as JSON. Raises BackendAwayError and InvalidSpecError as the registry does."""
+        """The ModelVersion as JSON. Raises BackendUnavailableError and InvalidSpecError as the registry does."""
         from mlflow.exceptions import MlflowException
 
         client = MlflowHook(self.mlflow_conn_id).get_conn().client

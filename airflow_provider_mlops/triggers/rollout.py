@@ -64,7 +64,7 @@ class RolloutTrigger(_LaterTrigger):
         }
 
     def look(self) -> dict[str, Any] | None:
-        """Why the task should resume, and a human's answer if there is one. Raises BackendAwayError."""
+        """Why the task should resume, and a human's answer if there is one. Raises BackendUnavailableError."""
         from airflow_provider_mlops.lifecycle.rollout.look import decision_now, moved_champion
 
         with contextlib.closing(rollout_store()) as store:
@@ -120,7 +120,7 @@ class NoRolloutTrigger(_LaterTrigger):
         return {"model_name": self.model_name}
 
     def look(self) -> dict[str, Any] | None:
-        """Why the task should resume. Raises BackendAwayError."""
+        """Why the task should resume. Raises BackendUnavailableError."""
         with contextlib.closing(rollout_store()) as store:
             other = store.current(self.model_name)
         if other is None:

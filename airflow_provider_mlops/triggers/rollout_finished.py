@@ -53,7 +53,7 @@ class RolloutFinishedTrigger(WaitingTrigger):
     def look(self) -> dict[str, Any] | None:
         """`{"rollout", "model_name", "status", "version", "reason"}` once it is over.
 
-        Raises InvalidSpecError if there is no such rollout and none is waited for, BackendAwayError while the store is
+        Raises InvalidSpecError if there is no such rollout and none is waited for, BackendUnavailableError while the store is
         away.
         """
         with contextlib.closing(rollout_store()) as store:

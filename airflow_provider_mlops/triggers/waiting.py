@@ -10,7 +10,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendUnavailableError
 
 
 class WaitingTrigger(BaseEventTrigger):
@@ -48,7 +48,7 @@ class WaitingTrigger(BaseEventTrigger):
         while True:
             try:
                 found = await look()
-            except BackendAwayError as error:
+            except BackendUnavailableError as error:
                 self.log.warning("Looking again in %s s: %s", self.poke_interval, error)
                 found = None
             if found is not None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, version_made
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -62,7 +62,7 @@ def ripen(spec: RipenSpec, workspace: Workspace) -> RipenResult:
     open(os.path.join(counter, f"{workspace.task.try_number}"), "w").close()
     tries = len(os.listdir(counter))
     if spec.weather == "away" and tries == 1:
-        raise BackendAwayError("orchard", "http://orchard:1", "wait for it")
+        raise BackendUnavailableError("orchard", "http://orchard:1", "wait for it")
     if spec.weather == "wrong":
         raise InvalidSpecError("weather", spec.weather, "choose better weather")
     report = workspace.uri("reports") + "/ripen.html"

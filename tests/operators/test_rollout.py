@@ -15,7 +15,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.rollout import look as rollout_look
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.operators.rollout import RolloutOperator
@@ -171,7 +171,7 @@ def test_a_retry_joins_the_running_rollout(run_dag, store, made, meanwhile, tmp_
     def look(*arguments: Any) -> Rollout:
         calls.append(arguments)
         if len(calls) == 1:
-            raise BackendAwayError("MLflow", "there", "start it")
+            raise BackendUnavailableError("MLflow", "there", "start it")
         return original(*arguments)
 
     monkeypatch.setattr(rollout_look, "look", look)
@@ -296,7 +296,7 @@ def test_the_triggers_survive_a_restart_and_hold_no_secret(storage, store, made,
     assert secret not in str(trigger.serialize())
     assert trigger.look() is None
     monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", "postgresql+psycopg://127.0.0.1:1/none")
-    with pytest.raises(BackendAwayError):
+    with pytest.raises(BackendUnavailableError):
         trigger.look()
     monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", secret)
     store.compare_and_set(other, transitions.ended(other.plan, other.state, datetime.now(UTC), "somebody", "enough"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.run import open_run
@@ -74,9 +74,9 @@ def test_a_server_that_is_not_there_is_away_within_seconds(tmp_path: object, tas
     import time
 
     start = time.monotonic()
-    with pytest.raises(BackendAwayError, match=r"http://127\.0\.0\.1:9 is away"):
+    with pytest.raises(BackendUnavailableError, match=r"http://127\.0\.0\.1:9 is away"):
         Registry("http://127.0.0.1:9", storage_uri=str(tmp_path)).client.search_experiments()
-    with pytest.raises(BackendAwayError) as caught:
+    with pytest.raises(BackendUnavailableError) as caught:
         Registry("postgresql://ada:secret@127.0.0.1:9/mlflow", storage_uri=str(tmp_path)).client.search_experiments()
     assert "secret" not in str(caught.value)
     assert time.monotonic() - start < 10
@@ -119,7 +119,7 @@ def test_a_server_that_takes_connections_and_says_nothing_is_away(tmp_path: obje
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         start = time.monotonic()
-        with pytest.raises(BackendAwayError, match="it does not answer"):
+        with pytest.raises(BackendUnavailableError, match="it does not answer"):
             Registry(address, storage_uri=str(tmp_path)).client.search_experiments()
     assert time.monotonic() - start < 30
 

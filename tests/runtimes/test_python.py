@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract import step as extract
 from airflow_provider_mlops.lifecycle.prepare import step as prepare
 from airflow_provider_mlops.lifecycle.user_code import UserCode
@@ -162,8 +162,8 @@ def test_errors_keep_their_type(step_python: str, dataset: Dataset, workspace: W
     assert (invalid.value.field, invalid.value.value) == ("drop", "nothing")
     with pytest.raises(RejectedError, match="keep none of the 100 rows"):
         runtime.run(prepare.STEP, spec_with(dataset, "", filters=["a > 1000"]), workspace)
-    away = "from airflow_provider_mlops.errors import BackendAwayError\nraise BackendAwayError('Store', 'x:1', 'wait')"
-    with pytest.raises(BackendAwayError, match="Store at x:1 is away: wait"):
+    away = "from airflow_provider_mlops.errors import BackendUnavailableError\nraise BackendUnavailableError('Store', 'x:1', 'wait')"
+    with pytest.raises(BackendUnavailableError, match="Store at x:1 is away: wait"):
         runtime.run(prepare.STEP, spec_with(dataset, away), workspace)
     own = """
         from airflow_provider_mlops.errors import RejectedError

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.sensors.endpoint_healthy import EndpointHealthySensor
 from airflow_provider_mlops.serving.gateway.http.request_counts import RequestCounts
 from airflow_provider_mlops.serving.traffic.replay import Replay
@@ -124,7 +124,7 @@ def test_another_version_and_another_gateway_begin_anew(active, rows):
 
     send(active, rows, 20)
     active.kill()
-    with pytest.raises(BackendAwayError):
+    with pytest.raises(BackendUnavailableError):
         looking.look()
     active.start()
     with active.client() as client:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.sensors.endpoint_ready import EndpointReadySensor
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
 from tests.helpers.airflow_session import again
@@ -58,7 +58,7 @@ def test_a_gateway_that_is_away_raises_what_the_trigger_waits_for(monkeypatch):
     monkeypatch.setenv(
         "AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", '{"conn_type": "mlops_gateway", "host": "http://127.0.0.1:1"}'
     )
-    with pytest.raises(BackendAwayError):
+    with pytest.raises(BackendUnavailableError):
         EndpointReadyTrigger(model_name="churn").look()
 
 

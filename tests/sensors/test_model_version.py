@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
 from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 from airflow_provider_mlops.triggers.model_version import ModelVersionTrigger
@@ -82,7 +82,7 @@ def test_a_server_that_is_away_is_waited_for(monkeypatch, storage, mlflow_server
     connect(mlflow_server)
     number = add_version(MlflowHook().get_conn().client, "late")
     connect("http://127.0.0.1:1")
-    with pytest.raises(BackendAwayError):
+    with pytest.raises(BackendUnavailableError):
         ModelVersionTrigger(model_name="late").look()
 
     async def scenario() -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.hooks.rollout_store import rollout_store, rollout_store_url
 from airflow_provider_mlops.sensors.rollout_finished import RolloutFinishedSensor
 from airflow_provider_mlops.serving.rollouts import transitions
@@ -55,7 +55,7 @@ class TestWhereItLooks:
         assert rollout_store_url() == "postgresql://mlops:hush@127.0.0.1:1/x"
         trigger = RolloutFinishedTrigger(model_name="churn")
         assert "hush" not in str(trigger.serialize())
-        with pytest.raises(BackendAwayError):
+        with pytest.raises(BackendUnavailableError):
             trigger.look()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
 from airflow_provider_mlops.lifecycle.extract.spec import ExtractResult
 from airflow_provider_mlops.lifecycle.extract.sql import read_sql
@@ -203,7 +203,7 @@ def test_a_server_that_goes_away_while_it_is_read(server: Server, workspace: Wor
     assert next(batches).num_rows == 1000
     server.kill()
     try:
-        with pytest.raises(BackendAwayError, match="try again"):
+        with pytest.raises(BackendUnavailableError, match="try again"):
             for _ in batches:
                 pass
     finally:

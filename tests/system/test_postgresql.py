@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
 from airflow_provider_mlops.lifecycle.extract.spec import ExtractResult
 from airflow_provider_mlops.lifecycle.extract.sql import read_sql
@@ -271,10 +271,10 @@ def test_a_wrong_query(workspace: Workspace, things: str, query: str, message: s
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_wrong_connection(cluster: Cluster, tmp_path: Path, task: TaskIdentity, driver: str, free_port: int) -> None:
     def refused(url: str) -> str:
-        with pytest.raises((InvalidSpecError, BackendAwayError)) as caught:
+        with pytest.raises((InvalidSpecError, BackendUnavailableError)) as caught:
             extract(workspace_of(tmp_path, task, url), "SELECT 1 AS a")
         assert "hush" not in str(caught.value)
-        assert isinstance(caught.value, BackendAwayError) == (str(free_port) in url)
+        assert isinstance(caught.value, BackendUnavailableError) == (str(free_port) in url)
         return str(caught.value)
 
     assert "refuses the login: correct user and password" in refused(cluster.url(driver, password="hush"))
@@ -294,7 +294,7 @@ def test_a_server_that_goes_away_while_it_is_read(
     assert next(batches).num_rows == 1000
     cluster.stop(mode)
     try:
-        with pytest.raises(BackendAwayError, match=rf"(?s){cluster.port}.*try again"):
+        with pytest.raises(BackendUnavailableError, match=rf"(?s){cluster.port}.*try again"):
             for _ in batches:
                 pass
     finally:

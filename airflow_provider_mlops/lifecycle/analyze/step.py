@@ -23,7 +23,7 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
     """Profile a dataset on the engine, and log the profile and a report to MLflow.
 
     Raises InvalidSpecError for a dataset that is not there, is only half there or has no rows, and for a column that it
-    does not have; BackendAwayError if MLflow does not answer.
+    does not have; BackendUnavailableError if MLflow does not answer.
     """
     names = tuple(column.name for column in spec.dataset.manifest.columns)
     for field, name in (("target", spec.target), *(("slices", name) for name in spec.slices)):

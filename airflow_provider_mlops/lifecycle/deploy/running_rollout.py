@@ -59,7 +59,7 @@ def await_end(gateway: GatewayClient, name: str) -> None:
 def take_back(workspace: Workspace, name: str, reason: str) -> AuditEntry | None:
     """Give all traffic back to the champion, beside which a rollout is under way. Returns the audit entry.
 
-    None if no rollout is under way and no earlier try of the task has taken the last one back. Raises BackendAwayError.
+    None if no rollout is under way and no earlier try of the task has taken the last one back. Raises BackendUnavailableError.
     """
     from airflow_provider_mlops.registry import promotion
 

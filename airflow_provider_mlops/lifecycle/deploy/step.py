@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import (
-    BackendAwayError,
+    BackendUnavailableError,
     MlopsError,
     PromotionConflictError,
     RejectedError,
@@ -38,7 +38,7 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
     Raises RolloutConflictError while a rollout of the model is under way; with `check_champion=False` it is ended
     instead. Raises PromotionConflictError if the champion is not the expected one, RejectedError if the endpoint does
     not answer as the packaged model does, InvalidSpecError if the version is not there or the gateway refuses the
-    token, BackendAwayError if MLflow or the gateway does not answer; then a retry completes the deployment.
+    token, BackendUnavailableError if MLflow or the gateway does not answer; then a retry completes the deployment.
     """
     from airflow_provider_mlops.lifecycle.deploy.check import expected_answer, verify
     from airflow_provider_mlops.lifecycle.deploy.expected_champion import expected_version
@@ -112,7 +112,7 @@ def _go_live(
     try:
         gateway.activate(model.name, model.version, champion=True)
         verify(gateway, model, expected.first_row(), version=None)
-    except BackendAwayError:
+    except BackendUnavailableError:
         log.warning("%s is champion, but the gateway is away: a retry completes the deployment", model)
         raise
     except MlopsError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import engine
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.extract.sources import CodeSource, IbisSource, SklearnSource
 
 _VERSIONS_WAY_OUT = (
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iterator[pyarrow.Table]:
-    """The rows of the expression, streamed by its backend. Raises InvalidSpecError, BackendAwayError."""
+    """The rows of the expression, streamed by its backend. Raises InvalidSpecError, BackendUnavailableError."""
     import ibis
     import pyarrow
     from ibis.common.exceptions import IbisError
@@ -43,7 +43,7 @@ def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iter
             "source.backend", shown, f"Ibis has no such backend here ({error}): install it, or correct the URL"
         ) from error
     except Exception as error:
-        raise BackendAwayError("The Ibis backend", shown, f"{type(error).__name__}: {error}") from error
+        raise BackendUnavailableError("The Ibis backend", shown, f"{type(error).__name__}: {error}") from error
     try:
         table = source.expression.call(connection=connection)
     except Exception as error:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_mlops.data.profile import list_names
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.extract.increment import Window, write_like
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
 from airflow_provider_mlops.lifecycle.extract.sql_types import declared_types, to_arrow
@@ -44,7 +44,7 @@ def read_sql(
 
     :param offered: what the query may refer to as `:name` beside the source's own parameters.
 
-    Raises InvalidSpecError for a connection or a query that is wrong, BackendAwayError for a database that is away.
+    Raises InvalidSpecError for a connection or a query that is wrong, BackendUnavailableError for a database that is away.
     """
     url = _url(source, workspace)
     with _connected(url, source) as connection:
@@ -137,7 +137,7 @@ def _connected(url: sqlalchemy.URL, source: SqlSource) -> Iterator[sqlalchemy.Co
             raise InvalidSpecError(
                 "source.connection", source.connection, f"{message.strip()}: correct the connection's schema"
             ) from error
-        raise BackendAwayError(
+        raise BackendUnavailableError(
             "The database", address, f"{message.strip()}; check that it runs, and try again"
         ) from error
     try:
@@ -170,7 +170,7 @@ def _query_errors(source: SqlSource, url: sqlalchemy.URL) -> Iterator[None]:
         message = str(error.orig).strip()
         if error.connection_invalidated or any(word in message.lower() for word in _AWAY):
             address = url.render_as_string(hide_password=True)
-            raise BackendAwayError("The database", address, f"{message}; try again") from error
+            raise BackendUnavailableError("The database", address, f"{message}; try again") from error
         raise InvalidSpecError("source.query", source.query, f"the database refuses it: {message}") from error
     except sqlalchemy.exc.StatementError as error:
         message = str(error.orig).partition(" (Background")[0]

@@ -43,7 +43,7 @@ def extract(spec: ExtractSpec, workspace: Workspace) -> ExtractResult:
     """Stream the source's rows into a dataset.
 
     Raises InvalidSpecError for a source, a query or a column that is wrong, RejectedError for data that is too few,
-    too many or too old, and BackendAwayError for a database that does not answer.
+    too many or too old, and BackendUnavailableError for a database that does not answer.
     """
     state = None
     window: Window | None = None

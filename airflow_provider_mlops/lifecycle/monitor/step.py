@@ -31,7 +31,7 @@ def monitor(spec: MonitorSpec, workspace: Workspace) -> MonitorResult:
     """Compare the window of the prediction log with the model's profiles and its evaluation.
 
     Raises InvalidSpecError if the model has no champion, no profile or no prediction log, RejectedError after
-    an alarm with `on_alarm="fail"`, BackendAwayError if MLflow does not answer.
+    an alarm with `on_alarm="fail"`, BackendUnavailableError if MLflow does not answer.
     """
     from airflow_provider_mlops.data import engine
     from airflow_provider_mlops.lifecycle.monitor.findings import judge, summary

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.deploy.deployment import Deployment, connect_gateway
 from airflow_provider_mlops.lifecycle.rollback.spec import RollbackResult, RollbackSpec
 from airflow_provider_mlops.lifecycle.step import Step
@@ -24,7 +24,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     A retry of the task completes what it began and does not roll back once more. With the gateway away the alias moves
     all the same: the gateway follows it when it is back. Raises InvalidSpecError if there is nothing to go back to or
     the gateway refuses the token or the version, PromotionConflictError if the champion is another one than expected or
-    somebody promotes at the same moment, BackendAwayError if MLflow does not answer.
+    somebody promotes at the same moment, BackendUnavailableError if MLflow does not answer.
     """
     from airflow_provider_mlops.lifecycle.deploy.running_rollout import take_back
     from airflow_provider_mlops.registry import promotion
@@ -53,7 +53,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     try:
         with connect_gateway(workspace, spec.timeout) as gateway:
             gateway.activate(deployment.model_name, deployment.version, champion=True)
-    except BackendAwayError as error:
+    except BackendUnavailableError as error:
         log.warning("%s. The gateway does not know yet (%s): it follows the alias as soon as it is back", moved, error)
     except InvalidSpecError as error:
         raise InvalidSpecError(
@@ -72,7 +72,7 @@ def _end_rollout(workspace: Workspace, entry: AuditEntry) -> None:
     why = f"{workspace.task.key} has rolled back to version {entry.to_version}"
     try:
         end_rollout(workspace, entry.model_name, entry.to_version, why)
-    except BackendAwayError as error:
+    except BackendUnavailableError as error:
         log.warning("Whether a rollout of %s is under way is not known: %s", entry.model_name, error)
 
 

@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.lifecycle.rollout.decision import RolloutDecision, apply, decide
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -34,7 +34,7 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
     """Make every change that the evidence asks for, until it asks for none. Returns the rollout as it is then.
 
     What somebody else has changed meanwhile, such as a gateway that rolled back, stands. If another version has become
-    champion since the rollout began, it is ended. Raises BackendAwayError; while MLflow alone is away, what is worse
+    champion since the rollout began, it is ended. Raises BackendUnavailableError; while MLflow alone is away, what is worse
     is rolled back all the same.
     """
     from airflow_provider_mlops.serving.rollouts.store import StaleRolloutError
@@ -47,7 +47,7 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
         decision = decision_now(store, rollout, moment)
         try:
             moved, version = moved_champion(workspace.registry(), rollout)
-        except BackendAwayError as error:
+        except BackendUnavailableError as error:
             if decision.action != "roll_back":
                 raise
             # To take a version back needs the store alone, and must not wait for MLflow.

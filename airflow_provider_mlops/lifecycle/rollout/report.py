@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollout) -> None:
-    """Print the page. Raises BackendAwayError if the store does not answer."""
+    """Print the page. Raises BackendUnavailableError if the store does not answer."""
     plan, state = rollout.plan, rollout.state
     console.print(
         f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}, {plan.strategy.kind}, begun by {rollout.by.key}"

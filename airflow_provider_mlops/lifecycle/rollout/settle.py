@@ -25,7 +25,7 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
     """Take over the end of a rollout. Returns the audit entry of the decision, the same one however often it is called.
 
     Raises PromotionConflictError if another version has become champion, which then stays; InvalidSpecError if the
-    version to promote is there no more; BackendAwayError.
+    version to promote is there no more; BackendUnavailableError.
     """
     from airflow_provider_mlops.registry import audit, promotion
 

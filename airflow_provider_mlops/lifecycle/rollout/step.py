@@ -35,7 +35,7 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
     Raises RolloutConflictError if another rollout of the model is under way; PromotionConflictError if the champion is
     not the expected one, or somebody moved it meanwhile, which ends the rollout; RejectedError if a version does not
     answer as its packaged model does; InvalidSpecError if the model has no champion or a version is not there;
-    BackendAwayError if MLflow, the gateway or the store does not answer.
+    BackendUnavailableError if MLflow, the gateway or the store does not answer.
     """
     from airflow_provider_mlops.lifecycle.rollout.begin import begin, champion_already
     from airflow_provider_mlops.lifecycle.rollout.look import look

@@ -17,7 +17,7 @@ def train(spec: TrainSpec, workspace: Workspace) -> TrainResult:
     """Fit preprocessing and estimator as one Pipeline and register it as one version, however often it is tried.
 
     Raises InvalidSpecError for a wrong field, RejectedError for data or a model that cannot be used (targets without a
-    value, a single class, predictions that are not finite), BackendAwayError if MLflow does not answer.
+    value, a single class, predictions that are not finite), BackendUnavailableError if MLflow does not answer.
     """
     from airflow_provider_mlops.lifecycle.train import fit
     from airflow_provider_mlops.lifecycle.train.record import train_and_register

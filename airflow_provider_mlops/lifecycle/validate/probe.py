@@ -65,7 +65,7 @@ def probe(
     """Start a process that loads the version and answers, and wait for it.
 
     A model that does not load, a process that crashes or takes too long are findings, and not errors. Raises
-    BackendAwayError if the version's files cannot be fetched, InvalidSpecError if the recorded rows are gone.
+    BackendUnavailableError if the version's files cannot be fetched, InvalidSpecError if the recorded rows are gone.
 
     :param rows_uri: the recorded rows as Parquet.
     :param predictions: how many predictions of one row to time.

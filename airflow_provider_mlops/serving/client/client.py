@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class GatewayClient:
         verifications.
     :param timeout: seconds for a whole answer. Loading a version may take longer, see `load`.
 
-    Every call raises BackendAwayError if nobody answers or the gateway says "not now"; InvalidSpecError if the token is
+    Every call raises BackendUnavailableError if nobody answers or the gateway says "not now"; InvalidSpecError if the token is
     wrong, a model or version is unknown, or a value does not fit; RejectedError if a version cannot be served.
     """
 
@@ -184,7 +184,7 @@ class GatewayClient:
             raise InvalidSpecError("gateway_url", self.url, f"{error}: write it as http://host:port") from error
         except httpx.HTTPError as error:
             what = f"{type(error).__name__} {error}".strip()
-            raise BackendAwayError(
+            raise BackendUnavailableError(
                 "the gateway",
                 self.url,
                 f"{what}; see that `airflow-mlops serve` runs there and that the address is right",
@@ -208,7 +208,7 @@ class GatewayClient:
                 f"{message}; the token is the password of the connection to the gateway at {self.url}",
             )
         if status in (408, 429) or status >= 500:
-            return BackendAwayError("the gateway", self.url, f"it answered {status}: {message}")
+            return BackendUnavailableError("the gateway", self.url, f"it answered {status}: {message}")
         if answer.request.url.path.startswith("/admin/") and status == 422:
             return RejectedError(message)
         return InvalidSpecError(str(field or answer.request.url.path), status, message)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id
@@ -178,9 +178,9 @@ class Following:
 
     def _stays(self, error: Exception) -> None:
         """Say once of an outage, and of anything else, that the evidence is not ingested."""
-        reason = "away" if isinstance(error, BackendAwayError) else repr(error)
+        reason = "away" if isinstance(error, BackendUnavailableError) else repr(error)
         if reason != self._not_ingested:
-            cause = None if isinstance(error, BackendAwayError) else error
+            cause = None if isinstance(error, BackendUnavailableError) else error
             log.warning("The evidence of rollouts stays in the write-ahead log: %s", error, exc_info=cause)
         self._not_ingested = reason
 
@@ -197,7 +197,7 @@ class Following:
         before = datetime.now(UTC) - _KEPT_FOR
         try:
             gone = await asyncio.get_running_loop().run_in_executor(self._poller, self._store.forget, before)
-        except BackendAwayError as error:
+        except BackendUnavailableError as error:
             log.debug("Old decisions stay in the store: %s", error)
         else:
             if gone:

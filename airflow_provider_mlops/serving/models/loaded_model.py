@@ -95,7 +95,7 @@ class LoadedModel:
     def load(cls, registry: Registry, version: ModelVersion, *, allow_pickle: bool = False) -> LoadedModel:
         """Load a version from MLflow and try it on its input example.
 
-        Raises InvalidSpecError or RejectedError if it cannot be served, BackendAwayError if MLflow does not answer.
+        Raises InvalidSpecError or RejectedError if it cannot be served, BackendUnavailableError if MLflow does not answer.
         """
         began = time.monotonic()
         # One look at the files for all three, since they are fetched anew each time where MLflow is a server.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, MlopsError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, MlopsError
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
@@ -234,13 +234,13 @@ class ServedModels:
     def _load(self, name: str, version: int) -> LoadedModel:
         try:
             found = models.get(self._registry, name, version)
-        except BackendAwayError as error:
+        except BackendUnavailableError as error:
             raise Refusal(503, str(error), Retry_After="5") from error
         except MlopsError as error:
             raise Refusal(404, str(error), error.field if isinstance(error, InvalidSpecError) else "version") from error
         try:
             return LoadedModel.load(self._registry, found, allow_pickle=self._allow_pickle)
-        except BackendAwayError as error:
+        except BackendUnavailableError as error:
             raise Refusal(503, str(error), Retry_After="5") from error
         except MlopsError as error:
             raise Refusal(422, str(error), "version") from error

@@ -73,7 +73,7 @@ class Ingestion:
     def run(self) -> int:
         """Ingest what is there by now: this process's records, and those of dead ones. Returns how many transactions.
 
-        Raises BackendAwayError; then the log keeps what was not ingested, and the next run goes on there.
+        Raises BackendUnavailableError; then the log keeps what was not ingested, and the next run goes on there.
         """
         began, done = time.monotonic(), 0
         if self._own is not None:

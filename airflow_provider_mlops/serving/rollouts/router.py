@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, Choice
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
@@ -130,7 +130,7 @@ class Routing:
 
         try:
             self._store.change(rollout_id, next_state)
-        except (BackendAwayError, InvalidSpecError) as error:
+        except (BackendUnavailableError, InvalidSpecError) as error:
             log.warning("Rollout %s is not ended yet (%s): %s", rollout_id, reason, error)
 
     def poll(self) -> None:
@@ -147,7 +147,7 @@ class Routing:
                 for rollout in self._rollouts.values():
                     self._look(rollout)
             self._seen = seen
-        except BackendAwayError as error:
+        except BackendUnavailableError as error:
             if self._last_error is None:
                 log.warning("The last known routes go on: %s", error)
             self._last_error = str(error)

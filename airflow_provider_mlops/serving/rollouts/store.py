@@ -55,7 +55,7 @@ def default_url(storage_uri: str) -> str:
 
 
 class RolloutStore:
-    """Rollouts, their history and their statistics. Every method raises BackendAwayError while the database is away.
+    """Rollouts, their history and their statistics. Every method raises BackendUnavailableError while the database is away.
 
     :param url: a SQLAlchemy URL of SQLite or PostgreSQL; see `default_url`. Nothing is connected before the first use.
     """

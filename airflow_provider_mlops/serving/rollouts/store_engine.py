@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.serving.rollouts.tables import CHANGES, METADATA, ROLLOUTS_CHANGED, STATISTICS_CHANGED
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class StoreEngine:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database. Raises BackendAwayError."""
+        """A transaction that sees one state of the database. Raises BackendUnavailableError."""
         with self._guarded():
             self._make()
             with self._engine.begin() as connection:
@@ -80,7 +80,7 @@ class StoreEngine:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that no other writer is in at the same time. Raises BackendAwayError; nothing is written then.
+        """A transaction that no other writer is in at the same time. Raises BackendUnavailableError; nothing is written then.
 
         They are short, and that they follow each other is what makes it exact: whoever looks in it for what another
         writer may have written either sees it or comes first.
@@ -176,10 +176,10 @@ class StoreEngine:
         except OSError as error:
             raise self._away(f"its directory cannot be used: {error}") from error
 
-    def _away(self, reason: str) -> BackendAwayError:
+    def _away(self, reason: str) -> BackendUnavailableError:
         # Tables may be gone when it comes back, such as after a restore.
         self._is_made = False
-        return BackendAwayError("The rollout store", self.address, f"the database says: {reason}")
+        return BackendUnavailableError("The rollout store", self.address, f"the database says: {reason}")
 
 
 _NAMES = {

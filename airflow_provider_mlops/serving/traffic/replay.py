@@ -32,7 +32,7 @@ _GRACE_SECONDS = 1.0
 class Replay:
     """One replay of some traffic.
 
-    Everything is checked when it is made: raises BackendAwayError if the gateway does not answer, InvalidSpecError if
+    Everything is checked when it is made: raises BackendUnavailableError if the gateway does not answer, InvalidSpecError if
     there is no such model or if the dataset's columns are not those that it takes.
 
     :param on_progress: is called several times a second while it goes on.

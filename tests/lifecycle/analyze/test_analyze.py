@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.data.profile import Profile
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.report import build, find
 from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult
 from airflow_provider_mlops.lifecycle.analyze.step import STEP
@@ -186,6 +186,6 @@ def test_an_mlflow_that_is_away_is_named_before_the_work(
     workspace: Workspace, dataset: Dataset, free_port: int
 ) -> None:
     away = workspace.model_copy(update={"tracking_uri": f"http://127.0.0.1:{free_port}"})
-    with pytest.raises(BackendAwayError, match=str(free_port)):
+    with pytest.raises(BackendUnavailableError, match=str(free_port)):
         analyze(away, dataset=dataset)
     assert not Path(workspace.uri("profiles")).exists()

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from airflow_provider_mlops.errors import (
-    BackendAwayError,
+    BackendUnavailableError,
     InvalidSpecError,
     MlopsError,
     PromotionConflictError,
@@ -255,7 +255,7 @@ def test_a_first_deployment_that_fails_is_withdrawn(
         raise RejectedError("it answers otherwise")
 
     def vanish(*arguments: object, **keywords: object) -> None:
-        raise BackendAwayError("the gateway", gateway.url, "connection refused")
+        raise BackendUnavailableError("the gateway", gateway.url, "connection refused")
 
     with monkeypatch.context() as patched:
         patched.setattr(GatewayClient, "activate", fail)
@@ -304,11 +304,11 @@ def test_a_gateway_that_goes_away_after_the_decision_is_retried(
     versions.deploy(1)
 
     def vanish(*arguments: object, **keywords: object) -> None:
-        raise BackendAwayError("the gateway", gateway.url, "connection refused")
+        raise BackendUnavailableError("the gateway", gateway.url, "connection refused")
 
     with monkeypatch.context() as patched:
         patched.setattr(GatewayClient, "activate", vanish)
-        with pytest.raises(BackendAwayError):
+        with pytest.raises(BackendUnavailableError):
             versions.deploy(2)
     assert versions.aliases()["champion"] == 2
     assert versions.deploy(2).deployment.audit_sequence == 2
@@ -336,10 +336,10 @@ def test_errors_that_name_what_is_wrong(versions: Versions, tmp_path: Path) -> N
     with pytest.raises(InvalidSpecError, match=r"gateway_conn_id=.*token is wrong.*password of the connection"):
         deploy(spec, wrong)
     away = versions.workspace.model_copy(update={"gateway_url": "http://127.0.0.1:9"})
-    with pytest.raises(BackendAwayError, match=r"gateway at http://127.0.0.1:9 is away.*airflow-mlops serve"):
+    with pytest.raises(BackendUnavailableError, match=r"gateway at http://127.0.0.1:9 is away.*airflow-mlops serve"):
         deploy(spec, away)
     no_mlflow = versions.workspace.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
-    with pytest.raises(BackendAwayError, match=r"MLflow at http://127.0.0.1:9 is away"):
+    with pytest.raises(BackendUnavailableError, match=r"MLflow at http://127.0.0.1:9 is away"):
         deploy(spec, no_mlflow)
     assert versions.trail() == []
 

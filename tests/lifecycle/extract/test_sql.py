@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.extract.sql_types import to_arrow
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from tests.helpers.extraction import SQL, column, extract
@@ -78,13 +78,13 @@ def test_wrong_and_absent_databases_are_told_apart(workspace: Workspace, tmp_pat
     with pytest.raises(InvalidSpecError, match="is not installed"):
         extract(at("nosuchdatabase://host/db"), SQL)
     (tmp_path / "a directory").mkdir()
-    with pytest.raises(BackendAwayError, match="is away"):
+    with pytest.raises(BackendUnavailableError, match="is away"):
         extract(at(f"sqlite:///{tmp_path}/a directory"), SQL)
 
 
 def test_a_password_does_not_show_in_an_error(workspace: Workspace, free_port: int) -> None:
     uri = f"postgresql://ada:hunter2@127.0.0.1:{free_port}/db"
     away = Workspace.model_validate({**workspace.model_dump(), "secrets": {"connection_warehouse": uri}})
-    with pytest.raises((BackendAwayError, InvalidSpecError)) as caught:
+    with pytest.raises((BackendUnavailableError, InvalidSpecError)) as caught:
         extract(away, SQL)
     assert "hunter2" not in str(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.lifecycle.rollout.look import look
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
@@ -43,6 +43,6 @@ def test_what_is_worse_is_rolled_back_while_mlflow_is_away(
             assert look(workspace, store, rollout).state.status == expected
         else:
             # To go on, the champion must be known to be the same.
-            with pytest.raises(BackendAwayError, match="MLflow at"):
+            with pytest.raises(BackendUnavailableError, match="MLflow at"):
                 look(workspace, store, rollout)
         assert store.get(rollout.id).state.status == expected

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
 from tests.helpers.gateway_process import GatewayProcess
@@ -30,7 +30,7 @@ def test_a_gateway_that_is_away() -> None:
     with GatewayClient(f"http://127.0.0.1:{port}/", timeout=2) as client:
         assert not client.ready()
         assert not client.model_ready("churn")
-        with pytest.raises(BackendAwayError, match="airflow-mlops serve"):
+        with pytest.raises(BackendUnavailableError, match="airflow-mlops serve"):
             client.infer("churn", CUSTOMERS.head(1))
 
 
@@ -39,7 +39,7 @@ def test_a_gateway_that_does_not_answer_in_time() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with GatewayClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3) as client:
-            with pytest.raises(BackendAwayError, match="ReadTimeout"):
+            with pytest.raises(BackendUnavailableError, match="ReadTimeout"):
                 client.models()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.log import prediction_log
@@ -49,7 +49,7 @@ class Load:
                         label = self._random.randint(10, 19)
                         client.feedback(name, label)
                         self.labels[name] = label
-                except BackendAwayError:
+                except BackendUnavailableError:
                     return
 
 
@@ -166,7 +166,7 @@ def test_a_model_that_never_comes_back_neither_hangs_its_callers_nor_the_end(
         with process.client() as client:
             client.activate("endless", version.version)
             assert client.infer("endless", CANCER.head(1)).output == [1]
-            with pytest.raises(BackendAwayError, match="no prediction within 1 seconds"):
+            with pytest.raises(BackendUnavailableError, match="no prediction within 1 seconds"):
                 client.infer("endless", CANCER.head(1) * 0 - 1)
             # The other thread answers.
             assert client.infer("endless", CANCER.head(1)).output == [1]

@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
@@ -150,7 +150,7 @@ def test_a_server_that_goes_away_and_comes_back(storage: Path) -> None:
             )
             assert client.infer("cancer", ROWS).version == 1
             assert client.ready()
-            with pytest.raises(BackendAwayError, match="MLflow"):
+            with pytest.raises(BackendUnavailableError, match="MLflow"):
                 client.load("cancer", 2)
             assert client.model("cancer")["failures"] == {}
             server = start()

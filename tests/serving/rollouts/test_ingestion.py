@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, insert
 from sqlalchemy.engine import Engine
 
-from airflow_provider_mlops.errors import BackendAwayError
+from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.serving.log import compaction, write_ahead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
@@ -170,7 +170,7 @@ def test_a_store_that_is_made_anew_takes_what_belongs_to_it(tmp_path: Path) -> N
     for file in tmp_path.glob("rollouts.db*"):
         file.unlink()
     before.fail("candidate")
-    with pytest.raises(BackendAwayError, match="gone"):
+    with pytest.raises(BackendUnavailableError, match="gone"):
         ingestion.run()
     anew = RolloutStore(url)
     after = Traffic(log, started(anew))
@@ -199,7 +199,7 @@ def test_while_the_store_is_away_the_log_keeps_everything(tmp_path: Path) -> Non
     (tmp_path / "store").write_text("no directory")
     traffic.some(30)
     log.rotate()
-    with pytest.raises(BackendAwayError):
+    with pytest.raises(BackendUnavailableError):
         ingestion.run()
     kept = len(log.sealed())
     compaction.compact(str(tmp_path), log, ingestion.is_ingested)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError, RolloutConflictError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RolloutConflictError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, StaleRolloutError, default_url
@@ -195,9 +195,9 @@ def test_a_database_that_is_away_is_said_to_be_and_used_again(cluster: Cluster) 
     rollout = store.start("away", canary(), task())
     cluster.stop()
     try:
-        with pytest.raises(BackendAwayError, match=r"The rollout store at postgresql\+psycopg://ada:\*\*\*@127"):
+        with pytest.raises(BackendUnavailableError, match=r"The rollout store at postgresql\+psycopg://ada:\*\*\*@127"):
             store.changes()
-        with pytest.raises(BackendAwayError):
+        with pytest.raises(BackendUnavailableError):
             store.compare_and_set(rollout, promoted(rollout))
     finally:
         cluster.start()
@@ -218,14 +218,14 @@ def test_tables_that_are_gone_are_an_outage_for_who_used_them(store: RolloutStor
     store.changes()
     execute(store, "ALTER TABLE changes RENAME TO aside")
     for _ in range(2):
-        with pytest.raises(BackendAwayError, match=r"no such table|does not exist|tables are gone"):
+        with pytest.raises(BackendUnavailableError, match=r"no such table|does not exist|tables are gone"):
             store.changes()
     # They come back, or somebody who begins a rollout makes them anew.
     execute(store, "ALTER TABLE aside RENAME TO changes")
     assert store.changes() == (1, 0)
     execute(store, *(f"DROP TABLE {table.name}" for table in reversed(METADATA.sorted_tables)))
     for _ in range(2):
-        with pytest.raises(BackendAwayError):
+        with pytest.raises(BackendUnavailableError):
             store.current("churn")
     other = RolloutStore(url)
     begun = other.start("churn", canary(), task("run-2"))
@@ -258,11 +258,11 @@ def test_who_reads_does_not_wait_for_who_writes(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_said_to_be_away(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     store = RolloutStore(default_url(str(tmp_path / "file" / "mlops")))
-    with pytest.raises(BackendAwayError, match="directory cannot be used"):
+    with pytest.raises(BackendUnavailableError, match="directory cannot be used"):
         store.changes()
     broken = tmp_path / "broken.db"
     broken.mkdir(mode=stat.S_IRWXU)
-    with pytest.raises(BackendAwayError, match="unable to open"):
+    with pytest.raises(BackendUnavailableError, match="unable to open"):
         RolloutStore(f"sqlite:///{broken}").changes()
 
 

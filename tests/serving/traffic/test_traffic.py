@@ -21,7 +21,7 @@ import pyarrow.parquet
 import pytest
 
 from airflow_provider_mlops.data.dataset import DatasetWriter
-from airflow_provider_mlops.errors import BackendAwayError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.traffic.connection import Connection, UnansweredError
 from airflow_provider_mlops.serving.traffic.replay import Replay
@@ -229,7 +229,7 @@ def test_what_cannot_be_is_said_before_anything_is_sent(tmp_path: Path, dataset:
         Replay(traffic(str(tmp_path / "none.csv"), gateway))
     with pytest.raises(InvalidSpecError, match=r"record=.*No such file or directory"):
         Replay(traffic(dataset, gateway, record=str(tmp_path / "nowhere" / "record")))
-    with pytest.raises(BackendAwayError, match="airflow-mlops serve"):
+    with pytest.raises(BackendUnavailableError, match="airflow-mlops serve"):
         Replay(Traffic(dataset, "churn", "http://127.0.0.1:1"))
 
 
