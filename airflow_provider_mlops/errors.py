@@ -21,24 +21,24 @@ class InvalidSpecError(MlopsError):
     airflow_provider_mlops.errors.InvalidSpecError: target='diagnosis': name one of the columns: 'age', 'size'
     """
 
-    def __init__(self, field: str, value: object, way_out: str) -> None:
-        super().__init__(field, value, way_out)
+    def __init__(self, field: str, value: object, hint: str) -> None:
+        super().__init__(field, value, hint)
         self.field = field
         self.value = value
-        self.way_out = way_out
+        self.hint = hint
 
     def __str__(self) -> str:
         shown = repr(self.value)
         if len(shown) > 200:
             shown = shown[:197] + "..."
-        return f"{self.field}={shown}: {self.way_out}"
+        return f"{self.field}={shown}: {self.hint}"
 
 
 class FieldError(ValueError):
     """What a check over several fields of a spec raises to say which of them is to be changed."""
 
-    def __init__(self, field: str, way_out: str) -> None:
-        super().__init__(way_out)
+    def __init__(self, field: str, hint: str) -> None:
+        super().__init__(hint)
         self.field = field
 
 
@@ -57,14 +57,14 @@ class RolloutConflictError(RejectedError):
 class BackendUnavailableError(MlopsError):
     """A service that the step needs does not answer. Airflow's retries can help."""
 
-    def __init__(self, backend: str, address: str, way_out: str) -> None:
-        super().__init__(backend, address, way_out)
+    def __init__(self, backend: str, address: str, hint: str) -> None:
+        super().__init__(backend, address, hint)
         self.backend = backend
         self.address = address
-        self.way_out = way_out
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.backend} at {self.address} is away: {self.way_out}"
+        return f"{self.backend} at {self.address} is away: {self.hint}"
 
 
 BY_NAME: dict[str, type[MlopsError]] = {

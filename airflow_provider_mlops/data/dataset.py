@@ -138,12 +138,12 @@ def read_manifest(uri: str) -> Manifest:
         text = storage.read_text(storage.join(uri, MANIFEST))
     except (FileNotFoundError, NotADirectoryError):
         if storage.is_file(uri):
-            way_out = "it is a file, but not Parquet: make a dataset of it with ExtractDataOperator, or convert it"
+            hint = "it is a file, but not Parquet: make a dataset of it with ExtractDataOperator, or convert it"
         elif storage.exists(uri):
-            way_out = "it has no manifest, so its writer has not finished: run the task that makes it again"
+            hint = "it has no manifest, so its writer has not finished: run the task that makes it again"
         else:
-            way_out = "nothing lies there: run the task that makes it first, or correct the URI"
-        raise InvalidSpecError("dataset", uri, way_out) from None
+            hint = "nothing lies there: run the task that makes it first, or correct the URI"
+        raise InvalidSpecError("dataset", uri, hint) from None
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:

@@ -68,8 +68,8 @@ class Guard:
             return self._away(f"it answered with an error: {text[:300]}")
         return None
 
-    def _away(self, way_out: str) -> BackendUnavailableError:
-        return BackendUnavailableError("MLflow", self.address, way_out)
+    def _away(self, hint: str) -> BackendUnavailableError:
+        return BackendUnavailableError("MLflow", self.address, hint)
 
 
 class GuardedClient:

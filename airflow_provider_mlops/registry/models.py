@@ -189,7 +189,7 @@ def _fetch(registry: Registry, name: str, version: int | str) -> MlflowModelVers
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"):
             raise
-        way_out = f"{name} has no version {version}: see its page in MLflow for those it has"
+        hint = f"{name} has no version {version}: see its page in MLflow for those it has"
         if not isinstance(version, int):
-            way_out = f"no version of {name} has the alias {version}: approve or deploy one first"
-        raise InvalidSpecError("model", f"{name}/{version}", way_out) from error
+            hint = f"no version of {name} has the alias {version}: approve or deploy one first"
+        raise InvalidSpecError("model", f"{name}/{version}", hint) from error

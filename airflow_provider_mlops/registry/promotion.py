@@ -256,11 +256,11 @@ _COMPARE = "Evaluate and validate it against the new champion, then deploy again
 _LOOK = "Look at the audit trail, and do it again if it is still needed."
 
 
-def _conflict(what: str, current: int | None, winner: AuditEntry | None, way_out: str) -> PromotionConflictError:
+def _conflict(what: str, current: int | None, winner: AuditEntry | None, hint: str) -> PromotionConflictError:
     who = ""
     if winner is not None:
         who = f" It was made so by {winner.by.key} at {winner.time:%Y-%m-%d %H:%M:%S} UTC."
-    return PromotionConflictError(f"{what}, but the champion is {_named(current)}.{who} {way_out}")
+    return PromotionConflictError(f"{what}, but the champion is {_named(current)}.{who} {hint}")
 
 
 def _named(version: int | None) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from airflow_provider_mlops.errors import InvalidSpecError
 
 
-def whole(field: str, value: int | str | None, way_out: str) -> int | None:
+def whole(field: str, value: int | str | None, hint: str) -> int | None:
     """A whole number; None where nothing is given. Raises InvalidSpecError.
 
     >>> whole("version", "3", "give the number of a version"), whole("version", "None", "")
@@ -18,7 +18,7 @@ def whole(field: str, value: int | str | None, way_out: str) -> int | None:
     try:
         return int(value)
     except ValueError:
-        raise InvalidSpecError(field, value, way_out) from None
+        raise InvalidSpecError(field, value, hint) from None
 
 
 def moment(value: str | datetime | None) -> str | None:

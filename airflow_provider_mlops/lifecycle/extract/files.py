@@ -190,15 +190,15 @@ def _find(source: FilesSource) -> list[tuple[str, Format]]:
             ) from error
         if any(sign in root for sign in "*?["):
             names = [name for name in sorted(fs.glob(root)) if fs.isfile(name)]
-            way_out = "no file matches the pattern: correct it"
+            hint = "no file matches the pattern: correct it"
         elif fs.isdir(root):
             names = [name for name in sorted(fs.ls(root, detail=False)) if _format_of(name) and fs.isfile(name)]
-            way_out = f"the directory has no files ending in {', '.join(_FORMATS)}: correct the path"
+            hint = f"the directory has no files ending in {', '.join(_FORMATS)}: correct the path"
         else:
             names = [root] if fs.exists(root) else []
-            way_out = "there is no such file: correct the path"
+            hint = "there is no such file: correct the path"
         if not names:
-            raise InvalidSpecError("source.paths", path, way_out)
+            raise InvalidSpecError("source.paths", path, hint)
         for name in names:
             uri = fs.unstrip_protocol(name)
             format_ = source.format or _format_of(name)

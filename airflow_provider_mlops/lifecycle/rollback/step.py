@@ -57,7 +57,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
         log.warning("%s. The gateway does not know yet (%s): it follows the alias as soon as it is back", moved, error)
     except InvalidSpecError as error:
         raise InvalidSpecError(
-            error.field, error.value, f"{error.way_out}. The alias has moved already; the gateway follows it by itself"
+            error.field, error.value, f"{error.hint}. The alias has moved already; the gateway follows it by itself"
         ) from error
     else:
         log.info("%s and answers (audit entry %d, %.2f s)", moved, entry.sequence, time.monotonic() - started)

@@ -236,16 +236,16 @@ def _errors_named(spec: TrainSpec, parameters: Mapping[str, Any], features: pand
     except ValueError as error:
         if spec.estimator is None:
             raise
-        way_out = str(error).strip().splitlines()[0]
+        hint = str(error).strip().splitlines()[0]
         infinite = _infinite(features)
-        if infinite and "infinity" in way_out:
+        if infinite and "infinity" in hint:
             raise RejectedError(
                 f"the columns {infinite[:20]} have infinite values, which {spec.estimator} or its preprocessing "
                 "refuses: leave these rows out with prepare's filters, or replace the values in its features code"
             ) from error
-        if spec.preprocessing is None and ("could not convert string" in way_out or "NaN" in way_out):
-            way_out += ": set preprocessing, which encodes strings and fills missing numbers"
-        raise InvalidSpecError("estimator", spec.estimator, way_out) from error
+        if spec.preprocessing is None and ("could not convert string" in hint or "NaN" in hint):
+            hint += ": set preprocessing, which encodes strings and fills missing numbers"
+        raise InvalidSpecError("estimator", spec.estimator, hint) from error
 
 
 def _infinite(features: pandas.DataFrame) -> list[str]:

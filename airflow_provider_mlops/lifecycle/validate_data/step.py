@@ -105,7 +105,7 @@ def _profile(uri: str) -> Profile:
     try:
         return Profile.read(uri)
     except InvalidSpecError as error:
-        raise InvalidSpecError("reference_profile_uri", error.value, error.way_out) from error
+        raise InvalidSpecError("reference_profile_uri", error.value, error.hint) from error
 
 
 def _verdict(spec: ValidateDataSpec, findings: Findings) -> Verdict:

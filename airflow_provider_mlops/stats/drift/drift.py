@@ -253,5 +253,5 @@ def _reason(
         return f"no drift found; {current_rows} rows would have shown a PSI of {detectable:.2g}"
     if current_rows == 0:
         return "there are no current rows"
-    way_out = "the reference has too few rows for any verdict" if needed is None else f"{needed} rows are needed"
-    return f"no drift found, but {current_rows} rows show a PSI of {detectable:.2g} or more only; {way_out}"
+    hint = "the reference has too few rows for any verdict" if needed is None else f"{needed} rows are needed"
+    return f"no drift found, but {current_rows} rows show a PSI of {detectable:.2g} or more only; {hint}"
