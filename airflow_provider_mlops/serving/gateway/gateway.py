@@ -32,7 +32,7 @@ from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import body, encoding, feedback, openapi, protocol_v2
-from airflow_provider_mlops.serving.rows.request_error import Refusal, json_response
+from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Gateway:
             Route("/openapi.json", self.openapi, methods=["GET"]),
             *admin.routes(),
         ]
-        handlers: dict[Any, Any] = {Refusal: _refused, HTTPException: _http_error, Exception: _defect}
+        handlers: dict[Any, Any] = {RequestError: _refused, HTTPException: _http_error, Exception: _defect}
         return Starlette(routes=paths, exception_handlers=handlers, lifespan=self._lifespan)
 
     async def compact(self) -> int:
@@ -122,7 +122,7 @@ class Gateway:
         try:
             await loop.run_in_executor(self._log_writer, self._write_ahead.feedback, labels)
         except OSError as error:
-            raise Refusal(503, f"the label cannot be logged: {error}", Retry_After="5") from error
+            raise RequestError(503, f"the label cannot be logged: {error}", Retry_After="5") from error
         self._metrics.labelled(len(labels))
         return json_response({"accepted": len(labels)})
 
@@ -233,7 +233,7 @@ def _version(request: Request) -> int | None:
 
 
 async def _refused(request: Request, refusal: Exception) -> Response:
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RequestError)
     return refusal.response()
 
 

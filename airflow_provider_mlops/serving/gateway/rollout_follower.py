@@ -21,7 +21,7 @@ from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, POLL_SECONDS, Routing
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ class Following:
     async def _load(self, model: str, version: int) -> None:
         try:
             await self._models.load(model, version)
-        except Refusal as refusal:
+        except RequestError as refusal:
             # A registry that is away is asked again at the next poll; anything else will hardly get better.
             if refusal.status != 503:
                 await asyncio.get_running_loop().run_in_executor(

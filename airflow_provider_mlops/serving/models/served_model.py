@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.policy.policy import ANYBODY, Choice, Policy, RoutingRequest, pinned
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 WARM = 4
 """How many versions of a model stay in memory: the active one, the one before it, and the latest candidates."""
@@ -30,17 +30,17 @@ class ServedModel:
     """Versions that a rollout needs: they are not let go."""
 
     def choose(self, version: int | None, request: RoutingRequest = ANYBODY) -> tuple[Choice, LoadedModel]:
-        """Who answers a request that names a version, or none. Raises Refusal (404)."""
+        """Who answers a request that names a version, or none. Raises RequestError (404)."""
         if version is not None:
             choice = pinned(version)
             if version not in self.versions:
                 failure = self.failures.get(version)
                 reason = f"it could not be loaded: {failure}" if failure else "it is not loaded"
-                raise Refusal(404, f"version {version} of the model {self.name!r} does not serve: {reason}", "version")
+                raise RequestError(404, f"version {version} of the model {self.name!r} does not serve: {reason}", "version")
         elif self.policy is not None:
             choice = self.policy.choose(request)
         else:
-            raise Refusal(404, f"no version of the model {self.name!r} is active: deploy one", "name")
+            raise RequestError(404, f"no version of the model {self.name!r} is active: deploy one", "name")
         return choice, self.versions[choice.version]
 
     def add(self, model: LoadedModel) -> None:

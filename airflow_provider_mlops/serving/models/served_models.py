@@ -15,7 +15,7 @@ from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
 from airflow_provider_mlops.serving.models.load_backoff import Attempts
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +40,18 @@ class ServedModels:
         self.registry_error: str | None = None
 
     def get(self, name: str) -> ServedModel:
-        """The model of that name. Raises Refusal (404)."""
+        """The model of that name. Raises RequestError (404)."""
         found = self._models.get(name)
         if found is None:
-            raise Refusal(404, f"there is no model {name[:200]!r} here", "name")
+            raise RequestError(404, f"there is no model {name[:200]!r} here", "name")
         return found
 
     def only(self) -> ServedModel:
-        """The model that is meant where none is named: the only one that answers. Raises Refusal (404)."""
+        """The model that is meant where none is named: the only one that answers. Raises RequestError (404)."""
         active = [model for model in self._models.values() if model.active is not None]
         if len(active) != 1:
             names = ", ".join(sorted(model.name for model in active)[:20]) or "none"
-            raise Refusal(404, f"name the model, as in /models/NAME/invocations; those that answer: {names}", "name")
+            raise RequestError(404, f"name the model, as in /models/NAME/invocations; those that answer: {names}", "name")
         return active[0]
 
     def waiting_for(self) -> list[str]:
@@ -110,7 +110,7 @@ class ServedModels:
     async def load(self, name: str, version: int) -> ServedModel:
         """Load a version beside the others, unless it is there.
 
-        Raises Refusal: 404 if MLflow does not know the version, 422 if it cannot be served, 503 if MLflow is away.
+        Raises RequestError: 404 if MLflow does not know the version, 422 if it cannot be served, 503 if MLflow is away.
         """
         model = self._models.get(name)
         if model is None or version not in model.versions:
@@ -121,7 +121,7 @@ class ServedModels:
         return model
 
     async def activate(self, name: str, version: int, *, champion: bool = False) -> ServedModel:
-        """Let a version answer from now on; it is loaded first if it is not there. Raises Refusal as `load` does.
+        """Let a version answer from now on; it is loaded first if it is not there. Raises RequestError as `load` does.
 
         :param champion: whether the caller has seen the champion alias at this version. Without knowing it, the poll
             would not notice an alias that moved here and back between two of its looks.
@@ -137,7 +137,7 @@ class ServedModels:
     def deactivate(self, name: str, version: int) -> ServedModel:
         """Let a version that was withdrawn answer no longer; nothing happens if another one answers.
 
-        Raises Refusal (404) if there is no such model.
+        Raises RequestError (404) if there is no such model.
         """
         model = self.get(name)
         if model.active == version:
@@ -198,7 +198,7 @@ class ServedModels:
             return
         try:
             model = await self.load(name, champion)
-        except Refusal:
+        except RequestError:
             self._models.setdefault(name, ServedModel(name))
             return
         self._unsettled.discard(name)
@@ -212,7 +212,7 @@ class ServedModels:
         """After a start, load what was the champion before, so that a rollback finds it in memory."""
         try:
             await self.load(model.name, version)
-        except Refusal as refusal:
+        except RequestError as refusal:
             log.warning("Model %s: the previous version is not kept warm: %s", model.name, refusal.message)
         else:
             if model.previous is None and model.active != version:
@@ -221,7 +221,7 @@ class ServedModels:
     async def _run(self, function: Any, name: str, version: int) -> LoadedModel:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._loader, function, name, version)
-        except Refusal as refusal:
+        except RequestError as refusal:
             if refusal.status != 503 and self._attempts.failed((name, version), refusal.message):
                 answering = self._models[name].active if name in self._models else None
                 going_on = "nothing" if answering is None else f"version {answering}"
@@ -235,17 +235,17 @@ class ServedModels:
         try:
             found = models.get(self._registry, name, version)
         except BackendUnavailableError as error:
-            raise Refusal(503, str(error), Retry_After="5") from error
+            raise RequestError(503, str(error), Retry_After="5") from error
         except MlopsError as error:
-            raise Refusal(404, str(error), error.field if isinstance(error, InvalidSpecError) else "version") from error
+            raise RequestError(404, str(error), error.field if isinstance(error, InvalidSpecError) else "version") from error
         try:
             return LoadedModel.load(self._registry, found, allow_pickle=self._allow_pickle)
         except BackendUnavailableError as error:
-            raise Refusal(503, str(error), Retry_After="5") from error
+            raise RequestError(503, str(error), Retry_After="5") from error
         except MlopsError as error:
-            raise Refusal(422, str(error), "version") from error
+            raise RequestError(422, str(error), "version") from error
         except Exception as error:
-            raise Refusal(
+            raise RequestError(
                 422, f"version {version} cannot be loaded: {type(error).__name__}: {error}", "version"
             ) from error
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, Feature, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError, shown
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 _LARGEST: dict[str, float] = {
@@ -31,15 +31,15 @@ _NUMBERS_OR_NULL = frozenset((int, float, type(None)))
 
 
 def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> Rows:
-    """Rows of values by column, the columns in any order. Raises Refusal (422), naming the column."""
+    """Rows of values by column, the columns in any order. Raises RequestError (422), naming the column."""
     _check_names(schema, columns)
     lengths = {name: len(values) for name, values in columns.items()}
     count = next(iter(lengths.values()))
     for name, length in lengths.items():
         if length != count:
-            raise Refusal(422, f"column {shown(name)} has {length} values and others have {count}", name)
+            raise RequestError(422, f"column {shown(name)} has {length} values and others have {count}", name)
     if count == 0:
-        raise Refusal(422, "there are no rows: send at least one")
+        raise RequestError(422, "there are no rows: send at least one")
     missing = [None] * count
     return Rows(schema, count, columns=[_column(f, columns.get(f.name, missing)) for f in schema.features])
 
@@ -47,7 +47,7 @@ def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> R
 def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[Sequence[Any]]) -> Rows:
     """Rows of values by row. `names` are the columns of `data`; None stands for the signature's, in its order.
 
-    Raises Refusal (422), naming the column or the row.
+    Raises RequestError (422), naming the column or the row.
     """
     if names is None:
         names = schema.names
@@ -55,14 +55,14 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
         _check_names(schema, names)
         if len(set(names)) != len(names):
             twice = next(name for position, name in enumerate(names) if name in names[:position])
-            raise Refusal(422, f"column {shown(twice)} comes twice", twice)
+            raise RequestError(422, f"column {shown(twice)} comes twice", twice)
     if not data:
-        raise Refusal(422, "there are no rows: send at least one")
+        raise RequestError(422, "there are no rows: send at least one")
     width = len(names)
     for position, row in enumerate(data):
         if type(row) is not list or len(row) != width:
             what = f"{len(row)} values" if type(row) is list else f"no list ({shown(row)})"
-            raise Refusal(422, f"row {position} has {what}, and there are {width} columns", f"row {position}")
+            raise RequestError(422, f"row {position} has {what}, and there are {width} columns", f"row {position}")
     if schema.double and len(names) == len(schema.names):
         cells = data[0] if len(data) == 1 else chain.from_iterable(data)
         rows = _matrix(schema, tuple(names), data, cells, len(data))
@@ -72,7 +72,7 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
 
 
 def from_flat(schema: InputSchema, data: Sequence[Any], count: int) -> Rows:
-    """`count` rows of all columns in the signature's order, one after another. Raises Refusal (422)."""
+    """`count` rows of all columns in the signature's order, one after another. Raises RequestError (422)."""
     width = len(schema.names)
     if schema.double and count:
         rows = _matrix(schema, schema.names, data, data, count)
@@ -82,7 +82,7 @@ def from_flat(schema: InputSchema, data: Sequence[Any], count: int) -> Rows:
 
 
 def from_matrix(schema: InputSchema, matrix: NDArray[Any]) -> Rows:
-    """Rows as a matrix of numbers with the columns in the signature's order. Raises Refusal (422)."""
+    """Rows as a matrix of numbers with the columns in the signature's order. Raises RequestError (422)."""
     if schema.double and len(matrix):
         rows = _finite_matrix(schema, matrix.astype(np.float64))
         if rows is not None:
@@ -91,12 +91,12 @@ def from_matrix(schema: InputSchema, matrix: NDArray[Any]) -> Rows:
 
 
 def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
-    """Rows as one object each. Raises Refusal (422), naming the column or the row."""
+    """Rows as one object each. Raises RequestError (422), naming the column or the row."""
     if not records:
-        raise Refusal(422, "there are no rows: send at least one")
+        raise RequestError(422, "there are no rows: send at least one")
     for position, record in enumerate(records):
         if type(record) is not dict:
-            raise Refusal(422, f"row {position} is not an object: {shown(record)}", f"row {position}")
+            raise RequestError(422, f"row {position} is not an object: {shown(record)}", f"row {position}")
     names = dict.fromkeys(chain.from_iterable(records))
     _check_names(schema, names)
     columns = {}
@@ -104,7 +104,7 @@ def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
         optional = schema.by_name[name].optional
         for position, record in enumerate(records):
             if name not in record and not optional:
-                raise Refusal(422, f"row {position} has no column {shown(name)}", name)
+                raise RequestError(422, f"row {position} has no column {shown(name)}", name)
         columns[name] = [record.get(name) for record in records]
     return from_columns(schema, columns)
 
@@ -115,13 +115,13 @@ def _check_names(schema: InputSchema, names: Iterable[str]) -> None:
     if unknown:
         name = min(unknown)
         known = ", ".join(map(repr, schema.names[:20])) + (", ..." if len(schema.names) > 20 else "")
-        raise Refusal(422, f"the model does not know the column {shown(name)}; it takes {known}", name)
+        raise RequestError(422, f"the model does not know the column {shown(name)}; it takes {known}", name)
     if len(given) < len(schema.names):
         for feature in schema.features:
             if feature.name not in given and not feature.optional:
-                raise Refusal(422, f"the column {shown(feature.name)} ({feature.kind}) is missing", feature.name)
+                raise RequestError(422, f"the column {shown(feature.name)} ({feature.kind}) is missing", feature.name)
         if not given:
-            raise Refusal(422, "there are no columns: send at least one")
+            raise RequestError(422, "there are no columns: send at least one")
 
 
 def _matrix(
@@ -277,17 +277,17 @@ _WORDS = {
 
 def _refuse_type(feature: Feature, position: int, value: Any) -> NoReturn:
     words = _WORDS[feature.kind]
-    raise Refusal(
+    raise RequestError(
         422, f"column {shown(feature.name)} must hold {words}, and row {position} holds {shown(value)}", feature.name
     )
 
 
 def _refuse_range(feature: Feature, position: int, value: Any) -> NoReturn:
     what = "infinity" if value in (float("inf"), float("-inf")) else "a number too large for it"
-    raise Refusal(422, f"column {shown(feature.name)} ({feature.kind}) holds {what} in row {position}", feature.name)
+    raise RequestError(422, f"column {shown(feature.name)} ({feature.kind}) holds {what} in row {position}", feature.name)
 
 
 def _refuse_missing(feature: Feature, position: int) -> NoReturn:
-    raise Refusal(
+    raise RequestError(
         422, f"a value is missing in column {shown(feature.name)}, row {position}, and the model needs it", feature.name
     )

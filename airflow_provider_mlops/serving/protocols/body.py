@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive
 
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 MAXIMUM_BYTES = 16 * 1024 * 1024
 HEADER_LENGTH = b"inference-header-content-length"
@@ -23,25 +23,25 @@ class Body:
 
 
 async def read(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
-    """The whole body, which must be JSON. Raises Refusal: 413 if it is too large, 415 if it is no JSON, 408, 400."""
+    """The whole body, which must be JSON. Raises RequestError: 413 if it is too large, 415 if it is no JSON, 408, 400."""
     _check_json(headers)
     return await _read(headers, receive, max_bytes)
 
 
 async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> Body:
-    """The whole body, which may have binary tensors after its JSON, if a header says so. Raises Refusal as `read`."""
+    """The whole body, which may have binary tensors after its JSON, if a header says so. Raises RequestError as `read`."""
     declared = headers.get(HEADER_LENGTH)
     if declared is None:
         return Body(await read(headers, receive, max_bytes))
     if not declared.isdigit() or len(declared) > 15:
-        raise Refusal(
+        raise RequestError(
             400, f"the length of the JSON must be a number, not {declared[:50]!r}", "Inference-Header-Content-Length"
         )
     _check_encoding(headers)
     content = await _read(headers, receive, max_bytes)
     length = int(declared)
     if length > len(content):
-        raise Refusal(
+        raise RequestError(
             400,
             f"the JSON is said to have {length} bytes, and all has {len(content)}",
             "Inference-Header-Content-Length",
@@ -66,7 +66,7 @@ async def _read(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int
                 raise _too_large(max_bytes)
         content = b"".join(parts)
     if message["type"] == "http.disconnect":
-        raise Refusal(408, "the connection was closed before the body had come")
+        raise RequestError(408, "the connection was closed before the body had come")
     if len(content) > max_bytes:
         raise _too_large(max_bytes)
     return content
@@ -78,14 +78,14 @@ def _check_json(headers: Mapping[bytes, bytes]) -> None:
         kind = content_type.partition(b";")[0].strip().lower()
         if kind != _JSON and not kind.endswith(b"+json"):
             shown = kind[:100].decode("latin-1")
-            raise Refusal(415, f"the body must be application/json, not {shown}", "Content-Type")
+            raise RequestError(415, f"the body must be application/json, not {shown}", "Content-Type")
     _check_encoding(headers)
 
 
 def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise Refusal(415, "the body must not be compressed", "Content-Encoding")
+        raise RequestError(415, "the body must not be compressed", "Content-Encoding")
 
 
-def _too_large(max_bytes: int) -> Refusal:
-    return Refusal(413, f"the body is larger than {max_bytes} bytes: send fewer rows", Connection="close")
+def _too_large(max_bytes: int) -> RequestError:
+    return RequestError(413, f"the body is larger than {max_bytes} bytes: send fewer rows", Connection="close")

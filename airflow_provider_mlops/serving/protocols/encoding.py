@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 
 def parse(body: bytes) -> Any:
-    """The body's content. Raises Refusal (400).
+    """The body's content. Raises RequestError (400).
 
     What the quick parser refuses is tried with Python's: NaN, infinity, whole numbers without end and half surrogate
     pairs are no JSON, but the check of the rows says in which column they are.
@@ -23,13 +23,13 @@ def parse(body: bytes) -> Any:
 
 
 def parse_exactly(body: bytes) -> Any:
-    """The same with Python's parser, which keeps whole numbers of any length. Raises Refusal (400)."""
+    """The same with Python's parser, which keeps whole numbers of any length. Raises RequestError (400)."""
     try:
         return json.loads(body)
     except RecursionError:
-        raise Refusal(400, "the body is nested too deeply") from None
+        raise RequestError(400, "the body is nested too deeply") from None
     except ValueError as error:
-        raise Refusal(400, f"the body is not valid JSON: {error}"[:300]) from None
+        raise RequestError(400, f"the body is not valid JSON: {error}"[:300]) from None
 
 
 def encode(content: Any) -> bytes:

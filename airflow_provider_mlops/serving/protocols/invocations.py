@@ -12,7 +12,7 @@ from airflow_provider_mlops.serving.protocols import encoding
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Encoded
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError, shown
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -34,14 +34,14 @@ class Invocation:
 
 
 def read(body: Body, schema: InputSchema) -> Invocation:
-    """Read the body of a request. Raises Refusal: 400 for the protocol, 422 for the rows."""
+    """Read the body of a request. Raises RequestError: 400 for the protocol, 422 for the rows."""
     if body.json_bytes is not None:
-        raise Refusal(400, "this protocol knows no binary tensors: send JSON", "Inference-Header-Content-Length")
+        raise RequestError(400, "this protocol knows no binary tensors: send JSON", "Inference-Header-Content-Length")
     return Invocation(parse(encoding.parse(body.content), schema))
 
 
 def parse(content: Any, schema: InputSchema) -> Rows:
-    """Read the body of a request. Raises Refusal: 400 for the protocol, 422 for the rows.
+    """Read the body of a request. Raises RequestError: 400 for the protocol, 422 for the rows.
 
     - `dataframe_split`: `{"columns": [...], "data": [[...], ...]}`; an `index` is ignored.
     - `dataframe_records`: `[{column: value, ...}, ...]`.
@@ -49,17 +49,17 @@ def parse(content: Any, schema: InputSchema) -> Rows:
     - `inputs`: columns, `{column: [...], ...}`; or rows as in `instances`.
     """
     if type(content) is not dict:
-        raise Refusal(400, f"the body must be an object with one of {', '.join(_FORMS)}, not {shown(content)}")
+        raise RequestError(400, f"the body must be an object with one of {', '.join(_FORMS)}, not {shown(content)}")
     if content.keys() == _SPLIT_ALONE:
         return _split(content["dataframe_split"], schema)
     forms = [form for form in _FORMS if form in content]
     unknown = sorted(content.keys() - _KEYS)
     if unknown:
-        raise Refusal(400, f"{shown(unknown[0])} is not known: send one of {', '.join(_FORMS)}", unknown[0])
+        raise RequestError(400, f"{shown(unknown[0])} is not known: send one of {', '.join(_FORMS)}", unknown[0])
     if content.get("params") not in (None, {}):
-        raise Refusal(400, "the model takes no params: leave them out", "params")
+        raise RequestError(400, "the model takes no params: leave them out", "params")
     if len(forms) != 1:
-        raise Refusal(400, f"send exactly one of {', '.join(_FORMS)}, not {', '.join(forms) or 'none'}")
+        raise RequestError(400, f"send exactly one of {', '.join(_FORMS)}, not {', '.join(forms) or 'none'}")
     form = forms[0]
     value = content[form]
     if form == "dataframe_split":
@@ -67,13 +67,13 @@ def parse(content: Any, schema: InputSchema) -> Rows:
     if form == "inputs" and type(value) is dict:
         for name, column in value.items():
             if type(column) is not list:
-                raise Refusal(400, f"inputs: column {shown(name)} must be a list, not {shown(column)}", name)
+                raise RequestError(400, f"inputs: column {shown(name)} must be a list, not {shown(column)}", name)
         return signature_check.from_columns(schema, {name: _unnested(column) for name, column in value.items()})
     if type(value) is not list:
-        raise Refusal(400, f"{form} must be a list of rows, not {shown(value)}", form)
+        raise RequestError(400, f"{form} must be a list of rows, not {shown(value)}", form)
     if form != "dataframe_records" and value and type(value[0]) is list:
         if not schema.numeric:
-            raise Refusal(
+            raise RequestError(
                 422, f"{form}: not all columns are numbers, so that rows must be objects with their names", form
             )
         return signature_check.from_table(schema, None, value)
@@ -82,20 +82,20 @@ def parse(content: Any, schema: InputSchema) -> Rows:
 
 def _split(value: Any, schema: InputSchema) -> Rows:
     if type(value) is not dict:
-        raise Refusal(400, f"dataframe_split must be an object, not {shown(value)}", "dataframe_split")
+        raise RequestError(400, f"dataframe_split must be an object, not {shown(value)}", "dataframe_split")
     if not value.keys() <= _SPLIT_KEYS:
         unknown = min(value.keys() - _SPLIT_KEYS)
-        raise Refusal(400, f"dataframe_split has columns, data and index, and no {shown(unknown)}", unknown)
+        raise RequestError(400, f"dataframe_split has columns, data and index, and no {shown(unknown)}", unknown)
     columns, data = value.get("columns"), value.get("data")
     if columns == schema.name_list and type(data) is list:
         return signature_check.from_table(schema, None, data)
     if type(columns) is not list:
-        raise Refusal(400, "dataframe_split.columns must be a list of names", "columns")
+        raise RequestError(400, "dataframe_split.columns must be a list of names", "columns")
     for name in columns:
         if type(name) not in (str, int):
-            raise Refusal(422, f"a name must be text or a whole number of 64 bits, not {shown(name)}", "columns")
+            raise RequestError(422, f"a name must be text or a whole number of 64 bits, not {shown(name)}", "columns")
     if type(data) is not list:
-        raise Refusal(400, f"dataframe_split.data must be a list of rows, not {shown(data)}", "data")
+        raise RequestError(400, f"dataframe_split.data must be a list of rows, not {shown(data)}", "data")
     return signature_check.from_table(schema, [str(name) for name in columns], data)
 
 

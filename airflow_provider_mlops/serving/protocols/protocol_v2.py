@@ -27,7 +27,7 @@ from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Encoded
 from airflow_provider_mlops.serving.protocols.tensors import Tensor
 from airflow_provider_mlops.serving.rows.input_schema import V2_DATATYPES, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError, shown
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 BINARY = "binary_tensor_data"
@@ -87,17 +87,17 @@ class InferRequest:
 
 
 def read(body: Body, schema: InputSchema) -> InferRequest:
-    """Read the body of an infer request. Raises Refusal: 400 for the protocol, 422 for the rows."""
+    """Read the body of an infer request. Raises RequestError: 400 for the protocol, 422 for the rows."""
     content = encoding.parse(body.content if body.json_bytes is None else body.content[: body.json_bytes])
     if type(content) is not dict:
-        raise Refusal(400, f"the body must be an object with inputs, not {shown(content)}")
+        raise RequestError(400, f"the body must be an object with inputs, not {shown(content)}")
     request_id = content.get("id")
     if request_id is not None and not _is_text(request_id):
-        raise Refusal(400, "id must be text of at most 1000 characters", "id")
+        raise RequestError(400, "id must be text of at most 1000 characters", "id")
     outputs = _wanted(content.get("outputs"), content.get("parameters"))
     inputs = content.get("inputs")
     if type(inputs) is not list or not inputs:
-        raise Refusal(400, "inputs must be a list of at least one tensor", "inputs")
+        raise RequestError(400, "inputs must be a list of at least one tensor", "inputs")
     reader = tensors.Reader(body.content, body.json_bytes)
     found = [reader.read(tensor, position) for position, tensor in enumerate(inputs)]
     reader.end()
@@ -142,9 +142,9 @@ def _rows(inputs: list[Tensor], schema: InputSchema) -> Rows:
     columns: dict[str, Any] = {}
     for tensor in inputs:
         if tensor.name in columns:
-            raise Refusal(422, f"column {shown(tensor.name)} comes twice", tensor.name)
+            raise RequestError(422, f"column {shown(tensor.name)} comes twice", tensor.name)
         if len(tensor.shape) == 2 and tensor.shape[1] != 1:
-            raise Refusal(
+            raise RequestError(
                 422,
                 f"tensor {shown(tensor.name)} must have the shape [rows] or [rows, 1], as others beside it",
                 tensor.name,
@@ -159,14 +159,14 @@ def _rows(inputs: list[Tensor], schema: InputSchema) -> Rows:
 def _from_matrix(tensor: Tensor, schema: InputSchema) -> Rows:
     if not schema.numeric:
         feature = next(feature for feature in schema.features if feature.kind not in _NUMERIC_KINDS)
-        raise Refusal(
+        raise RequestError(
             422, f"column {shown(feature.name)} is no number: send each column as a tensor of its own", feature.name
         )
     if tensor.datatype not in tensors.NUMBERS:
-        raise Refusal(422, f"tensor {shown(tensor.name)} must hold numbers, not {tensor.datatype}", tensor.name)
+        raise RequestError(422, f"tensor {shown(tensor.name)} must hold numbers, not {tensor.datatype}", tensor.name)
     rows, width = tensor.shape
     if width != len(schema.names):
-        raise Refusal(
+        raise RequestError(
             422,
             f"tensor {shown(tensor.name)} has {width} columns, and the model takes {len(schema.names)}",
             tensor.name,
@@ -187,7 +187,7 @@ def _check_datatype(tensor: Tensor, kind: str) -> None:
         return
     is_number = tensor.datatype in tensors.NUMBERS
     if (due in tensors.NUMBERS) != is_number or (not is_number and due != tensor.datatype):
-        raise Refusal(422, f"column {shown(tensor.name)} must be {due}, not {tensor.datatype}", tensor.name)
+        raise RequestError(422, f"column {shown(tensor.name)} must be {due}, not {tensor.datatype}", tensor.name)
 
 
 def _column(tensor: Tensor, kind: str | None) -> Any:
@@ -197,7 +197,7 @@ def _column(tensor: Tensor, kind: str | None) -> Any:
     try:
         return [value.decode() for value in values]
     except UnicodeDecodeError as error:
-        raise Refusal(422, f"column {shown(tensor.name)} must hold text in UTF-8: {error}", tensor.name) from None
+        raise RequestError(422, f"column {shown(tensor.name)} must hold text in UTF-8: {error}", tensor.name) from None
 
 
 def _wanted(outputs: Any, parameters: Any) -> dict[str, bool]:
@@ -205,12 +205,12 @@ def _wanted(outputs: Any, parameters: Any) -> dict[str, bool]:
     if outputs is None:
         return dict.fromkeys(_OUTPUTS, True) if all_binary else _OUTPUTS
     if type(outputs) is not list:
-        raise Refusal(400, "outputs must be a list", "outputs")
+        raise RequestError(400, "outputs must be a list", "outputs")
     wanted: dict[str, bool] = {}
     for output in outputs:
         name = output.get("name") if type(output) is dict else output
         if type(name) is not str or name not in _OUTPUTS:
-            raise Refusal(400, f"there is no output {shown(name)}: ask for {' or '.join(_OUTPUTS)}", "outputs")
+            raise RequestError(400, f"there is no output {shown(name)}: ask for {' or '.join(_OUTPUTS)}", "outputs")
         own = output.get("parameters") if type(output) is dict else None
         wanted[name] = _flag(own, "binary_data", all_binary, "outputs")
     return wanted or dict.fromkeys(_OUTPUTS, all_binary)
@@ -219,7 +219,7 @@ def _wanted(outputs: Any, parameters: Any) -> dict[str, bool]:
 def _flag(parameters: Any, name: str, default: bool, field: str) -> bool:
     value = parameters.get(name, default) if type(parameters) is dict else default
     if type(value) is not bool:
-        raise Refusal(400, f"{name} must be true or false, not {shown(value)}", field)
+        raise RequestError(400, f"{name} must be true or false, not {shown(value)}", field)
     return value
 
 

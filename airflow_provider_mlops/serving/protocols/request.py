@@ -34,4 +34,4 @@ class Read(Protocol):
     """How a protocol reads the body of a request."""
 
     def __call__(self, body: Body, schema: InputSchema) -> Request:
-        """The request. Raises Refusal: 400 for the protocol, 422 for the rows."""
+        """The request. Raises RequestError: 400 for the protocol, 422 for the rows."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_mlops.serving.rows.request_error import Refusal, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError, shown
 
 NUMBERS = {
     "INT8": "<i1",
@@ -49,7 +49,7 @@ class Tensor:
     binary: bool = False
 
     def flat(self) -> list[Any] | NDArray[Any]:
-        """The values one after another. Raises Refusal (400) if they do not fill the shape."""
+        """The values one after another. Raises RequestError (400) if they do not fill the shape."""
         data = self.data
         if self.binary:
             return data
@@ -58,10 +58,10 @@ class Tensor:
             width = size // max(1, self.shape[0])
             for position, row in enumerate(data):
                 if type(row) is not list or len(row) != width:
-                    raise Refusal(400, f"row {position} of tensor {shown(self.name)} is not {width} values", self.name)
+                    raise RequestError(400, f"row {position} of tensor {shown(self.name)} is not {width} values", self.name)
             data = [value for row in data for value in row]
         if len(data) != size:
-            raise Refusal(
+            raise RequestError(
                 400,
                 f"tensor {shown(self.name)} of shape {self.shape} must hold {size} values, not {len(data)}",
                 self.name,
@@ -81,37 +81,37 @@ class Reader:
         self._place = place
 
     def read(self, tensor: Any, position: int) -> Tensor:
-        """The tensor at a position of the request's inputs. Raises Refusal."""
+        """The tensor at a position of the request's inputs. Raises RequestError."""
         where = f"inputs[{position}]"
         if type(tensor) is not dict:
-            raise Refusal(400, f"{where} must be an object, not {shown(tensor)}", where)
+            raise RequestError(400, f"{where} must be an object, not {shown(tensor)}", where)
         name, datatype, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
         if type(name) is not str:
-            raise Refusal(400, f"{where}.name must be text, not {shown(name)}", f"{where}.name")
+            raise RequestError(400, f"{where}.name must be text, not {shown(name)}", f"{where}.name")
         if type(datatype) is not str or datatype not in DATATYPES:
-            raise Refusal(
+            raise RequestError(
                 400, f"{where}.datatype must be one of {', '.join(sorted(DATATYPES))}, not {shown(datatype)}", name
             )
         if type(shape) is not list or not shape or not all(map(_is_size, shape)):
-            raise Refusal(400, f"{where}.shape must be a list of whole numbers, not {shown(shape)}", name)
+            raise RequestError(400, f"{where}.shape must be a list of whole numbers, not {shown(shape)}", name)
         if max(shape) >= _NO_SIZE:
-            raise Refusal(422, f"tensor {shown(name)} cannot have the shape {shown(shape)}", name)
+            raise RequestError(422, f"tensor {shown(name)} cannot have the shape {shown(shape)}", name)
         size = self._size(tensor, where, name)
         data = tensor.get("data")
         if size is None and type(data) is not list:
-            raise Refusal(400, f"{where}.data must be a list, not {shown(data)}", name)
+            raise RequestError(400, f"{where}.data must be a list, not {shown(data)}", name)
         if len(shape) > 2:
-            raise Refusal(422, f"tensor {shown(name)} has {len(shape)} dimensions, and a table has at most two", name)
+            raise RequestError(422, f"tensor {shown(name)} has {len(shape)} dimensions, and a table has at most two", name)
         if size is None:
             assert type(data) is list
             return Tensor(name, datatype, shape, data)
         return Tensor(name, datatype, shape, self._values(name, datatype, shape, size), binary=True)
 
     def end(self) -> None:
-        """Check that all was read. Raises Refusal (400)."""
+        """Check that all was read. Raises RequestError (400)."""
         if self._place is not None and self._place != len(self._content):
             left = len(self._content) - self._place
-            raise Refusal(400, f"{left} bytes after the JSON belong to no tensor: say binary_data_size", _HEADER)
+            raise RequestError(400, f"{left} bytes after the JSON belong to no tensor: say binary_data_size", _HEADER)
 
     def _size(self, tensor: dict[str, Any], where: str, name: str) -> int | None:
         parameters = tensor.get("parameters")
@@ -119,11 +119,11 @@ class Reader:
             return None
         size = parameters["binary_data_size"]
         if type(size) is not int or size < 0:
-            raise Refusal(400, f"{where}: binary_data_size must be a number of bytes, not {shown(size)}", name)
+            raise RequestError(400, f"{where}: binary_data_size must be a number of bytes, not {shown(size)}", name)
         if self._place is None:
-            raise Refusal(400, f"{where} is binary, but the header {_HEADER} is missing", name)
+            raise RequestError(400, f"{where} is binary, but the header {_HEADER} is missing", name)
         if "data" in tensor:
-            raise Refusal(400, f"{where} has both data and binary_data_size: send one of them", name)
+            raise RequestError(400, f"{where} has both data and binary_data_size: send one of them", name)
         return size
 
     def _values(self, name: str, datatype: str, shape: list[int], size: int) -> list[Any] | NDArray[Any]:
@@ -131,7 +131,7 @@ class Reader:
         begin, end = self._place, self._place + size
         if end > len(self._content):
             left = len(self._content) - begin
-            raise Refusal(400, f"tensor {shown(name)}: {size} bytes are announced, and {left} are there", name)
+            raise RequestError(400, f"tensor {shown(name)}: {size} bytes are announced, and {left} are there", name)
         self._place = end
         count = math.prod(shape)
         if datatype == "BYTES":
@@ -139,11 +139,11 @@ class Reader:
         dtype = np.dtype("<u1" if datatype == "BOOL" else NUMBERS[datatype])
         if size != count * dtype.itemsize:
             due = count * dtype.itemsize
-            raise Refusal(400, f"tensor {shown(name)} of shape {shape} takes {due} bytes, not {size}", name)
+            raise RequestError(400, f"tensor {shown(name)} of shape {shape} takes {due} bytes, not {size}", name)
         array = np.frombuffer(self._content, dtype, count, begin)
         if datatype == "BOOL":
             if count and int(array.max()) > 1:
-                raise Refusal(422, f"tensor {shown(name)} holds other bytes than 0 and 1", name)
+                raise RequestError(422, f"tensor {shown(name)} holds other bytes than 0 and 1", name)
             return array.astype(bool)
         return array
 
@@ -171,9 +171,9 @@ def _texts(content: bytes, count: int, name: str) -> list[bytes]:
     while place < len(content):
         length = _LENGTH.unpack_from(content, place)[0] if place + 4 <= len(content) else len(content)
         if place + 4 + length > len(content):
-            raise Refusal(400, f"value {len(values)} of tensor {shown(name)} is cut off", name)
+            raise RequestError(400, f"value {len(values)} of tensor {shown(name)} is cut off", name)
         values.append(content[place + 4 : place + 4 + length])
         place += 4 + length
     if len(values) != count:
-        raise Refusal(400, f"tensor {shown(name)} must hold {count} values, not {len(values)}", name)
+        raise RequestError(400, f"tensor {shown(name)} must hold {count} values, not {len(values)}", name)
     return values

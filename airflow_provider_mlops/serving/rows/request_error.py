@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request that is refused with an HTTP status, a sentence, and the field that is at fault.
 
     - 400: the body is not what the protocol asks for.
@@ -43,7 +43,7 @@ class Refusal(Exception):
         return content
 
 
-class VersionFailed(Refusal):
+class VersionFailed(RequestError):
     """A version failed on a request that the protocol and the signature allow: in a rollout, that counts against it."""
 
 

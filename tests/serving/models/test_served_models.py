@@ -12,7 +12,7 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.models.load_backoff import Attempts
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 
 def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> No
         model = served.get("cancer")
         assert model.active is None
         assert model.choose(1)[0].version == 1
-        with pytest.raises(Refusal, match="no version of the model 'cancer' is active"):
+        with pytest.raises(RequestError, match="no version of the model 'cancer' is active"):
             model.choose(None)
         assert served.waiting_for() == ["the model 'cancer' has no active version"]
     finally:

@@ -20,7 +20,7 @@ from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.serving.log import schema as log_schema
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.rows.input_schema import KINDS, Feature, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 MOMENTS = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1), timezones=st.none() | st.just(UTC))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -104,7 +104,7 @@ def test_one_wrong_value_is_named(table: tuple[InputSchema, list[dict[str, Any]]
         wrong += [5, True, 1.5]
         wrong += {"string": ["\ud800"], "binary": ["%"], "datetime": ["yesterday", "0001-01-01", ""]}[feature.kind]
     records[place] = {**records[place], feature.name: data.draw(st.sampled_from(wrong))}
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(RequestError) as raised:
         signature_check.from_records(schema, records)
     assert raised.value.status == 422
     assert raised.value.field == feature.name
@@ -120,7 +120,7 @@ def test_whole_numbers_and_fractions() -> None:
     assert with_gap["whole"].dtype == np.float64
     exact = signature_check.from_columns(schema, {"whole": [2**63 - 1], "part": [0]}).columns()[0]
     assert exact.tolist() == [2**63 - 1]
-    with pytest.raises(Refusal, match="too large"):
+    with pytest.raises(RequestError, match="too large"):
         signature_check.from_columns(schema, {"whole": [float(2**63)], "part": [0]})
 
 
@@ -139,7 +139,7 @@ def test_columns_that_may_be_left_out() -> None:
         signature_check.from_records(schema, [{"a": 1.0}, {"a": 2.0}]),
     ):
         assert rows.frame()["b"].isna().all()
-    with pytest.raises(Refusal, match="'a'"):
+    with pytest.raises(RequestError, match="'a'"):
         signature_check.from_columns(schema, {"b": [1.0]})
     mixed = signature_check.from_records(schema, [{"a": 1.0, "b": 3.0}, {"a": 2.0}]).frame()
     assert mixed["b"].tolist()[0] == 3.0
@@ -191,6 +191,6 @@ def test_a_time_with_a_zone_is_the_same_moment() -> None:
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
 def test_a_time_that_cannot_be_shifted_to_utc_is_refused(moment: str) -> None:
-    with pytest.raises(Refusal, match="between the years 1678 and 2261") as raised:
+    with pytest.raises(RequestError, match="between the years 1678 and 2261") as raised:
         signature_check.from_columns(InputSchema((Feature("t", "datetime"),)), {"t": [moment]})
     assert (raised.value.status, raised.value.field) == (422, "t")

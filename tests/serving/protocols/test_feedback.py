@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlops.serving.protocols import feedback
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 NAME = "0" * 32
 
@@ -40,6 +40,6 @@ def test_labels_and_rewards(told: dict[str, Any], expected: tuple[Any, Any]) -> 
     ],
 )
 def test_what_is_neither(told: dict[str, Any], status: int, field: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestError) as refused:
         feedback.parse({"prediction_id": NAME, **told})
     assert (refused.value.status, refused.value.field) == (status, field)

@@ -15,7 +15,7 @@ from airflow_provider_mlops.serving.gateway.rollout_follower import Following
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import body, encoding
-from airflow_provider_mlops.serving.rows.request_error import Refusal, json_response, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response, shown
 
 _MAXIMUM_BYTES = 10_000
 
@@ -69,7 +69,7 @@ class Admin:
         async def change(name: str, version: int, content: dict[str, Any]) -> ServedModel:
             champion = content.get("champion", False)
             if type(champion) is not bool:
-                raise Refusal(400, f"send true or false, not {shown(champion)}", "champion")
+                raise RequestError(400, f"send true or false, not {shown(champion)}", "champion")
             return await self._changes.activate(name, version, champion=champion)
 
         return await self._change(request, change)
@@ -88,7 +88,7 @@ class Admin:
         try:
             segments = await self._changes.compact()
         except Exception as error:
-            raise Refusal(503, f"the prediction log cannot be compacted now: {error}", Retry_After="5") from error
+            raise RequestError(503, f"the prediction log cannot be compacted now: {error}", Retry_After="5") from error
         return json_response({"segments": segments})
 
     async def _change(
@@ -101,12 +101,12 @@ class Admin:
         if type(version) is float and version.is_integer():
             version = int(version)
         if type(version) is not int or not 1 <= version < 2**31:
-            raise Refusal(400, f'send {{"version": N}}, not {shown(content)}', "version")
+            raise RequestError(400, f'send {{"version": N}}, not {shown(content)}', "version")
         name = request.path_params["name"]
         try:
             model = await change(name, version, content)
-        except Refusal as refusal:
-            raise Refusal(
+        except RequestError as refusal:
+            raise RequestError(
                 refusal.status, refusal.message + self._going_on(name), refusal.field, **refusal.headers
             ) from None
         return json_response(model.status())
@@ -114,6 +114,6 @@ class Admin:
     def _going_on(self, name: str) -> str:
         try:
             active = self._models.get(name).active
-        except Refusal:
+        except RequestError:
             return ""
         return "" if active is None else f" (version {active} goes on answering)"

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board, Change
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ class Administration:
         self._fresh = True
 
     async def load(self, name: str, version: int) -> ServedModel:
-        """Load a version beside the others. Raises Refusal as `ServedModels.load`."""
+        """Load a version beside the others. Raises RequestError as `ServedModels.load`."""
         model = await self._models.load(name, version)
         await self._tell(Change("load", name, version))
         return model
 
     async def activate(self, name: str, version: int, *, champion: bool = False) -> ServedModel:
-        """Let a version answer from now on. Raises Refusal as `ServedModels.activate`."""
+        """Let a version answer from now on. Raises RequestError as `ServedModels.activate`."""
         if self._board is None:
             return await self._models.activate(name, version, champion=champion)
         # What cannot be served is refused before the others hear of it.
@@ -47,7 +47,7 @@ class Administration:
         return model
 
     async def deactivate(self, name: str, version: int) -> ServedModel:
-        """Let a version answer no longer. Raises Refusal as `ServedModels.deactivate`."""
+        """Let a version answer no longer. Raises RequestError as `ServedModels.deactivate`."""
         if self._board is None:
             return self._models.deactivate(name, version)
         model = self._models.get(name)
@@ -76,7 +76,7 @@ class Administration:
         position = self._board.announce(change)
         await self.catch_up()
         if not await self._board.all_have_followed(position, _PATIENCE_SECONDS):
-            raise Refusal(503, f"not all workers have followed within {_PATIENCE_SECONDS:.0f} s", Retry_After="5")
+            raise RequestError(503, f"not all workers have followed within {_PATIENCE_SECONDS:.0f} s", Retry_After="5")
 
     async def catch_up(self) -> None:
         """Carry out what has been announced and is not carried out yet."""
@@ -100,7 +100,7 @@ class Administration:
                 self._models.deactivate(change.model, change.version)
             elif not self._fresh:
                 await self._compact()
-        except Refusal as refusal:
+        except RequestError as refusal:
             log.error("This worker cannot %s version %d of %s: %s", change.what, change.version, change.model, refusal)
         except Exception as error:
             log.error("This worker cannot %s: %s", change.what, error)

@@ -7,7 +7,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from airflow_provider_mlops.serving.gateway.http.coalescing_transport import OneWrite
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 REQUEST_SECONDS = 30.0
 """From a request's first byte to its last."""
@@ -52,7 +52,7 @@ class HttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, in JSON as all else is refused."""
         self._stop_timer()
-        self._refuse(b"400 Bad Request", Refusal(400, msg, Connection="close"))
+        self._refuse(b"400 Bad Request", RequestError(400, msg, Connection="close"))
 
     def _give_up(self) -> None:
         self._timer = None
@@ -60,7 +60,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(REQUEST_SECONDS, self._give_up)
             return
         message = f"the request did not come within {REQUEST_SECONDS:g} seconds"
-        self._refuse(b"408 Request Timeout", Refusal(408, message, Connection="close"))
+        self._refuse(b"408 Request Timeout", RequestError(408, message, Connection="close"))
 
     def _answers_another(self) -> bool:
         """Whether an earlier request of the connection is being answered, so that nothing may be written in between."""
@@ -69,7 +69,7 @@ class HttpProtocol(HttpToolsProtocol):
             return True
         return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
 
-    def _refuse(self, status: bytes, refusal: Refusal) -> None:
+    def _refuse(self, status: bytes, refusal: RequestError) -> None:
         _, headers, content = refusal.raw()
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(b"HTTP/1.1 " + status + b"\r\n" + head + b"\r\n" + content)

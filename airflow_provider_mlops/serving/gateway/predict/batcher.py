@@ -22,7 +22,7 @@ from airflow_provider_mlops.serving.gateway.predict import predictor
 from airflow_provider_mlops.serving.gateway.predict.job import Job
 from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 ROWS_ON_THE_LOOP = 128
 
@@ -52,9 +52,9 @@ class Batcher:
         self._until = 0.0
 
     def submit(self, job: Job) -> asyncio.Future[None]:
-        """Wait for the prediction of a job. The future is set once the job has its outcome. Raises Refusal (429)."""
+        """Wait for the prediction of a job. The future is set once the job has its outcome. Raises RequestError (429)."""
         if len(self._waiting) >= self._max_waiting:
-            raise Refusal(429, f"{len(self._waiting)} requests wait for this model already", Retry_After="1")
+            raise RequestError(429, f"{len(self._waiting)} requests wait for this model already", Retry_After="1")
         job.done = self._loop.create_future()
         self._waiting.append(job)
         if not self._begins and self._under_way < self._threads:
@@ -111,7 +111,7 @@ class Batcher:
         self._under_way -= 1
         if work.cancelled() or work.exception() is not None:
             for job in jobs:
-                job.outcome = Refusal(503, "the gateway is stopping", Retry_After="5")
+                job.outcome = RequestError(503, "the gateway is stopping", Retry_After="5")
         _tell(jobs)
         self._begin()
 

@@ -34,7 +34,7 @@ from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import Refusal, VersionFailed
+from airflow_provider_mlops.serving.rows.request_error import RequestError, VersionFailed
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,11 @@ def address(path: str) -> Address | None:
 
 
 def version_number(text: str | None) -> int | None:
-    """The version that a path names. Raises Refusal (404)."""
+    """The version that a path names. Raises RequestError (404)."""
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise Refusal(404, f"there is no version {text[:100]!r}: versions are numbers", "version")
+        raise RequestError(404, f"there is no version {text[:100]!r}: versions are numbers", "version")
     return int(text)
 
 
@@ -142,12 +142,12 @@ class Predictions:
             self._metrics.answered(
                 asked.model, prediction.version, asked.arm, time.perf_counter() - asked.received, asked.rows
             )
-        except Refusal as refusal:
+        except RequestError as refusal:
             status, headers, content = refusal.raw()
             self._metrics.refused(asked.model, asked.version, asked.arm, status)
         except Exception as error:
             log.exception("A defect of the gateway")
-            status, headers, content = Refusal(500, f"a defect of the gateway: {type(error).__name__}").raw()
+            status, headers, content = RequestError(500, f"a defect of the gateway: {type(error).__name__}").raw()
             self._metrics.refused(asked.model, asked.version, asked.arm, status)
         finally:
             self.under_way -= 1
@@ -156,7 +156,7 @@ class Predictions:
 
     async def _predict(self, scope: Scope, receive: Receive, asked: _Asked) -> Prediction:
         if self.under_way > self._settings.max_requests:
-            raise Refusal(429, f"{self.under_way - 1} requests are under way already", Retry_After="1")
+            raise RequestError(429, f"{self.under_way - 1} requests are under way already", Retry_After="1")
         found = address(scope["path"])
         assert found is not None
         read, name, version = found
@@ -190,7 +190,7 @@ class Predictions:
         return prediction
 
     async def _answer(self, chosen: Chosen, served: ServedModel, read: Read, body: Body, asked: _Asked) -> Job:
-        """The job with its prediction. Raises Refusal."""
+        """The job with its prediction. Raises RequestError."""
         model = chosen.model
         if len(body.content) > _LARGE_BYTES:
             job = await self._large_one(partial(read_request, chosen, served, read, body), chosen, asked)
@@ -202,12 +202,12 @@ class Predictions:
             else:
                 await self._bounded(done)
         asked.rows = job.request.rows.count
-        if isinstance(job.outcome, Refusal):
+        if isinstance(job.outcome, RequestError):
             raise job.outcome
         return job
 
     async def _read(self, read: Read, body: Body, schema: InputSchema) -> Request:
-        """Read a body before it is known who answers. Raises Refusal."""
+        """Read a body before it is known who answers. Raises RequestError."""
         if len(body.content) <= _LARGE_BYTES:
             return read(body, schema)
         return await asyncio.get_running_loop().run_in_executor(self._readers, read, body, schema)
@@ -221,7 +221,7 @@ class Predictions:
 
     async def _large_one(self, read: Callable[[], Request], chosen: Chosen, asked: _Asked) -> Job:
         if self._large >= self._settings.max_waiting:
-            raise Refusal(429, f"{self._large} large requests wait already", Retry_After="1")
+            raise RequestError(429, f"{self._large} large requests wait already", Retry_After="1")
         self._large += 1
         loop = asyncio.get_running_loop()
         done = loop.create_future()

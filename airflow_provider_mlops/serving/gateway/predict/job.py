@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from airflow_provider_mlops.serving.models.loaded_model import Answer
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.request import Encoded, Request
-from airflow_provider_mlops.serving.rows.request_error import Refusal
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Job:
     received: float
     request: Request
     done: Future[None] | None = None
-    outcome: Prediction | Refusal | None = None
+    outcome: Prediction | RequestError | None = None
 
     @property
     def is_given_up(self) -> bool:

@@ -21,7 +21,7 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.request import Request
-from airflow_provider_mlops.serving.rows.request_error import Refusal, VersionFailed
+from airflow_provider_mlops.serving.rows.request_error import RequestError, VersionFailed
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def answer_body(
     read: Callable[[], Request], received: float, choice: Choice, model: LoadedModel, writer: Writer,
     done: Future[None],
 ) -> Job:  # fmt: skip
-    """Everything at once for one request, from its bytes to its outcome. Raises Refusal for a body that is refused.
+    """Everything at once for one request, from its bytes to its outcome. Raises RequestError for a body that is refused.
 
     :param done: is cancelled where nobody waits for it any more.
     """
@@ -80,20 +80,20 @@ def answer(jobs: Sequence[Job], model: LoadedModel, writer: Writer) -> None:
             model.version,
             error,
         )
-        refusal = Refusal(503, f"the prediction cannot be logged: {error}", Retry_After="5")
+        refusal = RequestError(503, f"the prediction cannot be logged: {error}", Retry_After="5")
         for job in batch.answered:
             job.outcome = refusal
     except Exception as error:
         log.exception("A defect of the gateway")
         for job in jobs:
-            job.outcome = Refusal(500, f"a defect of the gateway: {type(error).__name__}")
+            job.outcome = RequestError(500, f"a defect of the gateway: {type(error).__name__}")
 
 
 def _one(job: Job, model: LoadedModel, batch: _Batch) -> None:
     began = time.perf_counter()
     try:
         found = _predict(model, job.request.rows)
-    except Refusal as refusal:
+    except RequestError as refusal:
         job.outcome = refusal
         return
     _finish(job, model, found, (time.perf_counter() - began) * 1000, batch)

@@ -15,7 +15,7 @@ from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import Refusal, VersionFailed
+from airflow_provider_mlops.serving.rows.request_error import RequestError, VersionFailed
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 
@@ -40,7 +40,7 @@ async def by_route(
     headers: Mapping[bytes, bytes],
     first_read: Callable[[InputSchema], Awaitable[Request]],
 ) -> Chosen:
-    """The choice of a rollout. Raises Refusal as the protocol does, where the rollout goes by a column.
+    """The choice of a rollout. Raises RequestError as the protocol does, where the rollout goes by a column.
 
     :param first_read: reads the body by the champion's signature.
     """
@@ -79,7 +79,7 @@ def first_value(rows: Rows, name: str) -> Any:
 def read_request(chosen: Chosen, served: ServedModel, read: Read, body: Body) -> Request:
     """The request as the chosen version takes it.
 
-    Raises Refusal; VersionFailed where a candidate does not take rows that fit the champion's signature: that is no
+    Raises RequestError; VersionFailed where a candidate does not take rows that fit the champion's signature: that is no
     fault of the caller's.
     """
     schema = chosen.model.schema
@@ -87,13 +87,13 @@ def read_request(chosen: Chosen, served: ServedModel, read: Read, body: Body) ->
         return chosen.read
     try:
         return read(body, schema)
-    except Refusal as refusal:
+    except RequestError as refusal:
         champion = None if chosen.route is None else served.versions.get(chosen.route.champion)
         if champion is None or champion is chosen.model or champion.schema == schema:
             raise
         try:
             read(body, champion.schema)
-        except Refusal:
+        except RequestError:
             raise refusal from None
         raise VersionFailed(
             refusal.status,

@@ -213,7 +213,7 @@ class _Work:
             failures.append((copy, f"{type(error).__name__}: {error}"))
 
     def _rows(self, copy: Copy) -> Rows:
-        """The rows as the shadow takes them. Raises Refusal."""
+        """The rows as the shadow takes them. Raises RequestError."""
         rows = copy.of.request.rows
         schema = self._model.schema
         return rows if rows.schema == schema else copy.of.read(copy.of.body, schema).rows

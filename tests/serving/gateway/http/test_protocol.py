@@ -28,7 +28,7 @@ class Echo:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             content = await body.read({}, receive, 1000)
-        except body.Refusal as refusal:
+        except body.RequestError as refusal:
             self.refused.append(refusal.message)
             raise
         if scope["path"] == "/late":

@@ -29,7 +29,7 @@ from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.protocols import invocations
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import Refusal, VersionFailed
+from airflow_provider_mlops.serving.rows.request_error import RequestError, VersionFailed
 from tests.serving.models.test_loaded_model import VERSION
 
 SCHEMA = InputSchema((Feature("a", "double"), Feature("b", "double")))
@@ -92,7 +92,7 @@ def run(loaded: LoadedModel, jobs: Iterable[Job], writer: WriteAhead | None = No
             async def one(waiting: Job) -> Any:
                 try:
                     await batcher.submit(waiting)
-                except Refusal as refusal:
+                except RequestError as refusal:
                     return refusal
                 return waiting.outcome
 
@@ -190,7 +190,7 @@ def test_a_quick_model_of_scikit_learns_predicts_on_the_event_loop() -> None:
 
 def test_beyond_the_limit_requests_are_told_to_come_again() -> None:
     outcomes = run(model(Twice()), [job((n, 1.0)) for n in range(6)], max_waiting=4)
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, RequestError)]
     assert [(refusal.status, refusal.headers["Retry-After"]) for refusal in refused] == [(429, "1")] * 2
     assert len([outcome for outcome in outcomes if isinstance(outcome, Prediction)]) == 4
 
