@@ -43,7 +43,7 @@ class RequestError(Exception):
         return content
 
 
-class VersionFailed(RequestError):
+class ModelFailureError(RequestError):
     """A version failed on a request that the protocol and the signature allow: in a rollout, that counts against it."""
 
 

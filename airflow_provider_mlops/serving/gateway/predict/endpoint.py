@@ -34,7 +34,7 @@ from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, VersionFailed
+from airflow_provider_mlops.serving.rows.request_error import RequestError, ModelFailureError
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class Predictions:
         asked.version, asked.arm = chosen.choice.version, chosen.choice.arm
         try:
             job = await self._answer(chosen, served, read, body, asked)
-        except VersionFailed as failure:
+        except ModelFailureError as failure:
             if chosen.route is not None:
                 self._following.failed(served.name, chosen.choice, asked.received, failure.message)
             raise
@@ -247,7 +247,7 @@ class Predictions:
             return await asyncio.wait_for(work, self._settings.predict_seconds)
         except TimeoutError:
             seconds = self._settings.predict_seconds
-            raise VersionFailed(503, f"no prediction within {seconds:.0f} seconds", Retry_After="5") from None
+            raise ModelFailureError(503, f"no prediction within {seconds:.0f} seconds", Retry_After="5") from None
 
     def _batcher(self, model: LoadedModel) -> Batcher:
         found = self._batchers.get(model)

@@ -21,7 +21,7 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.request import Request
-from airflow_provider_mlops.serving.rows.request_error import RequestError, VersionFailed
+from airflow_provider_mlops.serving.rows.request_error import RequestError, ModelFailureError
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 log = logging.getLogger(__name__)
@@ -122,10 +122,10 @@ def _predict(model: LoadedModel, rows: Rows) -> Answer:
         return model.predict(rows)
     except (ValueError, TypeError) as error:
         # This is how scikit-learn says that it cannot take certain values, such as a category that it does not know.
-        raise VersionFailed(422, f"{model.version} cannot take these rows: {error}"[:1000]) from error
+        raise ModelFailureError(422, f"{model.version} cannot take these rows: {error}"[:1000]) from error
     except Exception as error:
         log.exception("%s failed on %d rows that fit its signature", model.version, rows.count)
-        raise VersionFailed(500, f"{model.version} failed: {type(error).__name__}: {error}"[:1000]) from error
+        raise ModelFailureError(500, f"{model.version} failed: {type(error).__name__}: {error}"[:1000]) from error
 
 
 def _finish(job: Job, model: LoadedModel, found: Answer, predict_ms: float, batch: _Batch) -> None:

@@ -15,7 +15,7 @@ from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, VersionFailed
+from airflow_provider_mlops.serving.rows.request_error import RequestError, ModelFailureError
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 
@@ -79,7 +79,7 @@ def first_value(rows: Rows, name: str) -> Any:
 def read_request(chosen: Chosen, served: ServedModel, read: Read, body: Body) -> Request:
     """The request as the chosen version takes it.
 
-    Raises RequestError; VersionFailed where a candidate does not take rows that fit the champion's signature: that is no
+    Raises RequestError; ModelFailureError where a candidate does not take rows that fit the champion's signature: that is no
     fault of the caller's.
     """
     schema = chosen.model.schema
@@ -95,7 +95,7 @@ def read_request(chosen: Chosen, served: ServedModel, read: Read, body: Body) ->
             read(body, champion.schema)
         except RequestError:
             raise refusal from None
-        raise VersionFailed(
+        raise ModelFailureError(
             refusal.status,
             f"{chosen.model.version} does not take what the champion takes: {refusal.message}",
             refusal.field,

@@ -29,7 +29,7 @@ from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.protocols import invocations
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, VersionFailed
+from airflow_provider_mlops.serving.rows.request_error import RequestError, ModelFailureError
 from tests.serving.models.test_loaded_model import VERSION
 
 SCHEMA = InputSchema((Feature("a", "double"), Feature("b", "double")))
@@ -215,7 +215,7 @@ def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
     assert done.request.rows.count == 1000
     assert values(done.outcome) == [2.0 * n + 2 for n in range(1000)]
     refused = answered(b"[-1, 1]").outcome
-    assert isinstance(refused, VersionFailed)
+    assert isinstance(refused, ModelFailureError)
     assert "negative" in refused.message
 
 
