@@ -23,7 +23,7 @@ from airflow_provider_mlops.serving.gateway.admin.api import Admin
 from airflow_provider_mlops.serving.gateway.admin.model_control import Administration
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
-from airflow_provider_mlops.serving.gateway.predict.endpoint import Front, Predictions, version_number
+from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, Predictions, version_number
 from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
 from airflow_provider_mlops.serving.gateway.rollout_follower import Following
@@ -71,9 +71,9 @@ class Gateway:
             self._metrics,
         )
 
-    def asgi(self) -> Front:
+    def asgi(self) -> FastPathApp:
         """The application that a server calls: `app`, with the requests for predictions on a shorter way."""
-        return Front(self.app(), self._predictions)
+        return FastPathApp(self.app(), self._predictions)
 
     def app(self) -> Starlette:
         """The application with all its routes. Its lifespan loads the models and, at the end, compacts the log."""

@@ -262,7 +262,7 @@ class Predictions:
         return found
 
 
-class Front:
+class FastPathApp:
     """The ASGI application that the server calls: predictions go straight to `Predictions`, all else to `app`."""
 
     def __init__(self, app: ASGIApp, predictions: ASGIApp) -> None:
