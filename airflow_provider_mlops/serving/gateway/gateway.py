@@ -26,7 +26,7 @@ from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Me
 from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, Predictions, version_number
 from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
-from airflow_provider_mlops.serving.gateway.rollout_follower import Following
+from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
@@ -55,7 +55,7 @@ class Gateway:
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
-        self._following = Following(settings, self._models, self._write_ahead, self._metrics)
+        self._following = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._following.shadowed)
         self._is_worker = board is not None
         self._changes = Administration(self._models, self.compact, board)

@@ -29,7 +29,7 @@ _KEPT_FOR = timedelta(days=30)
 """How long after its end rewards still count for a rollout; then its decisions are forgotten."""
 
 
-class Following:
+class RolloutFollower:
     """What joins a gateway process to the rollout store. A store that is away delays no request and loses nothing."""
 
     def __init__(self, settings: Settings, models: ServedModels, write_ahead: WriteAhead, metrics: Metrics) -> None:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from airflow_provider_mlops.serving.gateway.admin import authorization
 from airflow_provider_mlops.serving.gateway.admin.model_control import Administration
-from airflow_provider_mlops.serving.gateway.rollout_follower import Following
+from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import body, encoding
@@ -27,7 +27,7 @@ class Admin:
     :param changes: carries changes out.
     """
 
-    def __init__(self, models: ServedModels, following: Following, expected: str, changes: Administration) -> None:
+    def __init__(self, models: ServedModels, following: RolloutFollower, expected: str, changes: Administration) -> None:
         self._models = models
         self._following = following
         self._token = expected

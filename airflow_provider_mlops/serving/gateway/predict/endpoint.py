@@ -22,7 +22,7 @@ from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
 from airflow_provider_mlops.serving.gateway.predict.routed_request import Chosen, by_route, read_request
 from airflow_provider_mlops.serving.gateway.predict.shadows import Copied, Copy, Shadows
-from airflow_provider_mlops.serving.gateway.rollout_follower import Following
+from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
@@ -100,7 +100,7 @@ class Predictions:
     def __init__(
         self,
         models: ServedModels,
-        following: Following,
+        following: RolloutFollower,
         shadows: Shadows,
         writer: Writer,
         readers: Executor,
