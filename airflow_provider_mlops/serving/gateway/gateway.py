@@ -21,7 +21,7 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.admin.api import Admin
 from airflow_provider_mlops.serving.gateway.admin.model_control import Administration
-from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, Predictions, version_number
 from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
@@ -45,7 +45,7 @@ _CHECK_SECONDS = 0.5
 class Gateway:
     """The state and the handlers of one gateway process."""
 
-    def __init__(self, settings: Settings, registry: Registry, board: Board | None = None) -> None:
+    def __init__(self, settings: Settings, registry: Registry, board: WorkerChannel | None = None) -> None:
         self._settings = settings
         self._models = ServedModels(registry, settings.models, allow_pickle=settings.allow_pickle)
         self._readers = ThreadPoolExecutor(settings.threads, thread_name_prefix="read")

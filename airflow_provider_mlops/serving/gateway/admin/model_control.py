@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board, Change
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel, Change
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.rows.request_error import RequestError
@@ -23,7 +23,7 @@ class Administration:
     :param board: where the workers of one gateway tell each other; None for a single process.
     """
 
-    def __init__(self, models: ServedModels, compact: Callable[[], Awaitable[int]], board: Board | None) -> None:
+    def __init__(self, models: ServedModels, compact: Callable[[], Awaitable[int]], board: WorkerChannel | None) -> None:
         self._models = models
         self._compact = compact
         self._board = board
@@ -75,7 +75,7 @@ class Administration:
             return
         position = self._board.announce(change)
         await self.catch_up()
-        if not await self._board.all_have_followed(position, _PATIENCE_SECONDS):
+        if not await self._board.wait_until_applied(position, _PATIENCE_SECONDS):
             raise RequestError(503, f"not all workers have followed within {_PATIENCE_SECONDS:.0f} s", Retry_After="5")
 
     async def catch_up(self) -> None:
@@ -87,7 +87,7 @@ class Administration:
                 # To a worker that has just started, what the champion alias has overtaken since is history.
                 if not self._fresh or change.what == "load" or change.alias == self._models.aliased(change.model):
                     await self._carry_out(change)
-                self._board.follow_from(position)
+                self._board.acknowledge(position)
             self._fresh = False
 
     async def _carry_out(self, change: Change) -> None:

@@ -35,7 +35,7 @@ class Change:
     alias: int | None = None
 
 
-class Board:
+class WorkerChannel:
     """One worker's view of the file. Make it where the worker runs."""
 
     def __init__(self, directory: str) -> None:
@@ -44,7 +44,7 @@ class Board:
         self._position_path = os.path.join(directory, f"{os.getpid()}{_POSITION}")
         self._position = 0
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self.follow_from(0)
+        self.acknowledge(0)
 
     def announce(self, change: Change) -> int:
         """Append a change. Returns the position behind it."""
@@ -72,7 +72,7 @@ class Board:
                 found.append((Change(**json.loads(line)), position))
             return found
 
-    def follow_from(self, position: int) -> None:
+    def acknowledge(self, position: int) -> None:
         """Say that this worker has followed up to a position."""
         self._position = position
         temporary = f"{self._position_path}.tmp"
@@ -80,7 +80,7 @@ class Board:
             file.write(str(position))
         os.replace(temporary, self._position_path)
 
-    async def all_have_followed(self, position: int, seconds: float) -> bool:
+    async def wait_until_applied(self, position: int, seconds: float) -> bool:
         """Wait until every worker has come to a position, but not for ever. Returns whether they have."""
         until = time.monotonic() + seconds
         while not all(place >= position for place in _positions(self._directory)):

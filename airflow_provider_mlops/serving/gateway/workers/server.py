@@ -17,7 +17,7 @@ import uvicorn
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.admin import token
-from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.http.protocol import HttpProtocol
 from airflow_provider_mlops.serving.gateway.settings import Settings
@@ -50,7 +50,7 @@ def run(settings: Settings, host: str, port: int) -> None:
     _leave_threads_behind()
 
 
-def serve(settings: Settings, listener: socket.socket, board: Board | None) -> None:
+def serve(settings: Settings, listener: socket.socket, board: WorkerChannel | None) -> None:
     """Serve on a socket until a signal comes.
 
     :param board: for one of several workers, where they tell each other what changes. It begins to listen once its

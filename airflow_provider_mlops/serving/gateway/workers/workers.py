@@ -123,7 +123,7 @@ def _work(settings: Settings, host: str, port: int, log_format: str, directory: 
     logs.configure(log_format)
     try:
         listener: socket.socket = server.bind(host, port, shared=True)
-        server.serve(settings, listener, worker_channel.Board(directory))
+        server.serve(settings, listener, worker_channel.WorkerChannel(directory))
     except MlopsError as error:
         log.error("%s", error)
         raise SystemExit(_REFUSED) from error
