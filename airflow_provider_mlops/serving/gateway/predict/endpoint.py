@@ -20,7 +20,7 @@ from airflow_provider_mlops.serving.gateway.predict import predictor, verificati
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
-from airflow_provider_mlops.serving.gateway.predict.routed_request import Chosen, by_route, read_request
+from airflow_provider_mlops.serving.gateway.predict.routed_request import RoutedRequest, route_request, read_request
 from airflow_provider_mlops.serving.gateway.predict.shadows import Copied, Copy, Shadows
 from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
@@ -169,11 +169,11 @@ class Predictions:
         number = version_number(version)
         route = None if number is not None else self._following.route(served)
         if route is None:
-            chosen = Chosen(*served.choose(number))
+            chosen = RoutedRequest(*served.choose(number))
         else:
-            chosen = await by_route(route, served, headers, partial(self._read, read, body))
+            chosen = await route_request(route, served, headers, partial(self._read, read, body))
         if is_check:
-            chosen = Chosen(policy.verification(chosen.choice), chosen.model)
+            chosen = RoutedRequest(policy.verification(chosen.choice), chosen.model)
         asked.version, asked.arm = chosen.choice.version, chosen.choice.arm
         try:
             job = await self._answer(chosen, served, read, body, asked)
@@ -189,7 +189,7 @@ class Predictions:
                 self._copy(chosen.route, served, Copied(read, body, job.request, prediction))
         return prediction
 
-    async def _answer(self, chosen: Chosen, served: ServedModel, read: Read, body: Body, asked: _Asked) -> Job:
+    async def _answer(self, chosen: RoutedRequest, served: ServedModel, read: Read, body: Body, asked: _Asked) -> Job:
         """The job with its prediction. Raises RequestError."""
         model = chosen.model
         if len(body.content) > _LARGE_BYTES:
@@ -219,7 +219,7 @@ class Predictions:
         if choice is not None and model is not None and isinstance(strategy, ShadowStrategy):
             self._shadows.offer(route.rollout.id, strategy, model, Copy(choice, copied))
 
-    async def _large_one(self, read: Callable[[], Request], chosen: Chosen, asked: _Asked) -> Job:
+    async def _large_one(self, read: Callable[[], Request], chosen: RoutedRequest, asked: _Asked) -> Job:
         if self._large >= self._settings.max_waiting:
             raise RequestError(429, f"{self._large} large requests wait already", Retry_After="1")
         self._large += 1

@@ -20,7 +20,7 @@ from airflow_provider_mlops.serving.rows.rows import Rows
 
 
 @dataclass(slots=True)
-class Chosen:
+class RoutedRequest:
     """The version that answers.
 
     :ivar route: the rollout's, if one has chosen, and `asked` what it went by.
@@ -34,12 +34,12 @@ class Chosen:
     read: Request | None = None
 
 
-async def by_route(
+async def route_request(
     route: Route,
     served: ServedModel,
     headers: Mapping[bytes, bytes],
     first_read: Callable[[InputSchema], Awaitable[Request]],
-) -> Chosen:
+) -> RoutedRequest:
     """The choice of a rollout. Raises RequestError as the protocol does, where the rollout goes by a column.
 
     :param first_read: reads the body by the champion's signature.
@@ -55,8 +55,8 @@ async def by_route(
     model = served.versions.get(choice.version)
     if model is None:
         # Let go between two looks of this process at the store.
-        return Chosen(*served.choose(None))
-    return Chosen(choice, model, route, asked, request)
+        return RoutedRequest(*served.choose(None))
+    return RoutedRequest(choice, model, route, asked, request)
 
 
 def first_value(rows: Rows, name: str) -> Any:
@@ -76,7 +76,7 @@ def first_value(rows: Rows, name: str) -> Any:
     return int(value) if rows.schema.features[place].kind in ("integer", "long") else value
 
 
-def read_request(chosen: Chosen, served: ServedModel, read: Read, body: Body) -> Request:
+def read_request(chosen: RoutedRequest, served: ServedModel, read: Read, body: Body) -> Request:
     """The request as the chosen version takes it.
 
     Raises RequestError; ModelFailureError where a candidate does not take rows that fit the champion's signature: that is no
