@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.admin import token
-from airflow_provider_mlops.serving.gateway.admin.api import Admin
-from airflow_provider_mlops.serving.gateway.admin.model_control import Administration
+from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
+from airflow_provider_mlops.serving.gateway.admin.model_control import ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, Predictions, version_number
@@ -58,7 +58,7 @@ class Gateway:
         self._following = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._following.shadowed)
         self._is_worker = board is not None
-        self._changes = Administration(self._models, self.compact, board)
+        self._changes = ModelControl(self._models, self.compact, board)
         self._loaded = asyncio.Event()
         self._predictions = Predictions(
             self._models,
@@ -77,7 +77,7 @@ class Gateway:
 
     def app(self) -> Starlette:
         """The application with all its routes. Its lifespan loads the models and, at the end, compacts the log."""
-        admin = Admin(self._models, self._following, self._token, self._changes)
+        admin = AdminApi(self._models, self._following, self._token, self._changes)
         paths = [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_mlops.serving.gateway.admin import authorization
-from airflow_provider_mlops.serving.gateway.admin.model_control import Administration
+from airflow_provider_mlops.serving.gateway.admin.model_control import ModelControl
 from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -20,14 +20,14 @@ from airflow_provider_mlops.serving.rows.request_error import RequestError, json
 _MAXIMUM_BYTES = 10_000
 
 
-class Admin:
+class AdminApi:
     """The handlers, over the models they change.
 
     :param following: the rollouts that are under way.
     :param changes: carries changes out.
     """
 
-    def __init__(self, models: ServedModels, following: RolloutFollower, expected: str, changes: Administration) -> None:
+    def __init__(self, models: ServedModels, following: RolloutFollower, expected: str, changes: ModelControl) -> None:
         self._models = models
         self._following = following
         self._token = expected

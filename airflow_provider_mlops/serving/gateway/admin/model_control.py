@@ -17,7 +17,7 @@ FOLLOW_SECONDS = 0.1
 _PATIENCE_SECONDS = 120.0
 
 
-class Administration:
+class ModelControl:
     """Carries changes out. Its methods run on the event loop.
 
     :param board: where the workers of one gateway tell each other; None for a single process.
