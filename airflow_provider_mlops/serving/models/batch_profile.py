@@ -21,7 +21,7 @@ _MANY = 64
 
 
 @dataclass(frozen=True)
-class Pace:
+class BatchProfile:
     """What was measured.
 
     :ivar seconds: what one row takes by itself.
@@ -34,7 +34,7 @@ class Pace:
     quick: bool
 
 
-def measure(estimator: Any, predict: Callable[[Rows], Any], rows: Rows, *, by_array: bool) -> Pace:
+def measure(estimator: Any, predict: Callable[[Rows], Any], rows: Rows, *, by_array: bool) -> BatchProfile:
     """Try a model on some rows that it can predict.
 
     It is given rows of several requests at once only if it says the same of each as when it is alone: it was seen to do
@@ -45,10 +45,10 @@ def measure(estimator: Any, predict: Callable[[Rows], Any], rows: Rows, *, by_ar
     one = rows.part(0, 1)
     seconds = _seconds(predict, one)
     if not own and not (rows.count > 1 and _says_the_same(predict, rows)):
-        return Pace(seconds, 1, False)
+        return BatchProfile(seconds, 1, False)
     each = max(0.0, _seconds(predict, Rows.together([one] * _MANY)) - seconds) / (_MANY - 1)
     batch_rows = MAXIMUM_ROWS if each * MAXIMUM_ROWS <= ADDED_SECONDS else max(1, 1 + int(ADDED_SECONDS / each))
-    return Pace(seconds, batch_rows, own and by_array and seconds <= QUICK_SECONDS)
+    return BatchProfile(seconds, batch_rows, own and by_array and seconds <= QUICK_SECONDS)
 
 
 def is_scikit_learns_own(estimator: Any) -> bool:

@@ -4,7 +4,7 @@ What has come while a prediction is under way is predicted by one call of the mo
 several were predicted together, the next ones wait until as many are there, but no longer than one prediction takes:
 those who were answered together ask again at about the same time. With one client alone, every request is a batch of
 its own and waits for nothing.
-How many rows are taken together is bounded by what they add to the time of one (`pace.Pace`).
+How many rows are taken together is bounded by what they add to the time of one (`pace.BatchProfile`).
 
 Quick models of scikit-learn's own, for which handing the work to a thread would take longer than the work, predict on
 the event loop; all others in threads, so that nothing slow ever blocks it.
