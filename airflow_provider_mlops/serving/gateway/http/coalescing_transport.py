@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 
-class OneWrite:
+class CoalescingTransport:
     """A transport that writes what it is given in one turn of the event loop by one write."""
 
     __slots__ = ("_loop", "_parts", "_transport")

@@ -6,7 +6,7 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from airflow_provider_mlops.serving.gateway.http.coalescing_transport import OneWrite
+from airflow_provider_mlops.serving.gateway.http.coalescing_transport import CoalescingTransport
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 REQUEST_SECONDS = 30.0
@@ -21,7 +21,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
-        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         """Some bytes have come. There is a timer only for a request that does not come all at once."""
