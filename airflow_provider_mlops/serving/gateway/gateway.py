@@ -24,7 +24,7 @@ from airflow_provider_mlops.serving.gateway.admin.model_control import ModelCont
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, Predictions, version_number
-from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
+from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
 from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
@@ -64,7 +64,7 @@ class Gateway:
             self._models,
             self._following,
             self._shadows,
-            Writer(self._write_ahead, settings.prediction_log),
+            PredictionLogWriter(self._write_ahead, settings.prediction_log),
             self._readers,
             settings,
             self._token,

@@ -20,7 +20,7 @@ from functools import partial
 
 from airflow_provider_mlops.serving.gateway.predict import predictor
 from airflow_provider_mlops.serving.gateway.predict.job import Job
-from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
+from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
@@ -36,7 +36,7 @@ class Batcher:
     """
 
     def __init__(
-        self, model: LoadedModel, writer: Writer, executor: ThreadPoolExecutor, threads: int, max_waiting: int
+        self, model: LoadedModel, writer: PredictionLogWriter, executor: ThreadPoolExecutor, threads: int, max_waiting: int
     ) -> None:
         self._model = model
         self._pace = model.pace

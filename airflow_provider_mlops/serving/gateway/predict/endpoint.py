@@ -19,7 +19,7 @@ from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
-from airflow_provider_mlops.serving.gateway.predict.predictor import Writer
+from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.gateway.predict.routed_request import RoutedRequest, route_request, read_request
 from airflow_provider_mlops.serving.gateway.predict.shadows import Copied, Copy, Shadows
 from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
@@ -102,7 +102,7 @@ class Predictions:
         models: ServedModels,
         following: RolloutFollower,
         shadows: Shadows,
-        writer: Writer,
+        writer: PredictionLogWriter,
         readers: Executor,
         settings: Settings,
         token: str,

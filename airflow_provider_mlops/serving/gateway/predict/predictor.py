@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class PredictionLogWriter:
     """Where predictions are logged.
 
     :ivar logs_all: False leaves out those that belong to no rollout.
@@ -39,7 +39,7 @@ class Writer:
 
 
 def answer_body(
-    read: Callable[[], Request], received: float, choice: Choice, model: LoadedModel, writer: Writer,
+    read: Callable[[], Request], received: float, choice: Choice, model: LoadedModel, writer: PredictionLogWriter,
     done: Future[None],
 ) -> Job:  # fmt: skip
     """Everything at once for one request, from its bytes to its outcome. Raises RequestError for a body that is refused.
@@ -63,7 +63,7 @@ class _Batch:
         self.is_evidence = False
 
 
-def answer(jobs: Sequence[Job], model: LoadedModel, writer: Writer) -> None:
+def answer(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogWriter) -> None:
     """Give each job its outcome. Nothing is raised: what goes wrong is the outcome of those whom it concerns."""
     batch = _Batch(writer.logs_all)
     try:
