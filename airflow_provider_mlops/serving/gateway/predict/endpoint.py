@@ -21,7 +21,7 @@ from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.gateway.predict.routed_request import RoutedRequest, route_request, read_request
-from airflow_provider_mlops.serving.gateway.predict.shadows import Copied, Copy, Shadows
+from airflow_provider_mlops.serving.gateway.predict.shadows import AnsweredRequest, ShadowCopy, Shadows
 from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
@@ -186,7 +186,7 @@ class Predictions:
         if chosen.route is not None:
             self._following.answered(served.name, chosen.choice)
             if chosen.route.copies:
-                self._copy(chosen.route, served, Copied(read, body, job.request, prediction))
+                self._copy(chosen.route, served, AnsweredRequest(read, body, job.request, prediction))
         return prediction
 
     async def _answer(self, chosen: RoutedRequest, served: ServedModel, read: Read, body: Body, asked: _Asked) -> Job:
@@ -212,12 +212,12 @@ class Predictions:
             return read(body, schema)
         return await asyncio.get_running_loop().run_in_executor(self._readers, read, body, schema)
 
-    def _copy(self, route: Route, served: ServedModel, copied: Copied) -> None:
+    def _copy(self, route: Route, served: ServedModel, copied: AnsweredRequest) -> None:
         choice = route.copy()
         model = None if choice is None else served.versions.get(choice.version)
         strategy = route.rollout.plan.strategy
         if choice is not None and model is not None and isinstance(strategy, ShadowStrategy):
-            self._shadows.offer(route.rollout.id, strategy, model, Copy(choice, copied))
+            self._shadows.offer(route.rollout.id, strategy, model, ShadowCopy(choice, copied))
 
     async def _large_one(self, read: Callable[[], Request], chosen: RoutedRequest, asked: _Asked) -> Job:
         if self._large >= self._settings.max_waiting:

@@ -34,7 +34,7 @@ _MOST_TOGETHER = 32
 
 
 @dataclass(slots=True)
-class Copied:
+class AnsweredRequest:
     """A request that the champion has answered.
 
     :ivar read: reads the body again, where the shadow has another signature than the champion.
@@ -47,25 +47,25 @@ class Copied:
 
 
 @dataclass(slots=True)
-class Copy:
+class ShadowCopy:
     """A copy of a request for a shadow.
 
     :ivar choice: the shadow's.
     """
 
     choice: Choice
-    of: Copied
+    of: AnsweredRequest
 
 
 @dataclass
-class _Lot:
+class _ShadowBatch:
     """The copies for one rollout that have not been handed over yet."""
 
     queue: ShadowQueue
     strategy: ShadowStrategy
     model: LoadedModel
     most: int
-    copies: list[Copy] = field(default_factory=list)
+    copies: list[ShadowCopy] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
 
 
@@ -83,11 +83,11 @@ class Shadows:
         self._write_ahead = write_ahead
         self._metrics = metrics
         self._judge = judge
-        self._lots: dict[str, _Lot] = {}
+        self._lots: dict[str, _ShadowBatch] = {}
         # Of rollouts that are over, while a lot is still at work there.
         self._leaving: list[ShadowQueue] = []
 
-    def offer(self, rollout: str, strategy: ShadowStrategy, model: LoadedModel, copy: Copy) -> None:
+    def offer(self, rollout: str, strategy: ShadowStrategy, model: LoadedModel, copy: ShadowCopy) -> None:
         """Take a copy for a shadow, unless too many wait.
 
         :param rollout: the rollout's id.
@@ -116,11 +116,11 @@ class Shadows:
         for rollout in list(self._lots):
             self._end(rollout)
 
-    def _lot(self, strategy: ShadowStrategy, model: LoadedModel) -> _Lot:
+    def _lot(self, strategy: ShadowStrategy, model: LoadedModel) -> _ShadowBatch:
         # A lot of a slow model must be through well before the time that a single copy has.
         most = int(strategy.timeout_seconds / (4 * max(model.pace.seconds, 1e-6)))
         queue = ShadowQueue(strategy.max_waiting, strategy.timeout_seconds)
-        return _Lot(queue, strategy, model, max(1, min(_MOST_TOGETHER, strategy.max_waiting, most)))
+        return _ShadowBatch(queue, strategy, model, max(1, min(_MOST_TOGETHER, strategy.max_waiting, most)))
 
     def _end(self, rollout: str) -> None:
         lot = self._lots.pop(rollout, None)
@@ -131,14 +131,14 @@ class Shadows:
             self._work(lot).lost("ended")
             self._leaving.append(lot.queue)
 
-    def _hand_over(self, lot: _Lot) -> None:
+    def _hand_over(self, lot: _ShadowBatch) -> None:
         if lot.timer is not None:
             lot.timer.cancel()
             lot.timer = None
         if lot.copies:
             lot.queue.offer(self._work(lot))
 
-    def _work(self, lot: _Lot) -> _Work:
+    def _work(self, lot: _ShadowBatch) -> _Work:
         """The copies that have been gathered, which then are no more."""
         copies, lot.copies = lot.copies, []
         return _Work(copies, lot.model, lot.strategy.tolerance, self._write_ahead, self._metrics, self._judge)
@@ -149,7 +149,7 @@ class _Work:
 
     def __init__(
         self,
-        copies: Sequence[Copy],
+        copies: Sequence[ShadowCopy],
         model: LoadedModel,
         tolerance: float,
         write_ahead: WriteAhead,
@@ -170,8 +170,8 @@ class _Work:
 
     def run(self) -> Log:
         """Predict. Returns what logs the answers."""
-        answers: list[tuple[Copy, Rows, Answer, float | None]] = []
-        failures: list[tuple[Copy, str]] = []
+        answers: list[tuple[ShadowCopy, Rows, Answer, float | None]] = []
+        failures: list[tuple[ShadowCopy, str]] = []
         began = time.perf_counter()
         first, others = self._copies[0], self._copies[1:]
         self._alone(first, answers, failures)
@@ -204,7 +204,7 @@ class _Work:
         self._count(outcome, self.count)
 
     def _alone(
-        self, copy: Copy, answers: list[tuple[Copy, Rows, Answer, float | None]], failures: list[tuple[Copy, str]]
+        self, copy: ShadowCopy, answers: list[tuple[ShadowCopy, Rows, Answer, float | None]], failures: list[tuple[ShadowCopy, str]]
     ) -> None:
         try:
             rows = self._rows(copy)
@@ -212,15 +212,15 @@ class _Work:
         except Exception as error:
             failures.append((copy, f"{type(error).__name__}: {error}"))
 
-    def _rows(self, copy: Copy) -> Rows:
+    def _rows(self, copy: ShadowCopy) -> Rows:
         """The rows as the shadow takes them. Raises RequestError."""
         rows = copy.of.request.rows
         schema = self._model.schema
         return rows if rows.schema == schema else copy.of.read(copy.of.body, schema).rows
 
-    def _lots(self, copies: Sequence[Copy], failures: list[tuple[Copy, str]]) -> Iterator[list[tuple[Copy, Rows]]]:
+    def _lots(self, copies: Sequence[ShadowCopy], failures: list[tuple[ShadowCopy, str]]) -> Iterator[list[tuple[ShadowCopy, Rows]]]:
         """Copies whose rows can be predicted together."""
-        lot: list[tuple[Copy, Rows]] = []
+        lot: list[tuple[ShadowCopy, Rows]] = []
         count = 0
         for copy in copies:
             try:
@@ -238,8 +238,8 @@ class _Work:
 
     def _log(
         self,
-        answers: list[tuple[Copy, Rows, Answer, float | None]],
-        failures: list[tuple[Copy, str]],
+        answers: list[tuple[ShadowCopy, Rows, Answer, float | None]],
+        failures: list[tuple[ShadowCopy, str]],
         outcome: Outcome = "failed",
     ) -> None:
         version = self._model.version
@@ -268,7 +268,7 @@ class _Work:
     def _count(self, outcome: Outcome, copies: int) -> None:
         self._metrics.shadowed(self._model.version.name, self._model.version.version, outcome, copies)
 
-    def _line(self, copy: Copy, rows: Rows, answer: Answer, latency_ms: float | None) -> bytes:
+    def _line(self, copy: ShadowCopy, rows: Rows, answer: Answer, latency_ms: float | None) -> bytes:
         probabilities = answer.probabilities
         return record.encode(
             self._model.log_schema,
