@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 log = logging.getLogger(__name__)
 
-Log = Callable[[], None]
+WriteLog = Callable[[], None]
 
 Outcome = Literal["answered", "failed", "timed_out", "dropped", "hung", "ended", "unlogged"]
 """What comes of a copy: the shadow answers, fails or takes too long, each of which is logged; or the copy is lost.
@@ -23,18 +23,18 @@ It is `dropped` where too many wait, lost to a shadow that has `hung` too often,
 _MOST_HUNG = 3
 
 
-class Lot(Protocol):
+class Batch(Protocol):
     """Copies that go through the shadow together."""
 
     @property
     def count(self) -> int:
         """How many there are."""
 
-    def run(self) -> Log:
+    def run(self) -> WriteLog:
         """Predict. Returns what logs the answers; that is called only if they came in time."""
 
     def failed(self, outcome: Outcome, reason: str) -> None:
-        """Log that there are no answers, and why."""
+        """WriteLog that there are no answers, and why."""
 
     def lost(self, outcome: Outcome) -> None:
         """Count that the shadow was never asked."""
@@ -51,13 +51,13 @@ class ShadowQueue:
         self._maximum = max_waiting
         self._timeout = timeout_seconds
         self._guard = threading.Condition()
-        self._waiting: deque[Lot] = deque()
-        self._at_work: tuple[Lot, float] | None = None
+        self._waiting: deque[Batch] = deque()
+        self._at_work: tuple[Batch, float] | None = None
         self._hung = 0
         self._closed = False
         self._start()
 
-    def offer(self, lot: Lot) -> None:
+    def offer(self, lot: Batch) -> None:
         """Take a lot of copies, unless too many wait; then they are lost. Returns at once."""
         self.check()
         with self._guard:
@@ -81,7 +81,7 @@ class ShadowQueue:
                 return True
             self._at_work = None
             self._hung += 1
-            lost: list[Lot] = []
+            lost: list[Batch] = []
             if self._hung < _MOST_HUNG:
                 self._start()
             else:
@@ -108,7 +108,7 @@ class ShadowQueue:
             return "hung"
         return "dropped" if sum(lot.count for lot in self._waiting) + count > self._maximum else None
 
-    def _empty(self) -> list[Lot]:
+    def _empty(self) -> list[Batch]:
         left = list(self._waiting)
         self._waiting.clear()
         return left
@@ -125,13 +125,13 @@ class ShadowQueue:
                     self._guard.wait()
                 lot = self._waiting.popleft()
                 mine = self._at_work = (lot, time.monotonic())
-            note: Log
+            note: WriteLog
             try:
                 note = lot.run()
             except BaseException as error:
                 reason = f"{type(error).__name__}: {error}"
 
-                def note(lot: Lot = lot, reason: str = reason) -> None:
+                def note(lot: Batch = lot, reason: str = reason) -> None:
                     lot.failed("failed", reason)
 
             with self._guard:
@@ -142,7 +142,7 @@ class ShadowQueue:
             _quietly(note)
 
 
-def _quietly(note: Log) -> None:
+def _quietly(note: WriteLog) -> None:
     try:
         note()
     except Exception as error:

@@ -23,7 +23,7 @@ from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.rollout_context import shadow_marks
-from airflow_provider_mlops.serving.rollouts.shadow_queue import Log, Outcome, ShadowQueue
+from airflow_provider_mlops.serving.rollouts.shadow_queue import WriteLog, Outcome, ShadowQueue
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.rows import Rows
 
@@ -168,7 +168,7 @@ class _Work:
         """How many copies there are."""
         return len(self._copies)
 
-    def run(self) -> Log:
+    def run(self) -> WriteLog:
         """Predict. Returns what logs the answers."""
         answers: list[tuple[ShadowCopy, Rows, Answer, float | None]] = []
         failures: list[tuple[ShadowCopy, str]] = []
@@ -196,7 +196,7 @@ class _Work:
         return lambda: self._log(answers, failures)
 
     def failed(self, outcome: Outcome, reason: str) -> None:
-        """Log that there are no answers."""
+        """WriteLog that there are no answers."""
         self._log([], [(copy, reason) for copy in self._copies], outcome)
 
     def lost(self, outcome: Outcome) -> None:
