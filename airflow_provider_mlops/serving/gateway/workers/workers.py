@@ -59,7 +59,7 @@ class Workers:
                     self._start()
                 connection.wait([process.sentinel for process in self._running], timeout=0.5)
                 for process in [process for process in self._running if not process.is_alive()]:
-                    if self._bury(process) == _REFUSED:
+                    if self._reap(process) == _REFUSED:
                         return _REFUSED
             return 0
         finally:
@@ -71,7 +71,7 @@ class Workers:
         process.start()
         self._running[process] = time.monotonic()
 
-    def _bury(self, process: SpawnProcess) -> int:
+    def _reap(self, process: SpawnProcess) -> int:
         """Forget a dead worker. Returns its exit code; waits before the next start if workers die young."""
         assert process.pid is not None
         process.join()
