@@ -20,11 +20,11 @@ class _Failure:
     until: float
 
 
-class Attempts:
+class LoadBackoff:
     """The versions that could not be loaded: each is due after a second, and then after twice as long, up to a minute.
 
     >>> now = [0.0]
-    >>> attempts = Attempts(clock=lambda: now[0])
+    >>> attempts = LoadBackoff(clock=lambda: now[0])
     >>> attempts.failed(("churn", 2), "no such file"), attempts.failed(("churn", 2), "no such file")
     (True, False)
     >>> attempts.is_due(("churn", 2)), attempts.is_due(("churn", 3))

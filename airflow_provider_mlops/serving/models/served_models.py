@@ -12,7 +12,7 @@ from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecEr
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
-from airflow_provider_mlops.serving.models.load_backoff import Attempts
+from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.rows.request_error import RequestError
@@ -35,7 +35,7 @@ class ServedModels:
         # Where the alias pointed at the last look, and the models for which that is not dealt with yet.
         self._aliased: dict[str, int] = {}
         self._unsettled: set[str] = set()
-        self._attempts = Attempts()
+        self._load_backoff = LoadBackoff()
         self._polled = False
         self.registry_error: str | None = None
 
@@ -74,12 +74,12 @@ class ServedModels:
         return [
             f"model {name!r}: {reason}"
             for name, version in sorted({*champions, *wanted})
-            if (reason := self._attempts.reason((name, version))) is not None
+            if (reason := self._load_backoff.reason((name, version))) is not None
         ]
 
     def is_due(self, name: str, version: int) -> bool:
         """Whether to load a version unasked: one that could not be loaded is left alone for a time."""
-        return self._attempts.is_due((name, version))
+        return self._load_backoff.is_due((name, version))
 
     def status(self) -> list[dict[str, Any]]:
         """What the admin API says of all models."""
@@ -115,7 +115,7 @@ class ServedModels:
         model = self._models.get(name)
         if model is None or version not in model.versions:
             loaded = await self._run(self._load, name, version)
-            self._attempts.succeeded((name, version))
+            self._load_backoff.succeeded((name, version))
             model = self._models.setdefault(name, ServedModel(name))
             model.add(loaded)
         return model
@@ -222,7 +222,7 @@ class ServedModels:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._loader, function, name, version)
         except RequestError as refusal:
-            if refusal.status != 503 and self._attempts.failed((name, version), refusal.message):
+            if refusal.status != 503 and self._load_backoff.failed((name, version), refusal.message):
                 answering = self._models[name].active if name in self._models else None
                 going_on = "nothing" if answering is None else f"version {answering}"
                 cause = None if isinstance(refusal.__cause__, MlopsError) else refusal.__cause__

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.models.load_backoff import Attempts
+from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.rows.request_error import RequestError
@@ -119,7 +119,7 @@ def test_a_version_that_cannot_be_loaded_is_tried_ever_less_often(
 ) -> None:
     registry = Registry(None, storage_uri=str(storage))
     served, now, tried = ServedModels(registry, ["cancer"]), [0.0], []
-    served._attempts = Attempts(lambda: now[0])
+    served._load_backoff = LoadBackoff(lambda: now[0])
     load = served._load
 
     def count(name: str, version: int) -> LoadedModel:
