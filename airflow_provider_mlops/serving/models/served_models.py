@@ -46,7 +46,7 @@ class ServedModels:
             raise RequestError(404, f"there is no model {name[:200]!r} here", "name")
         return found
 
-    def only(self) -> ServedModel:
+    def sole_active(self) -> ServedModel:
         """The model that is meant where none is named: the only one that answers. Raises RequestError (404)."""
         active = [model for model in self._models.values() if model.active is not None]
         if len(active) != 1:

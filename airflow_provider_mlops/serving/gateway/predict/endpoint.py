@@ -160,7 +160,7 @@ class Predictions:
         found = address(scope["path"])
         assert found is not None
         read, name, version = found
-        served = self._models.only() if name is None else self._models.get(name)
+        served = self._models.sole_active() if name is None else self._models.get(name)
         asked.model = served.name
         headers = dict(scope["headers"])
         is_check = verification.is_verification(headers, self._token)
