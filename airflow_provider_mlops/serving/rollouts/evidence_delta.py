@@ -35,7 +35,7 @@ class _Counts:
     outputs: dict[int, float] = field(default_factory=lambda: defaultdict(float))
 
 
-class Additions:
+class EvidenceDelta:
     """Facts out of a stretch of the log, not yet in the store.
 
     :param plan_of: a rollout's plan by its id; None for one that is not known, whose records are left out.

@@ -27,7 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from airflow_provider_mlops.serving.log import record, write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.evidence_delta import Additions, Key, reward_of, rewarded
+from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta, Key, reward_of, rewarded
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.rollout_context import has_marks
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, bump
@@ -147,8 +147,8 @@ class Ingestion:
                 done += 1
             self._read[writer] = (segment.number, reached)
 
-    def _stretch(self, segment: Segment, start: int, end: int) -> tuple[Additions, int]:
-        additions, reached = Additions(self._plan), start
+    def _stretch(self, segment: Segment, start: int, end: int) -> tuple[EvidenceDelta, int]:
+        additions, reached = EvidenceDelta(self._plan), start
         for position, line in write_ahead.lines(segment.path, start, end):
             if has_marks(line) or line.startswith(b'{"feedback"'):
                 try:
@@ -172,7 +172,7 @@ class Ingestion:
                 log.error("There is no rollout %s in %s: its records are left out", rollout, self._store.engine.address)
         return self._plans[rollout]
 
-    def _commit(self, writer: str, additions: Additions, cursor: Cursor) -> None:
+    def _commit(self, writer: str, additions: EvidenceDelta, cursor: Cursor) -> None:
         with self._store.engine.writing() as connection:
             if _cursor(connection, writer) != self._stored[writer]:
                 raise _Overtaken
@@ -188,7 +188,7 @@ class Ingestion:
             )
         self._stored[writer] = cursor
 
-    def _rewards(self, connection: Connection, additions: Additions) -> dict[Key, ArmStatistics]:
+    def _rewards(self, connection: Connection, additions: EvidenceDelta) -> dict[Key, ArmStatistics]:
         """Keep feedback, and count what has both a reward and a decision by now."""
         decided = {decision["prediction_id"] for decision in additions.decisions}
         wanted = _first(self._wanted(connection, additions.feedback, decided))

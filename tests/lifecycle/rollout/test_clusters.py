@@ -10,7 +10,7 @@ from scipy import stats
 
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.evidence_delta import Additions
+from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta
 from tests.helpers.rollouts import canary
 
 RATE, STREAMS, LOOKS, ROWS = 0.2, 60, 6, 40
@@ -27,7 +27,7 @@ def test_at_the_border_requests_of_many_rows_decide_as_seldom_as_those_of_one(ki
     generator = np.random.default_rng(1)
 
     def looked_at(differs: np.ndarray) -> dict[str, ArmStatistics]:
-        added = Additions(lambda rollout: plan)
+        added = EvidenceDelta(lambda rollout: plan)
         for other in differs.tolist():
             for arm, output, marks in (
                 ("champion", 0, {}), ("shadow", int(other), {"shadow_of": "", "agreed": 0 if other else ROWS}),

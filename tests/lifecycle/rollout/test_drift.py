@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
-from airflow_provider_mlops.serving.rollouts.evidence_delta import Additions
+from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta
 from tests.helpers.rollouts import canary
 
 
@@ -22,7 +22,7 @@ from tests.helpers.rollouts import canary
 )
 def test_drift_between_classes(classes: tuple[str, ...], outputs: tuple[Any, Any], verdict: str) -> None:
     plan = canary(gates=[{"kind": "drift", "classes": classes, "largest": 0.1}])
-    added = Additions(lambda rollout: plan)
+    added = EvidenceDelta(lambda rollout: plan)
     for arm, output in zip(("champion", "candidate"), outputs, strict=True):
         for _ in range(2000):
             added.add({
