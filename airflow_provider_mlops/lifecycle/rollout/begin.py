@@ -12,7 +12,7 @@ from airflow_provider_mlops.lifecycle.deploy.deployment import connect_gateway
 from airflow_provider_mlops.lifecycle.deploy.expected_champion import expected_version
 from airflow_provider_mlops.lifecycle.step import invalid
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.serving.rollouts.config import RolloutTerms
+from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def champion_already(spec: RolloutSpec, workspace: Workspace) -> AuditEntry | No
 
 def _plan(spec: RolloutSpec, champion: int) -> RolloutPlan:
     versions = (spec.model.version, *(candidate.version for candidate in spec.candidates))
-    terms = {name: getattr(spec, name) for name in RolloutTerms.model_fields}
+    terms = {name: getattr(spec, name) for name in RolloutConfig.model_fields}
     try:
         return RolloutPlan(champion=champion, candidates=versions, **terms)
     except ValidationError as error:

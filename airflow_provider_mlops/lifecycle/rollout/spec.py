@@ -13,11 +13,11 @@ from airflow_provider_mlops.lifecycle.deploy.expected_champion import Replacemen
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding
 from airflow_provider_mlops.lifecycle.step import Result
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.serving.rollouts.config import RolloutTerms
+from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
 from airflow_provider_mlops.serving.rollouts.rollout import Status
 
 
-class RolloutSpec(RolloutTerms, Replacement):
+class RolloutSpec(RolloutConfig, Replacement):
     """What to roll out, how, and what happens if it goes wrong."""
 
     candidates: tuple[ModelVersion, ...] = Field(

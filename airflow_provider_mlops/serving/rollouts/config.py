@@ -127,7 +127,7 @@ class Reward(BaseModel):
         return min(self.high, max(self.low, value))
 
 
-class RolloutTerms(BaseModel):
+class RolloutConfig(BaseModel):
     """What a rollout is asked to do, whichever the versions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

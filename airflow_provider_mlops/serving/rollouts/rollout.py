@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION, SHADOW, Arm
-from airflow_provider_mlops.serving.rollouts.config import RolloutTerms
+from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 
 Status: TypeAlias = Literal["running", "held", "promoted", "rolled_back", "ended"]
@@ -19,7 +19,7 @@ Status: TypeAlias = Literal["running", "held", "promoted", "rolled_back", "ended
 UNDER_WAY: tuple[Status, ...] = ("running", "held")
 
 
-class RolloutPlan(RolloutTerms):
+class RolloutPlan(RolloutConfig):
     """What a rollout is asked to do, and with which versions."""
 
     champion: int = Field(ge=1, description="The version that answers when the rollout begins.")
