@@ -41,7 +41,7 @@ def end_rollout(workspace: Workspace, name: str, version: int, reason: str) -> b
             current.id,
             lambda seen: (
                 transitions.overtaken(seen.state, version, datetime.now(UTC), workspace.task.key, reason)
-                if seen.state.occupies
+                if seen.state.blocks_new_rollout
                 else None
             ),
         )

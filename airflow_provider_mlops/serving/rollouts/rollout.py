@@ -95,7 +95,7 @@ class RolloutState(BaseModel):
         return self.status in UNDER_WAY
 
     @property
-    def occupies(self) -> bool:
+    def blocks_new_rollout(self) -> bool:
         """Whether another rollout of the model has to wait: also until the alias stands at a promoted version."""
         return self.is_under_way or (self.status == "promoted" and not self.settled)
 

@@ -108,7 +108,7 @@ class RolloutStore:
         return found[0] if found else None
 
     def current(self, model: str) -> Rollout | None:
-        """The rollout that occupies a model, or None."""
+        """The rollout that blocks_new_rollout a model, or None."""
         found = self._rollouts(_SELECT.where(ROLLOUTS.c.active_model == model))
         return found[0] if found else None
 
@@ -144,7 +144,7 @@ class RolloutStore:
                 .values(
                     state=state.model_dump_json(),
                     number=changed.number,
-                    active_model=seen.model if state.occupies else None,
+                    active_model=seen.model if state.blocks_new_rollout else None,
                     over_at=None if state.is_under_way else state.changed_at.isoformat(),
                 )
             )

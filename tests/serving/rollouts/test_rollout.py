@@ -139,7 +139,7 @@ def test_the_transitions_of_a_canary() -> None:
     patient = transitions.prolonged(plan, held, NOW + 3 * plan.decision_timeout, "ada", "wait")
     assert (patient.status, patient.extensions) == ("running", 3)
     gone = transitions.overtaken(held, 7, later, "task", "version 7 is champion")
-    assert (gone.status, gone.version, gone.occupies) == ("ended", 7, False)
+    assert (gone.status, gone.version, gone.blocks_new_rollout) == ("ended", 7, False)
     agreed = transitions.approved(held, later, "ada", "looks fine")
     assert (agreed.status, agreed.approved, agreed.by) == ("running", True, "ada")
     second = transitions.next_step(plan, agreed, later, "task", "all gates passed")
@@ -147,12 +147,12 @@ def test_the_transitions_of_a_canary() -> None:
     with pytest.raises(ValueError, match="no step after 1"):
         transitions.next_step(plan, second, later, "task", "")
     done = transitions.promoted(plan, second, 2, later, "task", "passed")
-    assert (done.version, done.is_under_way, done.occupies) == (2, False, True)
+    assert (done.version, done.is_under_way, done.blocks_new_rollout) == (2, False, True)
     task = TaskIdentity(dag_id="churn", run_id="r1", task_id="rollout", try_number=2)
     settled = transitions.settled(done, later, task)
-    assert (settled.occupies, settled.by, settled.settled_in_try) == (False, task.key, 2)
+    assert (settled.blocks_new_rollout, settled.by, settled.settled_in_try) == (False, task.key, 2)
     back = transitions.rolled_back(plan, second, later, "gateway", "errors")
-    assert (back.version, back.weights, back.occupies) == (1, {"champion": 1.0, "candidate": 0.0}, False)
+    assert (back.version, back.weights, back.blocks_new_rollout) == (1, {"champion": 1.0, "candidate": 0.0}, False)
     for state in (done, back):
         with pytest.raises(ValueError, match="over already"):
             transitions.rolled_back(plan, state, later, "gateway", "errors")
