@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
         return json.dumps({"level": record.levelname, "logger": record.name, "message": message})
 
 
-def carry_out(request: dict[str, Any]) -> dict[str, Any]:
+def run_step(request: dict[str, Any]) -> dict[str, Any]:
     """Run the step that `request` describes and return what goes into the result file."""
     if request.get("version") != __version__:
         log.warning(
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     calm_libraries()
-    outcome = carry_out(json.loads(storage.read_text(request_uri)))
+    outcome = run_step(json.loads(storage.read_text(request_uri)))
     storage.write_text(result_uri, json.dumps(outcome))
     return 0 if "result" in outcome else 1 if "error" in outcome else 2
 

@@ -16,7 +16,7 @@ class MonitorModelOperator(StepOperator, step=STEP):
 
     ui_color = "#f6d5e5"
 
-    def conclude(self, context: Context, outcome: dict[str, Any]) -> None:
+    def on_finished(self, context: Context, outcome: dict[str, Any]) -> None:
         """Skip what comes after an alarm, if `on_alarm` says so."""
         spec: Any = self.spec()
         if outcome["verdict"] == "alarm" and spec.on_alarm == "skip":

@@ -33,13 +33,13 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
     events = MODELS
     operator_extra_links = (ModelVersionLink(),)
     inherits_from_skipmixin = True
-    further: ClassVar[dict[str, Any]] = {"deferrable": True}
+    extra_arguments: ClassVar[dict[str, Any]] = {"deferrable": True}
 
     deferrable: bool
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin or join the rollout, and see it to its end. Returns the fields of the Result as JSON."""
-        return self._go_on(context, asked=None)
+        return self._advance(context, asked=None)
 
     def resume(self, context: Context, event: dict[str, Any], asked: int | None = None) -> dict[str, Any]:
         """Called when there is something to do.
@@ -50,8 +50,8 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
         if "why" in event:
             self.log.info("Looking at the rollout: %s", event["why"])
         if event.get("chosen_options"):
-            self._hear(context, event)
-        return self._go_on(context, asked)
+            self._apply_response(context, event)
+        return self._advance(context, asked)
 
     def spec(self) -> Any:
         """The Spec from the rendered fields. Raises InvalidSpecError."""
@@ -65,7 +65,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
         moved = deployed(result.deployment, result.reason) if result.status == "promoted" else []
         return [*moved, rolled_out(result)] if result.rollout_id else moved
 
-    def conclude(self, context: Context, outcome: dict[str, Any]) -> None:
+    def on_finished(self, context: Context, outcome: dict[str, Any]) -> None:
         """After a rollback, end as `on_rollback` says."""
         spec = self.spec()
         if outcome["status"] != "rolled_back" or spec.on_rollback == "succeed":
@@ -77,11 +77,11 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
         self.log.warning("%s", why)
         self.skip(context["ti"], self.downstream_list)
 
-    def _go_on(self, context: Context, asked: int | None) -> dict[str, Any]:
+    def _advance(self, context: Context, asked: int | None) -> dict[str, Any]:
         from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 
         while True:
-            workspace, spec, result = self.carry_out(context)
+            workspace, spec, result = self.run_step(context)
             seconds = spec.check_interval.total_seconds()
             if result.status == "waiting":
                 publish_links(context, {})
@@ -131,7 +131,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
                 self.log.info("Asking a human: %s", rollout.state.reason)
         return rollout.number
 
-    def _hear(self, context: Context, event: dict[str, Any]) -> None:
+    def _apply_response(self, context: Context, event: dict[str, Any]) -> None:
         """Do what a human has answered."""
         from airflow_provider_mlops.lifecycle.rollout.question import answer
 

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 XCOM_LIMIT = 16 * 1024
 """How many bytes of JSON all XComs of a task may take. XCom carries references and small numbers, never rows."""
 
-_OWN = {
+_COMMON_ARGUMENTS = {
     "runtime": None,
     "mlflow_conn_id": MlflowHook.default_conn_name,
     "gateway_conn_id": MlopsGatewayHook.default_conn_name,
@@ -62,7 +62,7 @@ class StepOperator(BaseOperator):
     definition: ClassVar[Step[Any, Any]]
     events: ClassVar[AssetAlias | None] = None
     """The alias that collects the step's asset events; None for a step that has none."""
-    further: ClassVar[dict[str, Any]] = {}
+    extra_arguments: ClassVar[dict[str, Any]] = {}
     """Arguments beside the step's fields, and what they are by default. They become attributes and are no templates."""
 
     template_fields: Sequence[str] = ()
@@ -80,11 +80,11 @@ class StepOperator(BaseOperator):
         cls.step = step.name
         cls.definition = step
         names = tuple(step.spec.model_fields)
-        cls.template_fields = (*names, *_OWN)
+        cls.template_fields = (*names, *_COMMON_ARGUMENTS)
         cls.template_fields_renderers = {
             name: _renderer(field.annotation) for name, field in step.spec.model_fields.items()
         } | cls.template_fields_renderers
-        cls.__init__ = _constructor(step, cls.events, cls.further)  # type: ignore[method-assign]
+        cls.__init__ = _constructor(step, cls.events, cls.extra_arguments)  # type: ignore[method-assign]
         cls.__doc__ = describe(cls.__doc__ or step.spec.__doc__ or "", step)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -98,9 +98,9 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Carry out the step. Returns the fields of its Result as JSON."""
-        return self.finish(context, *self.carry_out(context))
+        return self.finish(context, *self.run_step(context))
 
-    def carry_out(self, context: Context) -> tuple[Workspace, Any, Any]:
+    def run_step(self, context: Context) -> tuple[Workspace, Any, Any]:
         """Run the step. Returns its workspace, Spec and Result; a wrong spec or a rejection fails without a retry."""
         workspace = None
         try:
@@ -121,7 +121,7 @@ class StepOperator(BaseOperator):
         publish_links(context, addresses)
         if self.events is not None:
             emit(context, self.events, self.asset_updates(spec, result), workspace.task)
-        self.conclude(context, outcome)
+        self.on_finished(context, outcome)
         return outcome
 
     def on_kill(self) -> None:
@@ -160,7 +160,7 @@ class StepOperator(BaseOperator):
         """The assets that this result is a new version of."""
         return []
 
-    def conclude(self, context: Context, outcome: dict[str, Any]) -> None:
+    def on_finished(self, context: Context, outcome: dict[str, Any]) -> None:
         """Called last with what will be returned; may raise to end the task in another state than success."""
 
     def push(self, context: Context, outcome: dict[str, Any]) -> None:
@@ -201,7 +201,7 @@ class StepOperator(BaseOperator):
         """What the constructor does: Airflow's arguments to Airflow, ours to attributes, anything else is refused."""
         spec = self.definition.spec
         given = {name: fields.plain(arguments.pop(name)) for name in spec.model_fields if name in arguments}
-        own = {name: arguments.pop(name, usual) for name, usual in {**_OWN, **self.further}.items()}
+        own = {name: arguments.pop(name, usual) for name, usual in {**_COMMON_ARGUMENTS, **self.extra_arguments}.items()}
         unknown = {name: value for name, value in arguments.items() if name not in _BASE_ARGUMENTS}
         _refuse_unknown(type(self), unknown, arguments)
         fields.check_known(self.definition, given)
@@ -225,7 +225,7 @@ def _refuse_unknown(operator: type[StepOperator], unknown: dict[str, Any], argum
 _BASE_ARGUMENTS = {*inspect.signature(BaseOperator.__init__).parameters, "_airflow_mapped_validation_only"}
 
 
-def _constructor(step: Step[Any, Any], events: AssetAlias | None, further: dict[str, Any]) -> Callable[..., None]:
+def _constructor(step: Step[Any, Any], events: AssetAlias | None, extra_arguments: dict[str, Any]) -> Callable[..., None]:
     """An `__init__` whose signature names the fields: Airflow reads it for `default_args` and for mapping."""
 
     def __init__(self: StepOperator, **kwargs: Any) -> None:
@@ -241,7 +241,7 @@ def _constructor(step: Step[Any, Any], events: AssetAlias | None, further: dict[
         )
         for name, field in step.spec.model_fields.items()
     ]
-    parameters += [inspect.Parameter(name, keyword, default=usual) for name, usual in {**_OWN, **further}.items()]
+    parameters += [inspect.Parameter(name, keyword, default=usual) for name, usual in {**_COMMON_ARGUMENTS, **extra_arguments}.items()]
     # Airflow takes these defaults for mapped tasks, which are not constructed before they run.
     parameters.append(inspect.Parameter("outlets", keyword, default=_with_alias(None, events)))
     parameters.append(inspect.Parameter("multiple_outputs", keyword, default=True))

@@ -26,7 +26,7 @@ class ValidateModelOperator(StepOperator, step=STEP):
             return []
         return [alias_moved(result.model.name, "challenger", None, result.model.version, {"verdict": result.verdict})]
 
-    def conclude(self, context: Context, outcome: dict[str, Any]) -> None:
+    def on_finished(self, context: Context, outcome: dict[str, Any]) -> None:
         """Skip what comes after a version that was not approved, if the spec says so."""
         spec: Any = self.spec()
         verdict = outcome["verdict"]

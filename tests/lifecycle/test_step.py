@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from airflow_provider_mlops import __version__
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
-from airflow_provider_mlops.lifecycle.__main__ import carry_out, main
+from airflow_provider_mlops.lifecycle.__main__ import run_step, main
 from airflow_provider_mlops.lifecycle.step import STEPS, Result, Spec, load
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
@@ -163,7 +163,7 @@ def test_the_command_writes_errors_and_defects(dataset: Dataset, workspace: Work
 
 
 def test_another_version_is_warned_of(dataset: Dataset, workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    carry_out({**request(dataset, workspace), "version": "0.0.1"})
+    run_step({**request(dataset, workspace), "version": "0.0.1"})
     assert f"This environment has airflow-provider-mlops {__version__}, the one that asks has 0.0.1" in caplog.text
 
 
@@ -172,7 +172,7 @@ def homeless(table: Any) -> Any:
 
 
 def test_an_error_of_no_known_kind_is_a_defect(dataset: Dataset, workspace: Workspace) -> None:
-    outcome = carry_out(request(dataset, workspace, features=homeless))
+    outcome = run_step(request(dataset, workspace, features=homeless))
     assert outcome == {"defect": {"type": "MlopsError", "message": "of no kind that travels"}}
 
 
