@@ -2,7 +2,7 @@
 
 In a DAG file a field may be a literal, a template, another task's output, a function or a model such
 as `Split(...)`. Airflow renders strings, lists and dicts only, and would call a function or an object
-with a `resolve` method, so `plain` turns values into what Airflow can render, and `revive` back.
+with a `resolve` method, so `to_template` turns values into what Airflow can render, and `from_template` back.
 """
 
 from __future__ import annotations
@@ -38,54 +38,54 @@ class Function:
         return self.serialize()
 
 
-def plain(value: Any) -> Any:
+def to_template(value: Any) -> Any:
     """`value` with models as dicts and functions as `Function`, and otherwise the very same object.
 
     Airflow knows by their identity the values that it must not render a second time.
 
-    >>> plain({"rate": 0.1, "function": len})
+    >>> to_template({"rate": 0.1, "function": len})
     {'rate': 0.1, 'function': builtins:len}
     """
     if isinstance(value, UserCode) or inspect.isroutine(value):
         return Function(value)
     if isinstance(value, BaseModel):
-        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+        return {name: to_template(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, dict):
-        changed = {key: plain(item) for key, item in value.items()}
+        changed = {key: to_template(item) for key, item in value.items()}
         return changed if any(changed[key] is not item for key, item in value.items()) else value
     if type(value) in (list, tuple):
-        items = [plain(item) for item in value]
+        items = [to_template(item) for item in value]
         return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
     return value
 
 
-def revive(value: Any) -> Any:
+def from_template(value: Any) -> Any:
     """`value` with every `Function` as the function itself."""
     if isinstance(value, Function):
         return value.code
     if isinstance(value, Mapping):
-        return {key: revive(item) for key, item in value.items()}
+        return {key: from_template(item) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(revive(item) for item in value)
+        return type(value)(from_template(item) for item in value)
     return value
 
 
 def default(field: FieldInfo) -> Any:
-    """The field's default as `plain` has it; None for a required field."""
-    return None if field.is_required() else plain(field.get_default(call_default_factory=True))
+    """The field's default as `to_template` has it; None for a required field."""
+    return None if field.is_required() else to_template(field.get_default(call_default_factory=True))
 
 
-def typed(field: FieldInfo, value: Any) -> Any:
+def coerce_rendered(field: FieldInfo, value: Any) -> Any:
     """What a template rendered, as the type that the field wants: `"None"` as None, `"[1, 2]"` as a list.
 
     A string that the field accepts stays a string, and a number where the field wants text becomes text: with native
     rendering, a parameter `"2026"` comes as the number.
 
-    >>> typed(FieldInfo(annotation=int | None), "None"), typed(FieldInfo(annotation=str), "[1]")
+    >>> coerce_rendered(FieldInfo(annotation=int | None), "None"), coerce_rendered(FieldInfo(annotation=str), "[1]")
     (None, '[1]')
-    >>> typed(FieldInfo(annotation=dict[str, int]), '{"depth": 3}')
+    >>> coerce_rendered(FieldInfo(annotation=dict[str, int]), '{"depth": 3}')
     {'depth': 3}
-    >>> typed(FieldInfo(annotation=str), 2026)
+    >>> coerce_rendered(FieldInfo(annotation=str), 2026)
     '2026'
     """
     if not isinstance(value, (str, int, float)):
@@ -136,7 +136,7 @@ def check_known(step: Step[Any, Any], fields: dict[str, Any]) -> None:
     With templates among the fields, what takes several fields to decide is left for run time.
     """
     known = {
-        name: revive(value)
+        name: from_template(value)
         for name, value in fields.items()
         # A dataset given by its URI is looked up when the task runs: parsing a DAG reads no data.
         if is_known(value) and not (isinstance(value, str) and step.spec.model_fields[name].annotation is Dataset)

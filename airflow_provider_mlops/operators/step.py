@@ -134,8 +134,8 @@ class StepOperator(BaseOperator):
         known = self.definition.spec.model_fields
         values = {}
         for name, field in known.items():
-            value = fields.revive(getattr(self, name))
-            values[name] = fields.typed(field, value) if name in self._templated else value
+            value = fields.from_template(getattr(self, name))
+            values[name] = fields.coerce_rendered(field, value) if name in self._templated else value
         spec: Spec = self.definition.parse(values)
         return spec
 
@@ -200,7 +200,7 @@ class StepOperator(BaseOperator):
     def _set_up(self, arguments: dict[str, Any]) -> None:
         """What the constructor does: Airflow's arguments to Airflow, ours to attributes, anything else is refused."""
         spec = self.definition.spec
-        given = {name: fields.plain(arguments.pop(name)) for name in spec.model_fields if name in arguments}
+        given = {name: fields.to_template(arguments.pop(name)) for name in spec.model_fields if name in arguments}
         own = {name: arguments.pop(name, usual) for name, usual in {**_COMMON_ARGUMENTS, **self.extra_arguments}.items()}
         unknown = {name: value for name, value in arguments.items() if name not in _BASE_ARGUMENTS}
         _refuse_unknown(type(self), unknown, arguments)
