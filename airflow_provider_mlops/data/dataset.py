@@ -80,7 +80,7 @@ class Dataset(BaseModel):
         """
         from airflow_provider_mlops.data import engine
 
-        with self._damage_named():
+        with self._explain_damaged_file():
             return engine.read_parquet(engine.connect() if connection is None else connection, self.files())
 
     def arrow(self, columns: list[str] | None = None) -> pyarrow.Table:
@@ -89,11 +89,11 @@ class Dataset(BaseModel):
 
         from airflow_provider_mlops.data import parquet_read
 
-        with self._damage_named():
+        with self._explain_damaged_file():
             return pyarrow.concat_tables([parquet_read.read(uri, columns) for uri in self.files()])
 
     @contextmanager
-    def _damage_named(self) -> Iterator[None]:
+    def _explain_damaged_file(self) -> Iterator[None]:
         """Turn an error of whichever engine into one about the file, if a file is what is wrong.
 
         A storage that does not answer keeps its error, since a retry can help there.

@@ -49,7 +49,7 @@ def read_parquet(backend: ibis.BaseBackend, uris: list[str], *, by_name: bool = 
     if all(storage.is_local(uri) for uri in uris):
         uris = [storage.local_path(uri) for uri in uris]
     else:
-        reach(backend, uris[0])
+        register_filesystem(backend, uris[0])
     if backend.name != "duckdb":
         # One by one: not every backend takes a list.
         return ibis.union(*map(backend.read_parquet, uris)) if len(uris) > 1 else backend.read_parquet(uris[0])
@@ -63,7 +63,7 @@ def read_parquet(backend: ibis.BaseBackend, uris: list[str], *, by_name: bool = 
     return backend.table(name)
 
 
-def reach(backend: ibis.BaseBackend, uri: str) -> None:
+def register_filesystem(backend: ibis.BaseBackend, uri: str) -> None:
     """Let DuckDB read what lies at a remote `uri`; other engines have their own ways to storage."""
     fs, _ = storage.locate(uri)
     protocols = [fs.protocol] if isinstance(fs.protocol, str) else list(fs.protocol)

@@ -128,8 +128,8 @@ class Registry:
     def _connect(self) -> MlflowClient:
         from mlflow import MlflowClient
 
-        _knock(self.tracking_uri)
-        _knock(self.registry_uri)
+        _check_reachable(self.tracking_uri)
+        _check_reachable(self.registry_uri)
         first = Guard(self.guard.address, self._settings(_FIRST_CALL))
         known = _known_kinds(self.tracking_uri, self.registry_uri)
         with first(), known, _one_at_a_time(self.tracking_uri):
@@ -182,7 +182,7 @@ def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
         yield
 
 
-def _knock(uri: str) -> None:
+def _check_reachable(uri: str) -> None:
     """Raise BackendUnavailableError if nobody listens at a server's port, which MLflow takes minutes to say of a database."""
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
