@@ -17,7 +17,7 @@ from airflow_provider_mlops import __version__
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import BY_NAME, MlopsError
 from airflow_provider_mlops.lifecycle.step import load
-from airflow_provider_mlops.lifecycle.third_party_logs import calm_libraries
+from airflow_provider_mlops.lifecycle.third_party_logs import quiet_third_party_loggers
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 log = logging.getLogger("airflow_provider_mlops.lifecycle")
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    calm_libraries()
+    quiet_third_party_loggers()
     outcome = run_step(json.loads(storage.read_text(request_uri)))
     storage.write_text(result_uri, json.dumps(outcome))
     return 0 if "result" in outcome else 1 if "error" in outcome else 2

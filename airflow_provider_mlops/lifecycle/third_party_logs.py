@@ -10,7 +10,7 @@ _TALKATIVE = ("mlflow", "alembic", "great_expectations")
 _HEADSTRONG = "great_expectations.data_context.types.base"
 
 
-def calm_libraries() -> None:
+def quiet_third_party_loggers() -> None:
     """Let libraries log their warnings only, and through the same handlers as the step. Call it before the step.
 
     MLflow by itself writes to standard error, which Airflow shows as errors; Great Expectations tells of every

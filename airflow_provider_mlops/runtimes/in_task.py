@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.lifecycle.step import Result, Spec, Step
-from airflow_provider_mlops.lifecycle.third_party_logs import calm_libraries
+from airflow_provider_mlops.lifecycle.third_party_logs import quiet_third_party_loggers
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.runtimes.runtime import Runtime
 
@@ -15,6 +15,6 @@ class InTaskRuntime(Runtime):
 
     def run(self, step: Step[Any, Any], spec: Spec, workspace: Workspace) -> Result:
         """Carry out the step here."""
-        calm_libraries()
+        quiet_third_party_loggers()
         result: Result = step.run(spec, workspace)
         return result

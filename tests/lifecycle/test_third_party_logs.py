@@ -9,10 +9,10 @@ from pathlib import Path
 START = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
-from airflow_provider_mlops.lifecycle.third_party_logs import calm_libraries
+from airflow_provider_mlops.lifecycle.third_party_logs import quiet_third_party_loggers
 """
 BUSINESS = """
-calm_libraries()
+quiet_third_party_loggers()
 from mlflow import MlflowClient
 client = MlflowClient("sqlite:///{storage}/mlflow.db")
 client.create_registered_model("churn")
@@ -22,7 +22,7 @@ great_expectations.get_context(mode="ephemeral")
 """
 AFTER_AN_IMPORT = """
 import mlflow
-calm_libraries()
+quiet_third_party_loggers()
 logging.getLogger("mlflow.store").info("nothing new")
 logging.getLogger("mlflow.store").warning("heed this")
 """
