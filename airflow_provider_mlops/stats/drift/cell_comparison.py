@@ -9,7 +9,7 @@ from scipy import special
 
 from airflow_provider_mlops.stats.drift.chi_square import chi_square_statistic
 from airflow_provider_mlops.stats.drift.counts import pool_cells
-from airflow_provider_mlops.stats.drift.psi import less_chance, population_stability_index
+from airflow_provider_mlops.stats.drift.psi import debiased_psi, population_stability_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def compare_cells(reference_counts: ArrayLike, current_counts: ArrayLike, *, ord
         chi_square_statistic(reference, current),
         reference.size - 1,
         psi,
-        less_chance(psi, reference.size, float(reference.sum()), float(current.sum())),
+        debiased_psi(psi, reference.size, float(reference.sum()), float(current.sum())),
     )
 
 

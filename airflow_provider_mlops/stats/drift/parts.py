@@ -9,7 +9,7 @@ from scipy import stats
 
 from airflow_provider_mlops.stats.drift.cell_comparison import compare_bins
 from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
-from airflow_provider_mlops.stats.drift.psi import less_chance, population_stability_index
+from airflow_provider_mlops.stats.drift.psi import debiased_psi, population_stability_index
 from airflow_provider_mlops.stats.drift.truncated_categories import compare_listed_values, rows_owed_to_others
 
 Question = Literal["distribution", "missing", "unseen"]
@@ -100,7 +100,7 @@ def missing_part(counts: FeatureCounts) -> DriftPart:
         question="missing",
         p_value=min(1.0, 2 * float(min(tails))),
         psi=psi,
-        effect=less_chance(psi, 2, counts.reference_rows, counts.current_rows),
+        effect=debiased_psi(psi, 2, counts.reference_rows, counts.current_rows),
         cells=2,
         reference_share=reference_missing / counts.reference_rows,
         current_share=current_missing / counts.current_rows,
@@ -139,7 +139,7 @@ def unseen_part(counts: FeatureCounts) -> DriftPart:
         question="unseen",
         p_value=p_value,
         psi=weight * psi,
-        effect=weight * less_chance(psi, 2, reference_rows, current_rows),
+        effect=weight * debiased_psi(psi, 2, reference_rows, current_rows),
         cells=2,
         reference_share=counts.unseen[0] / reference_rows,
         current_share=current_unseen / current_rows,

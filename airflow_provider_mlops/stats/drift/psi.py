@@ -59,13 +59,13 @@ def unbiased_population_stability_index(reference_counts: ArrayLike, current_cou
     reference, current = count_pair(reference_counts, current_counts)
     cells = int(np.count_nonzero(reference + current))
     index = population_stability_index(reference, current)
-    return less_chance(index, cells, float(reference.sum()), float(current.sum()))
+    return debiased_psi(index, cells, float(reference.sum()), float(current.sum()))
 
 
-def less_chance(index: float, cells: int, reference_rows: float, current_rows: float) -> float:
+def debiased_psi(index: float, cells: int, reference_rows: float, current_rows: float) -> float:
     """A PSI over so many filled cells less what chance alone adds to it, and not below zero.
 
-    >>> round(less_chance(0.1, cells=6, reference_rows=10_000, current_rows=100), 4)
+    >>> round(debiased_psi(0.1, cells=6, reference_rows=10_000, current_rows=100), 4)
     0.0495
     """
     return max(0.0, index - _chance(reference_rows, current_rows) * (cells - 1))
