@@ -78,12 +78,12 @@ def rate_bounds(
     limit = np.full_like(s, -np.log(error))
     low, high = np.zeros_like(s), np.ones_like(s)
     if side == "both":
-        low = crossing(lambda rate: log_evidence(s, n, rate, weight), centre, low, limit)
-        high = crossing(lambda rate: log_evidence(s, n, rate, weight), centre, high, limit)
+        low = find_crossing(lambda rate: log_evidence(s, n, rate, weight), centre, low, limit)
+        high = find_crossing(lambda rate: log_evidence(s, n, rate, weight), centre, high, limit)
     elif side == "low":
-        low = crossing(lambda rate: log_evidence_above(s, n, rate, weight), centre, low, limit)
+        low = find_crossing(lambda rate: log_evidence_above(s, n, rate, weight), centre, low, limit)
     else:
-        high = 1 - crossing(lambda rate: log_evidence_above(n - s, n, rate, weight), 1 - centre, low, limit)
+        high = 1 - find_crossing(lambda rate: log_evidence_above(n - s, n, rate, weight), 1 - centre, low, limit)
     return np.where((n == 0) | (s == 0), 0.0, low), np.where((n == 0) | (s == n), 1.0, high)
 
 
@@ -132,12 +132,12 @@ def log_evidence_above(successes: ArrayLike, trials: ArrayLike, rate: ArrayLike,
     return np.asarray(log_evidence(s, n, p, weight) + above, dtype=np.float64)
 
 
-def crossing(evidence: Callable[[Floats], Floats], inside: ArrayLike, outside: ArrayLike, limit: Floats) -> Floats:
+def find_crossing(evidence: Callable[[Floats], Floats], inside: ArrayLike, outside: ArrayLike, limit: Floats) -> Floats:
     """Where evidence that grows from `inside` to `outside` crosses a limit, by halving; `outside` if it never does.
 
     The end that is returned is the one just outside, so that rounding makes an interval wider, not narrower.
 
-    >>> crossing(lambda x: x**2, [0.0], [2.0], np.array([2.0])).round(6)
+    >>> find_crossing(lambda x: x**2, [0.0], [2.0], np.array([2.0])).round(6)
     array([1.414214])
     """
     within, without = np.broadcast_arrays(np.asarray(inside, dtype=np.float64), np.asarray(outside, dtype=np.float64))

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from airflow_provider_mlops.stats.intervals.interval import Interval
-from airflow_provider_mlops.stats.sequences.rate import checked_counts, crossing, log_evidence, rate_bounds
+from airflow_provider_mlops.stats.sequences.rate import checked_counts, find_crossing, log_evidence, rate_bounds
 from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 Floats = NDArray[np.float64]
@@ -115,7 +115,7 @@ def _least_differences(successes: Floats, trials: Floats, weight: float, limit: 
     centre = _least_contradicted(successes, trials, weight)
     least = log_evidence(successes, trials, centre, weight)
     # The least and the greatest rate in the set, with the other one where nothing speaks against it.
-    bottom, top = crossing(
+    bottom, top = find_crossing(
         lambda p: log_evidence(successes, trials, p, weight), centre, ENDS[:, None, None], limit - least[::-1]
     )
     bottom, top = np.where(trials == 0, 0.0, bottom), np.where(trials == 0, 1.0, top)
@@ -125,7 +125,7 @@ def _least_differences(successes: Floats, trials: Floats, weight: float, limit: 
     for _ in range(ROUNDS):
         other = first[..., None] + (last - first)[..., None] * np.linspace(0, 1, POINTS)
         left = limit - log_evidence(s[::-1], n[::-1], other, weight)
-        own = crossing(lambda p: log_evidence(s, n, p, weight), middle, np.zeros_like(other), left)
+        own = find_crossing(lambda p: log_evidence(s, n, p, weight), middle, np.zeros_like(other), left)
         own = np.where(n == 0, 0.0, own)
         # Where rounding leaves no budget for this arm, its centre is all there is.
         difference = np.where(left <= enough, middle, own) - other
@@ -150,7 +150,7 @@ def _least_contradicted(successes: Floats, trials: Floats, weight: float) -> Flo
             + failures / (1 - inside)
         )
 
-    found = crossing(slope, np.zeros_like(trials), np.ones_like(trials), np.zeros_like(trials))
+    found = find_crossing(slope, np.zeros_like(trials), np.ones_like(trials), np.zeros_like(trials))
     # A single success leaves the least evidence next to 0, a single failure next to 1, but not there: at the ends
     # themselves such counts are impossible.
     found = np.clip(found, 1e-300, np.nextafter(1.0, 0.0))
