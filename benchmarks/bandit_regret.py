@@ -18,11 +18,11 @@ from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.lai_robbins import lai_robbins_means, lai_robbins_rates
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
-from airflow_provider_mlops.stats.bandits.linucb import LinUcb
+from airflow_provider_mlops.stats.bandits.linucb import LinUCB
 from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
 from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
-from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
+from airflow_provider_mlops.stats.bandits.ucb1 import UCB1
 from benchmarks.measure import print_table, write_json
 
 RATES = np.array([0.30, 0.35, 0.45])
@@ -33,7 +33,7 @@ PERIOD, FACTOR = 100, 0.9
 Choose = Callable[[RewardStatistics, np.random.Generator], np.ndarray]
 
 
-def drawn(policy: EpsilonGreedy | Ucb1) -> Choose:
+def drawn(policy: EpsilonGreedy | UCB1) -> Choose:
     """Arms by the propensities of many problems at once."""
 
     def choose(statistics: RewardStatistics, generator: np.random.Generator) -> np.ndarray:
@@ -69,7 +69,7 @@ def regret(choose: Choose, worth: np.ndarray, noise: float | None, seeds: int, *
     return lost
 
 
-def contextual_regret(policy: LinUcb | LinearThompson | None, decisions: int, seeds: int) -> np.ndarray:
+def contextual_regret(policy: LinUCB | LinearThompson | None, decisions: int, seeds: int) -> np.ndarray:
     """Three arms, five features, of which the best arm depends on; the models are renewed every ten decisions."""
     generator = np.random.default_rng(21)
     arms, size, noise = 3, 5, 0.5
@@ -83,7 +83,7 @@ def contextual_regret(policy: LinUcb | LinearThompson | None, decisions: int, se
         x[:, 0] = 1
         if policy is None:
             arm = generator.integers(0, arms, seeds)
-        elif isinstance(policy, LinUcb):
+        elif isinstance(policy, LinUCB):
             arm = policy.index(fit, x).argmax(axis=1)
         else:
             arm = policy.sample(fit, x, generator)
@@ -107,8 +107,8 @@ def propensity_times() -> list[list[object]]:
             "Thompson, Beta": lambda s=statistics: BetaThompson().propensities(s),
             "Thompson, Student": lambda s=statistics: GaussianThompson().propensities(s),
             "Thompson, linear": lambda f=fit, x=features[0]: LinearThompson().propensities(f, x),
-            "LinUCB": lambda f=fit, x=features[0]: LinUcb().propensities(f, x),
-            "UCB1": lambda s=statistics: Ucb1().propensities(s),
+            "LinUCB": lambda f=fit, x=features[0]: LinUCB().propensities(f, x),
+            "UCB1": lambda s=statistics: UCB1().propensities(s),
         }
         for name, call in calls.items():
             taken = []
@@ -134,7 +134,7 @@ def main() -> None:
     seeds, decisions = arguments.seeds, arguments.decisions
     policies: dict[str, Choose] = {
         "Thompson, Beta": BetaThompson().sample,
-        "UCB1": drawn(Ucb1()),
+        "UCB1": drawn(UCB1()),
         "epsilon-greedy 0.1": drawn(EpsilonGreedy(0.1)),
         "epsilon-greedy 1, halved by 50": drawn(EpsilonGreedy(1.0, decay=50.0)),
         "at random": uniform,
@@ -158,7 +158,7 @@ def main() -> None:
     gaussian: dict[str, Choose] = {
         "Thompson, known noise": GaussianThompson(noise=NOISE).sample,
         "Thompson, Student": GaussianThompson().sample,
-        "UCB1, width 2": drawn(Ucb1(width=2.0)),
+        "UCB1, width 2": drawn(UCB1(width=2.0)),
         "at random": uniform,
     }
     for name, choose in gaussian.items():
@@ -181,8 +181,8 @@ def main() -> None:
     print_table(headers[:4], rows, f"Changing: the best arm becomes the worst after {decisions // 2:,} decisions")
 
     rows = []
-    linear: dict[str, LinUcb | LinearThompson | None] = {
-        "LinUCB, exploration 0.5": LinUcb(0.5), "LinUCB, exploration 1": LinUcb(1.0),
+    linear: dict[str, LinUCB | LinearThompson | None] = {
+        "LinUCB, exploration 0.5": LinUCB(0.5), "LinUCB, exploration 1": LinUCB(1.0),
         "Thompson, linear, deviation 0.5": LinearThompson(0.5), "at random": None,
     }  # fmt: skip
     for name, policy in linear.items():

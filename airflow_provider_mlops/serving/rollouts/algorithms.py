@@ -33,7 +33,7 @@ class GaussianThompsonAlgorithm(_Algorithm):
     )
 
 
-class Ucb1Algorithm(_Algorithm):
+class UCB1Algorithm(_Algorithm):
     """UCB1: the version that could be the best."""
 
     kind: Literal["ucb1"] = "ucb1"
@@ -54,12 +54,12 @@ class EpsilonGreedyAlgorithm(_Algorithm):
 
 
 BanditAlgorithm: TypeAlias = Annotated[
-    BetaThompsonAlgorithm | GaussianThompsonAlgorithm | Ucb1Algorithm | EpsilonGreedyAlgorithm,
+    BetaThompsonAlgorithm | GaussianThompsonAlgorithm | UCB1Algorithm | EpsilonGreedyAlgorithm,
     Field(discriminator="kind"),
 ]
 
 
-class LinUcbAlgorithm(_Algorithm):
+class LinUCBAlgorithm(_Algorithm):
     """LinUCB: the version that could be the best for this request."""
 
     kind: Literal["linucb"] = "linucb"
@@ -83,4 +83,4 @@ class LinearThompsonAlgorithm(_Algorithm):
     )
 
 
-ContextualAlgorithm: TypeAlias = Annotated[LinUcbAlgorithm | LinearThompsonAlgorithm, Field(discriminator="kind")]
+ContextualAlgorithm: TypeAlias = Annotated[LinUCBAlgorithm | LinearThompsonAlgorithm, Field(discriminator="kind")]

@@ -14,11 +14,11 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class LinUcb:
+class LinUCB:
     r"""Takes the arm with the greatest :math:`x^\top\theta_a + \alpha\sqrt{x^\top A_a^{-1} x}`.
 
     Li, Chu, Langford and Schapire (2010), *A contextual-bandit approach to personalized news article recommendation*,
-    WWW, section 3.1 (disjoint models). Deterministic, as `Ucb1` is: the first of equal arms, but for the floor.
+    WWW, section 3.1 (disjoint models). Deterministic, as `UCB1` is: the first of equal arms, but for the floor.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class LinUcb:
 
     >>> from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
     >>> fit = RidgeFit.of(LinearStatistics.of([0, 1], [[1.0], [1.0]], [1.0, 0.0], 2))
-    >>> LinUcb(min_propensity=0.05).propensities(fit, [1.0])
+    >>> LinUCB(min_propensity=0.05).propensities(fit, [1.0])
     array([0.95, 0.05])
     """
 

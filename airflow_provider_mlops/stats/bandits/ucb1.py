@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Ucb1:
+class UCB1:
     r"""Takes the arm with the greatest :math:`\bar x_a + w\sqrt{2\log N / n_a}`, each arm once before that.
 
     Auer, Cesa-Bianchi and Fischer (2002), *Finite-time analysis of the multiarmed bandit problem*, Machine Learning 47,
@@ -29,7 +29,7 @@ class Ucb1:
     min_propensity
         Least probability of any arm.
 
-    >>> Ucb1(min_propensity=0.1).propensities(RewardStatistics.of([0, 0, 1], [1, 0, 0], 2))
+    >>> UCB1(min_propensity=0.1).propensities(RewardStatistics.of([0, 0, 1], [1, 0, 0], 2))
     array([0.9, 0.1])
     """
 

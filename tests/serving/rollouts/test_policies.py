@@ -23,11 +23,11 @@ from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
-from airflow_provider_mlops.stats.bandits.linucb import LinUcb
+from airflow_provider_mlops.stats.bandits.linucb import LinUCB
 from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
 from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
-from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
+from airflow_provider_mlops.stats.bandits.ucb1 import UCB1
 
 CHAMPION, CANDIDATE, THIRD = Arm("champion", 1), Arm("candidate", 2), Arm("third", 3)
 REWARDS = RewardStatistics.of([0, 0, 0, 1, 1, 1], [1, 0, 0, 1, 1, 0], 2)
@@ -47,9 +47,9 @@ POLICIES: dict[str, Policy] = {
     "split with an empty arm": Split((*PAIR, THIRD), (0.5, 0.0, 0.5), "a"),
     "thompson beta": Bandit(PAIR, BetaThompson(), REWARDS),
     "thompson gaussian": Bandit(PAIR, GaussianThompson(), REWARDS),
-    "ucb1": Bandit(PAIR, Ucb1(min_propensity=0.1), REWARDS),
+    "ucb1": Bandit(PAIR, UCB1(min_propensity=0.1), REWARDS),
     "epsilon greedy": Bandit(PAIR, EpsilonGreedy(0.3), REWARDS),
-    "linucb": Contextual(PAIR, LinUcb(min_propensity=0.2), ENCODING, LINEAR),
+    "linucb": Contextual(PAIR, LinUCB(min_propensity=0.2), ENCODING, LINEAR),
     "linear thompson": Contextual(PAIR, LinearThompson(), ENCODING, LINEAR),
 }
 

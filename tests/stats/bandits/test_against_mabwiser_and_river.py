@@ -15,10 +15,10 @@ from scipy import stats
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
-from airflow_provider_mlops.stats.bandits.linucb import LinUcb
+from airflow_provider_mlops.stats.bandits.linucb import LinUCB
 from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
-from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
+from airflow_provider_mlops.stats.bandits.ucb1 import UCB1
 
 ARMS = [0, 1, 2]
 RATES = np.array([0.3, 0.5, 0.45])
@@ -55,8 +55,8 @@ def test_ucb1_makes_the_decisions_of_mabwiser(mab: Any, seed: int) -> None:
         told = [(arm, reward) for arm in ARMS for reward in _rewards_of(statistics, arm)]
         expected.fit([arm for arm, _ in told], [reward for _, reward in told])
         indices = expected.predict_expectations()
-        assert Ucb1().index(statistics) == pytest.approx([indices[arm] for arm in ARMS])
-        arm = int(Ucb1().propensities(statistics).argmax())
+        assert UCB1().index(statistics) == pytest.approx([indices[arm] for arm in ARMS])
+        arm = int(UCB1().propensities(statistics).argmax())
         assert arm == expected.predict()
         statistics += RewardStatistics.of([arm], [int(rewards[step, arm])], 3)
 
@@ -74,9 +74,9 @@ def test_ucb1_makes_the_decisions_of_river(river: Any, seed: int) -> None:
     oracle, statistics = river.UCB(delta=1.0, seed=1), RewardStatistics.empty(3)
     for step in range(300):
         theirs = step if step < 3 else oracle.pull(ARMS)
-        index = Ucb1().index(statistics)
+        index = UCB1().index(statistics)
         if step >= 3 and np.sum(index > index.max() - 1e-12) == 1:
-            assert theirs == int(Ucb1().propensities(statistics).argmax())
+            assert theirs == int(UCB1().propensities(statistics).argmax())
         oracle.update(theirs, int(rewards[step, theirs]))
         statistics += RewardStatistics.of([theirs], [int(rewards[step, theirs])], 3)
 
@@ -130,7 +130,7 @@ def test_linucb_has_the_indices_and_decisions_of_mabwiser(mab: Any, seed: int) -
     oracle = mab.MAB(ARMS, mab.LearningPolicy.LinUCB(alpha=1.5, l2_lambda=2.0))
     oracle.fit(arms, rewards, features)
     fit = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3), strength=2.0)
-    policy = LinUcb(exploration=1.5)
+    policy = LinUCB(exploration=1.5)
     expected = np.array([[one[arm] for arm in ARMS] for one in oracle.predict_expectations(requests)])
     assert policy.index(fit, requests) == pytest.approx(expected)
     assert np.array_equal(policy.propensities(fit, requests).argmax(axis=1), oracle.predict(requests))

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
-from airflow_provider_mlops.stats.bandits.linucb import LinUcb
+from airflow_provider_mlops.stats.bandits.linucb import LinUCB
 
 
 def log_of(decisions: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,7 +72,7 @@ def test_propensities_are_the_frequencies_of_posterior_draws() -> None:
 def test_linucb_takes_the_greatest_index_and_keeps_the_floor() -> None:
     arms, features, rewards = log_of(40)
     fit = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3))
-    policy = LinUcb(exploration=0.8, min_propensity=0.01)
+    policy = LinUCB(exploration=0.8, min_propensity=0.01)
     found = policy.propensities(fit, features)
     assert found.shape == (40, 3)
     assert found.sum(axis=1) == pytest.approx(np.ones(40))
@@ -92,7 +92,7 @@ def test_learns_which_arm_suits_which_context(name: str) -> None:
         for _ in range(200):
             segment = int(generator.integers(2))
             fit = RidgeFit.of(statistics)
-            policy = LinUcb(0.7) if name == "linucb" else LinearThompson(0.4)
+            policy = LinUCB(0.7) if name == "linucb" else LinearThompson(0.4)
             share = policy.propensities(fit, x[segment])
             arm = int(generator.choice(2, p=share))
             lost += 0.8 - rates[segment, arm]
@@ -128,7 +128,7 @@ def test_nonsense_is_refused() -> None:
         lambda: FeatureEncoding(categories={"place": ("a", "a")}),
         lambda: FeatureEncoding(numbers={"a": (0, 1)}, categories={"a": ("b",)}),
         lambda: FeatureEncoding(largest=0),
-        lambda: LinUcb(-1.0),
+        lambda: LinUCB(-1.0),
         lambda: LinearThompson(0.0),
         lambda: RidgeFit.of(LinearStatistics.empty(2, 2), strength=0.0),
         lambda: LinearStatistics.of([0], [[1.0, 2.0]], [1.0, 2.0], 2),

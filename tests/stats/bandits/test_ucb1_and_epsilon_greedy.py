@@ -12,15 +12,15 @@ from airflow_provider_mlops.stats.bandits.propensity import draw, with_floor
 from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics, forgetting
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
 from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
-from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
+from airflow_provider_mlops.stats.bandits.ucb1 import UCB1
 
 LOGS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 3)), min_size=1, max_size=60)
-POLICIES = [EpsilonGreedy(0.3), EpsilonGreedy(0.5, decay=20.0), Ucb1(), BetaThompson(), GaussianThompson()]
+POLICIES = [EpsilonGreedy(0.3), EpsilonGreedy(0.5, decay=20.0), UCB1(), BetaThompson(), GaussianThompson()]
 
 
 @given(LOGS, st.sampled_from(POLICIES))
 def test_replicas_together_decide_as_one_stream(
-    log: list[tuple[int, int, int]], policy: EpsilonGreedy | Ucb1 | BetaThompson | GaussianThompson
+    log: list[tuple[int, int, int]], policy: EpsilonGreedy | UCB1 | BetaThompson | GaussianThompson
 ) -> None:
     """Each decision went to one of four replicas; the sum of their statistics is that of all decisions."""
     arms, rewards, replicas = (np.array(part) for part in zip(*log, strict=True))
@@ -33,7 +33,7 @@ def test_replicas_together_decide_as_one_stream(
 
 @given(LOGS, st.sampled_from(POLICIES), st.floats(0.0, 1 / 3))
 def test_propensities_sum_to_one_and_keep_the_floor(
-    log: list[tuple[int, int, int]], policy: EpsilonGreedy | Ucb1 | BetaThompson | GaussianThompson, floor: float
+    log: list[tuple[int, int, int]], policy: EpsilonGreedy | UCB1 | BetaThompson | GaussianThompson, floor: float
 ) -> None:
     arms, rewards, _ = (np.array(part) for part in zip(*log, strict=True))
     found = with_floor(policy.propensities(RewardStatistics.of(arms, rewards, 3)), floor)
@@ -43,9 +43,9 @@ def test_propensities_sum_to_one_and_keep_the_floor(
 
 def test_ucb1_by_hand() -> None:
     statistics = RewardStatistics.of([0] * 10 + [1] * 5, [1.0] * 6 + [0.0] * 4 + [1.0] * 3 + [0.0] * 2, 2)
-    assert Ucb1().index(statistics) == pytest.approx([0.6 + np.sqrt(0.2 * np.log(15)), 0.6 + np.sqrt(0.4 * np.log(15))])
-    assert Ucb1(min_propensity=0.02).propensities(statistics) == pytest.approx([0.02, 0.98])
-    assert Ucb1().propensities(RewardStatistics.of([0], [1.0], 3)) == pytest.approx([0, 1, 0])
+    assert UCB1().index(statistics) == pytest.approx([0.6 + np.sqrt(0.2 * np.log(15)), 0.6 + np.sqrt(0.4 * np.log(15))])
+    assert UCB1(min_propensity=0.02).propensities(statistics) == pytest.approx([0.02, 0.98])
+    assert UCB1().propensities(RewardStatistics.of([0], [1.0], 3)) == pytest.approx([0, 1, 0])
 
 
 def test_epsilon_greedy_by_hand() -> None:
@@ -60,7 +60,7 @@ def test_many_problems_at_once_are_as_each_alone() -> None:
     count = generator.integers(1, 20, (30, 4)).astype(float)
     total = generator.binomial(count.astype(int), 0.4).astype(float)
     many = RewardStatistics(count, total, total)
-    for policy in (Ucb1(), EpsilonGreedy(0.2)):
+    for policy in (UCB1(), EpsilonGreedy(0.2)):
         found = policy.propensities(many)
         for row in range(30):
             alone = RewardStatistics(count[row], total[row], total[row])
@@ -95,7 +95,7 @@ def test_nonsense_is_refused() -> None:
         lambda: RewardStatistics.of([0], [float("nan")], 3),
         lambda: EpsilonGreedy(1.5),
         lambda: EpsilonGreedy(decay=0.0),
-        lambda: Ucb1(width=0.0),
+        lambda: UCB1(width=0.0),
         lambda: with_floor([0.5, 0.5], 0.6),
         lambda: forgetting([], 0.5),
         lambda: forgetting([RewardStatistics.empty(2)], 0.0),

@@ -11,7 +11,7 @@ from airflow_provider_mlops.serving.rollouts.algorithms import (
     BetaThompsonAlgorithm,
     EpsilonGreedyAlgorithm,
     GaussianThompsonAlgorithm,
-    LinUcbAlgorithm,
+    LinUCBAlgorithm,
 )
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
 from airflow_provider_mlops.serving.rollouts.config import Reward
@@ -31,12 +31,12 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
 )
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
-from airflow_provider_mlops.stats.bandits.linucb import LinUcb
+from airflow_provider_mlops.stats.bandits.linucb import LinUCB
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
 from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
-from airflow_provider_mlops.stats.bandits.ucb1 import Ucb1
+from airflow_provider_mlops.stats.bandits.ucb1 import UCB1
 
-_Algorithm: TypeAlias = BetaThompson | GaussianThompson | EpsilonGreedy | Ucb1
+_Algorithm: TypeAlias = BetaThompson | GaussianThompson | EpsilonGreedy | UCB1
 
 
 def build(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
@@ -84,14 +84,14 @@ def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
         return GaussianThompson(mean, algorithm.prior_count, deviation, min_propensity=floor)
     if isinstance(algorithm, EpsilonGreedyAlgorithm):
         return EpsilonGreedy(algorithm.epsilon, algorithm.decay, floor)
-    return Ucb1(reward.reach if algorithm.width is None else algorithm.width, floor)
+    return UCB1(reward.reach if algorithm.width is None else algorithm.width, floor)
 
 
 def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> ContextualAlgorithm:
     """The algorithm of `stats.bandits`."""
     algorithm, floor = strategy.algorithm, strategy.min_propensity
-    if isinstance(algorithm, LinUcbAlgorithm):
-        return LinUcb(algorithm.exploration * reward.reach, floor)
+    if isinstance(algorithm, LinUCBAlgorithm):
+        return LinUCB(algorithm.exploration * reward.reach, floor)
     return LinearThompson(reward.reach if algorithm.deviation is None else algorithm.deviation, floor)
 
 

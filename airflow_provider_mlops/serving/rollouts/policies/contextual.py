@@ -44,10 +44,10 @@ class Contextual:
     def choose(self, request: RoutingRequest = ANYBODY) -> Choice:
         """By one number at random and the context; what of it is missing counts as usual.
 
-        >>> from airflow_provider_mlops.stats.bandits.linucb import LinUcb
+        >>> from airflow_provider_mlops.stats.bandits.linucb import LinUCB
         >>> encoding = FeatureEncoding(categories={"place": ("north",)})
         >>> statistics = LinearStatistics.of([0, 1], [[1, 1, 0], [1, 1, 0]], [0, 1], 2)
-        >>> policy = Contextual((Arm("champion", 1), Arm("candidate", 2)), LinUcb(0.1), encoding, statistics)
+        >>> policy = Contextual((Arm("champion", 1), Arm("candidate", 2)), LinUCB(0.1), encoding, statistics)
         >>> policy.choose(RoutingRequest(context={"place": "north"})).version
         2
         """
