@@ -69,6 +69,12 @@ class BackendUnavailableError(MlopsError):
 
 BY_NAME: dict[str, type[MlopsError]] = {
     error.__name__: error
-    for error in (InvalidSpecError, RejectedError, PromotionConflictError, RolloutConflictError, BackendUnavailableError)
+    for error in (
+        InvalidSpecError,
+        RejectedError,
+        PromotionConflictError,
+        RolloutConflictError,
+        BackendUnavailableError,
+    )
 }
 """How an error that crossed a process border as JSON gets its type back."""

@@ -99,9 +99,7 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option(min=1, help="How many of them may wait for one version; others get 429.")
     ] = 512,
-    max_body_bytes: Annotated[int, typer.Option(min=1024, help="The largest body of a request.")] = 16
-    * 1024
-    * 1024,
+    max_body_bytes: Annotated[int, typer.Option(min=1024, help="The largest body of a request.")] = 16 * 1024 * 1024,
     predict_seconds: Annotated[
         float, typer.Option(min=0.1, help="After how long a prediction is given up and answered with 503.")
     ] = 60.0,

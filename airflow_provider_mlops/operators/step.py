@@ -201,7 +201,9 @@ class StepOperator(BaseOperator):
         """What the constructor does: Airflow's arguments to Airflow, ours to attributes, anything else is refused."""
         spec = self.definition.spec
         given = {name: fields.to_template(arguments.pop(name)) for name in spec.model_fields if name in arguments}
-        own = {name: arguments.pop(name, usual) for name, usual in {**_COMMON_ARGUMENTS, **self.extra_arguments}.items()}
+        own = {
+            name: arguments.pop(name, usual) for name, usual in {**_COMMON_ARGUMENTS, **self.extra_arguments}.items()
+        }
         unknown = {name: value for name, value in arguments.items() if name not in _BASE_ARGUMENTS}
         _refuse_unknown(type(self), unknown, arguments)
         fields.check_known(self.definition, given)
@@ -225,7 +227,9 @@ def _refuse_unknown(operator: type[StepOperator], unknown: dict[str, Any], argum
 _BASE_ARGUMENTS = {*inspect.signature(BaseOperator.__init__).parameters, "_airflow_mapped_validation_only"}
 
 
-def _constructor(step: Step[Any, Any], events: AssetAlias | None, extra_arguments: dict[str, Any]) -> Callable[..., None]:
+def _constructor(
+    step: Step[Any, Any], events: AssetAlias | None, extra_arguments: dict[str, Any]
+) -> Callable[..., None]:
     """An `__init__` whose signature names the fields: Airflow reads it for `default_args` and for mapping."""
 
     def __init__(self: StepOperator, **kwargs: Any) -> None:
@@ -241,7 +245,10 @@ def _constructor(step: Step[Any, Any], events: AssetAlias | None, extra_argument
         )
         for name, field in step.spec.model_fields.items()
     ]
-    parameters += [inspect.Parameter(name, keyword, default=usual) for name, usual in {**_COMMON_ARGUMENTS, **extra_arguments}.items()]
+    parameters += [
+        inspect.Parameter(name, keyword, default=usual)
+        for name, usual in {**_COMMON_ARGUMENTS, **extra_arguments}.items()
+    ]
     # Airflow takes these defaults for mapped tasks, which are not constructed before they run.
     parameters.append(inspect.Parameter("outlets", keyword, default=_with_alias(None, events)))
     parameters.append(inspect.Parameter("multiple_outputs", keyword, default=True))

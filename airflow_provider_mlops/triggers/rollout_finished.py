@@ -62,7 +62,7 @@ class RolloutFinishedTrigger(WaitingTrigger):
             return None
         self.rollout = rollout.id
         state = rollout.state
-        if state.occupies:
+        if state.blocks_new_rollout:
             self.log.info("Rollout %s of %s is %s at step %d", rollout.id, rollout.model, state.status, state.step)
             return None
         self._began = state.started_at

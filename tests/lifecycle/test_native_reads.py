@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_mlops.lifecycle.extract.files import FilesReader
 from airflow_provider_mlops.lifecycle.extract.sources import FilesSource
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
 from airflow_provider_mlops.lifecycle.scoring.predictions import RowPredictions
 
 
@@ -43,7 +43,7 @@ def test_extracted_files(tmp_path: Path, opened: list[type]) -> None:
 def test_the_predictions_of_an_evaluation(tmp_path: Path, opened: list[type]) -> None:
     uri = str(tmp_path / "predictions.parquet")
     truth = np.array([0, 1, 1])
-    model = Predictions(truth[::-1], np.array([[0.2, 0.8], [0.4, 0.6], [0.9, 0.1]]))
+    model = ModelOutput(truth[::-1], np.array([[0.2, 0.8], [0.4, 0.6], [0.9, 0.1]]))
     groups = {"town": np.array(["Rome", "Oslo", "Rome"], dtype=object)}
     RowPredictions("classification", ("no", "yes"), truth, {"model": model}, groups).write(uri)
     read = RowPredictions.read(uri, "classification", ("no", "yes"))

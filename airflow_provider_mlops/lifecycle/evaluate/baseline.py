@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 from airflow_provider_mlops.lifecycle.scoring.rows import Answers, Scorable, as_text, batches
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.tags import PROFILE_URI
@@ -116,7 +116,7 @@ def _recorded_dataset(registry: Registry, model: ModelVersion) -> Dataset | None
     return None
 
 
-def predict(distribution: TargetDistribution, problem: Problem, names: tuple[str, ...], rows: int) -> Predictions:
+def predict(distribution: TargetDistribution, problem: Problem, names: tuple[str, ...], rows: int) -> ModelOutput:
     """What scikit-learn's dummy of that distribution says: the majority class with the class shares, or the mean."""
     import numpy as np
     from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -124,13 +124,13 @@ def predict(distribution: TargetDistribution, problem: Problem, names: tuple[str
     blank = np.zeros((rows, 1))
     if problem == "regression":
         regressor = DummyRegressor(strategy="mean").fit(np.zeros((1, 1)), [distribution.mean])
-        return Predictions(np.asarray(regressor.predict(blank), dtype=np.float64))
+        return ModelOutput(np.asarray(regressor.predict(blank), dtype=np.float64))
     known = [code for code, name in enumerate(names) if distribution.shares.get(name, 0.0) > 0]
     weights = [distribution.shares[names[code]] for code in known]
     classifier = DummyClassifier(strategy="prior").fit(np.zeros((len(known), 1)), known, sample_weight=weights)
     probability = np.zeros((rows, len(names)))
     probability[:, known] = classifier.predict_proba(blank)
-    return Predictions(np.asarray(classifier.predict(blank), dtype=np.int64), probability)
+    return ModelOutput(np.asarray(classifier.predict(blank), dtype=np.int64), probability)
 
 
 def of_nothing(answers: Answers, model: Scorable, problem: Problem) -> TargetDistribution:

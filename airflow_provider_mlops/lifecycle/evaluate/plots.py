@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ _CURVES = 8
 _CELLS = 25
 
 
-def roc_figure(truth: NDArray[Any], models: Mapping[str, Predictions], classes: tuple[str, ...]) -> Figure:
+def roc_figure(truth: NDArray[Any], models: Mapping[str, ModelOutput], classes: tuple[str, ...]) -> Figure:
     """ROC curves: with two classes one for each model, with more one of the first model for each class."""
     from sklearn.metrics import roc_curve
 
@@ -33,7 +33,7 @@ def roc_figure(truth: NDArray[Any], models: Mapping[str, Predictions], classes: 
     return figure
 
 
-def precision_recall_figure(truth: NDArray[Any], models: Mapping[str, Predictions], classes: tuple[str, ...]) -> Figure:
+def precision_recall_figure(truth: NDArray[Any], models: Mapping[str, ModelOutput], classes: tuple[str, ...]) -> Figure:
     """Precision-recall curves, for the same models and classes as the ROC curves."""
     from sklearn.metrics import precision_recall_curve
 
@@ -134,7 +134,7 @@ def fit_figure(truth: NDArray[Any], predicted: NDArray[Any], seed: int = 0) -> F
 
 
 def _curves(
-    truth: NDArray[Any], models: Mapping[str, Predictions], classes: tuple[str, ...]
+    truth: NDArray[Any], models: Mapping[str, ModelOutput], classes: tuple[str, ...]
 ) -> list[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
     """What to draw a curve of: its name, which rows are positive, and the score that ranks the rows."""
     import numpy as np

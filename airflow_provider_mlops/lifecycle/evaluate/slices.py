@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 from airflow_provider_mlops.lifecycle.scoring.rows import as_text
 from airflow_provider_mlops.lifecycle.scoring.scorers import score
 
@@ -54,7 +54,7 @@ def group_labels(values: pd.Series[Any]) -> NDArray[np.object_]:
 def by_group(
     problem: Problem,
     truth: NDArray[np.int64] | NDArray[np.float64],
-    predictions: Predictions,
+    predictions: ModelOutput,
     classes: int,
     labels: NDArray[np.object_],
 ) -> dict[str, dict[str, float]]:

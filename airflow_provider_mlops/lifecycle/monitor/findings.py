@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.monitor.performance import Performance
     from airflow_provider_mlops.lifecycle.monitor.spec import MonitorSpec
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
-    from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions
+    from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
     from airflow_provider_mlops.stats.drift.drift import DriftReport
 
 log = logging.getLogger(__name__)
@@ -113,9 +113,7 @@ def judge(
     if evaluation is not None and labelled:
         performance = _performance(spec, window, evaluation, rate, left_out)
     elif evaluation is not None:
-        left_out["performance"] = (
-            f"{window.labelled_rows} labels are fewer than the {spec.min_labels} of min_labels"
-        )
+        left_out["performance"] = f"{window.labelled_rows} labels are fewer than the {spec.min_labels} of min_labels"
     reasons = _alarms(drift, quality, performance)
     verdict: Verdict = "alarm"
     if not reasons:
@@ -194,16 +192,16 @@ def _performance(
     return found
 
 
-def _labelled(window: Window, evaluation: Evaluation) -> tuple[NDArray[np.int64] | NDArray[np.float64], Predictions]:
+def _labelled(window: Window, evaluation: Evaluation) -> tuple[NDArray[np.int64] | NDArray[np.float64], ModelOutput]:
     """The labels and the predictions of the labelled rows, as the metrics take them."""
     import numpy as np
 
-    from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions
+    from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
 
     rows = window.labelled()
     if evaluation.problem == "regression":
         truth = rows["label"].to_numpy().astype(np.float64)
-        return truth, Predictions(rows["output"].to_numpy().astype(np.float64))
+        return truth, ModelOutput(rows["output"].to_numpy().astype(np.float64))
     codes = {name: code for code, name in enumerate(evaluation.classes)}
     labels = np.array([codes.get(as_text(value), -1) for value in rows["label"].to_pylist()], dtype=np.int64)
     outputs = np.array([codes.get(as_text(value), -1) for value in rows["output"].to_pylist()], dtype=np.int64)
@@ -216,7 +214,7 @@ def _labelled(window: Window, evaluation: Evaluation) -> tuple[NDArray[np.int64]
     if set(window.classes) >= set(evaluation.classes):
         columns = [rows[f"probability_{name}"].to_numpy(zero_copy_only=False) for name in evaluation.classes]
         probability = np.stack(columns, axis=1).astype(np.float64)[known]
-    return labels[known], Predictions(outputs[known], probability)
+    return labels[known], ModelOutput(outputs[known], probability)
 
 
 def _alarms(drift: DriftReport, quality: tuple[Quality, ...], performance: Performance | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.intervals import resample
-from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric, Predictions, main_metric
+from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric, ModelOutput, main_metric
 from airflow_provider_mlops.lifecycle.scoring.scorers import score
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def compare(
     evaluation: Evaluation,
     metric: Metric,
     truth: NDArray[np.int64] | NDArray[np.float64],
-    predictions: Predictions,
+    predictions: ModelOutput,
     false_alarm_rate: float,
     seed: int = 0,
 ) -> Performance | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.lifecycle.scoring.metrics import Metric, Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.metrics import Metric, ModelOutput, Problem
 from airflow_provider_mlops.lifecycle.scoring.scorers import scorer
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def resample(
     problem: Problem,
     truth: NDArray[np.int64] | NDArray[np.float64],
-    models: Sequence[Predictions],
+    models: Sequence[ModelOutput],
     classes: int,
     *,
     resamples: int,

@@ -133,7 +133,7 @@ def main_metric(problem: Problem, available: object) -> Metric:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class ModelOutput:
     """What one model says of the rows.
 
     :param value: of shape (rows,): class codes as int64, or numbers as float64.
@@ -143,6 +143,6 @@ class Predictions:
     value: NDArray[np.int64] | NDArray[np.float64]
     probability: Floats | None = None
 
-    def take(self, rows: Integers) -> Predictions:
+    def take(self, rows: Integers) -> ModelOutput:
         """Those of some rows."""
-        return Predictions(self.value[rows], None if self.probability is None else self.probability[rows])
+        return ModelOutput(self.value[rows], None if self.probability is None else self.probability[rows])

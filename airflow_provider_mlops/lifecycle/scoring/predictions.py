@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_mlops.data import parquet_read, storage
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ class RowPredictions:
     problem: Problem
     classes: tuple[str, ...]
     truth: NDArray[np.int64] | NDArray[np.float64]
-    models: dict[str, Predictions]
+    models: dict[str, ModelOutput]
     groups: dict[str, NDArray[np.object_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class RowPredictions:
             ) from error
         names = [name for name in ("model", "champion", "baseline") if name in table.column_names]
         models = {
-            name: Predictions(_values(table[name], classes), _probability(table, name, classes)) for name in names
+            name: ModelOutput(_values(table[name], classes), _probability(table, name, classes)) for name in names
         }
         groups = {
             name.removeprefix(_SLICE): table[name].to_pandas().to_numpy(dtype=object)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RejectedError
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -223,17 +223,17 @@ def encode(values: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.int64]:
     return encoded
 
 
-def as_predictions(answers: Answers, model: Scorable, problem: Problem, names: tuple[str, ...]) -> Predictions:
+def as_predictions(answers: Answers, model: Scorable, problem: Problem, names: tuple[str, ...]) -> ModelOutput:
     """A model's answers with its classes as codes, and a probability for every class: 0 for those it does not know."""
     import numpy as np
 
     if problem == "regression":
-        return Predictions(answers.output.astype(np.float64))
+        return ModelOutput(answers.output.astype(np.float64))
     probability = None
     if answers.probability is not None:
         probability = np.zeros((len(answers.output), len(names)))
         probability[:, encode(np.asarray(model.classes, dtype=object), names)] = answers.probability
-    return Predictions(encode(answers.output, names), probability)
+    return ModelOutput(encode(answers.output, names), probability)
 
 
 def _joined(parts: list[Answers]) -> Answers:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from airflow_provider_mlops.lifecycle.scoring.metrics import CALIBRATION_BINS, Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.metrics import CALIBRATION_BINS, ModelOutput, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ class ClassificationScorer:
     Calling it returns an array of shape (resamples,) for every metric; NaN where a resample does not define it.
     """
 
-    def __init__(self, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int) -> None:
+    def __init__(self, truth: NDArray[np.int64] | NDArray[np.float64], predictions: ModelOutput, classes: int) -> None:
         import numpy as np
 
         self._truth = truth.astype(np.int64)
@@ -110,7 +110,7 @@ class ClassificationScorer:
 class RegressionScorer:
     """The regression metrics of rows; called as ClassificationScorer is."""
 
-    def __init__(self, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions) -> None:
+    def __init__(self, truth: NDArray[np.int64] | NDArray[np.float64], predictions: ModelOutput) -> None:
         import numpy as np
 
         # R² is the same for a shifted target, and the sums of squares lose fewer digits around the mean.
@@ -202,7 +202,7 @@ def _mean_of_finite(values: Floats) -> Floats:
 
 
 def score(
-    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int = 0
+    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: ModelOutput, classes: int = 0
 ) -> dict[str, float]:
     """Every metric on all rows. Metrics that these rows do not define, such as the ROC area of one class, are left out.
 
@@ -217,7 +217,7 @@ def score(
 
 
 def scorer(
-    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: Predictions, classes: int = 0
+    problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: ModelOutput, classes: int = 0
 ) -> ClassificationScorer | RegressionScorer:
     """What computes the metrics for any counts of the rows; arguments as for `score`."""
     if problem == "regression":

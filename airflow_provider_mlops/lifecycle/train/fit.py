@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions, Problem
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 from airflow_provider_mlops.lifecycle.scoring.scorers import score
 from airflow_provider_mlops.lifecycle.train import estimator as train_estimator
 
@@ -187,7 +187,7 @@ def scores(model: Any, rows: Rows, problem: Problem) -> dict[str, float]:
     predicted = numpy.asarray(model.predict(rows.features))
     if problem == "regression":
         _check_finite(predicted.astype(numpy.float64), "predictions", model)
-        return score(problem, rows.target, Predictions(predicted.astype(numpy.float64)))
+        return score(problem, rows.target, ModelOutput(predicted.astype(numpy.float64)))
     known = list(getattr(model, "classes_", [])) or sorted(set(predicted.tolist()), key=str)
     unknown = sorted(set(rows.target.tolist()) - set(known), key=str)
     if unknown:
@@ -202,7 +202,7 @@ def scores(model: Any, rows: Rows, problem: Problem) -> dict[str, float]:
     codes = {label: code for code, label in enumerate([*known, *unknown])}
     truth = numpy.array([codes[label] for label in rows.target.tolist()], dtype=numpy.int64)
     value = numpy.array([codes[label] for label in predicted.tolist()], dtype=numpy.int64)
-    return score(problem, truth, Predictions(value, probability), len(codes))
+    return score(problem, truth, ModelOutput(value, probability), len(codes))
 
 
 def _check_classes(target: numpy.ndarray[Any, Any], name: str) -> None:

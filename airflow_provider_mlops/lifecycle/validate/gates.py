@@ -178,9 +178,7 @@ class SizeGate(GateBase):
     """How large the packaged model is."""
 
     kind: Literal["size"] = "size"
-    max_mb: float = Field(
-        default=500.0, gt=0, description="The greatest size that passes, in megabytes (10⁶ bytes)."
-    )
+    max_mb: float = Field(default=500.0, gt=0, description="The greatest size that passes, in megabytes (10⁶ bytes).")
 
 
 class SignatureGate(GateBase):

@@ -26,7 +26,7 @@ TOKEN_FIELD = "gateway_conn_id"
 
 
 @dataclass(frozen=True)
-class Predictions:
+class InferResult:
     """What a gateway answered: one entry for each row.
 
     `probabilities` has one list a row, in the order of `classes`; None where the model knows none.
@@ -75,7 +75,7 @@ class GatewayClient:
         version: int | None = None,
         *,
         verification: bool = False,
-    ) -> Predictions:
+    ) -> InferResult:
         """Predict rows: a DataFrame, a list of records, or a mapping of columns. All rows go in one request.
 
         :param version: is asked past the routing; by default the routing chooses.
@@ -245,12 +245,12 @@ def _json(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _predictions(content: dict[str, Any]) -> Predictions:
+def _predictions(content: dict[str, Any]) -> InferResult:
     outputs = {output["name"]: output for output in content["outputs"]}
     predict = outputs["predict"]
     probabilities = outputs.get("predict_proba")
     parameters = content["parameters"]
-    return Predictions(
+    return InferResult(
         model=content["model_name"],
         version=int(content["model_version"]),
         prediction_ids=tuple(parameters.get("prediction_ids") or [parameters["prediction_id"]]),

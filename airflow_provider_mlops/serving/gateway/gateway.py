@@ -23,7 +23,7 @@ from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
 from airflow_provider_mlops.serving.gateway.admin.model_control import ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
-from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, Predictions, version_number
+from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, PredictEndpoint, version_number
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
 from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
@@ -60,7 +60,7 @@ class Gateway:
         self._is_worker = board is not None
         self._changes = ModelControl(self._models, self.compact, board)
         self._loaded = asyncio.Event()
-        self._predictions = Predictions(
+        self._predictions = PredictEndpoint(
             self._models,
             self._following,
             self._shadows,

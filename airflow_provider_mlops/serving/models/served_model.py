@@ -36,7 +36,9 @@ class ServedModel:
             if version not in self.versions:
                 failure = self.failures.get(version)
                 reason = f"it could not be loaded: {failure}" if failure else "it is not loaded"
-                raise RequestError(404, f"version {version} of the model {self.name!r} does not serve: {reason}", "version")
+                raise RequestError(
+                    404, f"version {version} of the model {self.name!r} does not serve: {reason}", "version"
+                )
         elif self.policy is not None:
             choice = self.policy.choose(request)
         else:

@@ -51,7 +51,9 @@ class ServedModels:
         active = [model for model in self._models.values() if model.active is not None]
         if len(active) != 1:
             names = ", ".join(sorted(model.name for model in active)[:20]) or "none"
-            raise RequestError(404, f"name the model, as in /models/NAME/invocations; those that answer: {names}", "name")
+            raise RequestError(
+                404, f"name the model, as in /models/NAME/invocations; those that answer: {names}", "name"
+            )
         return active[0]
 
     def waiting_for(self) -> list[str]:
@@ -237,7 +239,9 @@ class ServedModels:
         except BackendUnavailableError as error:
             raise RequestError(503, str(error), Retry_After="5") from error
         except MlopsError as error:
-            raise RequestError(404, str(error), error.field if isinstance(error, InvalidSpecError) else "version") from error
+            raise RequestError(
+                404, str(error), error.field if isinstance(error, InvalidSpecError) else "version"
+            ) from error
         try:
             return LoadedModel.load(self._registry, found, allow_pickle=self._allow_pickle)
         except BackendUnavailableError as error:

@@ -284,7 +284,9 @@ def _refuse_type(feature: Feature, position: int, value: Any) -> NoReturn:
 
 def _refuse_range(feature: Feature, position: int, value: Any) -> NoReturn:
     what = "infinity" if value in (float("inf"), float("-inf")) else "a number too large for it"
-    raise RequestError(422, f"column {shown(feature.name)} ({feature.kind}) holds {what} in row {position}", feature.name)
+    raise RequestError(
+        422, f"column {shown(feature.name)} ({feature.kind}) holds {what} in row {position}", feature.name
+    )
 
 
 def _refuse_missing(feature: Feature, position: int) -> NoReturn:

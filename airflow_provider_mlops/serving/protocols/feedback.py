@@ -22,7 +22,9 @@ def parse(content: Any) -> list[tuple[str, str | None, float | None]]:
     """
     if type(content) is dict and "feedback" in content:
         if content.keys() != {"feedback"} or type(content["feedback"]) is not list or not content["feedback"]:
-            raise RequestError(400, "feedback must be a list of at least one label, and nothing else beside it", "feedback")
+            raise RequestError(
+                400, "feedback must be a list of at least one label, and nothing else beside it", "feedback"
+            )
         return [_one(entry, f"feedback[{position}]") for position, entry in enumerate(content["feedback"])]
     return [_one(content, "the body")]
 

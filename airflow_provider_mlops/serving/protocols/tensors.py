@@ -58,7 +58,9 @@ class Tensor:
             width = size // max(1, self.shape[0])
             for position, row in enumerate(data):
                 if type(row) is not list or len(row) != width:
-                    raise RequestError(400, f"row {position} of tensor {shown(self.name)} is not {width} values", self.name)
+                    raise RequestError(
+                        400, f"row {position} of tensor {shown(self.name)} is not {width} values", self.name
+                    )
             data = [value for row in data for value in row]
         if len(data) != size:
             raise RequestError(
@@ -101,7 +103,9 @@ class Reader:
         if size is None and type(data) is not list:
             raise RequestError(400, f"{where}.data must be a list, not {shown(data)}", name)
         if len(shape) > 2:
-            raise RequestError(422, f"tensor {shown(name)} has {len(shape)} dimensions, and a table has at most two", name)
+            raise RequestError(
+                422, f"tensor {shown(name)} has {len(shape)} dimensions, and a table has at most two", name
+            )
         if size is None:
             assert type(data) is list
             return Tensor(name, datatype, shape, data)

@@ -34,7 +34,7 @@ class Batch(Protocol):
         """Predict. Returns what logs the answers; that is called only if they came in time."""
 
     def failed(self, outcome: Outcome, reason: str) -> None:
-        """WriteLog that there are no answers, and why."""
+        """Log that there are no answers, and why."""
 
     def lost(self, outcome: Outcome) -> None:
         """Count that the shadow was never asked."""

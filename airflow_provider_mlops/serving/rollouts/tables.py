@@ -11,7 +11,7 @@ ROLLOUTS = Table(
     METADATA,
     Column("id", String(32), primary_key=True),
     Column("model", String(255), nullable=False),
-    # The model while the rollout blocks_new_rollout it, and nothing afterwards: so two of one model cannot be there at once.
+    # The model while the rollout blocks a new one, and nothing afterwards: so two of one model cannot be there at once.
     Column("active_model", String(255), unique=True),
     Column("task_key", String(1000), nullable=False),
     Column("task", Text, nullable=False),

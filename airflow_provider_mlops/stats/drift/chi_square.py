@@ -49,9 +49,7 @@ def chi_square_test(
     >>> round(test.statistic, 3), test.degrees_of_freedom, round(test.p_value, 3)
     (3.709, 2, 0.157)
     """
-    reference, current = pool_cells(
-        reference_counts, current_counts, ordered=ordered, min_expected=min_expected
-    )
+    reference, current = pool_cells(reference_counts, current_counts, ordered=ordered, min_expected=min_expected)
     rows = int(reference.sum()), int(current.sum())
     degrees = reference.size - 1
     if degrees < 1:

@@ -128,9 +128,7 @@ def psi_test(
     >>> psi_test([1000, 2000, 1000], [5, 20, 25]).drifted
     True
     """
-    reference, current = pool_cells(
-        reference_counts, current_counts, ordered=ordered, min_expected=min_expected
-    )
+    reference, current = pool_cells(reference_counts, current_counts, ordered=ordered, min_expected=min_expected)
     reference_rows, current_rows = int(reference.sum()), int(current.sum())
     if reference.size < 2:
         return DriftTest.of_nothing(reference_rows, current_rows, false_alarm_rate)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_mlops.lifecycle.evaluate.fairness import CLASSIFICATION, fairness
 from airflow_provider_mlops.lifecycle.evaluate.fairness_scorer import resample_fairness
 from airflow_provider_mlops.lifecycle.scoring.intervals import resample
-from airflow_provider_mlops.lifecycle.scoring.metrics import Predictions
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
 from airflow_provider_mlops.stats.intervals import bootstrap
 from airflow_provider_mlops.stats.intervals.resampling import draw_counts
 
@@ -51,7 +51,7 @@ def test_the_resamples_are_those_of_the_metrics() -> None:
     labels = np.array(["all but one"] * 79 + ["one"], dtype=object)
     # With one group for nearly all rows, its accuracy is the accuracy of all but that row.
     measures = resample_fairness("classification", truth, predicted, 2, labels, resamples=300, seed=3)
-    metrics = resample("classification", truth, [Predictions(predicted)], 2, resamples=300, seed=3)[0]
+    metrics = resample("classification", truth, [ModelOutput(predicted)], 2, resamples=300, seed=3)[0]
     only = measures.resamples["accuracy_difference"] == 0
     assert 0.3 * 300 < only.sum() < 0.45 * 300
     hit = float(truth[-1] == predicted[-1])

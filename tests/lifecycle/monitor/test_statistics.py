@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.monitor.performance import choose_metric, compare
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
-from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Predictions
+from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, ModelOutput
 
 
 def evaluation_of(
-    problem: str, truth: np.ndarray, predictions: Predictions, classes: tuple[str, ...], metric: str
+    problem: str, truth: np.ndarray, predictions: ModelOutput, classes: tuple[str, ...], metric: str
 ) -> Evaluation:
     """An evaluation as the evaluate step writes it, of what is given."""
     from airflow_provider_mlops.lifecycle.scoring.intervals import resample
@@ -31,13 +31,13 @@ def evaluation_of(
     )
 
 
-def classified(generator: np.random.Generator, rows: int, accuracy: float) -> tuple[np.ndarray, Predictions]:
+def classified(generator: np.random.Generator, rows: int, accuracy: float) -> tuple[np.ndarray, ModelOutput]:
     truth = generator.integers(2, size=rows)
     right = generator.random(rows) < accuracy
     value = np.where(right, truth, 1 - truth)
     confidence = generator.uniform(0.6, 0.95, rows)
     positive = np.where(value == 1, confidence, 1 - confidence)
-    return truth, Predictions(value, np.stack([1 - positive, positive], axis=1))
+    return truth, ModelOutput(value, np.stack([1 - positive, positive], axis=1))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "roc_auc", "log_loss"])
@@ -75,10 +75,10 @@ def test_a_model_that_does_better_is_no_alarm() -> None:
 def test_regression_errors_that_grow_are_seen_and_a_bias_too() -> None:
     generator = np.random.default_rng(5)
     truth = generator.normal(100, 20, 500)
-    reference = evaluation_of("regression", truth, Predictions(truth + generator.normal(0, 3, 500)), (), "rmse")
+    reference = evaluation_of("regression", truth, ModelOutput(truth + generator.normal(0, 3, 500)), (), "rmse")
     later = generator.normal(100, 20, 200)
-    worse = Predictions(later + generator.normal(0, 8, 200))
-    biased = Predictions(later + 4 + generator.normal(0, 3, 200))
+    worse = ModelOutput(later + generator.normal(0, 8, 200))
+    biased = ModelOutput(later + 4 + generator.normal(0, 3, 200))
     for metric, predictions in (("rmse", worse), ("mae", worse), ("r2", worse), ("mean_error", biased)):
         found = compare(reference, METRICS[metric], later, predictions, 0.003)
         assert found is not None

@@ -14,7 +14,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"strategy": "bandit"}, "reward", "reward=None: the strategy bandit or the gate metric needs a reward"),
     ({"strategy": "ab", "reward": {}, "gates": []}, "gates", "gates=[]: an A/B test is decided by a metric"),
     ({"strategy": "shadow", "sticky": {}}, "sticky", "sticky={}: only canary and ab are sticky"),
-    ({"bake_time": 100, "decision_timeout": 10}, "decision_timeout", "decision_timeout=10: decision_timeout must not be shorter"),
+    (
+        {"bake_time": 100, "decision_timeout": 10},
+        "decision_timeout",
+        "decision_timeout=10: decision_timeout must not be shorter",
+    ),
     ({"candidates": [{**MODEL, "name": "other"}]}, "candidates", "versions of the same model"),
     ({"candidates": [{**MODEL, "version": 3}]}, "candidates", "takes one version; only bandits take candidates"),
 ]

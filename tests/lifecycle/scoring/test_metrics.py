@@ -16,23 +16,23 @@ from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.evaluate.fairness import fairness, fairness_named
 from airflow_provider_mlops.lifecycle.evaluate.slices import MISSING, OTHER, by_group, group_labels
 from airflow_provider_mlops.lifecycle.scoring.intervals import difference, resample
-from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Predictions, main_metric
+from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, ModelOutput, main_metric
 from airflow_provider_mlops.lifecycle.scoring.scorers import score, scorer
 from airflow_provider_mlops.stats.estimates.calibration import expected_calibration_error
 from airflow_provider_mlops.stats.paired.delong import delong_test
 
 
-def classified(rows: int, classes: int, seed: int, digits: int = 2) -> tuple[np.ndarray[Any, Any], Predictions]:
+def classified(rows: int, classes: int, seed: int, digits: int = 2) -> tuple[np.ndarray[Any, Any], ModelOutput]:
     """Random truth and predictions that know something of it; probabilities are rounded, so that there are ties."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(classes, size=rows)
     raw = generator.dirichlet(np.ones(classes), rows) + 0.6 * np.eye(classes)[truth] * generator.random((rows, 1))
     probability = np.round(raw / raw.sum(axis=1, keepdims=True), digits) + 10.0**-digits
     probability /= probability.sum(axis=1, keepdims=True)
-    return truth, Predictions(probability.argmax(axis=1), probability)
+    return truth, ModelOutput(probability.argmax(axis=1), probability)
 
 
-def of_scikit_learn(truth: Any, model: Predictions, classes: int) -> dict[str, float]:
+def of_scikit_learn(truth: Any, model: ModelOutput, classes: int) -> dict[str, float]:
     average: Any = "binary" if classes == 2 else "macro"
     value, probability = model.value, model.probability
     assert probability is not None
@@ -71,7 +71,7 @@ def test_regression_metrics_are_those_of_scikit_learn() -> None:
     for rows in (300, 301):
         # Far from zero, where naive sums of squares lose all digits.
         truth = generator.normal(1e6, 3, rows)
-        model = Predictions(truth + generator.normal(0.4, 1, rows))
+        model = ModelOutput(truth + generator.normal(0.4, 1, rows))
         assert score("regression", truth, model) == pytest.approx(
             {
                 "rmse": oracle.root_mean_squared_error(truth, model.value),
@@ -97,7 +97,7 @@ def test_counts_of_rows_say_what_repeated_rows_say(rows: int, classes: int, seed
     assert {name for name, value in weighted.items() if np.isfinite(value[0])} == set(repeated)
 
     numbers = truth + np.random.default_rng(seed).normal(size=rows)
-    guesses = Predictions(numbers + np.random.default_rng(seed + 1).normal(size=rows))
+    guesses = ModelOutput(numbers + np.random.default_rng(seed + 1).normal(size=rows))
     weighted = scorer("regression", numbers, guesses)(counts)
     for name, value in score("regression", numbers[chosen], guesses.take(chosen)).items():
         assert weighted[name][0] == pytest.approx(value, abs=1e-7, rel=1e-7), name
@@ -106,15 +106,15 @@ def test_counts_of_rows_say_what_repeated_rows_say(rows: int, classes: int, seed
 def test_what_the_rows_do_not_define_is_left_out() -> None:
     truth, model = np.zeros(20, dtype=np.int64), classified(20, 2, 1)[1]
     assert {"roc_auc", "average_precision"}.isdisjoint(score("classification", truth, model, 2))
-    assert "r2" not in score("regression", np.full(10, 3.7), Predictions(np.linspace(3, 4, 10)))
-    assert {"roc_auc", "log_loss"}.isdisjoint(score("classification", truth, Predictions(model.value), 2))
+    assert "r2" not in score("regression", np.full(10, 3.7), ModelOutput(np.linspace(3, 4, 10)))
+    assert {"roc_auc", "log_loss"}.isdisjoint(score("classification", truth, ModelOutput(model.value), 2))
 
 
 def test_a_thousand_classes_fit_into_memory() -> None:
     # A confusion matrix for each of the resamples would be 8 GB.
     generator = np.random.default_rng(0)
     truth = generator.integers(1000, size=3000)
-    guesses = Predictions(np.where(generator.random(3000) < 0.7, truth, generator.integers(1000, size=3000)))
+    guesses = ModelOutput(np.where(generator.random(3000) < 0.7, truth, generator.integers(1000, size=3000)))
     drawn = resample("classification", truth, [guesses], 1000, resamples=1000, seed=0)[0]
     low, high = drawn.intervals(0.95)["accuracy"]
     assert low < 0.7 < high
@@ -151,8 +151,8 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     for repetition in range(200):
         truth = generator.integers(2, size=150)
         right = generator.random(150) < 0.8
-        classes = Predictions(np.where(right, truth, 1 - truth))
-        numbers = Predictions(generator.normal(size=150))
+        classes = ModelOutput(np.where(right, truth, 1 - truth))
+        numbers = ModelOutput(generator.normal(size=150))
         for name, drawn in (
             ("accuracy", resample("classification", truth, [classes], 2, resamples=300, seed=repetition)[0]),
             ("mae", resample("regression", np.zeros(150), [numbers], 0, resamples=300, seed=repetition)[0]),
@@ -170,7 +170,7 @@ def test_many_rows_are_resampled_from_subsets_with_intervals_as_wide() -> None:
     truth = generator.integers(2, size=rows)
     ranked = generator.normal(size=rows) + truth
     probability = 1 / (1 + np.exp(1 - 2 * ranked))
-    model = Predictions((probability > 0.5).astype(np.int64), np.column_stack([1 - probability, probability]))
+    model = ModelOutput((probability > 0.5).astype(np.int64), np.column_stack([1 - probability, probability]))
     low, high = resample("classification", truth, [model], 2, resamples=1000, seed=0)[0].intervals(0.95)["roc_auc"]
     area = delong_test(truth == 1, ranked, generator.normal(size=rows))
     # DeLong's standard error of the one area, from the variance of its difference to an independent score of no use.
@@ -186,9 +186,9 @@ def test_a_paired_difference_has_the_interval_that_delong_gives() -> None:
     first = generator.normal(size=400) + 1.5 * truth
     second = first + generator.normal(0, 0.8, 400)
 
-    def model(ranked: Any) -> Predictions:
+    def model(ranked: Any) -> ModelOutput:
         probability = 1 / (1 + np.exp(-ranked))
-        return Predictions((probability > 0.5).astype(np.int64), np.column_stack([1 - probability, probability]))
+        return ModelOutput((probability > 0.5).astype(np.int64), np.column_stack([1 - probability, probability]))
 
     drawn = resample("classification", truth, [model(first), model(second)], 2, resamples=4000, seed=0)
     gain, ends = difference(METRICS["roc_auc"], drawn[0], drawn[1], 0.95)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel, Change
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import Change, WorkerChannel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.rows.request_error import RequestError
@@ -23,7 +23,9 @@ class ModelControl:
     :param board: where the workers of one gateway tell each other; None for a single process.
     """
 
-    def __init__(self, models: ServedModels, compact: Callable[[], Awaitable[int]], board: WorkerChannel | None) -> None:
+    def __init__(
+        self, models: ServedModels, compact: Callable[[], Awaitable[int]], board: WorkerChannel | None
+    ) -> None:
         self._models = models
         self._compact = compact
         self._board = board

@@ -52,7 +52,7 @@ class Metrics:
         )
         self._store_failures = Counter(
             "mlops_rollout_store_failures",
-            "LoadBackoff to use the rollout store that failed: to follow the rollouts, or to ingest evidence.",
+            "Attempts to use the rollout store that failed: to follow the rollouts, or to ingest evidence.",
             ("work",),
             registry=self._registry,
         )

@@ -36,7 +36,12 @@ class Batcher:
     """
 
     def __init__(
-        self, model: LoadedModel, writer: PredictionLogWriter, executor: ThreadPoolExecutor, threads: int, max_waiting: int
+        self,
+        model: LoadedModel,
+        writer: PredictionLogWriter,
+        executor: ThreadPoolExecutor,
+        threads: int,
+        max_waiting: int,
     ) -> None:
         self._model = model
         self._pace = model.pace

@@ -20,7 +20,7 @@ from airflow_provider_mlops.serving.gateway.predict import predictor, verificati
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
-from airflow_provider_mlops.serving.gateway.predict.routed_request import RoutedRequest, route_request, read_request
+from airflow_provider_mlops.serving.gateway.predict.routed_request import RoutedRequest, read_request, route_request
 from airflow_provider_mlops.serving.gateway.predict.shadows import AnsweredRequest, ShadowCopy, Shadows
 from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
@@ -34,7 +34,7 @@ from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, ModelFailureError
+from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +42,16 @@ _LARGE_BYTES = 32 * 1024
 """A body larger than this is read and predicted in a thread, by itself: the event loop is for what is quick."""
 
 T = TypeVar("T")
-Address = tuple[Read, str | None, str | None]
+PredictRoute = tuple[Read, str | None, str | None]
 
 
 @lru_cache(maxsize=1024)
-def address(path: str) -> Address | None:
+def match_route(path: str) -> PredictRoute | None:
     """Which protocol, model and version a path asks for a prediction; None if it asks for something else.
 
-    >>> address("/v2/models/churn/versions/3/infer")[1:]
+    >>> match_route("/v2/models/churn/versions/3/infer")[1:]
     ('churn', '3')
-    >>> address("/v2/models/churn") is None
+    >>> match_route("/v2/models/churn") is None
     True
     """
     parts = path.split("/")
@@ -76,7 +76,7 @@ def version_number(text: str | None) -> int | None:
     return int(text)
 
 
-class _Asked:
+class _RequestLabels:
     """What is known of a request when it comes to count it."""
 
     __slots__ = ("arm", "model", "received", "rows", "version")
@@ -88,7 +88,7 @@ class _Asked:
         self.rows = 0
 
 
-class Predictions:
+class PredictEndpoint:
     """Answers requests for predictions; an ASGI application.
 
     Each version predicts in threads of its own: one that hangs takes no other with it.
@@ -127,7 +127,7 @@ class Predictions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        asked = _Asked()
+        asked = _RequestLabels()
         self.under_way += 1
         try:
             prediction = await self._predict(scope, receive, asked)
@@ -154,10 +154,10 @@ class Predictions:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    async def _predict(self, scope: Scope, receive: Receive, asked: _Asked) -> Prediction:
+    async def _predict(self, scope: Scope, receive: Receive, asked: _RequestLabels) -> Prediction:
         if self.under_way > self._settings.max_requests:
             raise RequestError(429, f"{self.under_way - 1} requests are under way already", Retry_After="1")
-        found = address(scope["path"])
+        found = match_route(scope["path"])
         assert found is not None
         read, name, version = found
         served = self._models.sole_active() if name is None else self._models.get(name)
@@ -189,11 +189,13 @@ class Predictions:
                 self._copy(chosen.route, served, AnsweredRequest(read, body, job.request, prediction))
         return prediction
 
-    async def _answer(self, chosen: RoutedRequest, served: ServedModel, read: Read, body: Body, asked: _Asked) -> Job:
+    async def _answer(
+        self, chosen: RoutedRequest, served: ServedModel, read: Read, body: Body, asked: _RequestLabels
+    ) -> Job:
         """The job with its prediction. Raises RequestError."""
         model = chosen.model
         if len(body.content) > _LARGE_BYTES:
-            job = await self._large_one(partial(read_request, chosen, served, read, body), chosen, asked)
+            job = await self._predict_large_body(partial(read_request, chosen, served, read, body), chosen, asked)
         else:
             job = Job(chosen.choice, asked.received, read_request(chosen, served, read, body))
             done = self._batcher(model).submit(job)
@@ -219,7 +221,9 @@ class Predictions:
         if choice is not None and model is not None and isinstance(strategy, ShadowStrategy):
             self._shadows.offer(route.rollout.id, strategy, model, ShadowCopy(choice, copied))
 
-    async def _large_one(self, read: Callable[[], Request], chosen: RoutedRequest, asked: _Asked) -> Job:
+    async def _predict_large_body(
+        self, read: Callable[[], Request], chosen: RoutedRequest, asked: _RequestLabels
+    ) -> Job:
         if self._large >= self._settings.max_waiting:
             raise RequestError(429, f"{self._large} large requests wait already", Retry_After="1")
         self._large += 1
@@ -263,7 +267,7 @@ class Predictions:
 
 
 class FastPathApp:
-    """The ASGI application that the server calls: predictions go straight to `Predictions`, all else to `app`."""
+    """The ASGI application that the server calls: predictions go straight to `PredictEndpoint`, all else to `app`."""
 
     def __init__(self, app: ASGIApp, predictions: ASGIApp) -> None:
         self._app = app
@@ -271,6 +275,6 @@ class FastPathApp:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and address(scope["path"]) is not None:
+        if scope["type"] == "http" and scope["method"] == "POST" and match_route(scope["path"]) is not None:
             return self._predictions(scope, receive, send)
         return self._app(scope, receive, send)

@@ -21,7 +21,7 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.request import Request
-from airflow_provider_mlops.serving.rows.request_error import RequestError, ModelFailureError
+from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 log = logging.getLogger(__name__)

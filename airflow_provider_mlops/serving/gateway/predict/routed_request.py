@@ -15,7 +15,7 @@ from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, ModelFailureError
+from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 

@@ -23,7 +23,7 @@ from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.rollout_context import shadow_marks
-from airflow_provider_mlops.serving.rollouts.shadow_queue import WriteLog, Outcome, ShadowQueue
+from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome, ShadowQueue, WriteLog
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.rows import Rows
 
@@ -196,7 +196,7 @@ class _Work:
         return lambda: self._log(answers, failures)
 
     def failed(self, outcome: Outcome, reason: str) -> None:
-        """WriteLog that there are no answers."""
+        """Log that there are no answers."""
         self._log([], [(copy, reason) for copy in self._copies], outcome)
 
     def lost(self, outcome: Outcome) -> None:
@@ -204,7 +204,10 @@ class _Work:
         self._count(outcome, self.count)
 
     def _alone(
-        self, copy: ShadowCopy, answers: list[tuple[ShadowCopy, Rows, Answer, float | None]], failures: list[tuple[ShadowCopy, str]]
+        self,
+        copy: ShadowCopy,
+        answers: list[tuple[ShadowCopy, Rows, Answer, float | None]],
+        failures: list[tuple[ShadowCopy, str]],
     ) -> None:
         try:
             rows = self._rows(copy)
@@ -218,7 +221,9 @@ class _Work:
         schema = self._model.schema
         return rows if rows.schema == schema else copy.of.read(copy.of.body, schema).rows
 
-    def _lots(self, copies: Sequence[ShadowCopy], failures: list[tuple[ShadowCopy, str]]) -> Iterator[list[tuple[ShadowCopy, Rows]]]:
+    def _lots(
+        self, copies: Sequence[ShadowCopy], failures: list[tuple[ShadowCopy, str]]
+    ) -> Iterator[list[tuple[ShadowCopy, Rows]]]:
         """Copies whose rows can be predicted together."""
         lot: list[tuple[ShadowCopy, Rows]] = []
         count = 0

@@ -29,7 +29,7 @@ from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.protocols import invocations
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, ModelFailureError
+from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
 from tests.serving.models.test_loaded_model import VERSION
 
 SCHEMA = InputSchema((Feature("a", "double"), Feature("b", "double")))
