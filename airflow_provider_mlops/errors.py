@@ -1,24 +1,36 @@
-"""The three ways a step can fail, told apart by whether trying again can help.
+"""The three ways in which a step can fail, by whether trying again can help.
 
-Anything else that is raised is a defect of ours or of user code and keeps its own type.
+Any other exception is a defect in this package or in user code and keeps its own type.
 """
 
 from __future__ import annotations
 
+_LONGEST_VALUE = 200
+
 
 class MlopsError(Exception):
-    """What every error of this package derives from."""
+    """The base class of all errors of this package."""
 
 
 class InvalidSpecError(MlopsError):
-    """A field of a spec is wrong. Retrying cannot help, so the task fails at once.
+    """A field has an invalid value. A retry cannot help, so the task fails at once.
 
-    The message always names the field, the value and the way out.
+    Parameters
+    ----------
+    field
+        Name of the field as the user wrote it, with dots for nested fields: `source.query`.
+    value
+        The value that was given.
+    hint
+        What the value must be, and what to do about it.
 
-    >>> raise InvalidSpecError("target", "diagnosis", "name one of the columns: 'age', 'size'")
+    Examples
+    --------
+    >>> raise InvalidSpecError("target", "diagnosis", "it must be a column of the dataset. Use 'age' or 'size'")
     Traceback (most recent call last):
     ...
-    airflow_provider_mlops.errors.InvalidSpecError: target='diagnosis': name one of the columns: 'age', 'size'
+    airflow_provider_mlops.errors.InvalidSpecError: Invalid target='diagnosis': it must be a column of the dataset. \
+Use 'age' or 'size'.
     """
 
     def __init__(self, field: str, value: object, hint: str) -> None:
@@ -29,13 +41,21 @@ class InvalidSpecError(MlopsError):
 
     def __str__(self) -> str:
         shown = repr(self.value)
-        if len(shown) > 200:
-            shown = shown[:197] + "..."
-        return f"{self.field}={shown}: {self.hint}"
+        if len(shown) > _LONGEST_VALUE:
+            shown = shown[: _LONGEST_VALUE - 3] + "..."
+        return f"Invalid {self.field}={shown}: {_sentence(self.hint)}"
 
 
 class FieldError(ValueError):
-    """What a check over several fields of a spec raises to say which of them is to be changed."""
+    """Raised by a validator of a spec to name the field that is invalid.
+
+    Parameters
+    ----------
+    field
+        Name of the field within the model that is validated.
+    hint
+        What the value must be, and what to do about it.
+    """
 
     def __init__(self, field: str, hint: str) -> None:
         super().__init__(hint)
@@ -43,28 +63,54 @@ class FieldError(ValueError):
 
 
 class RejectedError(MlopsError):
-    """Data or a model did not pass. Retrying cannot help: the same input is rejected again."""
+    """Data or a model did not pass a check. A retry cannot help: the same input is rejected again."""
 
 
 class PromotionConflictError(RejectedError):
-    """Somebody else moved the champion in the meantime. What was validated is no longer the comparison to make."""
+    """Someone else changed the champion in the meantime, so the comparison that was made no longer applies."""
 
 
 class RolloutConflictError(RejectedError):
-    """Another rollout of the model is under way. Two at once could not be told apart."""
+    """Another rollout of the model is in progress. The effects of two at once could not be distinguished."""
 
 
 class BackendUnavailableError(MlopsError):
-    """A service that the step needs does not answer. Airflow's retries can help."""
+    """A service that the step needs is unavailable. Airflow's retries can help.
 
-    def __init__(self, backend: str, address: str, hint: str) -> None:
-        super().__init__(backend, address, hint)
+    Parameters
+    ----------
+    backend
+        Name of the service, at the beginning of a sentence: `MLflow`, `The gateway`.
+    address
+        Address at which it was expected, without credentials.
+    cause
+        What happened: `connection refused`.
+    hint
+        What to check.
+
+    Examples
+    --------
+    >>> print(BackendUnavailableError("MLflow", "http://mlflow:5000", "connection refused", "Check that it is running"))
+    MLflow at http://mlflow:5000 is unavailable (connection refused). Check that it is running.
+    """
+
+    will_retry = False
+    """Whether Airflow will run the task again; an operator sets it when a retry is left."""
+
+    def __init__(self, backend: str, address: str, cause: str, hint: str = "Check that it is running") -> None:
+        super().__init__(backend, address, cause, hint)
         self.backend = backend
         self.address = address
+        self.cause = cause
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.backend} at {self.address} is away: {self.hint}"
+        hint = self.hint.rstrip(".") + ("; Airflow will retry." if self.will_retry else ".")
+        return f"{self.backend} at {self.address} is unavailable ({self.cause.strip().rstrip('.')}). {hint}"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 BY_NAME: dict[str, type[MlopsError]] = {
@@ -77,4 +123,4 @@ BY_NAME: dict[str, type[MlopsError]] = {
         BackendUnavailableError,
     )
 }
-"""How an error that crossed a process border as JSON gets its type back."""
+"""The errors that keep their type when they cross a process border as JSON."""

@@ -193,7 +193,10 @@ def _check_reachable(uri: str) -> None:
         socket.create_connection((parts.hostname, parts.port or port), timeout=5).close()
     except OSError as error:
         raise BackendUnavailableError(
-            "MLflow", _without_password(uri), f"{error}; see that it runs and that the host of the connection is right"
+            "MLflow",
+            _without_password(uri),
+            str(error),
+            "Check that it is running and that the host of the connection is right",
         ) from error
 
 

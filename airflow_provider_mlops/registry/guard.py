@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.registry.environment import lend
 
-_AWAY_STATUS = {429, 500, 502, 503, 504}
+_UNAVAILABLE_STATUS = {429, 500, 502, 503, 504}
 
 
 class Guard:
@@ -56,20 +56,19 @@ class Guard:
             )
         for cause in _causes(error):
             if isinstance(cause, requests.exceptions.ConnectionError | requests.exceptions.Timeout):
-                return self._away("it does not answer; see that it runs and that the host of the connection is right")
+                return self._unavailable("no answer")
             if isinstance(cause, requests.exceptions.RequestException) and getattr(cause, "response", None) is None:
-                return self._away(
-                    f"the request failed ({type(cause).__name__}); see that the host of the connection is right"
-                )
+                return self._unavailable(f"the request failed: {type(cause).__name__}")
             if isinstance(cause, OperationalError | InterfaceError):
                 reason = str(cause.orig).strip() if cause.orig else str(cause)
-                return self._away(f"the database says: {reason}")
-        if self.address.startswith("http") and status in _AWAY_STATUS and "API request" in text:
-            return self._away(f"it answered with an error: {text[:300]}")
+                return self._unavailable(reason)
+        if self.address.startswith("http") and status in _UNAVAILABLE_STATUS and "API request" in text:
+            return self._unavailable(f"it answered with an error: {text[:300]}")
         return None
 
-    def _away(self, hint: str) -> BackendUnavailableError:
-        return BackendUnavailableError("MLflow", self.address, hint)
+    def _unavailable(self, cause: str) -> BackendUnavailableError:
+        hint = "Check that it is running and that the host of the connection is right"
+        return BackendUnavailableError("MLflow", self.address, cause, hint)
 
 
 class GuardedClient:

@@ -52,7 +52,7 @@ def test_a_gateway_that_is_away(storage, monkeypatch):
     connect(monkeypatch, host="http://127.0.0.1:1")
     works, message = MlopsGatewayHook().test_connection()
     assert not works
-    assert "http://127.0.0.1:1 is away" in message
+    assert "http://127.0.0.1:1 is unavailable" in message
 
 
 def test_an_address_where_another_server_answers(storage, monkeypatch, mlflow_server):

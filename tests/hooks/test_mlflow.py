@@ -83,7 +83,7 @@ def test_the_test_button_says_that_nobody_answers(storage, monkeypatch):
     connect(monkeypatch, host=f"http://127.0.0.1:{port}")
     works, message = MlflowHook().test_connection()
     assert not works
-    assert f"MLflow at http://127.0.0.1:{port} is away" in message
+    assert f"MLflow at http://127.0.0.1:{port} is unavailable" in message
 
 
 def test_the_test_button_says_that_another_server_answers(storage, monkeypatch):

@@ -74,7 +74,7 @@ def test_a_server_that_is_not_there_is_away_within_seconds(tmp_path: object, tas
     import time
 
     start = time.monotonic()
-    with pytest.raises(BackendUnavailableError, match=r"http://127\.0\.0\.1:9 is away"):
+    with pytest.raises(BackendUnavailableError, match=r"http://127\.0\.0\.1:9 is unavailable"):
         Registry("http://127.0.0.1:9", storage_uri=str(tmp_path)).client.search_experiments()
     with pytest.raises(BackendUnavailableError) as caught:
         Registry("postgresql://ada:secret@127.0.0.1:9/mlflow", storage_uri=str(tmp_path)).client.search_experiments()

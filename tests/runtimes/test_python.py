@@ -163,7 +163,7 @@ def test_errors_keep_their_type(step_python: str, dataset: Dataset, workspace: W
     with pytest.raises(RejectedError, match="keep none of the 100 rows"):
         runtime.run(prepare.STEP, spec_with(dataset, "", filters=["a > 1000"]), workspace)
     away = "from airflow_provider_mlops.errors import BackendUnavailableError\nraise BackendUnavailableError('Store', 'x:1', 'wait')"
-    with pytest.raises(BackendUnavailableError, match="Store at x:1 is away: wait"):
+    with pytest.raises(BackendUnavailableError, match="Store at x:1 is unavailable \\(wait\\)"):
         runtime.run(prepare.STEP, spec_with(dataset, away), workspace)
     own = """
         from airflow_provider_mlops.errors import RejectedError

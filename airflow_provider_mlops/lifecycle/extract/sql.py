@@ -137,9 +137,7 @@ def _connected(url: sqlalchemy.URL, source: SqlSource) -> Iterator[sqlalchemy.Co
             raise InvalidSpecError(
                 "source.connection", source.connection, f"{message.strip()}: correct the connection's schema"
             ) from error
-        raise BackendUnavailableError(
-            "The database", address, f"{message.strip()}; check that it runs, and try again"
-        ) from error
+        raise BackendUnavailableError("The database", address, message.strip()) from error
     try:
         yield connection
     except BaseException:
@@ -170,7 +168,7 @@ def _query_errors(source: SqlSource, url: sqlalchemy.URL) -> Iterator[None]:
         message = str(error.orig).strip()
         if error.connection_invalidated or any(word in message.lower() for word in _AWAY):
             address = url.render_as_string(hide_password=True)
-            raise BackendUnavailableError("The database", address, f"{message}; try again") from error
+            raise BackendUnavailableError("The database", address, message) from error
         raise InvalidSpecError("source.query", source.query, f"the database refuses it: {message}") from error
     except sqlalchemy.exc.StatementError as error:
         message = str(error.orig).partition(" (Background")[0]

@@ -185,9 +185,10 @@ class GatewayClient:
         except httpx.HTTPError as error:
             what = f"{type(error).__name__} {error}".strip()
             raise BackendUnavailableError(
-                "the gateway",
+                "The gateway",
                 self.url,
-                f"{what}; see that `airflow-mlops serve` runs there and that the address is right",
+                what,
+                "Check that `airflow-mlops serve` is running there and that the address is right",
             ) from error
         if answer.status_code == 200:
             return answer
@@ -208,7 +209,9 @@ class GatewayClient:
                 f"{message}; the token is the password of the connection to the gateway at {self.url}",
             )
         if status in (408, 429) or status >= 500:
-            return BackendUnavailableError("the gateway", self.url, f"it answered {status}: {message}")
+            return BackendUnavailableError(
+                "The gateway", self.url, f"status {status}: {message}", "Read the log of the gateway"
+            )
         if answer.request.url.path.startswith("/admin/") and status == 422:
             return RejectedError(message)
         return InvalidSpecError(str(field or answer.request.url.path), status, message)

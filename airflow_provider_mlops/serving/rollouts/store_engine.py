@@ -179,7 +179,7 @@ class StoreEngine:
     def _away(self, reason: str) -> BackendUnavailableError:
         # Tables may be gone when it comes back, such as after a restore.
         self._is_made = False
-        return BackendUnavailableError("The rollout store", self.address, f"the database says: {reason}")
+        return BackendUnavailableError("The rollout store", self.address, reason, "Check that the database is running")
 
 
 _NAMES = {

@@ -78,7 +78,7 @@ def test_wrong_and_absent_databases_are_told_apart(workspace: Workspace, tmp_pat
     with pytest.raises(InvalidSpecError, match="is not installed"):
         extract(at("nosuchdatabase://host/db"), SQL)
     (tmp_path / "a directory").mkdir()
-    with pytest.raises(BackendUnavailableError, match="is away"):
+    with pytest.raises(BackendUnavailableError, match="is unavailable"):
         extract(at(f"sqlite:///{tmp_path}/a directory"), SQL)
 
 

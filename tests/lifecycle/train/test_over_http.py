@@ -23,7 +23,7 @@ def test_an_mlflow_that_is_away_is_said_within_seconds(workspace: Workspace, fre
 
     away = workspace.model_copy(update={"tracking_uri": f"http://127.0.0.1:{free_port}"})
     start = time.monotonic()
-    with pytest.raises(BackendUnavailableError, match=rf"MLflow at http://127\.0\.0\.1:{free_port} is away"):
+    with pytest.raises(BackendUnavailableError, match=rf"MLflow at http://127\.0\.0\.1:{free_port} is unavailable"):
         train(spec_for(workspace), away)
     assert time.monotonic() - start < 15
 

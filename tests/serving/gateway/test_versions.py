@@ -146,7 +146,7 @@ def test_a_server_that_goes_away_and_comes_back(storage: Path) -> None:
             stop(server)
             process.wait(
                 lambda: httpx.get(status, headers=_bearer(storage)).json()["registry_error"],
-                "it says that MLflow is away",
+                "it says that MLflow is unavailable",
             )
             assert client.infer("cancer", ROWS).version == 1
             assert client.ready()
