@@ -50,7 +50,7 @@ def analyze(path: str, tracking_uri: str) -> str:
             "nulls": int(values.isna().sum()),
             "distinct": int(values.nunique()),
             "mean": float(values.mean()),
-            "deviation": float(values.std()),
+            "std": float(values.std()),
             "quantiles": values.quantile([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]).tolist(),
             "top": values.value_counts().head(10).to_dict(),
             "correlation": float(values.corr(frame[TARGET], method="spearman")),

@@ -78,10 +78,10 @@ def error_of_means(streams: int, kind: str) -> tuple[float, float]:
     else:
         values = generator.lognormal(0, 1, (streams, LOOKS)) - math.exp(0.5)
     mean = np.cumsum(values, axis=1) / n
-    deviation = np.sqrt(np.maximum(np.cumsum(values**2, axis=1) / n - mean**2, 0))
+    std = np.sqrt(np.maximum(np.cumsum(values**2, axis=1) / n - mean**2, 0))
     late = slice(499, None)
-    sequence = np.abs(mean) > deviation * unit_radius(n)
-    once = np.abs(mean) > 1.96 * deviation / np.sqrt(n)
+    sequence = np.abs(mean) > std * unit_radius(n)
+    once = np.abs(mean) > 1.96 * std / np.sqrt(n)
     return ever(sequence[:, late]), ever(once[:, late])
 
 

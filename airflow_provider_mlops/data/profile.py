@@ -88,7 +88,7 @@ class ColumnProfile(_Part):
     minimum: JsonValue = None
     maximum: JsonValue = None
     mean: float | None = None
-    deviation: float | None = Field(default=None, description="The sample standard deviation (n - 1).")
+    std: float | None = Field(default=None, description="The sample standard deviation (n - 1).")
     quantiles: dict[str, float] = Field(default_factory=dict, description="By probability: `{'0.5': 13.4}`.")
     histogram: Histogram | None = Field(
         default=None,

@@ -48,7 +48,7 @@ def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, 
             figures["infinite"] = ex.how_many(column.isinf())
         figures["quantiles"] = number.quantile(wanted) if exact else number.approx_quantile(wanted)
         figures["low"], figures["high"] = number.min(), number.max()
-        figures["mean"], figures["deviation"] = ex.squarable(number).mean(), ex.squarable(number).std(how="sample")
+        figures["mean"], figures["std"] = ex.squarable(number).mean(), ex.squarable(number).std(how="sample")
     if kind != "boolean":
         figures["minimum"], figures["maximum"] = value.min(), value.max()
     return figures
@@ -87,7 +87,7 @@ def _column(name: str, dtype: Any, rows: int, figures: dict[str, Any], wanted: l
         minimum=_plain(figures["minimum"]),
         maximum=_plain(figures["maximum"]),
         mean=figures["mean"] if fits else None,
-        deviation=figures["deviation"] if fits else None,
+        std=figures["std"] if fits else None,
         quantiles={str(p): quantiles[p] for p in QUANTILES},
         histogram=Histogram(edges=(low, *even, high), counts=()),
         bins=Histogram(edges=(low, *inner, high), counts=()),

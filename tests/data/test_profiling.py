@@ -67,7 +67,7 @@ def test_a_profile_equals_pandas_and_numpy(connection: ibis.BaseBackend, rows: l
         assert (column.minimum, column.maximum) == (finite.min(), finite.max())
         assert column.mean == pytest.approx(finite.mean(), rel=1e-9, abs=1e-3)
         if len(finite) > 1:
-            assert column.deviation == pytest.approx(finite.std(ddof=1), rel=1e-6, abs=1e-3)
+            assert column.std == pytest.approx(finite.std(ddof=1), rel=1e-6, abs=1e-3)
         for probability, quantile in column.quantiles.items():
             assert quantile == pytest.approx(numpy.quantile(finite, float(probability)), rel=1e-9, abs=1e-6)
         assert column.histogram is not None
@@ -240,7 +240,7 @@ def test_awkward_columns(connection: ibis.BaseBackend, tmp_path: Path) -> None:
     found = profile(table(connection, arrow), target="time", bins=4)
     assert found.column("empty").bin_counts is None
     assert found.column("constant").bin_counts.counts == (0, 0, 4, 0)
-    assert found.column("huge").deviation is None
+    assert found.column("huge").std is None
     assert sum(found.column("huge").histogram.counts) == 4
     assert sum(found.column("close").histogram.counts) == 4
     assert found.column("list").kind == "other"

@@ -118,7 +118,7 @@ def _card(column: ColumnProfile, profile: Profile, suspected: set[str]) -> Card:
         facts.append(("infinite", column.infinite))
     facts.append(("distinct", column.distinct))
     if column.kind == "numeric" and column.mean is not None:
-        facts += [("mean", column.mean), ("deviation", column.deviation), ("median", column.quantiles["0.5"])]
+        facts += [("mean", column.mean), ("std", column.std), ("median", column.quantiles["0.5"])]
         facts.append(("middle half", f"{_short(column.quantiles['0.25'])} to {_short(column.quantiles['0.75'])}"))
     for one in column.associations:
         if column.name != profile.target:

@@ -51,7 +51,7 @@ def _of_bandit(plan: RolloutPlan, strategy: BanditStrategy, evidence: Evidence) 
     elif not isinstance(judge, BetaThompson | GaussianThompson):
         # Around what all have earned: a mean of its own would draw those to it that have few rewards.
         earned = float(statistics.total.sum() / max(statistics.count.sum(), 1.0))
-        judge = GaussianThompson(earned, prior_deviation=reward.reach)
+        judge = GaussianThompson(earned, prior_std=reward.reach)
     return [float(share) for share in judge.probability_of_best(statistics)]
 
 
@@ -67,14 +67,14 @@ def _of_contextual(plan: RolloutPlan, strategy: ContextualStrategy, evidence: Ev
     sums = linear_statistics(arms, slots, mirror=plan.reward.mirror)
     # The first feature is always one, so that the first row of the sums of products holds the sums of the features.
     features = sums.gram[:, 0, :].sum(axis=0) / max(sums.count.sum(), 1.0)
-    deviation = _deviation(plan.reward, strategy, reward_statistics(arms))
+    std = _deviation(plan.reward, strategy, reward_statistics(arms))
     fit = RidgeFit.of(sums, strategy.strength)
-    return [float(share) for share in LinearThompson(deviation).probability_of_best(fit, features)]
+    return [float(share) for share in LinearThompson(std).probability_of_best(fit, features)]
 
 
 def _deviation(reward: Reward, strategy: ContextualStrategy, earned: RewardStatistics) -> float:
     """Of the rewards around the linear models, at most: as declared, by the bounds, or that of all rewards."""
-    declared = strategy.algorithm.deviation if isinstance(strategy.algorithm, LinearThompsonAlgorithm) else None
+    declared = strategy.algorithm.std if isinstance(strategy.algorithm, LinearThompsonAlgorithm) else None
     if declared is not None:
         return declared
     if reward.low is not None:

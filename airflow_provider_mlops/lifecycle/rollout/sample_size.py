@@ -52,8 +52,8 @@ def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple
         one, other = (max(math.sqrt(max(rate * (1 - rate), 0.0)), 1e-3) for rate in (improved, strategy.baseline))
         size = requests_for_sequence((one, other), room / reward.reach, **test)
         return size.candidate, size.champion
-    assert strategy.deviation is not None
-    deviations = (strategy.deviation, strategy.deviation)
+    assert strategy.std is not None
+    deviations = (strategy.std, strategy.std)
     if reward.low is not None and not reward.is_binary:
         # What is expected is about the champion's mean.
         size = requests_for_bounded_sequence(deviations, room, reach=reward.reach, misses=(effect, 0.0), **test)

@@ -80,11 +80,11 @@ def slices(gate: SliceGate, evidence: Evidence) -> GateResult:
             judged.append((name, *compared))
     failed: list[str] = []
     doubtful: list[str] = []
-    for name, gain, deviation in judged:
+    for name, gain, std in judged:
         worst = min(worst, gain)
         if gain >= -gate.margin:
             continue
-        sure = gain + _quantile(1 - (1 - gate.confidence) / len(judged)) * deviation < 0
+        sure = gain + _quantile(1 - (1 - gate.confidence) / len(judged)) * std < 0
         (failed if sure else doubtful).append(f"{name} by {number(-gain)}")
     reference = "the champion there" if gate.against == "champion" else "the model overall"
     values = {"slices": float(len(judged)), "unjudged": float(len(unjudged))}

@@ -25,7 +25,7 @@ class GaussianThompsonAlgorithm(_Algorithm):
     kind: Literal["thompson_gaussian"] = "thompson_gaussian"
     prior_mean: float = Field(default=0.0, description="What each version is thought to be worth before any reward.")
     prior_count: float = Field(default=0.01, gt=0, description="How many rewards that counts as.")
-    prior_deviation: float | None = Field(
+    prior_std: float | None = Field(
         default=None,
         gt=0,
         description="A guess of the standard deviation of the rewards, of its right size. By default what lies between "
@@ -75,7 +75,7 @@ class LinearThompsonAlgorithm(_Algorithm):
     """Thompson sampling with a linear model of the rewards."""
 
     kind: Literal["linear_thompson"] = "linear_thompson"
-    deviation: float | None = Field(
+    std: float | None = Field(
         default=None,
         gt=0,
         description="The standard deviation of rewards around the model; a greater one explores more. By default what "

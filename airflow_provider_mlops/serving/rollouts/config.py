@@ -267,7 +267,7 @@ def _see_that_it_can_be_planned(strategy: AbStrategy, reward: Reward, gates: tup
         return
     if not reward.is_binary:
         raise FieldError(
-            "reward", "baseline is for rewards of two values: say binary in the reward, or give deviation instead"
+            "reward", "baseline is for rewards of two values: say binary in the reward, or give std instead"
         )
     if not 0 <= strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.reach <= 1:
         raise FieldError("strategy", "baseline and min_effect must not lead beyond 0 or 1 together")

@@ -122,7 +122,7 @@ class AbStrategy(_Strategy):
         default=None,
         gt=0,
         description="The smallest improvement of the mean reward that is worth finding. The number of rewards that the "
-        "test needs follows from it and the margin of the gate, `baseline` or `deviation`, and `power`.",
+        "test needs follows from it and the margin of the gate, `baseline` or `std`, and `power`.",
     )
     baseline: float | None = Field(
         default=None,
@@ -131,7 +131,7 @@ class AbStrategy(_Strategy):
         description="For rewards of two values (`binary`, or of source `correct`): which share of the champion's are "
         "the greater one, as it is known before.",
     )
-    deviation: float | None = Field(
+    std: float | None = Field(
         default=None,
         gt=0,
         description="For other rewards: their standard deviation, as it is known before. Within bounds the number of "
@@ -154,8 +154,8 @@ class AbStrategy(_Strategy):
     @model_validator(mode="after")
     def _known(self) -> Self:
         is_planned = self.min_effect is not None and self.planned_rewards is None
-        if is_planned and (self.baseline is None) == (self.deviation is None):
-            raise ValueError("min_effect needs either baseline or deviation, or give planned_rewards instead")
+        if is_planned and (self.baseline is None) == (self.std is None):
+            raise ValueError("min_effect needs either baseline or std, or give planned_rewards instead")
         return self
 
     def weights(self, step: int) -> tuple[float, ...] | None:

@@ -25,7 +25,7 @@ class LinearThompson:
 
     Parameters
     ----------
-    deviation
+    std
         The :math:`v`, above 0: the standard deviation of rewards around the linear model. A greater one explores more.
     min_propensity
         Least probability of any arm.
@@ -36,17 +36,17 @@ class LinearThompson:
     array([0.6915, 0.3085])
     """
 
-    deviation: float = 1.0
+    std: float = 1.0
     min_propensity: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.deviation > 0:
-            raise ValueError(f"deviation must be above 0, not {self.deviation}")
+        if not self.std > 0:
+            raise ValueError(f"deviation must be above 0, not {self.std}")
 
     def probability_of_best(self, fit: RidgeFit, features: ArrayLike) -> Floats:
         """That each arm is the best one for a vector of features, of shape `(arms,)`."""
         # Features that are all 0 leave nothing uncertain; a deviation of nothing keeps the integral defined.
-        return normal_best(fit.means(features), np.maximum(self.deviation * fit.deviations(features), 1e-12))
+        return normal_best(fit.means(features), np.maximum(self.std * fit.deviations(features), 1e-12))
 
     def propensities(self, fit: RidgeFit, features: ArrayLike) -> Floats:
         """Of each arm for a vector of features, of shape `(arms,)`, by numerical integration."""
@@ -56,4 +56,4 @@ class LinearThompson:
         """Arms for many requests at once, by draws from the posterior: the same law without a floor."""
         means, deviations = fit.means(features), fit.deviations(features)
         drawn = generator.standard_normal(means.shape)
-        return np.asarray(np.argmax(means + self.deviation * deviations * drawn, axis=-1))
+        return np.asarray(np.argmax(means + self.std * deviations * drawn, axis=-1))

@@ -83,11 +83,11 @@ def normal_best(means: ArrayLike, deviations: ArrayLike) -> Floats:
     >>> normal_best([0.0, 1.0], [1.0, 1.0]).round(6)
     array([0.23975, 0.76025])
     """
-    mean, deviation = (np.asarray(part, dtype=np.float64)[:, None] for part in (means, deviations))
+    mean, std = (np.asarray(part, dtype=np.float64)[:, None] for part in (means, deviations))
     return probability_of_best(
-        lambda level: np.asarray(mean + deviation * special.ndtri(level)),
-        lambda x: np.asarray(np.exp(-0.5 * ((x - mean) / deviation) ** 2) / deviation / np.sqrt(2 * np.pi)),
-        lambda x: np.asarray(special.ndtr((x - mean) / deviation)),
+        lambda level: np.asarray(mean + std * special.ndtri(level)),
+        lambda x: np.asarray(np.exp(-0.5 * ((x - mean) / std) ** 2) / std / np.sqrt(2 * np.pi)),
+        lambda x: np.asarray(special.ndtr((x - mean) / std)),
     )
 
 

@@ -29,7 +29,7 @@ class GaussianThompson:
     family bandits*, NeurIPS 26, show that this reaches the bound of Lai and Robbins with Jeffreys' prior, which is the
     limit of a `prior_count` of 0. With an unknown variance that depends on the prior: Honda and Takemura (2014),
     *Optimality of Thompson sampling for Gaussian bandits depends on priors*, AISTATS. A prior that thinks the first few
-    equal rewards mean no variance gives up an arm for good, so choose a `prior_deviation` of the size of the rewards'
+    equal rewards mean no variance gives up an arm for good, so choose a `prior_std` of the size of the rewards'
     true one, and keep a floor.
 
     Parameters
@@ -51,13 +51,13 @@ class GaussianThompson:
 
     prior_mean: float = 0.0
     prior_count: float = 0.01
-    prior_deviation: float = 1.0
+    prior_std: float = 1.0
     prior_freedom: float = 2.0
     noise: float | None = None
     min_propensity: float = 0.0
 
     def __post_init__(self) -> None:
-        positive = [self.prior_count, self.prior_deviation, self.prior_freedom]
+        positive = [self.prior_count, self.prior_std, self.prior_freedom]
         if not all(part > 0 for part in [*positive, *([] if self.noise is None else [self.noise])]):
             raise ValueError("prior_count, prior_deviation, prior_freedom and noise must be above 0")
 
@@ -72,7 +72,7 @@ class GaussianThompson:
         within = np.maximum(statistics.squares - n * mean**2, 0.0)
         between = self.prior_count * n * (mean - self.prior_mean) ** 2 / weight
         freedom = self.prior_freedom + n
-        spread = (self.prior_freedom * self.prior_deviation**2 + within + between) / freedom
+        spread = (self.prior_freedom * self.prior_std**2 + within + between) / freedom
         return centre, np.sqrt(spread / weight), freedom
 
     def probability_of_best(self, statistics: RewardStatistics) -> Floats:

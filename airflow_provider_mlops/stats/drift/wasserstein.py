@@ -48,7 +48,7 @@ def wasserstein_distance(edges: ArrayLike, reference_counts: ArrayLike, current_
 
 
 def normalised_wasserstein_distance(
-    edges: ArrayLike, reference_counts: ArrayLike, current_counts: ArrayLike, deviation: float | None = None
+    edges: ArrayLike, reference_counts: ArrayLike, current_counts: ArrayLike, std: float | None = None
 ) -> float:
     """`wasserstein_distance` in standard deviations of the reference: 0.5 for a shift by half a deviation.
 
@@ -56,15 +56,15 @@ def normalised_wasserstein_distance(
     ----------
     edges, reference_counts, current_counts
         As for `wasserstein_distance`.
-    deviation
+    std
         Of the reference, from its profile; taken from the histogram if None. If it is 0, the distance is 0 where
         nothing moved, and infinite otherwise.
 
-    >>> normalised_wasserstein_distance([0, 1, 2, 3], [10, 0, 0], [0, 0, 5], deviation=4.0)
+    >>> normalised_wasserstein_distance([0, 1, 2, 3], [10, 0, 0], [0, 0, 5], std=4.0)
     0.5
     """
     distance = wasserstein_distance(edges, reference_counts, current_counts)
-    scale = histogram_deviation(edges, reference_counts) if deviation is None else deviation
+    scale = histogram_deviation(edges, reference_counts) if std is None else std
     if scale < 0:
         raise ValueError(f"deviation must not be negative, not {scale}")
     if distance == 0:

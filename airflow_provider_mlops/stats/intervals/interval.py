@@ -87,7 +87,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     return mean_interval_from_moments(float(sample.mean()), float(sample.std(ddof=1)), sample.size, confidence)
 
 
-def mean_interval_from_moments(mean: float, deviation: float, rows: int, confidence: float = 0.95) -> Interval:
+def mean_interval_from_moments(mean: float, std: float, rows: int, confidence: float = 0.95) -> Interval:
     """The same from a mean and a standard deviation that an engine computed.
 
     Parameters
@@ -103,9 +103,9 @@ def mean_interval_from_moments(mean: float, deviation: float, rows: int, confide
     [9.6, 10.4]
     """
     _check_confidence(confidence)
-    if rows < 2 or deviation < 0:
+    if rows < 2 or std < 0:
         raise ValueError("an interval for a mean needs at least two rows and a deviation that is not negative")
-    half = float(stats.t.isf((1 - confidence) / 2, rows - 1)) * deviation / float(np.sqrt(rows))
+    half = float(stats.t.isf((1 - confidence) / 2, rows - 1)) * std / float(np.sqrt(rows))
     return Interval(mean - half, mean + half)
 
 

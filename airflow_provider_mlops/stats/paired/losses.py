@@ -53,12 +53,12 @@ def paired_t_test(candidate_losses: ArrayLike, champion_losses: ArrayLike, confi
     (0.5, 2.449, 0.092)
     """
     gains = _gains(candidate_losses, champion_losses)
-    mean, deviation = float(gains.mean()), float(gains.std(ddof=1))
-    error = deviation / float(np.sqrt(gains.size))
+    mean, std = float(gains.mean()), float(gains.std(ddof=1))
+    error = std / float(np.sqrt(gains.size))
     statistic = mean / error if error > 0 else (0.0 if mean == 0 else float(np.copysign(np.inf, mean)))
     p_value = float(2 * stats.t.sf(abs(statistic), gains.size - 1))
     return PairedLosses(
-        mean, statistic, p_value, *mean_interval_from_moments(mean, deviation, gains.size, confidence), gains.size
+        mean, statistic, p_value, *mean_interval_from_moments(mean, std, gains.size, confidence), gains.size
     )
 
 

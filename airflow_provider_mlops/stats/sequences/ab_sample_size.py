@@ -75,7 +75,7 @@ def requests_for_rates(
 
 
 def requests_for_means(
-    deviation: float,
+    std: float,
     effect: float,
     *,
     candidate_share: float = 0.5,
@@ -90,7 +90,7 @@ def requests_for_means(
 
     Parameters
     ----------
-    deviation
+    std
         Standard deviation within an arm, above 0.
     effect
         The smallest difference worth finding, not 0.
@@ -101,14 +101,14 @@ def requests_for_means(
     SampleSize(candidate=1571, champion=1571)
     """
     _check(candidate_share, false_alarm_rate, power)
-    if not deviation > 0 or not math.isfinite(effect) or effect == 0:
-        raise ValueError(f"deviation must be above 0 and effect not 0, not {deviation} and {effect}")
+    if not std > 0 or not math.isfinite(effect) or effect == 0:
+        raise ValueError(f"deviation must be above 0 and effect not 0, not {std} and {effect}")
     ratio = (1 - candidate_share) / candidate_share
 
     def missing(candidate: float) -> float:
         champion = candidate * ratio
         freedom = candidate + champion - 2
-        noncentrality = abs(effect) / deviation / math.sqrt(1 / candidate + 1 / champion)
+        noncentrality = abs(effect) / std / math.sqrt(1 / candidate + 1 / champion)
         critical = stats.t.isf(false_alarm_rate / 2, freedom)
         # Beyond what SciPy's noncentral t can do, the normal distribution is as good.
         found = stats.nct.sf(critical, freedom, noncentrality) + stats.nct.cdf(-critical, freedom, noncentrality)

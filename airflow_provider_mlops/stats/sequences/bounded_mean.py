@@ -143,10 +143,10 @@ def bounded_radius(
     >>> round(bounded_radius(1000, 10.0, reach=1.0), 3)
     0.014
     """
-    deviation = 0.25 if expected_deviation is None else expected_deviation / reach
-    if not deviation > 0:
+    std = 0.25 if expected_deviation is None else expected_deviation / reach
+    if not std > 0:
         raise ValueError(f"expected_deviation must be above 0, not {expected_deviation}")
-    weight = prior_observations(expected_n * deviation**2, 1 - confidence)
+    weight = prior_observations(expected_n * std**2, 1 - confidence)
     return float(deviation_bound(variation / reach**2, weight, (1 - confidence) / 2)) * reach / count
 
 

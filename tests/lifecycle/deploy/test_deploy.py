@@ -336,7 +336,9 @@ def test_errors_that_name_what_is_wrong(versions: Versions, tmp_path: Path) -> N
     with pytest.raises(InvalidSpecError, match=r"gateway_conn_id=.*token is wrong.*password of the connection"):
         deploy(spec, wrong)
     away = versions.workspace.model_copy(update={"gateway_url": "http://127.0.0.1:9"})
-    with pytest.raises(BackendUnavailableError, match=r"gateway at http://127.0.0.1:9 is unavailable.*airflow-mlops serve"):
+    with pytest.raises(
+        BackendUnavailableError, match=r"gateway at http://127.0.0.1:9 is unavailable.*airflow-mlops serve"
+    ):
         deploy(spec, away)
     no_mlflow = versions.workspace.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
     with pytest.raises(BackendUnavailableError, match=r"MLflow at http://127.0.0.1:9 is unavailable"):

@@ -19,8 +19,8 @@ from tests.helpers.rollouts import bandit, task
 UNBOUNDED: dict[str, Any] = {"low": None, "high": None}
 
 
-def earned(count: int, mean: float, deviation: float = 1.0) -> ArmStatistics:
-    return ArmStatistics(reward_count=count, reward_total=count * mean, reward_squares=count * (mean**2 + deviation**2))
+def earned(count: int, mean: float, std: float = 1.0) -> ArmStatistics:
+    return ArmStatistics(reward_count=count, reward_total=count * mean, reward_squares=count * (mean**2 + std**2))
 
 
 def shares(plan: RolloutPlan, champion: ArmStatistics, candidate: ArmStatistics) -> tuple[float, float]:
@@ -33,7 +33,7 @@ def shares(plan: RolloutPlan, champion: ArmStatistics, candidate: ArmStatistics)
 
 @pytest.mark.parametrize("bounds", [UNBOUNDED, {"low": 50.0, "high": 250.0}])
 def test_a_prior_mean_is_what_a_cost_is_thought_to_be(bounds: dict[str, Any]) -> None:
-    algorithm = {"kind": "thompson_gaussian", "prior_mean": 100.0, "prior_count": 10.0, "prior_deviation": 5.0}
+    algorithm = {"kind": "thompson_gaussian", "prior_mean": 100.0, "prior_count": 10.0, "prior_std": 5.0}
     plan = bandit(
         strategy={"kind": "bandit", "algorithm": algorithm, "min_propensity": 0.0},
         reward={**bounds, "greater_is_better": False},

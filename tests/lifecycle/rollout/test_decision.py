@@ -137,10 +137,10 @@ REWARDS = {
 }
 
 
-def rewards(mean: float, count: int, deviation: float = 0.4) -> ArmStatistics:
+def rewards(mean: float, count: int, std: float = 0.4) -> ArmStatistics:
     return ArmStatistics(
         requests=count, reward_count=count, reward_total=mean * count,
-        reward_squares=(mean**2 + deviation**2) * count,
+        reward_squares=(mean**2 + std**2) * count,
     )  # fmt: skip
 
 

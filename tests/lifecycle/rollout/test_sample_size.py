@@ -38,7 +38,7 @@ def zero_or(most: float) -> Draw:
 
 
 RATE = {"min_effect": 0.1, "baseline": 0.3}
-MEAN = {"min_effect": 0.03, "deviation": 0.1}
+MEAN = {"min_effect": 0.03, "std": 0.1}
 UNBOUNDED: dict[str, Any] = {"low": None, "high": None}
 TESTS: dict[str, tuple[RolloutPlan, Draw, float, float]] = {
     "rates": (planned_for(RATE, {"binary": True}), zero_or(1.0), 0.3, 0.4),
@@ -80,8 +80,8 @@ def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str)
 
 
 def test_without_bounds_it_waits_until_the_test_says_anything() -> None:
-    assert planned_rewards(planned_for({"min_effect": 1.0, "deviation": 0.1}, UNBOUNDED)) == (500, 500)
-    few = {"min_effect": 1.0, "deviation": 0.1, "candidate_share": 0.1}
+    assert planned_rewards(planned_for({"min_effect": 1.0, "std": 0.1}, UNBOUNDED)) == (500, 500)
+    few = {"min_effect": 1.0, "std": 0.1, "candidate_share": 0.1}
     candidate, champion = planned_rewards(planned_for(few, UNBOUNDED)) or (0, 0)
     assert candidate >= 500
     assert champion >= 8 * candidate

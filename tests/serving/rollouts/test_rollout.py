@@ -72,7 +72,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**PLANNED, "reward": {}}, "say binary in the reward"),
     ({**PLANNED, "gates": [{"kind": "metric", "margin": 0.4}]}, "must exceed the margin"),
     (
-        {**PLANNED, "strategy": {"kind": "ab", "min_effect": 0.1, "deviation": 0.2}, "reward": {}},
+        {**PLANNED, "strategy": {"kind": "ab", "min_effect": 0.1, "std": 0.2}, "reward": {}},
         "give expected in the reward",
     ),
     ({"gates": [{"kind": "metric"}]}, "needs a reward"),

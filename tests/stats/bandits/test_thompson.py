@@ -42,7 +42,7 @@ def test_the_arms_that_are_drawn_follow_the_propensities() -> None:
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=8), st.floats(-2, 2))
 def test_the_posterior_of_a_mean_against_integration(rewards: list[float], at: float) -> None:
     """Oracle: the joint density of mean and variance, integrated over the variance."""
-    policy = GaussianThompson(prior_mean=0.3, prior_count=0.7, prior_deviation=1.2, prior_freedom=3.0)
+    policy = GaussianThompson(prior_mean=0.3, prior_count=0.7, prior_std=1.2, prior_freedom=3.0)
     statistics = RewardStatistics.of([0] * len(rewards), rewards, 1)
     centre, scale, freedom = (float(part[0]) for part in policy.posterior(statistics))
     prior = stats.invgamma(1.5, scale=1.5 * 1.2**2)

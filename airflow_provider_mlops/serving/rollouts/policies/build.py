@@ -80,8 +80,8 @@ def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
     if isinstance(algorithm, GaussianThompsonAlgorithm):
         # A prior mean is in units of the reward.
         mean = algorithm.prior_mean if mirror is None else mirror - algorithm.prior_mean
-        deviation = reward.reach if algorithm.prior_deviation is None else algorithm.prior_deviation
-        return GaussianThompson(mean, algorithm.prior_count, deviation, min_propensity=floor)
+        std = reward.reach if algorithm.prior_std is None else algorithm.prior_std
+        return GaussianThompson(mean, algorithm.prior_count, std, min_propensity=floor)
     if isinstance(algorithm, EpsilonGreedyAlgorithm):
         return EpsilonGreedy(algorithm.epsilon, algorithm.decay, floor)
     return UCB1(reward.reach if algorithm.width is None else algorithm.width, floor)
@@ -92,7 +92,7 @@ def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> Contex
     algorithm, floor = strategy.algorithm, strategy.min_propensity
     if isinstance(algorithm, LinUCBAlgorithm):
         return LinUCB(algorithm.exploration * reward.reach, floor)
-    return LinearThompson(reward.reach if algorithm.deviation is None else algorithm.deviation, floor)
+    return LinearThompson(reward.reach if algorithm.std is None else algorithm.std, floor)
 
 
 def _of_arms(plan: RolloutPlan, statistics: Mapping[str, ArmStatistics]) -> Sequence[ArmStatistics]:
