@@ -63,7 +63,7 @@ def run(storage_uri: str, tracking_uri: str, gateway_url: str, token: str, run_i
         model=trained.model,
         evaluation_uri=evaluated.evaluation_uri,
         gates=[
-            {"kind": "limit", "metric": "accuracy", "minimum": 0.85},
+            {"kind": "limit", "metric": "accuracy", "min_value": 0.85},
             {"kind": "champion", "metric": "accuracy", "margin": 0.05},
             {"kind": "signature"},
             {"kind": "infrastructure"},

@@ -185,7 +185,7 @@ with DAG(
         model=evaluate.output["model"],
         evaluation_uri=evaluate.output["evaluation_uri"],
         gates=[
-            {"kind": "limit", "metric": "accuracy", "minimum": "{{ params.min_accuracy }}"},
+            {"kind": "limit", "metric": "accuracy", "min_value": "{{ params.min_accuracy }}"},
             {"kind": "champion", "metric": "accuracy", "margin": "{{ params.margin }}"},
             {"kind": "signature"},
             {"kind": "infrastructure"},

@@ -88,7 +88,7 @@ with DAG(
         model=candidate.output,
         strategy="direct",
         gates=[
-            {"kind": "error_rate", "maximum": 0.05},
+            {"kind": "error_rate", "max_rate": 0.05},
             {"kind": "latency", "quantile": 0.99, "max_ms": "{{ params.max_ms }}"},
         ],
         bake_time="{{ params.bake_time }}",

@@ -88,7 +88,7 @@ with DAG(
         strategy={"kind": "shadow", "on_success": "end"},
         gates=[
             {"kind": "error_rate", "margin": 0.02},
-            {"kind": "agreement", "minimum": "{{ params.agreement }}"},
+            {"kind": "agreement", "min_rate": "{{ params.agreement }}"},
         ],
         bake_time="{{ params.bake_time }}",
         min_requests="{{ params.min_requests }}",

@@ -55,7 +55,7 @@ def chain() -> DAG:
             task_id="validate",
             model=evaluate.output["model"],
             evaluation_uri=evaluate.output["evaluation_uri"],
-            gates=[{"kind": "limit", "metric": "accuracy", "minimum": "{{ params.minimum }}"}, {"kind": "signature"}],
+            gates=[{"kind": "limit", "metric": "accuracy", "min_value": "{{ params.minimum }}"}, {"kind": "signature"}],
         )
         deploy = DeployModelOperator(task_id="deploy", model=validate.output["model"], reason="the chain")
 
@@ -129,7 +129,7 @@ def test_a_model_that_is_not_good_enough_skips_what_comes_next(run_dag, storage,
         evaluate = EvaluateModelOperator(
             task_id="evaluate", model=train.output["model"], dataset=prepare.output["test"], resamples=100
         )
-        gates = [{"kind": "limit", "metric": "accuracy", "minimum": 0.9}]
+        gates = [{"kind": "limit", "metric": "accuracy", "min_value": 0.9}]
         wiring = {
             "model": evaluate.output["model"],
             "evaluation_uri": evaluate.output["evaluation_uri"],

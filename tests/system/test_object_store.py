@@ -137,7 +137,7 @@ def test_the_whole_way_from_data_to_a_judged_model(s3: str, tracking_uri: str) -
         validate.STEP,
         model=trained.model,
         evaluation_uri=evaluated.evaluation_uri,
-        gates=[{"kind": "limit", "metric": "accuracy", "minimum": 0.7}],
+        gates=[{"kind": "limit", "metric": "accuracy", "min_value": 0.7}],
     )
     assert judged.verdict == "approved"
     for found in (analyzed.profile_uri, analyzed.report_uri, evaluated.evaluation_uri, evaluated.report_uri):

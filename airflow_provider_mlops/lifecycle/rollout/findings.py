@@ -96,7 +96,7 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
         from airflow_provider_mlops.stats.sequences.compare_rates import compare_with_limit
 
         found = compare_with_limit(
-            candidate.agreed, candidate.compared, gate.minimum, what="agreement with the champion",
+            candidate.agreed, candidate.compared, gate.min_rate, what="agreement with the champion",
             greater_is_better=True, confidence=confidence, expected_n=plan.expected_requests,
         )  # fmt: skip
     elif isinstance(gate, MetricGate):
@@ -113,9 +113,9 @@ def _error_rate(
 ) -> SequentialComparison:
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates, compare_with_limit
 
-    if gate.maximum is not None:
+    if gate.max_rate is not None:
         return compare_with_limit(
-            candidate.errors, candidate.requests, gate.maximum, what="error rate", greater_is_better=False,
+            candidate.errors, candidate.requests, gate.max_rate, what="error rate", greater_is_better=False,
             confidence=confidence, expected_n=plan.expected_requests,
         )  # fmt: skip
     return compare_rates(

@@ -41,7 +41,7 @@ class GateBase(BaseModel):
     def title(self) -> str:
         """The gate's name, or its kind and metric.
 
-        >>> LimitGate(metric="accuracy", minimum=0.9).title
+        >>> LimitGate(metric="accuracy", min_value=0.9).title
         'limit accuracy'
         """
         if self.name is not None:
@@ -67,8 +67,8 @@ class LimitGate(_MetricGate):
     """An absolute limit on a metric."""
 
     kind: Literal["limit"] = "limit"
-    minimum: float | None = Field(default=None, description="The least value that passes.")
-    maximum: float | None = Field(default=None, description="The greatest value that passes.")
+    min_value: float | None = Field(default=None, description="The least value that passes.")
+    max_value: float | None = Field(default=None, description="The greatest value that passes.")
     certain: bool = Field(
         default=False,
         description="Whether the whole confidence interval of the metric must lie within the limits, and not only the "
@@ -77,7 +77,7 @@ class LimitGate(_MetricGate):
 
     @model_validator(mode="after")
     def _limited(self) -> Self:
-        _check_limits(self.minimum, self.maximum)
+        _check_limits(self.min_value, self.max_value)
         return self
 
 
@@ -139,8 +139,8 @@ class FairnessGate(GateBase):
     metric: str = Field(
         default="demographic_parity_difference", description="The fairness measure: a difference or a ratio."
     )
-    maximum: float | None = Field(default=None, description="The greatest value that passes, e.g. of a difference.")
-    minimum: float | None = Field(default=None, description="The least value that passes, e.g. of a ratio.")
+    max_value: float | None = Field(default=None, description="The greatest value that passes, e.g. of a difference.")
+    min_value: float | None = Field(default=None, description="The least value that passes, e.g. of a ratio.")
     columns: tuple[str, ...] | None = Field(
         default=None, description="Which of the evaluation's sensitive columns. By default all."
     )
@@ -158,7 +158,7 @@ class FairnessGate(GateBase):
 
     @model_validator(mode="after")
     def _limited(self) -> Self:
-        _check_limits(self.minimum, self.maximum)
+        _check_limits(self.min_value, self.max_value)
         return self
 
 
@@ -244,8 +244,8 @@ class GateResult(BaseModel):
     values: dict[str, float] = Field(default_factory=dict, description="The numbers, by name.")
 
 
-def _check_limits(minimum: float | None, maximum: float | None) -> None:
-    if minimum is None and maximum is None:
-        raise ValueError("give a minimum, a maximum, or both")
-    if minimum is not None and maximum is not None and minimum > maximum:
-        raise ValueError(f"the minimum {minimum} is above the maximum {maximum}: nothing could pass")
+def _check_limits(min_value: float | None, max_value: float | None) -> None:
+    if min_value is None and max_value is None:
+        raise ValueError("give min_value, max_value or both")
+    if min_value is not None and max_value is not None and min_value > max_value:
+        raise ValueError(f"min_value={min_value} is above max_value={max_value}, so nothing could pass")

@@ -141,14 +141,14 @@ def fairness(gate: FairnessGate, evidence: Evidence) -> GateResult:
 
 def _wanted(gate: LimitGate | FairnessGate) -> str:
     """The limits in words."""
-    limits = (("at least", gate.minimum), ("at most", gate.maximum))
+    limits = (("at least", gate.min_value), ("at most", gate.max_value))
     return " and ".join(f"{words} {number(bound)}" for words, bound in limits if bound is not None)
 
 
 def _within(gate: LimitGate | FairnessGate, value: float, ends: Interval | None) -> GateVerdict:
     """Whether the value, or the whole interval if the gate is to be certain, lies within the limits."""
-    least = float("-inf") if gate.minimum is None else gate.minimum
-    most = float("inf") if gate.maximum is None else gate.maximum
+    least = float("-inf") if gate.min_value is None else gate.min_value
+    most = float("inf") if gate.max_value is None else gate.max_value
     low, high = ends if gate.certain and ends is not None else (value, value)
     if least <= low and high <= most:
         return "passed"

@@ -214,7 +214,7 @@ class RolloutConfig(BaseModel):
                 "gates", "only a shadow answers the same requests as the champion: drop the gate agreement"
             )
         if kind == "direct" and any(
-            isinstance(gate, DriftGate) or getattr(gate, "maximum", getattr(gate, "max_ms", None)) is None
+            isinstance(gate, DriftGate) or getattr(gate, "max_rate", getattr(gate, "max_ms", None)) is None
             for gate in self.gates
         ):
             raise FieldError("gates", "direct leaves no traffic to compare with: give the gates fixed limits")

@@ -34,7 +34,7 @@ class ErrorRateGate(GateBase):
         lt=1,
         description="By how much the candidate's error rate may exceed the champion's, as a share: 0.01 is one point.",
     )
-    maximum: float | None = Field(
+    max_rate: float | None = Field(
         default=None, gt=0, lt=1, description="A fixed limit instead: the candidate's error rate must be below it."
     )
 
@@ -67,7 +67,7 @@ class AgreementGate(GateBase):
     """The share of a shadow's answers that are the champion's. A request counts once, with the share of its rows."""
 
     kind: Literal["agreement"] = "agreement"
-    minimum: float = Field(
+    min_rate: float = Field(
         default=0.95, gt=0, lt=1, description="The share of rows on which both versions must agree at least."
     )
 

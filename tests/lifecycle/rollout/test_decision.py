@@ -99,7 +99,7 @@ def test_what_is_held_goes_on_when_the_evidence_is_there_or_a_human_says_so() ->
 
 
 def test_a_shadow_is_promoted_or_ends_as_asked() -> None:
-    gates = [{"kind": "agreement", "minimum": 0.9}, {"kind": "drift", "classes": ["0", "1"], "largest": 0.1}]
+    gates = [{"kind": "agreement", "min_rate": 0.9}, {"kind": "drift", "classes": ["0", "1"], "largest": 0.1}]
     answers = {"rows": 20_000, "outputs": {0: 10_000, 1: 10_000}}
     same = evidence(served(20_000, **answers), served(20_000, **answers, compared=20_000, agreed=19_500), "shadow")
     other = evidence(served(20_000, **answers), served(20_000, **answers, compared=20_000, agreed=15_000), "shadow")

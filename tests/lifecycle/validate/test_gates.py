@@ -23,15 +23,15 @@ def test_limit(arena: Arena, uris: dict[str, str]) -> None:
     evaluation = Evaluation.read(uris["alone"])
     value, (low, high) = evaluation.metrics["accuracy"], evaluation.intervals["accuracy"]
     for limits, verdict in (
-        ({"minimum": value}, "approved"),
-        ({"minimum": value + 1e-6}, "rejected"),
-        ({"maximum": value - 1e-6}, "rejected"),
-        ({"minimum": 0.5, "maximum": 1}, "approved"),
-        ({"minimum": low, "certain": True}, "approved"),
-        ({"minimum": low + 1e-6, "certain": True}, "inconclusive"),
-        ({"maximum": high - 1e-6, "certain": True}, "inconclusive"),
-        ({"minimum": high + 1e-6, "certain": True}, "rejected"),
-        ({"maximum": low - 1e-6, "certain": True}, "rejected"),
+        ({"min_value": value}, "approved"),
+        ({"min_value": value + 1e-6}, "rejected"),
+        ({"max_value": value - 1e-6}, "rejected"),
+        ({"min_value": 0.5, "max_value": 1}, "approved"),
+        ({"min_value": low, "certain": True}, "approved"),
+        ({"min_value": low + 1e-6, "certain": True}, "inconclusive"),
+        ({"max_value": high - 1e-6, "certain": True}, "inconclusive"),
+        ({"min_value": high + 1e-6, "certain": True}, "rejected"),
+        ({"max_value": low - 1e-6, "certain": True}, "rejected"),
     ):
         gate = {"kind": "limit", "metric": "accuracy", **limits}
         assert arena.validate("limit", arena.alone, uris["alone"], gate).verdict == verdict, limits
@@ -149,31 +149,31 @@ def test_fairness(arena: Arena, uris: dict[str, str]) -> None:
     base = {"kind": "fairness", "columns": ["sex"]}
     name = "fairness demographic_parity_difference"
     for limits, verdict in (
-        ({"maximum": value + 1e-9}, "approved"),
-        ({"maximum": value - 1e-9}, "rejected"),
-        ({"maximum": 1, "min_rows": 400}, "inconclusive"),
-        ({"metric": "equalized_odds_ratio", "minimum": scores["sex"]["equalized_odds_ratio"] + 1e-9}, "rejected"),
-        ({"metric": "equalized_odds_ratio", "minimum": 0.01}, "approved"),
+        ({"max_value": value + 1e-9}, "approved"),
+        ({"max_value": value - 1e-9}, "rejected"),
+        ({"max_value": 1, "min_rows": 400}, "inconclusive"),
+        ({"metric": "equalized_odds_ratio", "min_value": scores["sex"]["equalized_odds_ratio"] + 1e-9}, "rejected"),
+        ({"metric": "equalized_odds_ratio", "min_value": 0.01}, "approved"),
     ):
         assert arena.validate("fair", arena.alone, uris["alone"], {**base, **limits}).verdict == verdict, limits
     low, high = next(s for s in evaluation.fairness if s.column == "sex").intervals["demographic_parity_difference"]
     assert low < value < high
     for limits, verdict in (
-        ({"maximum": high + 1e-9}, "approved"),
-        ({"maximum": value + 1e-9}, "inconclusive"),
-        ({"maximum": value - 1e-9}, "inconclusive"),
-        ({"maximum": low - 1e-9}, "rejected"),
-        ({"minimum": value}, "inconclusive"),
+        ({"max_value": high + 1e-9}, "approved"),
+        ({"max_value": value + 1e-9}, "inconclusive"),
+        ({"max_value": value - 1e-9}, "inconclusive"),
+        ({"max_value": low - 1e-9}, "rejected"),
+        ({"min_value": value}, "inconclusive"),
     ):
         result = arena.validate("fair", arena.alone, uris["alone"], {**base, **limits, "certain": True})
         assert result.verdict == verdict, limits
         assert "interval" in result.reasons[name]
-    small = arena.validate("fair", arena.alone, uris["alone"], {**base, "maximum": 1, "min_rows": 400})
+    small = arena.validate("fair", arena.alone, uris["alone"], {**base, "max_value": 1, "min_rows": 400})
     assert "sex (too few rows in f, m)" in small.reasons[name]
-    both = arena.validate("fair", arena.alone, uris["alone"], {"kind": "fairness", "maximum": 0.9})
+    both = arena.validate("fair", arena.alone, uris["alone"], {"kind": "fairness", "max_value": 0.9})
     assert "by sex" in both.reasons[name]
     assert "by region" in both.reasons[name]
-    none = arena.validate("fair", arena.same, uris["same"], {"kind": "fairness", "maximum": 1})
+    none = arena.validate("fair", arena.same, uris["same"], {"kind": "fairness", "max_value": 1})
     assert none.verdict == "inconclusive"
 
 
@@ -186,9 +186,9 @@ def test_error_rates_of_a_group_with_one_class_are_not_judged(arena: Arena, uris
     )
     uri = arena.as_task("one-class").uri("evaluations") + "/evaluation.json"
     changed.write(uri)
-    gate = {"kind": "fairness", "maximum": 1, "metric": "equalized_odds_difference"}
+    gate = {"kind": "fairness", "max_value": 1, "metric": "equalized_odds_difference"}
     assert arena.validate("one-class", arena.alone, uri, gate).verdict == "inconclusive"
-    gate = {"kind": "fairness", "maximum": 1, "metric": "demographic_parity_difference"}
+    gate = {"kind": "fairness", "max_value": 1, "metric": "demographic_parity_difference"}
     assert arena.validate("one-class", arena.alone, uri, gate).verdict == "approved"
     # An evaluation from before there were intervals cannot make a gate certain.
     without = arena.validate("one-class", arena.alone, uri, {**gate, "certain": True})
@@ -207,8 +207,8 @@ def test_regression_gates(arena: Arena) -> None:
         {"kind": "champion", "metric": "rmse", "margin": 0},
         {"kind": "baseline"},
         {"kind": "slice", "metric": "mae", "margin": 1},
-        {"kind": "limit", "metric": "mae", "maximum": 30},
-        {"kind": "fairness", "metric": "mae_difference", "maximum": 20},
+        {"kind": "limit", "metric": "mae", "max_value": 30},
+        {"kind": "fairness", "metric": "mae_difference", "max_value": 20},
     )
     result = arena.validate("spend", new, uri, *gates)
     assert result.verdict == "approved", result.reasons
@@ -216,7 +216,7 @@ def test_regression_gates(arena: Arena) -> None:
     with pytest.raises(
         InvalidSpecError, match=r"gates.metric='accuracy': the evaluation of this regression model has rmse"
     ):
-        arena.validate("spend", new, uri, {"kind": "limit", "metric": "accuracy", "minimum": 0})
+        arena.validate("spend", new, uri, {"kind": "limit", "metric": "accuracy", "min_value": 0})
 
 
 def test_two_models_of_equal_rows_are_compared_by_the_pair(arena: Arena, uris: dict[str, str]) -> None:

@@ -20,8 +20,8 @@ from tests.helpers.validation import Arena
         ({"evaluation_uri": "/nowhere.json"}, r"^evaluation_uri='/nowhere.json': no evaluation lies there"),
         ({"model": ModelVersion(name="duel", version=77, run_id="r")}, r"it evaluates alone version 1, and not duel"),
         ({"gates": [{"kind": "slice", "columns": ["town"]}]}, r"^gates.columns='town': .* its slices are 'age'"),
-        ({"gates": [{"kind": "fairness", "maximum": 1, "columns": ["age"]}]}, r"its sensitive are 'region', 'sex'"),
-        ({"gates": [{"kind": "fairness", "maximum": 1, "metric": "mae_difference"}]}, r"^gates.metric='mae_diff"),
+        ({"gates": [{"kind": "fairness", "max_value": 1, "columns": ["age"]}]}, r"its sensitive are 'region', 'sex'"),
+        ({"gates": [{"kind": "fairness", "max_value": 1, "metric": "mae_difference"}]}, r"^gates.metric='mae_diff"),
     ],
 )  # fmt: skip
 def test_bad_input_names_the_way_out(arena: Arena, uris: dict[str, str], fields: dict[str, Any], message: str) -> None:
@@ -53,11 +53,11 @@ def test_an_evaluation_whose_files_are_gone_or_broken(arena: Arena, uris: dict[s
 @pytest.mark.parametrize(
     ("gates", "message"),
     [
-        ([{"kind": "limit", "metric": "acuracy", "minimum": 1}], r"^gates.metric='acuracy': .* mean 'accuracy'"),
+        ([{"kind": "limit", "metric": "acuracy", "min_value": 1}], r"^gates.metric='acuracy': .* mean 'accuracy'"),
         ([{"kind": "champion", "metric": "zzz"}], r"^gates.metric='zzz': there is no such metric; use one of accuracy"),
-        ([{"kind": "fairness", "metric": "parity", "maximum": 1}], r"^gates.metric='parity': there is no such fair"),
-        ([{"kind": "limit", "metric": "accuracy"}], r"give a minimum, a maximum, or both"),
-        ([{"kind": "limit", "metric": "accuracy", "minimum": 2, "maximum": 1}], r"nothing could pass"),
+        ([{"kind": "fairness", "metric": "parity", "max_value": 1}], r"^gates.metric='parity': there is no such fair"),
+        ([{"kind": "limit", "metric": "accuracy"}], r"give min_value, max_value or both"),
+        ([{"kind": "limit", "metric": "accuracy", "min_value": 2, "max_value": 1}], r"nothing could pass"),
         ([{"kind": "limit", "metric": "accuracy", "minimun": 1}], r"^gates.0.minimun=1: there is no such field"),
         ([{"kind": "speed"}], r"^gates.0.kind='speed': use one of limit, .*latency"),
         ([{"kind": "champion"}, {"kind": "champion"}], r"^gates='champion': two gates are called so"),

@@ -58,7 +58,7 @@ def test_a_version_that_is_no_longer_approved_is_no_longer_challenger(arena: Are
     uri = arena.evaluated(version, "e-fallen")
     assert arena.validate("fallen", version, uri, {"kind": "baseline"}).verdict == "approved"
     assert arena.aliases("fallen") == {"challenger": version.version}
-    strict = {"kind": "limit", "metric": "accuracy", "minimum": 0.999}
+    strict = {"kind": "limit", "metric": "accuracy", "min_value": 0.999}
     assert arena.validate("fallen", version, uri, strict).verdict == "rejected"
     assert arena.aliases("fallen") == {}
     assert models.tags(arena.workspace.registry(), version)[tags.VERDICT] == "rejected"
@@ -66,9 +66,9 @@ def test_a_version_that_is_no_longer_approved_is_no_longer_challenger(arena: Are
 
 def test_rejection_fails_the_step_after_it_is_written_down(arena: Arena, uris: dict[str, str]) -> None:
     gates = (
-        {"kind": "limit", "metric": "accuracy", "minimum": 0.999},
+        {"kind": "limit", "metric": "accuracy", "min_value": 0.999},
         {"kind": "champion"},
-        {"kind": "limit", "metric": "log_loss", "maximum": 10},
+        {"kind": "limit", "metric": "log_loss", "max_value": 10},
     )
     with pytest.raises(RejectedError, match=r"^duel version 3 is rejected\. limit accuracy: accuracy is 0\.") as raised:
         arena.validate("fails", arena.worse, uris["worse"], *gates, on_reject="fail")

@@ -24,7 +24,7 @@ FEATURE = {"kind": "number", "name": "age"}
 PLANS: dict[str, dict[str, Any]] = {
     "canary": PAIR,
     "canary by key": {**PAIR, "sticky": {"source": "field", "name": "user"}},
-    "direct": {**PAIR, "strategy": {"kind": "direct"}, "gates": [{"kind": "error_rate", "maximum": 0.01}]},
+    "direct": {**PAIR, "strategy": {"kind": "direct"}, "gates": [{"kind": "error_rate", "max_rate": 0.01}]},
     "shadow": {**PAIR, "strategy": {"kind": "shadow"}, "gates": [{"kind": "agreement"}, {"kind": "latency"}]},
     "ab": {**PAIR, "strategy": {"kind": "ab"}, "gates": [{"kind": "metric"}], "reward": REWARD},
     "bandit": {"champion": 1, "candidates": [2, 3], "strategy": {"kind": "bandit"}, "reward": REWARD, "gates": []},

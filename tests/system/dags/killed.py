@@ -78,7 +78,7 @@ with DAG("killed", schedule=None, default_args={"retries": 2, "retry_delay": tim
         task_id="validate",
         model=evaluate.output["model"],
         evaluation_uri=evaluate.output["evaluation_uri"],
-        gates=[{"kind": "limit", "metric": "accuracy", "minimum": 0.8}],
+        gates=[{"kind": "limit", "metric": "accuracy", "min_value": 0.8}],
     )
     DeployModelOperator(
         task_id="deploy",
