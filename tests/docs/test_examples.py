@@ -67,7 +67,7 @@ def test_every_step_has_a_page_that_says_the_same_things() -> None:
     from airflow_provider_mlops.lifecycle.step import STEPS
 
     for step in STEPS:
-        text = (DOCS / "steps" / f"{step}.md").read_text()
+        text = (DOCS / "reference" / "steps" / f"{step}.md").read_text()
         headings = ("## When to use it", "## Example", "## Fields", "## What comes out", "## What can go wrong")
         places = [text.index(heading) for heading in headings]
         assert places[:2] == sorted(places[:2]), step
