@@ -118,7 +118,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
             rollout = store.get(rollout_id)
             if not question.is_asked(rollout):
                 return None
-            if rollout.number != asked:
+            if rollout.revision != asked:
                 found = findings(rollout.plan, evidence_of(store, rollout))
                 # Airflow keeps one question a try: this opens it anew, without the answer to the one before.
                 upsert_hitl_detail(
@@ -129,7 +129,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
                     params={},
                 )
                 self.log.info("Asking a human: %s", rollout.state.reason)
-        return rollout.number
+        return rollout.revision
 
     def _apply_response(self, context: Context, event: dict[str, Any]) -> None:
         """Do what a human has answered."""

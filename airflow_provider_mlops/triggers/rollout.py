@@ -72,7 +72,7 @@ class RolloutTrigger(_LaterTrigger):
                 rollout = store.get(self.rollout_id)
             except InvalidSpecError as error:
                 return {"why": str(error)}
-            if not rollout.state.is_under_way:
+            if not rollout.state.is_in_progress:
                 return {"why": f"the rollout is {rollout.state.status}: {rollout.state.reason}"}
             answer = self._answer() if self.question is not None else None
             if answer is not None:

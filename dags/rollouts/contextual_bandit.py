@@ -93,7 +93,7 @@ with DAG(
             "algorithm": {"kind": "linear_thompson"},
             "features": [
                 {"kind": "category", "name": "X-Segment", "source": "header", "values": ["new", "loyal"]},
-                {"kind": "number", "name": "hour", "source": "hour", "centre": 12, "scale": 6},
+                {"kind": "number", "name": "hour", "source": "hour", "center": 12, "scale": 6},
             ],
             "probability_limit": "{{ params.probability_limit }}",
         },

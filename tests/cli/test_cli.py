@@ -70,7 +70,7 @@ def test_a_replay_says_at_once_that_its_summary_has_no_place(tmp_path: Path) -> 
 
 def test_a_report_of_nothing_names_what_was_asked_for(tmp_path: Path) -> None:
     store = RolloutStore(default_url(str(tmp_path)))
-    assert store.occupying() == []
+    assert store.all_active() == []
     store.close()
     result = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)])
     assert result.exit_code == 2

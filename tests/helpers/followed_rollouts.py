@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.route import Route
-from airflow_provider_mlops.serving.rollouts.router import Routing
+from airflow_provider_mlops.serving.rollouts.router import Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.rollouts import canary
 
@@ -33,20 +33,20 @@ def store(tmp_path: Path) -> Iterator[RolloutStore]:
     store.close()
 
 
-def following(store: RolloutStore, **options: Any) -> Routing:
-    routing = Routing(store, by="gateway 1", **options)
-    routing.poll()
-    return routing
+def following(store: RolloutStore, **options: Any) -> Router:
+    router = Router(store, by="gateway 1", **options)
+    router.poll()
+    return router
 
 
-def route_of(routing: Routing) -> Route:
-    route = routing.route("churn")
+def route_of(router: Router) -> Route:
+    route = router.route("churn")
     assert route is not None
     return route
 
 
-def versions(routing: Routing, requests: int = 300) -> set[int]:
-    return {route_of(routing).choose().version for _ in range(requests)}
+def versions(router: Router, requests: int = 300) -> set[int]:
+    return {route_of(router).choose().version for _ in range(requests)}
 
 
 def limited(**fields: Any) -> RolloutPlan:
@@ -55,10 +55,10 @@ def limited(**fields: Any) -> RolloutPlan:
     return canary(**{"strategy": strategy, "hard_limits": limits, **fields})
 
 
-def fail(routing: Routing, count: int, *, of: int = 1) -> None:
+def fail(router: Router, count: int, *, of: int = 1) -> None:
     """So many failures of the candidate, each one of `of` requests."""
     for _ in range(count):
-        choice = next(choice for choice in iter(route_of(routing).choose, None) if choice.version == 2)
+        choice = next(choice for choice in iter(route_of(router).choose, None) if choice.version == 2)
         for _ in range(of - 1):
-            routing.answered("churn", choice)
-        routing.failed("churn", choice)
+            router.answered("churn", choice)
+        router.failed("churn", choice)

@@ -15,7 +15,7 @@ from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
-from airflow_provider_mlops.serving.rollouts.rollout_context import marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.prediction_log import log_predictions
 from tests.helpers.rollouts import bandit, task
@@ -34,7 +34,7 @@ def champion_answers(log: WriteAhead, rollout: str | None = None) -> None:
         features=[[40]],
         output=[1],
         latency_ms=1.0,
-        marks=None if rollout is None else marks(rollout, 0),
+        rollout_context=None if rollout is None else answer_context(rollout, 0),
     )
 
 
@@ -63,7 +63,7 @@ class Traffic:
             features=[[40] * rows],
             output=[1] * rows,
             latency_ms=latency,
-            marks=marks(self.rollout.id, 0),
+            rollout_context=answer_context(self.rollout.id, 0),
         )
         self.add(arm, requests=1, rows=rows, latency={latency_cell(latency): 1})
         self.open += [(name, arm) for name in prediction_id.of_rows(request, rows)]
@@ -72,7 +72,7 @@ class Traffic:
     def fail(self, arm: str) -> None:
         self.log.failure(
             prediction_id.new(), model="churn", version=2, arm=arm, latency_ms=1.0, error="ZeroDivisionError",
-            marks=marks(self.rollout.id, 0),
+            rollout_context=answer_context(self.rollout.id, 0),
         )  # fmt: skip
         self.add(arm, requests=1, errors=1)
 

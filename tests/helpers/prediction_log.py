@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import duckdb
 
 from airflow_provider_mlops.serving.log import layout, prediction_id, prediction_log, write_ahead
 from airflow_provider_mlops.serving.log import record as log_record
+from airflow_provider_mlops.serving.log.record import RolloutContext
 from airflow_provider_mlops.serving.log.schema import LogSchema
 
 SCHEMA = LogSchema("churn", 1, (("age", "double"), ("town", "string")), "long", ("0", "1"))
@@ -25,12 +25,12 @@ def log_predictions(
     request_id: str,
     *,
     probabilities: Any = None,
-    marks: Mapping[str, Any] | None = None,
+    rollout_context: RolloutContext | None = None,
     **record: Any,
 ) -> None:
     """Log a request as the gateway does; the record's fields are those of `log_record.encode`."""
-    line = log_record.encode(schema, request_id, probabilities=probabilities, marks=marks, **record)
-    log.append([line], schema, evidence=marks is not None)
+    line = log_record.encode(schema, request_id, probabilities=probabilities, rollout_context=rollout_context, **record)
+    log.append([line], schema, evidence=rollout_context is not None)
 
 
 def predict(log: write_ahead.WriteAhead, schema: LogSchema = SCHEMA, rows: int = 1, **fields: Any) -> list[str]:

@@ -9,7 +9,7 @@ from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
-from airflow_provider_mlops.serving.rollouts.rollout_context import marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.prediction_log import log_predictions
 
@@ -27,7 +27,7 @@ class Traffic:
 
         :param rewarded: the arm of which each answer earns 1, and each of the others 0; None for no rewards.
         """
-        place = marks(rollout.id, rollout.state.step)
+        place = answer_context(rollout.id, rollout.state.step)
         for arm in rollout.plan.arms:
             fails = 0 if arm.name == "champion" else errors
             schema = LogSchema(rollout.model, arm.version, (("age", "double"),), "string")
@@ -36,7 +36,7 @@ class Traffic:
                 if number < fails:
                     self._log.failure(
                         name, model=rollout.model, version=arm.version, arm=arm.name, latency_ms=2.0,
-                        error="ValueError", marks=place,
+                        error="ValueError", rollout_context=place,
                     )  # fmt: skip
                     continue
                 log_predictions(
@@ -48,7 +48,7 @@ class Traffic:
                     features=[[40.0]],
                     output=["yes"],
                     latency_ms=2.0,
-                    marks=place,
+                    rollout_context=place,
                 )
                 if rewarded is not None:
                     self._log.feedback([(name, None, float(arm.name == rewarded))])

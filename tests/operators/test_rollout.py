@@ -71,7 +71,11 @@ def meanwhile(store: RolloutStore) -> Iterator[Callable[..., None]]:
             done = set()
             while not over.wait(0.05):
                 found = store.current(model)
-                if found is not None and found.state.is_under_way and (key := (found.id, found.state.step)) not in done:
+                if (
+                    found is not None
+                    and found.state.is_in_progress
+                    and (key := (found.id, found.state.step)) not in done
+                ):
                     done.add(key)
                     do(found)
 

@@ -41,7 +41,7 @@ def predict(log: WriteAhead, count: int, *, version: int = 1, rollout: str | Non
             features=[[45.0]],
             output=["yes"],
             latency_ms=1.0,
-            marks={"rollout": rollout, "step": 0} if rollout else None,
+            rollout_context={"rollout": rollout, "step": 0} if rollout else None,
         )
     return names
 

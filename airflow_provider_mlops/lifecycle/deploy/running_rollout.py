@@ -40,7 +40,7 @@ def end_rollout(workspace: Workspace, name: str, version: int, reason: str) -> b
         ended = store.change(
             current.id,
             lambda seen: (
-                transitions.overtaken(seen.state, version, datetime.now(UTC), workspace.task.key, reason)
+                transitions.superseded(seen.state, version, datetime.now(UTC), workspace.task.key, reason)
                 if seen.state.blocks_new_rollout
                 else None
             ),
@@ -67,16 +67,19 @@ def take_back(workspace: Workspace, name: str, reason: str) -> AuditEntry | None
         found = next(iter(store.of_model(name, limit=1)), None)
         if found is None:
             return None
-        if found.state.is_under_way:
+        if found.state.is_in_progress:
             found = store.change(
                 found.id,
                 lambda seen: (
                     transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), workspace.task.key, reason)
-                    if seen.state.is_under_way
+                    if seen.state.is_in_progress
                     else None
                 ),
             )
-        mine = (state.status == "rolled_back" and state.by == workspace.task.key for state in store.history(found.id))
+        mine = (
+            state.status == "rolled_back" and state.changed_by == workspace.task.key
+            for state in store.history(found.id)
+        )
         if not any(mine):
             return None
     return promotion.keep(

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollout:
     """Load and verify the versions, and start. Raises as `rollout` does; then nothing has begun."""
     from airflow_provider_mlops.lifecycle.deploy.check import expected_answer, verify
-    from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
+    from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
     from airflow_provider_mlops.registry import models, promotion
 
     registry = workspace.registry()
@@ -47,7 +47,7 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
             expected = expected_answer(registry, model, allow_pickle=spec.allow_pickle)
             verify(gateway, model, expected, version=model.version)
             log.info("It answers the %d rows of the input example as the packaged model does", expected.rows)
-    sizes = planned_rewards(plan)
+    sizes = sample_sizes(plan)
     if sizes is not None:
         log.info("The test is planned for %d rewards of the candidate and %d of the champion", *sizes)
     return store.start(spec.model.name, plan, workspace.task)

@@ -11,7 +11,7 @@ from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.serving.rollouts.config import Reward
+    from airflow_provider_mlops.serving.rollouts.reward import Reward
     from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 
 
@@ -38,7 +38,7 @@ def probabilities_of_best(plan: RolloutPlan, evidence: Evidence) -> dict[str, fl
 
 def _of_bandit(plan: RolloutPlan, strategy: BanditStrategy, evidence: Evidence) -> list[float]:
     from airflow_provider_mlops.serving.rollouts.arm_statistics import reward_statistics
-    from airflow_provider_mlops.serving.rollouts.policies.build import bandit_algorithm
+    from airflow_provider_mlops.serving.rollouts.build_policy import bandit_algorithm
     from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
     from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
 
@@ -51,19 +51,19 @@ def _of_bandit(plan: RolloutPlan, strategy: BanditStrategy, evidence: Evidence) 
     elif not isinstance(judge, BetaThompson | GaussianThompson):
         # Around what all have earned: a mean of its own would draw those to it that have few rewards.
         earned = float(statistics.total.sum() / max(statistics.count.sum(), 1.0))
-        judge = GaussianThompson(earned, prior_std=reward.reach)
+        judge = GaussianThompson(earned, prior_std=reward.range_width)
     return [float(share) for share in judge.probability_of_best(statistics)]
 
 
 def _of_contextual(plan: RolloutPlan, strategy: ContextualStrategy, evidence: Evidence) -> list[float]:
     from airflow_provider_mlops.serving.rollouts.arm_statistics import linear_statistics, reward_statistics
-    from airflow_provider_mlops.serving.rollouts.evidence_delta import encoding_of
+    from airflow_provider_mlops.serving.rollouts.evidence_delta import feature_encoding
     from airflow_provider_mlops.stats.bandits.linear_statistics import RidgeFit
     from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 
     assert plan.reward is not None
     arms = [evidence.of_arm(arm.name) for arm in plan.arms]
-    slots = len(encoding_of(strategy).names)
+    slots = len(feature_encoding(strategy).names)
     sums = linear_statistics(arms, slots, mirror=plan.reward.mirror)
     # The first feature is always one, so that the first row of the sums of products holds the sums of the features.
     features = sums.gram[:, 0, :].sum(axis=0) / max(sums.count.sum(), 1.0)
@@ -78,7 +78,7 @@ def _deviation(reward: Reward, strategy: ContextualStrategy, earned: RewardStati
     if declared is not None:
         return declared
     if reward.low is not None:
-        return reward.reach
+        return reward.range_width
     count = max(float(earned.count.sum()), 1.0)
     variance = float(earned.squares.sum()) / count - (float(earned.total.sum()) / count) ** 2
     return math.sqrt(variance) if variance > 0 else 1.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.policy.policy import SHADOW
-from airflow_provider_mlops.serving.rollouts.evidence_delta import earned, encoding_of
+from airflow_provider_mlops.serving.rollouts.evidence_delta import feature_encoding, observed_reward
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 
@@ -80,7 +80,7 @@ def logged_decisions(storage_uri: str, rollout: Rollout, connection: ibis.BaseBa
     rewards: dict[str, list[float]] = {}
     known: dict[str, dict[str, Any]] = {}
     for row in rows.order_by("prediction_id").to_pyarrow().to_pylist():
-        reward = earned(plan.reward, row["output"], row["label"], row["reward"])
+        reward = observed_reward(plan.reward, row["output"], row["label"], row["reward"])
         if reward is not None:
             decision = row["prediction_id"][:32]
             rewards.setdefault(decision, []).append(reward)
@@ -125,5 +125,5 @@ def _features(decisions: LoggedDecisions) -> NDArray[np.float64]:
     strategy = decisions.plan.strategy
     if not isinstance(strategy, ContextualStrategy):
         return np.ones((decisions.arms.size, 1))
-    encoding = encoding_of(strategy)
+    encoding = feature_encoding(strategy)
     return np.array([encoding.encode(context) for context in decisions.contexts])

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, Finding, findings
-from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
+from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.policy.policy import CHAMPION
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
@@ -44,7 +44,7 @@ class RolloutDecision(BaseModel):
 
 def decide(plan: RolloutPlan, state: RolloutState, evidence: Evidence, now: datetime) -> RolloutDecision:
     """The decision. Raises ValueError if the rollout is over."""
-    if not state.is_under_way:
+    if not state.is_in_progress:
         raise ValueError(f"the rollout is over: {state.status}")
     found = findings(plan, evidence)
     chances = probabilities_of_best(plan, evidence)
@@ -80,7 +80,7 @@ def decide(plan: RolloutPlan, state: RolloutState, evidence: Evidence, now: date
         missing += _open(found, state)
         if not missing:
             reason = _passed(found, state)
-            if state.step + 1 < plan.strategy.steps_count:
+            if state.step + 1 < plan.strategy.step_count:
                 return decision("go_on", reason)
             if isinstance(plan.strategy, ShadowStrategy) and plan.strategy.on_success == "end":
                 return decision("end", f"{reason} The champion stays, as the strategy asks for.")
@@ -145,13 +145,13 @@ def _open(found: list[Finding] | tuple[Finding, ...], state: RolloutState) -> li
 
 def _passed(found: tuple[Finding, ...], state: RolloutState) -> str:
     if state.approved:
-        return f"Approved by {state.by}: {state.reason}."
+        return f"Approved by {state.changed_by}: {state.reason}."
     return _sentences(found) if found else "There are no gates; the step has lasted its time and seen its requests."
 
 
 def _planned_end(plan: RolloutPlan, evidence: Evidence, found: tuple[Finding, ...]) -> str | None:
     """Why an A/B test ends at its planned size; None while it is not there, or where it has decided."""
-    planned = planned_rewards(plan)
+    planned = sample_sizes(plan)
     if planned is None or all(finding.verdict == "better" for finding in found):
         return None
     came = [evidence.of_arm(arm.name).reward_count for arm in (plan.arms[1], plan.arms[0])]

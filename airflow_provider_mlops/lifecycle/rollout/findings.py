@@ -20,7 +20,7 @@ from airflow_provider_mlops.serving.policy.policy import CHAMPION
 from airflow_provider_mlops.serving.rollouts.arm_statistics import (
     LATENCY_EDGES,
     ArmStatistics,
-    edge_from,
+    edge_at_least,
     over_all_steps,
 )
 from airflow_provider_mlops.serving.rollouts.gates import (
@@ -132,7 +132,7 @@ def _latency_limit(
     from airflow_provider_mlops.stats.sequences.latency import slower_than
 
     assert gate.max_ms is not None
-    edge = edge_from(gate.max_ms)
+    edge = edge_at_least(gate.max_ms)
     slow, requests = slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
     return compare_with_limit(
         slow, requests, 1 - gate.quantile, what=f"share of requests slower than {edge:.4g} ms",
@@ -189,7 +189,7 @@ def _metric(
             greater_is_better=reward.greater_is_better, margin=gate.margin / reach, goal=gate.goal,
             confidence=confidence, expected_n=tuning,
         )  # fmt: skip
-    expected = reward.expected if reward.expected is not None else low + reach / 2
+    expected = reward.expected_mean if reward.expected_mean is not None else low + reach / 2
     return compare_bounded_means(
         candidate.bounded_moments(expected), champion.bounded_moments(expected), low=low, high=reward.high,
         what="mean reward", greater_is_better=reward.greater_is_better, margin=gate.margin, goal=gate.goal,
@@ -207,7 +207,7 @@ def _drift(
         candidate.output_counts(gate.cells), champion.output_counts(gate.cells), paired=_is_paired(plan),
         confidence=confidence, expected_n=plan.expected_requests,
     )  # fmt: skip
-    return compare_drift(drift, gate.largest, confidence=confidence)
+    return compare_drift(drift, gate.max_distance, confidence=confidence)
 
 
 def _undeclared(gate: DriftGate, champion: ArmStatistics) -> str | None:

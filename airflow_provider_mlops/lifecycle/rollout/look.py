@@ -41,7 +41,7 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
 
     while True:
         rollout = store.get(rollout.id)
-        if not rollout.state.is_under_way:
+        if not rollout.state.is_in_progress:
             return rollout
         moment = now or datetime.now(UTC)
         decision = decision_now(store, rollout, moment)
@@ -56,9 +56,9 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
         try:
             if moved:
                 reason = f"{'no version' if version is None else f'version {version}'} is champion by now"
-                ended = transitions.overtaken(rollout.state, version, moment, workspace.task.key, reason)
+                ended = transitions.superseded(rollout.state, version, moment, workspace.task.key, reason)
                 return store.compare_and_set(rollout, ended)
-            where = f"Rollout {rollout.id}, step {rollout.state.step + 1} of {rollout.plan.strategy.steps_count}"
+            where = f"Rollout {rollout.id}, step {rollout.state.step + 1} of {rollout.plan.strategy.step_count}"
             log.info("%s: %s. %s", where, decision.action.replace("_", " "), decision.reason)
             for finding in decision.findings:
                 log.info("%s, %s: %s. %s", finding.arm, finding.gate, finding.verdict, finding.sentence)

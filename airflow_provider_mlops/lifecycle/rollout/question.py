@@ -36,7 +36,7 @@ def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None =
     """What is known, and what each answer does, in Markdown."""
     state, plan = rollout.state, rollout.plan
     lines = [
-        f"**{plan.strategy.kind}**, step {state.step + 1} of {plan.strategy.steps_count}, rollout `{rollout.id}`, "
+        f"**{plan.strategy.kind}**, step {state.step + 1} of {plan.strategy.step_count}, rollout `{rollout.id}`, "
         f"beside champion version {plan.champion}. {state.reason}.",
         "",
         "| Version | Gate | Verdict | What is known |",
@@ -70,7 +70,7 @@ def answer(store: RolloutStore, rollout_id: str, option: str, by: str, now: date
     """
 
     def next_state(seen: Rollout) -> RolloutState | None:
-        late = not seen.state.is_under_way or (not is_asked(seen) and option != ROLL_BACK)
+        late = not seen.state.is_in_progress or (not is_asked(seen) and option != ROLL_BACK)
         if late:
             log.info("%s answered %r to a question that is open no longer: nothing changes", by, option)
             return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
-from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
+from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 
@@ -21,10 +21,10 @@ def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollo
     """Print the page. Raises BackendUnavailableError if the store does not answer."""
     plan, state = rollout.plan, rollout.state
     console.print(
-        f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}, {plan.strategy.kind}, begun by {rollout.by.key}"
+        f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}, {plan.strategy.kind}, begun by {rollout.started_by.key}"
     )
-    console.print(f"{state.status}, step {state.step + 1} of {plan.strategy.steps_count}: {state.reason}", markup=False)
-    sizes = planned_rewards(plan)
+    console.print(f"{state.status}, step {state.step + 1} of {plan.strategy.step_count}: {state.reason}", markup=False)
+    sizes = sample_sizes(plan)
     if sizes is not None:
         console.print(f"Planned for {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion")
     evidence = Evidence.of(store.statistics(rollout.id), state.step)
@@ -53,7 +53,7 @@ def _history(store: RolloutStore, rollout: Rollout) -> Table:
     for state in store.history(rollout.id):
         weights = "from the rewards" if state.weights is None else " / ".join(f"{w:g}" for w in state.weights.values())
         moment = f"{state.changed_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(moment, state.status, str(state.step + 1), weights, state.by)
+        table.add_row(moment, state.status, str(state.step + 1), weights, state.changed_by)
     return table
 
 

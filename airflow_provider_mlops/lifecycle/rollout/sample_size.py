@@ -8,27 +8,27 @@ from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy
 
 
-def planned_rewards(plan: RolloutPlan) -> tuple[int, int] | None:
+def sample_sizes(plan: RolloutPlan) -> tuple[int, int] | None:
     """Rewards of candidate and champion at which an A/B test ends without a decision; None if it has no such end.
 
     With so many, a candidate that is better by `min_effect` passes the gate of the metric with a chance of
     `power`. The confidence is that of a gate, so that more gates, or a smaller `false_alarm_rate`, need more rewards.
 
-    >>> from airflow_provider_mlops.serving.rollouts.config import Reward
+    >>> from airflow_provider_mlops.serving.rollouts.reward import Reward
     >>> from airflow_provider_mlops.serving.rollouts.gates import MetricGate
     >>> strategy = AbStrategy(min_effect=0.05, baseline=0.2)
     >>> plan = RolloutPlan(
     ...     champion=1, candidates=(2,), strategy=strategy, gates=(MetricGate(),), reward=Reward(binary=True)
     ... )
-    >>> candidate, champion = planned_rewards(plan)
+    >>> candidate, champion = sample_sizes(plan)
     >>> candidate == champion, 1_000 < candidate < 5_000
     (True, True)
     """
     strategy = plan.strategy
     if not isinstance(strategy, AbStrategy):
         return None
-    if strategy.planned_rewards is not None:
-        return _shared(strategy.planned_rewards, strategy)
+    if strategy.sample_size is not None:
+        return _shared(strategy.sample_size, strategy)
     return None if strategy.min_effect is None else _worked_out(plan, strategy, strategy.min_effect)
 
 
@@ -42,21 +42,21 @@ def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple
 
     reward = plan.reward
     assert reward is not None
-    room = min(gate.room(effect) for gate in plan.metric_gates)
+    room = min(gate.distance_to_margin(effect) for gate in plan.metric_gates)
     test = {
         "candidate_share": strategy.candidate_share, "confidence": plan.gate_confidence, "power": strategy.power,
     }  # fmt: skip
     if strategy.baseline is not None:
-        improved = strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.reach
+        improved = strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.range_width
         # A rate of 0 or 1 has no deviation; the sequence knows no rate exactly.
         one, other = (max(math.sqrt(max(rate * (1 - rate), 0.0)), 1e-3) for rate in (improved, strategy.baseline))
-        size = requests_for_sequence((one, other), room / reward.reach, **test)
+        size = requests_for_sequence((one, other), room / reward.range_width, **test)
         return size.candidate, size.champion
     assert strategy.std is not None
     deviations = (strategy.std, strategy.std)
     if reward.low is not None and not reward.is_binary:
         # What is expected is about the champion's mean.
-        size = requests_for_bounded_sequence(deviations, room, reach=reward.reach, misses=(effect, 0.0), **test)
+        size = requests_for_bounded_sequence(deviations, room, reach=reward.range_width, misses=(effect, 0.0), **test)
         return size.candidate, size.champion
     size = requests_for_sequence(deviations, room, **test)
     if reward.is_binary:
@@ -73,5 +73,5 @@ def _shared(candidate: int, strategy: AbStrategy) -> tuple[int, int]:
 
 def expected_n(plan: RolloutPlan) -> float:
     """At how many rewards of an arm the test of the metric is tightest."""
-    planned = planned_rewards(plan)
+    planned = sample_sizes(plan)
     return float(plan.expected_requests if planned is None else sum(planned) / 2)

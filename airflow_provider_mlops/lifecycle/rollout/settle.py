@@ -76,7 +76,7 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
         current, reason = (None if champion is None else champion.version), str(error)
         store.change(
             rollout.id,
-            lambda seen: transitions.overtaken(seen.state, current, datetime.now(UTC), workspace.task.key, reason),
+            lambda seen: transitions.superseded(seen.state, current, datetime.now(UTC), workspace.task.key, reason),
         )
         _settled(workspace, store, rollout)
         raise
@@ -97,5 +97,5 @@ def _overtaken(rollout: Rollout) -> PromotionConflictError:
 
 def _reason(spec: RolloutSpec, rollout: Rollout) -> str:
     state = rollout.state
-    who = "" if state.by == rollout.by.key else f"{state.by}: "
+    who = "" if state.changed_by == rollout.started_by.key else f"{state.changed_by}: "
     return ". ".join(part for part in (spec.reason, f"{who}{state.reason}") if part)[:1000]

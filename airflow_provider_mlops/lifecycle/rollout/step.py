@@ -59,7 +59,7 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
             )  # fmt: skip
         current = look(workspace, store, current)
         deployment = None
-        if not current.state.is_under_way:
+        if not current.state.is_in_progress:
             deployment = Deployment.of(settle(spec, workspace, store, current), workspace.gateway_url)
         return _result(spec, store, current, deployment)
 

@@ -19,7 +19,7 @@ from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.route import Route
-from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, POLL_SECONDS, Routing
+from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, POLL_SECONDS, Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
@@ -37,7 +37,7 @@ class RolloutFollower:
         self._write_ahead = write_ahead
         self._metrics = metrics
         self._store = RolloutStore(settings.rollout_store or default_url(settings.storage_uri))
-        self._routing = Routing(
+        self._router = Router(
             self._store,
             by=f"gateway {write_ahead.writer}",
             is_ready=models.is_loaded,
@@ -56,7 +56,7 @@ class RolloutFollower:
         Whoever activates another version meanwhile, by the admin API or by moving the alias, or takes the alias away,
         is obeyed at once: the rollout gives way, here with the next request, and everywhere once the store knows.
         """
-        route = self._routing.route(served.name)
+        route = self._router.route(served.name)
         return None if route is None or self._gives_way(route, served) else route
 
     def _gives_way(self, route: Route, served: ServedModel) -> bool:
@@ -77,33 +77,33 @@ class RolloutFollower:
 
     def answered(self, model: str, choice: Choice) -> None:
         """Count an answer of a route's choice."""
-        self._routing.answered(model, choice)
+        self._router.answered(model, choice)
 
     def failed(self, model: str, choice: Choice, received: float, error: str) -> None:
         """Count and log that a version failed to answer a request that a route gave it.
 
         :param received: when the request's last byte came, of `time.perf_counter`.
         """
-        self._routing.failed(model, choice)
-        if choice.marks is None:
+        self._router.failed(model, choice)
+        if choice.rollout_context is None:
             return
         latency = (time.perf_counter() - received) * 1000
         try:
             self._write_ahead.failure(
                 prediction_id.new(), model=model, version=choice.version, arm=choice.arm, latency_ms=latency,
-                error=error, marks=choice.marks,
+                error=error, rollout_context=choice.rollout_context,
             )  # fmt: skip
         except OSError as reason:
             log.error("A failure of version %d of %s is not logged: %s", choice.version, model, reason)
 
     def shadowed(self, model: str, choice: Choice, failed: bool) -> None:
         """Count what came of a copy for a shadow; the log has it already. May be called from any thread."""
-        count = self._routing.failed if failed else self._routing.answered
+        count = self._router.failed if failed else self._router.answered
         count(model, choice)
 
     def status(self, model: str) -> dict[str, Any] | None:
         """What the admin API says of a model's rollout."""
-        route = self._routing.route(model)
+        route = self._router.route(model)
         if route is None:
             return None
         state = route.rollout.state
@@ -117,12 +117,12 @@ class RolloutFollower:
             "step": state.step,
             "arms": {arm.name: arm.version for arm in route.rollout.plan.arms},
             "weights": shares,
-            "store_error": self._routing.error,
+            "store_error": self._router.error,
         }
 
     def wanted(self) -> list[tuple[str, int]]:
         """The versions that rollouts need and that are not loaded."""
-        return self._routing.wanted()
+        return self._router.missing_versions()
 
     async def follow(self) -> None:
         """Keep the routes up with the store, for ever."""
@@ -134,28 +134,28 @@ class RolloutFollower:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _poll(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._poller, self._routing.poll)
-        if self._routing.error is not None:
+        await asyncio.get_running_loop().run_in_executor(self._poller, self._router.poll)
+        if self._router.error is not None:
             self._metrics.store_failed("follow")
-        self._models.keep(self._routing.keeps)
+        self._models.keep(self._router.needed_versions)
         await self._give_way()
-        for key in self._routing.wanted():
+        for key in self._router.missing_versions():
             if key not in self._loading and self._models.serves(key[0]) and self._models.is_due(*key):
                 self._loading[key] = asyncio.create_task(self._load(*key))
 
     async def _give_way(self) -> None:
-        followed = [(served, route) for served in self._models.all() if (route := self._routing.route(served.name))]
+        followed = [(served, route) for served in self._models.all() if (route := self._router.route(served.name))]
         ids = {route.rollout.id for _, route in followed}
         self._active_then = {key: active for key, active in self._active_then.items() if key in ids}
         for served, route in followed:
-            if self._gives_way(route, served) and route.rollout.state.is_under_way:
+            if self._gives_way(route, served) and route.rollout.state.is_in_progress:
                 reason = (
                     "the champion was withdrawn meanwhile"
                     if served.active is None
                     else f"version {served.active} was activated meanwhile"
                 )
                 await asyncio.get_running_loop().run_in_executor(
-                    self._poller, self._routing.end, route.rollout.id, reason
+                    self._poller, self._router.end, route.rollout.id, reason
                 )
 
     async def ingest(self) -> None:
@@ -190,7 +190,7 @@ class RolloutFollower:
 
     def is_under_way(self, rollout: str) -> bool:
         """Whether a rollout is followed and not over."""
-        return rollout in self._routing.under_way()
+        return rollout in self._router.in_progress()
 
     async def forget(self) -> None:
         """Remove from the store what is needed for nothing any more. Nothing is raised."""
@@ -219,7 +219,7 @@ class RolloutFollower:
             # A registry that is away is asked again at the next poll; anything else will hardly get better.
             if refusal.status != 503:
                 await asyncio.get_running_loop().run_in_executor(
-                    self._poller, self._routing.unservable, model, version, refusal.message
+                    self._poller, self._router.unservable, model, version, refusal.message
                 )
         finally:
             del self._loading[model, version]

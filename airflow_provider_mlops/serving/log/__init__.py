@@ -1,1 +1,1 @@
-"""The prediction log: what was predicted, from what, and what came of it; nothing acknowledged is lost."""
+"""The prediction log: every prediction with its inputs, and its label or reward. Nothing acknowledged is lost."""

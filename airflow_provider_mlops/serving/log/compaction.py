@@ -1,7 +1,8 @@
-"""Turns segments of the write-ahead log into Parquet under the storage URI.
+"""Compaction: segments of the write-ahead log become Parquet files under the storage URI.
 
-A segment is removed only after all that is in it has been written. Whatever is killed in between,
-the next one writes the same files again under the same names: nothing is lost and nothing doubled.
+A segment is removed only after everything in it has been written. If the process is killed in
+between, the next compaction writes the same files again under the same names: nothing is lost
+and nothing is duplicated.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.serving.log import layout, prediction_id, write_ahead
+from airflow_provider_mlops.serving.log.record import FeedbackRecord, FeedbackRow, feedback_rows
 from airflow_provider_mlops.serving.log.schema import FEEDBACK, LogSchema, column
 
 log = logging.getLogger(__name__)
@@ -31,12 +33,20 @@ def compact(
     own: write_ahead.WriteAhead,
     may_go: Callable[[write_ahead.Segment], bool] = lambda segment: True,
 ) -> int:
-    """Compact all that can be: this process's finished segments and what dead processes left.
+    """Compact this process's finished segments and the segments of dead processes.
 
-    :param may_go: whether a segment is no longer needed as such; those that are stay for the next call.
+    If the storage is unavailable, its exception is raised and every segment that is not compacted
+    stays: the next call tries again.
 
-    Returns the number of segments. Whatever the storage raises when it is away goes up to the
-    caller; everything stays where it is and the next call tries again.
+    Parameters
+    ----------
+    may_go
+        Tells whether a segment is no longer needed. Segments that are still needed stay for the next call.
+
+    Returns
+    -------
+    int
+        Number of segments that were compacted.
     """
     began = time.monotonic()
     done = 0
@@ -48,12 +58,13 @@ def compact(
             compact_segment(storage_uri, segment)
             done += 1
     if done:
-        log.info("Compacted %d segments of the prediction log in %.2f s", done, time.monotonic() - began)
+        elapsed = time.monotonic() - began
+        log.info("Compacted %d segments of the prediction log in %.2f s to %s", done, elapsed, storage_uri)
     return done
 
 
 def compact_segment(storage_uri: str, segment: write_ahead.Segment) -> None:
-    """Write one segment's rows as Parquet and remove it. The segment must not change any more."""
+    """Write one segment's rows as Parquet and remove the segment, which must not change anymore."""
     for uri, table in _files(storage_uri, segment):
         sink = io.BytesIO()
         pq.write_table(table, sink, compression="zstd")
@@ -71,11 +82,17 @@ def _files(storage_uri: str, segment: write_ahead.Segment) -> Iterator[tuple[str
 
 
 class SegmentContent:
-    """A segment's records in memory, by schema and day; only those of one model if one is named."""
+    """A segment's records in memory, by schema and day.
+
+    Parameters
+    ----------
+    model
+        Name of the model whose predictions are kept. By default, all are kept.
+    """
 
     def __init__(self, records: Iterable[dict[str, Any]], model: str | None = None) -> None:
         self.predictions: dict[tuple[LogSchema, str], list[dict[str, Any]]] = defaultdict(list)
-        self.feedback: dict[str, list[list[Any]]] = defaultdict(list)
+        self.feedback: dict[str, list[FeedbackRow]] = defaultdict(list)
         schemas: dict[tuple[str, int], LogSchema] = {}
         for record in records:
             if "schema" in record:
@@ -86,20 +103,20 @@ class SegmentContent:
                     schema = schemas[record["model"], record["version"]]
                     self.predictions[schema, _date(record["time"])].append(record)
             elif "feedback" in record:
-                for name, label, micros, *reward in record["feedback"]:
-                    self.feedback[_date(micros)].append([name, label, micros, reward[0] if reward else None])
+                for row in feedback_rows(cast("FeedbackRecord", record)):
+                    self.feedback[_date(row[2])].append(row)
 
 
 def prediction_table(schema: LogSchema, records: list[dict[str, Any]]) -> pa.Table:
-    """The rows of prediction records of one schema, in their order."""
+    """Return the rows of prediction records of one schema, in their order."""
     arrow = schema.arrow()
     rows = [len(record["output"]) for record in records]
 
     def repeated(key: str) -> list[Any]:
         return [record[key] for record, count in zip(records, rows, strict=True) for _ in range(count)]
 
-    def chained(key: str, place: int) -> list[Any]:
-        return [value for record in records for value in record[key][place]]
+    def chained(key: str, position: int) -> list[Any]:
+        return [value for record in records for value in record[key][position]]
 
     ids = [
         name
@@ -107,26 +124,26 @@ def prediction_table(schema: LogSchema, records: list[dict[str, Any]]) -> pa.Tab
         for name in prediction_id.of_rows(record["predictions"], count)
     ]
     values: list[list[Any]] = [ids, repeated("time"), repeated("version"), repeated("arm"), repeated("propensity")]
-    values += [chained("features", place) for place in range(len(schema.features))]
+    values += [chained("features", position) for position in range(len(schema.features))]
     values.append([value for record in records for value in record["output"]])
-    values += [chained("probabilities", place) for place in range(len(schema.classes))]
+    values += [chained("probabilities", position) for position in range(len(schema.classes))]
     values.append(repeated("latency_ms"))
-    for mark in ("rollout", "context", "shadow_of"):
+    for key in ("rollout", "context", "shadow_of"):
         values.append(
-            [_text(record.get(mark)) for record, count in zip(records, rows, strict=True) for _ in range(count)]
+            [_as_text(record.get(key)) for record, count in zip(records, rows, strict=True) for _ in range(count)]
         )
-    columns = [column(part, field.type) for part, field in zip(values, arrow, strict=True)]
+    columns = [column(cells, field.type) for cells, field in zip(values, arrow, strict=True)]
     return pa.Table.from_arrays(columns, schema=arrow)
 
 
-def feedback_table(labels: list[list[Any]]) -> pa.Table:
-    """Rows of [prediction id, label, microseconds, reward]."""
-    columns = [column([row[place] for row in labels], field.type) for place, field in enumerate(FEEDBACK)]
+def feedback_table(rows: Sequence[FeedbackRow]) -> pa.Table:
+    """Return labels and rewards as a table."""
+    columns = [column([row[position] for row in rows], field.type) for position, field in enumerate(FEEDBACK)]
     return pa.Table.from_arrays(columns, schema=FEEDBACK)
 
 
-def _text(mark: Any) -> str | None:
-    return mark if mark is None or type(mark) is str else json.dumps(mark)
+def _as_text(value: Any) -> str | None:
+    return value if value is None or type(value) is str else json.dumps(value)
 
 
 def _date(micros: int) -> str:

@@ -1,13 +1,13 @@
-"""Where the prediction log lies.
+"""Where the prediction log is stored.
 
 ```
 {storage_uri}/predictions/model={model}/date={date}/v{version}-{segment}.parquet
 {storage_uri}/feedback/date={date}/{segment}.parquet
 {storage_uri}/write-ahead/{writer}/{number}.jsonl      not compacted yet; on local disk
 ```
-The date of a prediction is the day (UTC) on which it was answered, that of a label the day on which
-it came. A file of Parquet is named after the segment of the write-ahead log that it was made of, so
-that making it twice gives the same file, and a reader knows which of its rows it has seen already.
+The date of a prediction is the day (UTC) on which it was made; the date of a label is the day on
+which it arrived. A Parquet file is named after the segment of the write-ahead log that it was made
+from, so that writing it twice gives the same file, and a reader knows which rows it has seen already.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FEEDBACK_FILE = re.compile(r"([0-9a-f]+-\d+)\.parquet")
 
 @dataclass(frozen=True)
 class LogFile:
-    """A Parquet file of the log; `version` is None for labels."""
+    """A Parquet file of the log. `version` is None for feedback."""
 
     uri: str
     version: int | None
@@ -34,7 +34,7 @@ class LogFile:
 
 
 def model_directory(storage_uri: str, model: str) -> str:
-    """Where the predictions of a model lie.
+    """Return the directory with the predictions of a model.
 
     >>> model_directory("/data", "churn model")
     '/data/predictions/model=churn%20model'
@@ -43,43 +43,43 @@ def model_directory(storage_uri: str, model: str) -> str:
 
 
 def predictions_file(storage_uri: str, model: str, version: int, date: str, segment: str) -> str:
-    """Where the predictions go that a segment holds of one version on one day."""
+    """Return the file for the predictions of one version on one day that come from a segment."""
     return storage.join(model_directory(storage_uri, model), f"date={date}", f"v{version}-{segment}.parquet")
 
 
 def feedback_file(storage_uri: str, date: str, segment: str) -> str:
-    """Where the labels go that a segment holds of one day."""
+    """Return the file for the labels and rewards of one day that come from a segment."""
     return storage.join(storage_uri, "feedback", f"date={date}", f"{segment}.parquet")
 
 
 def predictions_files(storage_uri: str, model: str, first: str | None, last: str | None) -> list[LogFile]:
-    """The files with the model's predictions of the days from `first` to `last`, both included."""
-    found = []
+    """Return the files with the model's predictions of the days from `first` to `last`, both included."""
+    files = []
     for uri in _days(model_directory(storage_uri, model), first, last):
         for name in storage.names(uri):
             match = _PREDICTIONS_FILE.fullmatch(name)
             if match:
-                found.append(LogFile(storage.join(uri, name), int(match[1]), match[2]))
-    return found
+                files.append(LogFile(storage.join(uri, name), int(match[1]), match[2]))
+    return files
 
 
 def feedback_files(storage_uri: str, first: str | None) -> list[LogFile]:
-    """The files with the labels that came on the day `first` or later."""
-    found = []
+    """Return the files with the labels and rewards that arrived on the day `first` or later."""
+    files = []
     for uri in _days(storage.join(storage_uri, "feedback"), first, None):
         for name in storage.names(uri):
             match = _FEEDBACK_FILE.fullmatch(name)
             if match:
-                found.append(LogFile(storage.join(uri, name), None, match[1]))
-    return found
+                files.append(LogFile(storage.join(uri, name), None, match[1]))
+    return files
 
 
 def write_ahead_root(storage_uri: str) -> str:
-    """The local directory of the write-ahead log.
+    """Return the local directory of the write-ahead log.
 
-    It lies under the storage URI if that is on this machine's disk, so that readers see the newest
-    rows. Next to remote storage it is kept in the user's state directory, and readers elsewhere see
-    a row once it has been compacted.
+    It is under the storage URI if that is on this machine's disk, so that readers see the newest
+    rows. With remote storage, it is in the user's state directory, and readers on other machines
+    see a row once it has been compacted.
     """
     if storage.is_local(storage_uri):
         return os.path.join(storage.local_path(storage_uri), "write-ahead")

@@ -1,4 +1,4 @@
-"""The id under which a prediction is logged and under which its label comes back."""
+"""The id under which a prediction is logged and to which its label refers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import secrets
 import time
 
 PATTERN = r"[0-9a-f]{32}(-[0-9]{1,9})?"
-"""32 hexadecimal digits for the request, and `-` and the row's position for one row of several."""
+"""32 hexadecimal digits for the request; if it has several rows, followed by `-` and the row's position."""
 
 _DRAWN = 200
 _chances: list[str] = []
-"""What was drawn at random and is not used yet: the system is asked for many at once."""
+"""Random digits that are not used yet. Drawing many at once is faster."""
 
 _FORMAT = re.compile(PATTERN)
 
 
 def new() -> str:
-    """An id for a request: 12 hexadecimal digits of milliseconds since 1970, then 20 at random.
+    """Return an id for a request: 12 hexadecimal digits of milliseconds since 1970, then 20 random ones.
 
     The time comes first, as in a UUID of version 7, so that ids sort by the time of the request.
     """
@@ -31,7 +31,7 @@ def new() -> str:
 
 
 def of_rows(request_id: str, rows: int) -> list[str]:
-    """The ids of the single predictions of a request.
+    """Return the ids of the single predictions of a request.
 
     >>> of_rows("0" * 32, 1) == ["0" * 32]
     True
@@ -42,7 +42,7 @@ def of_rows(request_id: str, rows: int) -> list[str]:
 
 
 def row(name: str, rows: int) -> int | None:
-    """Which row of a request of so many rows an id stands for; None where it is not the id of any.
+    """Return the row that an id refers to in a request with `rows` rows; None if it refers to none of them.
 
     >>> [row("0" * 32 + end, 3) for end in ("-2", "-3", "-02", "")], row("0" * 32, 1), row("0" * 32 + "-0", 1)
     ([2, None, None, None], 0, None)
@@ -50,12 +50,12 @@ def row(name: str, rows: int) -> int | None:
     _, dash, place = name.partition("-")
     if not dash:
         return 0 if rows == 1 else None
-    found = int(place)
-    return found if rows > 1 and found < rows and place == str(found) else None
+    position = int(place)
+    return position if rows > 1 and position < rows and place == str(position) else None
 
 
 def is_valid(text: str) -> bool:
-    """Whether `text` has the form of an id. Whether such a prediction was ever made is not looked up.
+    """Return whether `text` has the form of an id. Whether the prediction exists is not checked.
 
     >>> is_valid("0190a5d3c1f2" + "0" * 20), is_valid("order-17")
     (True, False)

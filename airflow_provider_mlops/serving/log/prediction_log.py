@@ -1,4 +1,42 @@
-"""The prediction log as one table: what was predicted, from what, by which version, and the label where it has come."""
+"""The prediction log as one table: every prediction with its inputs, its model version, and its label or reward.
+
+Columns
+-------
+`prediction_id` : string
+`time` : timestamp (UTC)
+`model` : string
+`version` : int64
+`arm` : string
+    Arm of the routing policy that answered: `champion`; `candidate` of a rollout (`candidate_<version>` if there are
+    several); `shadow` for an answer to a copied request, which no caller has seen; `pinned` if the request named a
+    version; `verification` if a client with the gateway's token checked the gateway, as a deployment does.
+`propensity` : float64
+    Probability with which the policy chose the arm; 1.0 for `pinned`.
+`feature_<name>`
+    One column per feature, with its type in the model's signature; null if the value was missing.
+`output` : int64, float64, string, boolean, or a list of float64 for several targets
+    The prediction.
+`probability_<class>` : float64
+    For classifiers that predict probabilities.
+`latency_ms` : float64
+    Time from the request's last byte to the log record, the same for all rows of a request. For a shadow's answer, null
+    if it was predicted together with others, and otherwise what a caller would have seen.
+`rollout` : string
+    Id of the rollout that the request was part of; null if it was part of none.
+`context` : string
+    Declared features that the rollout's policy used, as JSON.
+`shadow_of` : string
+    For a shadow's answer, the id of the request that was copied.
+`label` : the type of `output`
+    Last label that arrived; null if there is none, or if it cannot be read as that type.
+`label_time` : timestamp (UTC)
+    Time at which that label arrived.
+`reward` : float64
+    First reward that arrived.
+
+If versions have different features, a row has null in the columns that its version does not know. A model without
+predictions gives no rows and no feature or probability columns; its `output` and `label` are float64.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +50,7 @@ from airflow_provider_mlops.serving.log.schema import FEATURE, LogSchema
 
 if TYPE_CHECKING:
     import ibis
+    import ibis.expr.datatypes as dt
 
 
 def read(
@@ -23,32 +62,19 @@ def read(
     until: datetime | None = None,
     connection: ibis.BaseBackend | None = None,
 ) -> ibis.Table:
-    """The predictions that a model made, one row each, from `since` (included) to `until` (left out).
+    """Return the predictions of a model, one row each, with the columns that this module describes.
 
-    Both times are of the prediction, not of its label; without a zone they are UTC. What the gateway has acknowledged
-    is there exactly once, whether it has been compacted to Parquet or still lies in the write-ahead log (which can be
-    seen where the storage is a disk that the gateway and the reader share). The columns are
+    Every prediction that the gateway acknowledged is in the table exactly once, whether it has been compacted to
+    Parquet or is still in the write-ahead log. (The write-ahead log can be read only if the storage is a disk that the
+    gateway and the reader share.)
 
-    - `prediction_id`: string; `time`: timestamp in UTC; `model`: string; `version`: int64
-    - `arm`: string, the arm of the routing policy that answered: `champion`; `candidate` of a rollout (one of several:
-      `candidate_<version>`); `shadow` for an answer to a copy, which no caller has seen; `pinned` if the request named
-      a version; `verification` if it was a check of the gateway by a holder of its token, such as a deployment's, and
-      no traffic
-    - `propensity`: float64, the probability with which the policy chose that arm; 1.0 for `pinned`
-    - `feature_<name>`: a column for each feature, of the type in the model's signature, null where it was missing
-    - `output`: what the model predicted: int64, float64, string or boolean; a list of float64 for several targets
-    - `probability_<class>`: float64, for classifiers that know probabilities
-    - `latency_ms`: float64, from the request's last byte to the log record, the same for all rows of a request; of a
-      shadow's answers, null for those that were predicted together, and what a caller would have seen for the others
-    - `rollout`: string, the rollout that the request was part of; `context`: string, the declared features that its
-      policy went by, as JSON; `shadow_of`: string, for an answer to a copy that no caller has seen (its arm is
-      `shadow`): the id of the request that was copied. All are null elsewhere
-    - `label`: the last label that came, as the type of `output`; null if none came or if it cannot be read as that type
-    - `label_time`: timestamp in UTC of that label; null if none came
-    - `reward`: float64, the first reward that came; null if none came
-
-    Where versions have different features, a row has null in those that its version does not know. A model that never
-    answered gives no rows, and no feature and probability columns; `output` and `label` are float64 then.
+    Parameters
+    ----------
+    since, until
+        Times of the predictions, not of their labels; `since` is included, `until` is not. UTC if they have no time
+        zone.
+    connection
+        Ibis backend to read with; by default, a new one.
     """
     import ibis
 
@@ -57,48 +83,37 @@ def read(
     first = None if since is None else since.date().isoformat()
     last = None if until is None else until.date().isoformat()
     contents = _write_ahead(storage_uri, model)
-
-    files: dict[int, list[str]] = defaultdict(list)
-    for file in layout.predictions_files(storage_uri, model, first, last):
-        if file.segment not in contents and file.version is not None and version in (None, file.version):
-            files[file.version].append(file.uri)
-    fresh: dict[int, list[tuple[LogSchema, list[dict[str, Any]]]]] = defaultdict(list)
-    for content in contents.values():
-        for (schema, _), records in content.predictions.items():
-            if version in (None, schema.version):
-                fresh[schema.version].append((schema, records))
-
-    parts: list[ibis.Table] = []
-    for number in sorted(files.keys() | fresh.keys()):
-        if number in files:
-            parts.append(_parquet(backend, files[number]))
-        tables = [compaction.prediction_table(schema, records) for schema, records in fresh[number]]
-        parts.extend(ibis.memtable(table) for table in tables)
+    files = [
+        file
+        for file in layout.predictions_files(storage_uri, model, first, last)
+        if file.segment not in contents and version in (None, file.version)
+    ]
+    parts = _prediction_parts(backend, version, files, contents)
     columns = LogSchema(model, 0, (), "double").arrow().empty_table()
-    # A file that was written before the log had a column has null there; what the output is, the files alone say.
+    # A file from before the log had a column gets null there. The type of the output is known from the files alone.
     parts.append(ibis.memtable(columns.drop_columns("output") if parts else columns))
     table = _union(parts).mutate(model=ibis.literal(model)).relocate("model", after="time")
     if since is not None:
         table = table.filter(table.time >= since)
     if until is not None:
         table = table.filter(table.time < until)
-    return _labelled(table, _feedback(backend, storage_uri, first, contents))
+    return _labeled(table, _feedback(backend, storage_uri, first, contents))
 
 
 def first_feedback(
     storage_uri: str, *, since: datetime | None = None, connection: ibis.BaseBackend | None = None
 ) -> ibis.Table:
-    """The first label and the first reward of each prediction, as they came: what rollouts count.
+    """Return the first label and the first reward of each prediction: the ones that rollouts count.
 
-    The columns are `prediction_id`, `label` (the text that came; `read` has the last one, as the type of the output)
-    and `reward`. What came before the day of `since` is left out.
+    The columns are `prediction_id`, `label` (the text as it was sent; `read` returns the last label, as the type of
+    the output) and `reward`. Feedback from before the day of `since` is left out.
     """
     import ibis
 
     backend = engine.connect() if connection is None else connection
     since = _in_utc(since)
     first = None if since is None else since.date().isoformat()
-    # Of no model: the predictions are not asked for.
+    # No model has an empty name, so that no predictions are read.
     table = _feedback(backend, storage_uri, first, _write_ahead(storage_uri, ""))
     if table is None:
         table = ibis.memtable(compaction.feedback_table([])).mutate(first_label=ibis.null("string"))
@@ -106,17 +121,44 @@ def first_feedback(
 
 
 def features(table: ibis.Table) -> ibis.Table:
-    """Only the features of a table that `read` returned, under their own names."""
+    """Return only the features of a table that `read` returned, under their own names."""
     names = {name.removeprefix(FEATURE): name for name in table.columns if name.startswith(FEATURE)}
     return table.select(**{name: table[column] for name, column in names.items()})
 
 
-def _write_ahead(storage_uri: str, model: str) -> dict[str, compaction.SegmentContent]:
-    """What has not been compacted, by segment.
+def _prediction_parts(
+    backend: ibis.BaseBackend,
+    version: int | None,
+    files: list[layout.LogFile],
+    contents: dict[str, compaction.SegmentContent],
+) -> list[ibis.Table]:
+    """Return the predictions by version: those in Parquet files, then those in the write-ahead log."""
+    import ibis
 
-    It is read before the Parquet files are listed. A segment that is gone by then was compacted
-    before, so that its Parquet files will be found; one that is compacted later was read here, and
-    its Parquet files will be left out.
+    uris: dict[int, list[str]] = defaultdict(list)
+    for file in files:
+        if file.version is not None:
+            uris[file.version].append(file.uri)
+    fresh: dict[int, list[tuple[LogSchema, list[dict[str, Any]]]]] = defaultdict(list)
+    for content in contents.values():
+        for (schema, _), records in content.predictions.items():
+            if version in (None, schema.version):
+                fresh[schema.version].append((schema, records))
+    parts: list[ibis.Table] = []
+    for number in sorted(uris.keys() | fresh.keys()):
+        if number in uris:
+            parts.append(_parquet(backend, uris[number]))
+        tables = [compaction.prediction_table(schema, records) for schema, records in fresh[number]]
+        parts.extend(ibis.memtable(table) for table in tables)
+    return parts
+
+
+def _write_ahead(storage_uri: str, model: str) -> dict[str, compaction.SegmentContent]:
+    """Return what has not been compacted, by segment.
+
+    It is read before the Parquet files are listed. A segment that has disappeared was compacted
+    earlier, so that its Parquet files will be found; a segment that is compacted later was read
+    here, and its Parquet files are left out.
     """
     root = layout.write_ahead_root(storage_uri)
     contents = {}
@@ -143,16 +185,16 @@ def _feedback(
     if not parts:
         return None
     table = _union([*parts, ibis.memtable(compaction.feedback_table([]))])
-    labelled, rewarded = table.label.notnull(), table.reward.notnull()
+    has_label, has_reward = table.label.notnull(), table.reward.notnull()
     return table.group_by("prediction_id").agg(
-        label=table.label.argmax(table.time, where=labelled),
-        first_label=table.label.argmin(table.time, where=labelled),
-        label_time=table.time.max(where=labelled),
-        reward=table.reward.argmin(table.time, where=rewarded),
+        label=table.label.argmax(table.time, where=has_label),
+        first_label=table.label.argmin(table.time, where=has_label),
+        label_time=table.time.max(where=has_label),
+        reward=table.reward.argmin(table.time, where=has_reward),
     )
 
 
-def _labelled(table: ibis.Table, labels: ibis.Table | None) -> ibis.Table:
+def _labeled(table: ibis.Table, labels: ibis.Table | None) -> ibis.Table:
     import ibis
 
     type_ = table.output.type()
@@ -162,7 +204,7 @@ def _labelled(table: ibis.Table, labels: ibis.Table | None) -> ibis.Table:
         )
     label = labels.label if type_.is_string() else labels.label.try_cast(type_)
     if type_.is_integer():
-        # The engine would round what has a fraction.
+        # The engine would round a label with a fraction.
         label = ibis.ifelse(labels.label.try_cast("float64") == label.cast("float64"), label, ibis.null(type_))
     if type_.is_array():
         label = ibis.null(type_)
@@ -172,17 +214,16 @@ def _labelled(table: ibis.Table, labels: ibis.Table | None) -> ibis.Table:
 
 
 def _union(parts: list[ibis.Table]) -> ibis.Table:
-    """All rows of tables whose columns may differ: missing ones are null, types become the wider one."""
+    """Return all rows of tables whose columns may differ: missing columns are null, types become the wider one."""
     import ibis
-    import ibis.expr.datatypes as dt
 
     types: dict[str, dt.DataType] = {}
     for part in parts:
         for name, type_ in part.schema().items():
             known = types.get(name, type_)
             types[name] = known if known == type_ else _wider(known, type_)
-    # The order of the columns of a log file, with those that only some versions have put in their places.
-    order = sorted(types, key=lambda name: (_place(name), list(types).index(name)))
+    # In the order of a log file, including the columns that only some versions have.
+    order = sorted(types, key=lambda name: (_rank(name), list(types).index(name)))
     aligned = [
         part.select(
             **{name: part[name].cast(types[name]) if name in part.columns else ibis.null(types[name]) for name in order}
@@ -192,28 +233,27 @@ def _union(parts: list[ibis.Table]) -> ibis.Table:
     return ibis.union(*aligned) if len(aligned) > 1 else aligned[0]
 
 
-def _wider(one: Any, other: Any) -> Any:
+def _wider(first: dt.DataType, second: dt.DataType) -> dt.DataType:
     import ibis.expr.datatypes as dt
 
-    if one.is_numeric() and other.is_numeric():
-        both_whole = one.is_integer() and other.is_integer()
-        return dt.int64 if both_whole else dt.float64
+    if first.is_numeric() and second.is_numeric():
+        return dt.int64 if first.is_integer() and second.is_integer() else dt.float64
     return dt.string
 
 
 _ORDER = ("prediction_id", "time", "version", "arm", "propensity", FEATURE, "output", "probability_", "latency_ms")
 
 
-def _place(name: str) -> int:
-    for place, known in enumerate(_ORDER):
-        if name == known or (known.endswith("_") and name.startswith(known)):
-            return place
+def _rank(name: str) -> int:
+    for rank, column in enumerate(_ORDER):
+        if name == column or (column.endswith("_") and name.startswith(column)):
+            return rank
     return len(_ORDER)
 
 
 def _parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
     table = engine.read_parquet(backend, uris, by_name=True)
-    # The names of the directories say the model and the date; some engines make columns of them, unasked.
+    # The names of the directories contain the model and the date; some engines turn them into columns.
     return table.drop(*(name for name in ("model", "date") if name in table.columns))
 
 

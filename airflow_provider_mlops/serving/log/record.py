@@ -1,4 +1,9 @@
-"""One line of the write-ahead log: the predictions of one request."""
+"""The lines of the write-ahead log: what they hold, how they are encoded, and how they are recognized.
+
+A line is one JSON object. Ingestion recognizes the lines that matter to rollouts by their first bytes, because parsing
+every line takes too long. The encoders and `is_evidence` agree on these bytes through the constants of this module,
+and only this module writes or recognizes lines.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +12,59 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from airflow_provider_mlops.serving.log.schema import LogSchema
+from airflow_provider_mlops.serving.log.schema import LogSchema, SchemaFields
 
 _FRACTIONS = ("double", "doubles")
+
+_PREDICTIONS, _FAILURE, _FEEDBACK, _SCHEMA = "predictions", "failure", "feedback", "schema"
+"""The first key of a line, which says what kind of record it is."""
+_ROLLOUT = "rollout"
+"""The second key of an answer or a failure that belongs to a rollout."""
+
+_IDENTIFIED = tuple(f'{{"{kind}":"'.encode() for kind in (_PREDICTIONS, _FAILURE))
+_FEEDBACK_START = f'{{"{_FEEDBACK}":'.encode()
+_ROLLOUT_NEXT = f'","{_ROLLOUT}":'.encode()
+
+_MAX_ERROR_LENGTH = 1000
+
+
+class RolloutContext(TypedDict):
+    """The fields that a record has in addition if its request belongs to a rollout. `rollout` comes first."""
+
+    rollout: str
+    """The rollout's id."""
+    step: int
+    """The step of the rollout at which the request was routed."""
+    context: NotRequired[dict[str, Any]]
+    """The declared features of the request, for policies that learn from them."""
+    key: NotRequired[str]
+    """A hash of the sticky key: the same key always has the same hash within a rollout."""
+    shadow_of: NotRequired[str]
+    """For a shadow's answer, the id of the request that was copied."""
+    agreed: NotRequired[int]
+    """For a shadow's answer, the number of rows on which both versions agreed."""
+
+
+FeedbackRow = tuple[str, str | None, int, float | None]
+"""Prediction id, label as text, time in microseconds since 1970, and reward."""
+
+
+class SchemaRecord(TypedDict):
+    """Describes the predictions of one version that follow in the same segment."""
+
+    schema: SchemaFields
+
+
+class FeedbackRecord(TypedDict):
+    """Labels and rewards. A row without a reward has three elements; see `feedback_rows`."""
+
+    feedback: list[list[Any]]
 
 
 def encode(
@@ -28,16 +77,22 @@ def encode(
     output: Sequence[Any],
     probabilities: Sequence[Sequence[float]] | NDArray[np.float64] | None,
     latency_ms: float | None,
-    marks: Mapping[str, Any] | None = None,
+    rollout_context: RolloutContext | None = None,
 ) -> bytes:
-    """The line for the predictions of one request; `features` and `probabilities` hold one sequence a column.
+    """Return the line for the predictions of one request.
 
-    :param latency_ms: None where it says nothing of what a caller would have seen.
-    :param marks: of a rollout, see `marks.py`. They come right after the id, where ingestion looks for them.
+    Parameters
+    ----------
+    features, probabilities
+        One sequence per column.
+    latency_ms
+        None if the latency is not the one that a caller would have seen.
+    rollout_context
+        Fields of the rollout that the request belongs to, if any.
     """
     content = {
-        "predictions": request_id,
-        **(marks or {}),
+        _PREDICTIONS: request_id,
+        **_rollout_first(rollout_context),
         "time": time.time_ns() // 1000,
         "model": schema.model,
         "version": schema.version,
@@ -49,20 +104,88 @@ def encode(
         "probabilities": probabilities,
     }
     if schema.output in _FRACTIONS and not _finite(output):
-        # The quick encoder writes null for infinity, which a model may well predict.
-        return json.dumps(content, separators=(",", ":"), default=_listed).encode() + b"\n"
+        # orjson writes null for infinity, which a model may well predict.
+        return _dumps(content)
     return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
+def encode_failure(
+    request_id: str, *, model: str, version: int, arm: str, latency_ms: float, error: str,
+    rollout_context: RolloutContext,
+) -> bytes:  # fmt: skip
+    """Return the line for a request that a version of a rollout failed to answer."""
+    return _dumps(
+        {
+            _FAILURE: request_id,
+            **_rollout_first(rollout_context),
+            "time": time.time_ns() // 1000,
+            "model": model,
+            "version": version,
+            "arm": arm,
+            "latency_ms": round(latency_ms, 3),
+            "error": error[:_MAX_ERROR_LENGTH],
+        }
+    )
+
+
+def encode_feedback(rows: Sequence[FeedbackRow]) -> bytes:
+    """Return the line for labels and rewards.
+
+    >>> encode_feedback([("f00d", "1", 1700000000000000, None)])
+    b'{"feedback":[["f00d","1",1700000000000000]]}\\n'
+    """
+    return _dumps({_FEEDBACK: [row if row[3] is not None else row[:3] for row in rows]})
+
+
+def encode_schema(schema: LogSchema) -> bytes:
+    """Return the line that describes the predictions of a version."""
+    return _dumps({_SCHEMA: schema.as_json()})
+
+
 def parse(line: bytes) -> Any:
-    """The content of a line of any kind. Raises ValueError."""
+    """Return the content of any line. Raises ValueError if it is not JSON."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
+        # The quick parser does not know Infinity.
         return json.loads(line)
 
 
-def _listed(array: NDArray[Any]) -> list[Any]:
+def feedback_rows(record: FeedbackRecord) -> list[FeedbackRow]:
+    """Return the labels and rewards of a parsed line.
+
+    >>> feedback_rows({"feedback": [["f00d", "1", 1700000000000000], ["cafe", None, 1700000000000001, 0.5]]})
+    [('f00d', '1', 1700000000000000, None), ('cafe', None, 1700000000000001, 0.5)]
+    """
+    return [(name, label, micros, reward[0] if reward else None) for name, label, micros, *reward in record["feedback"]]
+
+
+def is_evidence(line: bytes) -> bool:
+    """Return whether a line may count for a rollout, without parsing it.
+
+    It may if it is feedback, or an answer or a failure that belongs to a rollout.
+
+    >>> is_evidence(encode_feedback([])), is_evidence(b'{"predictions":"f00d","time":1700000000000000}')
+    (True, False)
+    """
+    for start in _IDENTIFIED:
+        if line.startswith(start):
+            return line.startswith(_ROLLOUT_NEXT, line.find(b'"', len(start)))
+    return line.startswith(_FEEDBACK_START)
+
+
+def _rollout_first(context: RolloutContext | None) -> Mapping[str, Any]:
+    """Return the fields with `rollout` as the first key, as `is_evidence` expects it."""
+    if context is None:
+        return {}
+    return context if next(iter(context)) == _ROLLOUT else {_ROLLOUT: context["rollout"], **context}
+
+
+def _dumps(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":"), default=_as_list).encode() + b"\n"
+
+
+def _as_list(array: NDArray[Any]) -> list[Any]:
     values: list[Any] = array.tolist()
     return values
 

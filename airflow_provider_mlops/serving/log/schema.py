@@ -1,21 +1,27 @@
-"""What a line of the prediction log holds: the types of one model version's features and outputs."""
+"""The types of the features and outputs of a model version, as the prediction log keeps them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias, TypedDict
 
 import pyarrow as pa
 
+FeatureKind: TypeAlias = Literal["boolean", "integer", "long", "float", "double", "string", "binary", "datetime"]
+"""The type of a feature, as MLflow names it in a signature."""
+
+OutputKind: TypeAlias = Literal["boolean", "long", "double", "string", "doubles"]
+"""The type of a model's output; `doubles` is the output of a model with several targets."""
+
 FEATURE = "feature_"
-"""What the column of a feature begins with, so that no feature can clash with a column of the log."""
+"""Prefix of a feature's column. With it, no feature can have the name of another column of the log."""
 PROBABILITY = "probability_"
-"""What the column of a class's probability begins with; the class follows as text."""
+"""Prefix of the column with a class's probability; the class follows as text."""
 
 TIME = pa.timestamp("us", tz="UTC")
 
-TYPES: dict[str, pa.DataType] = {
+TYPES: dict[FeatureKind | OutputKind, pa.DataType] = {
     "boolean": pa.bool_(),
     "integer": pa.int32(),
     "long": pa.int64(),
@@ -26,21 +32,45 @@ TYPES: dict[str, pa.DataType] = {
     "datetime": TIME,
     "doubles": pa.list_(pa.float64()),
 }
-"""The types of features and outputs by MLflow's names; `doubles` is the output of a model with several targets."""
+"""The Arrow type of each kind of feature and output."""
+
+
+class SchemaFields(TypedDict):
+    """A `LogSchema` as JSON."""
+
+    model: str
+    version: int
+    features: list[list[str]]
+    output: OutputKind
+    classes: list[str]
 
 
 @dataclass(frozen=True)
 class LogSchema:
-    """The features, the output and the classes of one version of a model, as they are logged."""
+    """The features, the output and the classes of one version of a model, as they are logged.
+
+    Parameters
+    ----------
+    features
+        Name and kind of each feature.
+    classes
+        Classes of a classifier that predicts probabilities, as text.
+
+    Examples
+    --------
+    >>> schema = LogSchema("churn", 1, (("age", "double"),), "long", ("0", "1"))
+    >>> LogSchema.from_json(schema.as_json()) == schema
+    True
+    """
 
     model: str
     version: int
-    features: tuple[tuple[str, str], ...]
-    output: str
+    features: tuple[tuple[str, FeatureKind], ...]
+    output: OutputKind
     classes: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+    def as_json(self) -> SchemaFields:
+        """Return the schema in the form that `from_json` reads."""
         return {
             "model": self.model,
             "version": self.version,
@@ -51,7 +81,7 @@ class LogSchema:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """The schema that `as_json` wrote."""
+        """Return the schema that `as_json` wrote."""
         return cls(
             model=fields["model"],
             version=fields["version"],
@@ -61,7 +91,7 @@ class LogSchema:
         )
 
     def arrow(self) -> pa.Schema:
-        """The columns of the Parquet files. Model and date are in the names of the directories."""
+        """Return the columns of the Parquet files. Model and date are in the names of the directories."""
         return pa.schema(
             [
                 pa.field("prediction_id", pa.string()),
@@ -88,11 +118,11 @@ FEEDBACK = pa.schema(
         pa.field("reward", pa.float64()),
     ]
 )
-"""The columns of the feedback. A label is kept as text, since it comes without the model that it belongs to."""
+"""The columns of the feedback. A label is kept as text, because it arrives without the name of its model."""
 
 
 def column(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
-    """Values out of a JSON line as an Arrow array. NaN becomes null: it is how a missing number is written."""
+    """Return values of a JSON line as an Arrow array. NaN becomes null: that is how a missing number is written."""
     if pa.types.is_timestamp(type_):
         return pa.array(values, pa.int64()).cast(type_)
     if pa.types.is_binary(type_):

@@ -1,30 +1,30 @@
-"""The write-ahead log: every prediction and every label is in a file before its answer goes out.
+"""The write-ahead log: every prediction and every label is written to a file before its response is sent.
 
 A record is one line of JSON, appended by one write to a file that was opened with O_APPEND. What
-the kernel has taken survives a `kill -9` of this process (though not a power cut: nothing is
-flushed to the disk here). A writer that dies in the middle of a write leaves a line without an
-end, which was never acknowledged and is ignored.
+the kernel has accepted survives a `kill -9` of this process (but not a power cut: nothing is
+flushed to the disk here). A writer that dies in the middle of a write leaves an unfinished line,
+which was never acknowledged and is ignored.
 
-Each process writes into a directory of its own, `{root}/{writer}/`, as segments that are numbered
-and never change once the next one has begun. It holds a lock on that directory for as long as it
-lives, so that another process knows when to take over what a dead one left.
+Each process writes into a directory of its own, `{root}/{writer}/`, as numbered segments that never
+change once the next one has begun. It holds a lock on that directory for as long as it lives, so
+that another process knows when to take over what a dead process left.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_mlops.serving.log import record as log_record
+from airflow_provider_mlops.serving.log.record import FeedbackRow, RolloutContext
 from airflow_provider_mlops.serving.log.schema import LogSchema
 
 log = logging.getLogger(__name__)
@@ -44,12 +44,24 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """What the Parquet files made of this segment carry in their name, whoever makes them."""
+        """Name of the segment, which is part of the names of the Parquet files made from it."""
         return f"{self.writer}-{self.number:08d}"
 
 
 class WriteAhead:
-    """This process's part of the write-ahead log. Safe to use from several threads."""
+    """This process's part of the write-ahead log. Safe to use from several threads.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     log = WriteAhead(root)
+    ...     log.feedback([("0190a5d3c1f2" + 20 * "0", "yes")])
+    ...     number, size = log.position()
+    ...     log.close()
+    >>> number, size > 0
+    (1, True)
+    """
 
     def __init__(self, root: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.root = root
@@ -63,49 +75,47 @@ class WriteAhead:
         self._open_next()
 
     def append(self, lines: Sequence[bytes], schema: LogSchema, *, evidence: bool = True) -> None:
-        """Log predictions of one version by one write.
+        """Log predictions of one version in one write.
 
-        :param lines: one for each request, made by `log_record.encode`.
-        :param evidence: whether any of them may have marks of a rollout.
+        Parameters
+        ----------
+        lines
+            One line per request, made by `log_record.encode`.
+        evidence
+            Whether any of the lines may belong to a rollout.
 
-        Raises OSError if they could not be written as a whole; then nothing of them is there.
+        Raises
+        ------
+        OSError
+            If the lines cannot be written as a whole. In that case, none of them is in the log.
         """
         self._append(b"".join(lines), schema, evidence=evidence)
 
     def failure(
         self, request_id: str, *, model: str, version: int, arm: str, latency_ms: float, error: str,
-        marks: Mapping[str, Any],
+        rollout_context: RolloutContext,
     ) -> None:  # fmt: skip
         """Log that a version of a rollout failed to answer a request. Raises OSError as `append` does."""
-        record = {
-            "failure": request_id,
-            **marks,
-            "time": time.time_ns() // 1000,
-            "model": model,
-            "version": version,
-            "arm": arm,
-            "latency_ms": round(latency_ms, 3),
-            "error": error[:1000],
-        }
-        self._append(json.dumps(record, separators=(",", ":")).encode() + b"\n", None)
+        line = log_record.encode_failure(
+            request_id, model=model, version=version, arm=arm, latency_ms=latency_ms, error=error,
+            rollout_context=rollout_context,
+        )  # fmt: skip
+        self._append(line, None)
 
     def feedback(self, labels: Sequence[tuple[str, str] | tuple[str, str | None, float | None]]) -> None:
         """Log labels as (prediction id, label as text), or with a reward as (prediction id, label or None, reward).
 
-        Of two labels for the same prediction, the later one counts; of two rewards, the first one.
-
-        Raises OSError as `append` does.
+        If a prediction gets two labels, the later one counts; if it gets two rewards, the first one counts. Raises
+        OSError as `append` does.
         """
         with self._guard:
             first = max(time.time_ns() // 1000, self._last_time + 1)
             self._last_time = first + len(labels) - 1
-        record = {
-            "feedback": [
-                [name, label, first + place, *(value for value in reward if value is not None)]
-                for place, (name, label, *reward) in enumerate(labels)
-            ]
-        }
-        self._append(json.dumps(record, separators=(",", ":")).encode() + b"\n", None)
+        rows: list[FeedbackRow] = [
+            (name, label, first + position, reward[0] if reward else None)
+            for position, (name, label, *reward) in enumerate(labels)
+        ]
+        self._append(log_record.encode_feedback(rows), None)
 
     def rotate(self) -> None:
         """Begin a new segment, unless nothing was written to the current one."""
@@ -114,22 +124,22 @@ class WriteAhead:
                 self._open_next()
 
     def position(self) -> tuple[int, int]:
-        """The number of the current segment, and its bytes that are there to stay: a write that fails is undone."""
+        """Return the number of the current segment and its size in complete writes; a failed write is undone."""
         with self._guard:
             return self._number, self._size
 
     def evidence(self) -> tuple[int, int]:
-        """As `position`, the end of the last record that may matter to a rollout; (0, 0) where there is none."""
+        """Return the end of the last record that may count for a rollout, as `position` does; (0, 0) if none does."""
         with self._guard:
             return self._evidence
 
     def sealed(self) -> list[Segment]:
-        """This process's segments that will not change any more, oldest first."""
+        """Return this process's segments that will not change anymore, oldest first."""
         with self._guard:
             return [segment for segment in segments_of(self.root, self.writer) if segment.number < self._number]
 
     def close(self) -> None:
-        """Close the file and give up the lock, so that whoever compacts next takes over what is left."""
+        """Close the file and release the lock, so that the next compaction in any process takes over the rest."""
         with self._guard:
             os.close(self._file)
             self._file = -1
@@ -146,23 +156,19 @@ class WriteAhead:
                 raise OSError("the write-ahead log is closed")
             if self._size >= self._segment_bytes:
                 self._open_next()
-            block = line
-            described = schema is None or id(schema) in self._described
-            if not described:
-                assert schema is not None
-                block = json.dumps({"schema": schema.as_json()}).encode() + b"\n" + line
-            self._write(block)
+            if schema is None or id(schema) in self._described:
+                self._write(line)
+            else:
+                self._write(log_record.encode_schema(schema) + line)
+                self._described[id(schema)] = schema
             if evidence:
                 self._evidence = (self._number, self._size)
-            if not described:
-                assert schema is not None
-                self._described[id(schema)] = schema
 
     def _write(self, block: bytes) -> None:
         try:
             written = os.write(self._file, block)
             if written < len(block):
-                # A disk that is filling up takes a part; a second write tells whether that was all.
+                # A disk that is almost full accepts a part; a second write shows whether it accepts the rest.
                 written += os.write(self._file, block[written:])
             if written < len(block):
                 raise OSError(f"only {written} of {len(block)} bytes were written")
@@ -170,7 +176,7 @@ class WriteAhead:
             try:
                 os.ftruncate(self._file, self._size)
             except OSError:
-                # What was half written must stay the end of its segment, where readers ignore it.
+                # The unfinished line must stay at the end of its segment, where readers ignore it.
                 self._open_next()
             raise
         self._size += len(block)
@@ -182,12 +188,12 @@ class WriteAhead:
         if self._file >= 0:
             os.close(self._file)
         self._file, self._path, self._number, self._size = file, path, number, 0
-        # By identity: to hash a schema takes longer than to write a record.
+        # By identity: hashing a schema takes longer than writing a record.
         self._described: dict[int, LogSchema] = {}
 
 
 def segments(root: str) -> list[Segment]:
-    """All segments of all writers, as they are now."""
+    """Return all segments of all writers, as they are now."""
     try:
         writers = sorted(os.listdir(root))
     except FileNotFoundError:
@@ -197,9 +203,9 @@ def segments(root: str) -> list[Segment]:
 
 @contextlib.contextmanager
 def orphans(root: str) -> Iterator[list[Segment]]:
-    """The segments of writers that are dead, held so that no other process takes them in the meantime.
+    """Lock and yield the segments of dead writers, so that no other process takes them in the meantime.
 
-    Their directories are removed at the end if their segments are gone by then.
+    At the end, directories without segments are removed.
     """
     held: list[tuple[str, int]] = []
     found: list[Segment] = []
@@ -221,7 +227,7 @@ def orphans(root: str) -> Iterator[list[Segment]]:
 
 
 def records(path: str) -> Iterator[dict[str, Any]]:
-    """The records of a segment in their order. Raises FileNotFoundError.
+    """Yield the records of a segment in order. Raises FileNotFoundError.
 
     An unfinished last line was never acknowledged and is left out.
     """
@@ -232,11 +238,11 @@ def records(path: str) -> Iterator[dict[str, Any]]:
             try:
                 yield log_record.parse(line)
             except ValueError:
-                log.error("A line of %d bytes in %s is not JSON and is left out: was the file edited?", len(line), path)
+                log.error("Skipped a line of %d bytes in %s: it is not JSON. Was the file edited?", len(line), path)
 
 
 def lines(path: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The whole lines of a segment between two positions, each with the position after it.
+    """Yield the complete lines of a segment between two positions, each with the position after it.
 
     Raises FileNotFoundError.
     """
@@ -256,7 +262,8 @@ def _new_writer(root: str) -> tuple[str, str, int]:
         os.makedirs(directory)
         try:
             lock_file = _take(directory)
-            # Whoever looks for dead writers may have found the directory before it was locked, and removed the lock.
+            # A process that looks for dead writers may have found the directory before it was locked, and removed the
+            # lock.
             if os.stat(os.path.join(directory, _LOCK)).st_ino == os.fstat(lock_file).st_ino:
                 return writer, directory, lock_file
             os.close(lock_file)
@@ -276,7 +283,7 @@ def _take(directory: str) -> int:
 
 
 def segments_of(root: str, writer: str) -> list[Segment]:
-    """The segments of one writer, oldest first."""
+    """Return the segments of one writer, oldest first."""
     directory = os.path.join(root, writer)
     return [
         Segment(writer, int(name.removesuffix(_SUFFIX)), os.path.join(directory, name))

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.policy.direct import Direct
-from airflow_provider_mlops.serving.policy.policy import ANYBODY, Choice, Policy, RoutingRequest, pinned
+from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Choice, Policy, RoutingRequest, pinned
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 WARM = 4
@@ -29,7 +29,7 @@ class ServedModel:
     kept: frozenset[int] = frozenset()
     """Versions that a rollout needs: they are not let go."""
 
-    def choose(self, version: int | None, request: RoutingRequest = ANYBODY) -> tuple[Choice, LoadedModel]:
+    def choose(self, version: int | None, request: RoutingRequest = ANY_REQUEST) -> tuple[Choice, LoadedModel]:
         """Who answers a request that names a version, or none. Raises RequestError (404)."""
         if version is not None:
             choice = pinned(version)

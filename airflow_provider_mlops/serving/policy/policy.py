@@ -1,7 +1,6 @@
-"""Which version of a model answers a request.
+"""The interface of routing policies: what a policy knows about a request, and what it chooses.
 
-A policy is small and pure: it chooses an arm from what it is given, and says with which
-probability it did, so that what another policy would have earned can be estimated from the log.
+A policy also reports the probability of its choice, so that the reward of other policies can be estimated from the log.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from airflow_provider_mlops.serving.log.record import RolloutContext
+
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 SHADOW = "shadow"
@@ -19,24 +20,27 @@ VERIFICATION = "verification"
 
 
 class Choice(NamedTuple):
-    """The version that answers, the arm it stands for, and the probability with which the policy chose it.
-
-    :ivar marks: what the log's record of the answer holds besides, where the choice belongs to a rollout.
-    """
+    """The version that answers, its arm, and the probability with which the policy chose it."""
 
     version: int
     arm: str
     propensity: float
-    marks: Mapping[str, Any] | None = None
+    rollout_context: RolloutContext | None = None
+    """Fields that the log keeps with the answer if the choice belongs to a rollout."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingRequest:
-    """What a policy may know of a request.
+    """What a policy may know about a request.
 
-    :ivar key: who asks, where the rollout is sticky by it; None if the request does not say.
-    :ivar context: the declared features of the request, for policies that learn from them.
-    :ivar random: gives a number from 0 to below 1, each of them as likely as any other.
+    Parameters
+    ----------
+    key
+        Sticky key of the request, such as a user id; None if the request has none or the rollout is not sticky.
+    context
+        Declared features of the request, for policies that learn from them.
+    random
+        Function that draws a number from the uniform distribution on [0, 1).
     """
 
     key: str | None = None
@@ -44,39 +48,43 @@ class RoutingRequest:
     random: Callable[[], float] = random.random
 
 
-ANYBODY = RoutingRequest()
-"""A request of which nothing is known."""
+ANY_REQUEST = RoutingRequest()
+"""A request about which nothing is known."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A version that a policy may choose, and what it is called."""
+    """A version that a policy may choose, and its name.
+
+    >>> Arm("candidate", 2).version
+    2
+    """
 
     name: str
     version: int
 
 
 class Policy(Protocol):
-    """Chooses a version for each request."""
+    """A rule that chooses a version for each request."""
 
-    def choose(self, request: RoutingRequest = ANYBODY) -> Choice:
-        """The choice for one request."""
+    def choose(self, request: RoutingRequest = ANY_REQUEST) -> Choice:
+        """Return the choice for one request."""
 
     def weights(self) -> dict[tuple[int, str], float]:
-        """The share of the requests that each version and arm gets; where it depends on them, of one without any."""
+        """Return the share of requests that each version and arm gets. Contextual policies assume an empty context."""
 
 
 def pinned(version: int) -> Choice:
-    """The choice where the request names the version, past any policy."""
+    """Return the choice for a request that names its version and so bypasses the policy."""
     return Choice(version, PINNED, 1.0)
 
 
 def verification(choice: Choice) -> Choice:
-    """The same choice for a request that checks the gateway: what the routing chose, logged under an arm of its own.
+    """Return the same choice for a request that verifies the gateway.
 
-    It belongs to no rollout, so that checks do not count there.
+    It is logged under an arm of its own and belongs to no rollout, so that checks do not count there.
 
     >>> verification(Choice(3, CHAMPION, 1.0)).arm
     'verification'
     """
-    return choice._replace(arm=VERIFICATION, marks=None)
+    return choice._replace(arm=VERIFICATION, rollout_context=None)

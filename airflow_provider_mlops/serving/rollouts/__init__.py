@@ -1,1 +1,1 @@
-"""Rollouts: how traffic is shared out over versions, what is known of each, and where both are kept."""
+"""Rollouts: how they divide traffic between versions, the evidence about each version, and the store of both."""

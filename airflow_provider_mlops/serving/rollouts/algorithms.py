@@ -1,4 +1,4 @@
-"""How a bandit turns rewards into probabilities of the versions: one small JSON object, told apart by its `kind`."""
+"""The algorithms of bandits, declared as data: how rewards become probabilities. `kind` selects the algorithm."""
 
 from __future__ import annotations
 
@@ -15,42 +15,47 @@ class BetaThompsonAlgorithm(_Algorithm):
     """Thompson sampling for rewards between 0 and 1."""
 
     kind: Literal["thompson_beta"] = "thompson_beta"
-    prior_successes: float = Field(default=1.0, gt=0, description="Successes that each version starts with.")
-    prior_failures: float = Field(default=1.0, gt=0, description="Failures that each version starts with.")
+    prior_successes: float = Field(default=1.0, gt=0, description="Number of successes that each version starts with.")
+    prior_failures: float = Field(default=1.0, gt=0, description="Number of failures that each version starts with.")
 
 
 class GaussianThompsonAlgorithm(_Algorithm):
     """Thompson sampling for rewards of any size."""
 
     kind: Literal["thompson_gaussian"] = "thompson_gaussian"
-    prior_mean: float = Field(default=0.0, description="What each version is thought to be worth before any reward.")
-    prior_count: float = Field(default=0.01, gt=0, description="How many rewards that counts as.")
+    prior_mean: float = Field(default=0.0, description="Assumed mean reward of each version before any reward arrives.")
+    prior_count: float = Field(default=0.01, gt=0, description="Number of rewards that `prior_mean` counts as.")
     prior_std: float | None = Field(
         default=None,
         gt=0,
-        description="A guess of the standard deviation of the rewards, of its right size. By default what lies between "
-        "the bounds of the reward, and 1 where it has none.",
+        description="Rough estimate of the standard deviation of the rewards. Defaults to reward.high - reward.low, or "
+        "1 if rewards have no bounds.",
     )
 
 
 class UCB1Algorithm(_Algorithm):
-    """UCB1: the version that could be the best."""
+    """UCB1: the version with the highest upper confidence bound."""
 
     kind: Literal["ucb1"] = "ucb1"
     width: float | None = Field(
         default=None,
         gt=0,
-        description="Of the range of the rewards; a smaller one explores less. By default what lies between the bounds "
-        "of the reward, and 1 where it has none.",
+        description="Width of the reward range; smaller values explore less. Defaults to reward.high - reward.low, or "
+        "1 if rewards have no bounds.",
     )
 
 
 class EpsilonGreedyAlgorithm(_Algorithm):
-    """The best version so far, and now and then any."""
+    """Epsilon-greedy: the best version so far, and sometimes a random one."""
 
     kind: Literal["epsilon_greedy"] = "epsilon_greedy"
-    epsilon: float = Field(default=0.1, ge=0, le=1, description="The share of requests that are drawn at random.")
-    decay: float | None = Field(default=None, gt=0, description="Rewards after which half as much is explored.")
+    epsilon: float = Field(default=0.1, ge=0, le=1, description="Share of requests that get a random version.")
+    decay: float | None = Field(
+        default=None,
+        gt=0,
+        description="Number of rewards after which half as many requests get a random version. By default, `epsilon` "
+        "stays constant.",
+    )
 
 
 BanditAlgorithm: TypeAlias = Annotated[
@@ -60,14 +65,14 @@ BanditAlgorithm: TypeAlias = Annotated[
 
 
 class LinUCBAlgorithm(_Algorithm):
-    """LinUCB: the version that could be the best for this request."""
+    """LinUCB: the version with the highest upper confidence bound for the request's features."""
 
     kind: Literal["linucb"] = "linucb"
     exploration: float = Field(
         default=1.0,
         ge=0,
-        description="How much an uncertain version is preferred: times what lies between the bounds of the reward, or "
-        "in its units where it has none.",
+        description="How strongly uncertain versions are preferred; 0 does not explore. It is multiplied by "
+        "reward.high - reward.low if rewards have bounds.",
     )
 
 
@@ -78,8 +83,8 @@ class LinearThompsonAlgorithm(_Algorithm):
     std: float | None = Field(
         default=None,
         gt=0,
-        description="The standard deviation of rewards around the model; a greater one explores more. By default what "
-        "lies between the bounds of the reward, and 1 where it has none.",
+        description="Standard deviation of the rewards around the linear model; greater values explore more. Defaults "
+        "to reward.high - reward.low, or 1 if rewards have no bounds.",
     )
 
 

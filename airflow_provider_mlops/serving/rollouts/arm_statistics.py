@@ -1,4 +1,4 @@
-"""What is counted for an arm of a rollout: sums only, so that replicas and segments add up in any order."""
+"""The statistics of an arm of a rollout. All are sums, so that replicas and log segments add up in any order."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments
     from airflow_provider_mlops.stats.sequences.mean import Moments
 
-LATENCY_EDGES: tuple[float, ...] = tuple(2.0 ** (place / 8) for place in range(-32, 129))
-"""Upper ends of the latency histogram's cells in milliseconds: each 9 % above the one before, from 1/16 ms to 65 s.
+LATENCY_EDGES: tuple[float, ...] = tuple(2.0 ** (exponent / 8) for exponent in range(-32, 129))
+"""Upper edges of the latency histogram's cells in milliseconds, from 1/16 ms to 65 s; each is 9% above the previous.
 
-A request belongs to the first cell whose end it does not exceed; the last cell has no end.
+A request belongs to the first cell whose edge it does not exceed; the last cell has no upper edge.
 """
 
 
 def latency_cell(milliseconds: float) -> int:
-    """In which cell a latency is counted.
+    """Return the index of the histogram's cell in which a latency is counted.
 
     >>> latency_cell(0.0), latency_cell(1.0), latency_cell(1e9) == len(LATENCY_EDGES)
     (0, 32, True)
@@ -31,10 +31,10 @@ def latency_cell(milliseconds: float) -> int:
     return bisect_left(LATENCY_EDGES, milliseconds)
 
 
-def edge_from(milliseconds: float) -> float:
-    """The first edge that is not below a limit; the last one for limits beyond it.
+def edge_at_least(milliseconds: float) -> float:
+    """Return the first edge that is at least `milliseconds`, or the last edge if none is.
 
-    >>> edge_from(50.0)
+    >>> edge_at_least(50.0)
     53.81737057623773
     """
     return LATENCY_EDGES[min(latency_cell(milliseconds), len(LATENCY_EDGES) - 1)]
@@ -44,18 +44,35 @@ def edge_from(milliseconds: float) -> float:
 class ArmStatistics:
     """The sums of one arm in one step of a rollout.
 
-    :ivar requests: that were answered or failed; of a shadow, the copies.
-    :ivar errors: those that failed.
-    :ivar rows: that were answered.
-    :ivar compared: of a shadow, copies whose answers were compared with the champion's.
-    :ivar agreed: the sum of their shares of rows that were the same.
-    :ivar latency: of the answered requests, by `latency_cell`.
-    :ivar outputs: answered requests by the cell of the prediction, in shares where rows lie in several.
-    :ivar reward_count: how many rewards came, each for another row.
-    :ivar reward_total: their sum.
-    :ivar reward_squares: the sum of their squares.
-    :ivar gram: of a contextual bandit, the sum of products of every two features over the rewards, by rows.
-    :ivar response: the sum of products of reward and feature.
+    Parameters
+    ----------
+    requests
+        Number of requests that were answered or failed; for a shadow, of copies.
+    errors
+        Number of requests that failed.
+    rows
+        Number of rows that were answered.
+    compared
+        For a shadow, number of copies whose answers were compared with the champion's.
+    agreed
+        For a shadow, sum of the shares of rows on which both versions agreed.
+    latency
+        Number of answered requests in each cell of the latency histogram; see `latency_cell`.
+    outputs
+        Number of answered requests in each cell of predictions. A request whose rows are in several cells is divided
+        between them.
+    reward_count, reward_total, reward_squares
+        Number of rewards (at most one per row), their sum, and the sum of their squares.
+    gram
+        For a contextual bandit, the sum over the rewards of the products of every two features, row by row.
+    response
+        For a contextual bandit, the sum over the rewards of the products of reward and feature.
+
+    Examples
+    --------
+    >>> both = ArmStatistics(requests=2, latency={3: 2}) + ArmStatistics(requests=1, latency={3: 1})
+    >>> both.requests, both.latency
+    (3, {3: 3})
     """
 
     requests: int = 0
@@ -72,30 +89,25 @@ class ArmStatistics:
     response: tuple[float, ...] = ()
 
     def __add__(self, other: ArmStatistics) -> ArmStatistics:
-        """The sums of both.
-
-        >>> both = ArmStatistics(requests=2, latency={3: 2}) + ArmStatistics(requests=1, latency={3: 1})
-        >>> both.requests, both.latency
-        (3, {3: 3})
-        """
-        sums = {part.name: _added(getattr(self, part.name), getattr(other, part.name)) for part in fields(self)}
+        """Return the sums of both."""
+        sums = {item.name: _add(getattr(self, item.name), getattr(other, item.name)) for item in fields(self)}
         return ArmStatistics(**sums)
 
     @classmethod
     def sum(cls, parts: Iterable[ArmStatistics]) -> ArmStatistics:
-        """Of any number."""
+        """Return the sums of any number of statistics."""
         total = ArmStatistics()
         for part in parts:
             total = total + part
         return total
 
     def to_json(self) -> str:
-        """What `from_json` reads; sums of nothing are left out."""
-        return json.dumps({part.name: value for part in fields(self) if (value := getattr(self, part.name))})
+        """Return the statistics in the form that `from_json` reads, without sums that are zero."""
+        return json.dumps({item.name: value for item in fields(self) if (value := getattr(self, item.name))})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The statistics that `to_json` wrote."""
+        """Return the statistics that `to_json` wrote."""
         content: dict[str, Any] = json.loads(text)
         for name in ("latency", "outputs"):
             if name in content:
@@ -106,47 +118,46 @@ class ArmStatistics:
         return cls(**content)
 
     def latency_counts(self) -> list[int]:
-        """Requests in each cell, for `stats.latency_sequence` with `LATENCY_EDGES`."""
+        """Return the number of requests in each cell of the histogram with `LATENCY_EDGES`."""
         return [self.latency.get(cell, 0) for cell in range(len(LATENCY_EDGES) + 1)]
 
     def output_counts(self, cells: int) -> list[float]:
-        """Requests in each cell, for `stats.drift_sequence`."""
+        """Return the number of requests in each cell of predictions."""
         return [self.outputs.get(cell, 0.0) for cell in range(cells)]
 
     def moments(self) -> Moments:
-        """Of the rewards, for `stats.mean_sequence`."""
+        """Return the moments of the rewards."""
         from airflow_provider_mlops.stats.sequences.mean import Moments
 
         return Moments(self.reward_count, self.reward_total, self.reward_squares)
 
-    def bounded_moments(self, expected: float) -> BoundedMoments:
-        """Of the rewards, for `stats.bounded_mean_sequence`.
-
-        :param expected: a guess of the mean within the bounds that was made before the data.
-        """
+    def bounded_moments(self, expected_mean: float) -> BoundedMoments:
+        """Return the moments of bounded rewards around an estimate of their mean that was made before the data."""
         from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments
 
-        return BoundedMoments.around(expected, self.reward_count, self.reward_total, self.reward_squares)
+        return BoundedMoments.around(expected_mean, self.reward_count, self.reward_total, self.reward_squares)
 
 
 def over_all_steps(statistics: Mapping[tuple[int, str], ArmStatistics]) -> dict[str, ArmStatistics]:
-    """By arm, from what was counted by step and arm.
+    """Return the sums of each arm over all steps.
 
     >>> two, three = ArmStatistics(requests=2), ArmStatistics(requests=3)
-    >>> found = over_all_steps({(0, "champion"): two, (1, "champion"): three})
-    >>> found["champion"].requests
+    >>> over_all_steps({(0, "champion"): two, (1, "champion"): three})["champion"].requests
     5
     """
-    total: dict[str, ArmStatistics] = {}
-    for (_, arm), found in statistics.items():
-        total[arm] = total.get(arm, ArmStatistics()) + found
-    return total
+    totals: dict[str, ArmStatistics] = {}
+    for (_, arm), part in statistics.items():
+        totals[arm] = totals.get(arm, ArmStatistics()) + part
+    return totals
 
 
 def reward_statistics(arms: Sequence[ArmStatistics], *, mirror: float | None = None) -> RewardStatistics:
-    """The rewards of several arms, for `stats.bandits`.
+    """Return the rewards of several arms, in the form that `stats.bandits` takes.
 
-    :param mirror: where less is better: the number that each reward is taken from, so that more is better.
+    Parameters
+    ----------
+    mirror
+        Number to subtract each reward from if smaller rewards are better; see `Reward.mirror`.
     """
     import numpy as np
 
@@ -162,27 +173,30 @@ def reward_statistics(arms: Sequence[ArmStatistics], *, mirror: float | None = N
 
 
 def linear_statistics(arms: Sequence[ArmStatistics], features: int, *, mirror: float | None = None) -> LinearStatistics:
-    """The sums of the linear models of several arms, for `stats.bandits`; the first feature is always one."""
+    """Return the sums for the linear models of several arms, in the form that `stats.bandits` takes.
+
+    The first feature is always one.
+    """
     import numpy as np
 
     from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
 
     gram = np.zeros((len(arms), features, features))
     response = np.zeros((len(arms), features))
-    for place, arm in enumerate(arms):
+    for position, arm in enumerate(arms):
         if arm.gram:
-            gram[place] = np.reshape(arm.gram, (features, features))
-            response[place] = arm.response
+            gram[position] = np.reshape(arm.gram, (features, features))
+            response[position] = arm.response
     if mirror is not None:
         response = mirror * gram[:, 0, :] - response
     return LinearStatistics(np.array([float(arm.reward_count) for arm in arms]), gram, response)
 
 
-def _added(one: Any, other: Any) -> Any:
-    if isinstance(one, Mapping):
-        sums = Counter(one)
-        sums.update(other)
+def _add(first: Any, second: Any) -> Any:
+    if isinstance(first, Mapping):
+        sums = Counter(first)
+        sums.update(second)
         return dict(sums)
-    if isinstance(one, tuple):
-        return tuple(a + b for a, b in zip(one, other, strict=True)) if one and other else one or other
-    return one + other
+    if isinstance(first, tuple):
+        return tuple(a + b for a, b in zip(first, second, strict=True)) if first and second else first or second
+    return first + second

@@ -1,4 +1,4 @@
-"""What records of the write-ahead log add to the statistics, decisions and rewards of rollouts."""
+"""Evidence from records of the write-ahead log, before it is added to the rollout store."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
+from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
-from airflow_provider_mlops.serving.rollouts.config import Reward
 from airflow_provider_mlops.serving.rollouts.gates import DriftGate
+from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import CategoryFeature, ContextualStrategy, NumberFeature
 
@@ -22,6 +23,29 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int, str]
 """Rollout, step and arm."""
+
+
+class DecisionRow(TypedDict):
+    """A row of the table of decisions; `context` and `outputs` are JSON."""
+
+    prediction_id: str
+    rollout: str
+    step: int
+    arm: str
+    propensity: float
+    time: int
+    context: str | None
+    outputs: str | None
+
+
+class FeedbackEntry(TypedDict):
+    """A label or a reward as it is kept in the table of rewards; `decision_id` is the id of the request."""
+
+    prediction_id: str
+    decision_id: str
+    label: str | None
+    reward: float | None
+    time: int
 
 
 @dataclass
@@ -36,53 +60,67 @@ class _Counts:
 
 
 class EvidenceDelta:
-    """Facts out of a stretch of the log, not yet in the store.
+    """Evidence from a stretch of the log that is not yet in the store.
 
-    :param plan_of: a rollout's plan by its id; None for one that is not known, whose records are left out.
+    Parameters
+    ----------
+    plan_of
+        Function that returns the plan of a rollout by its id. Records of a rollout for which it returns None are
+        skipped.
     """
 
     def __init__(self, plan_of: Callable[[str], RolloutPlan | None]) -> None:
         self._plan_of = plan_of
         self._counts: dict[Key, _Counts] = defaultdict(_Counts)
-        self.decisions: list[dict[str, Any]] = []
-        self.feedback: list[dict[str, Any]] = []
+        self.decisions: list[DecisionRow] = []
+        self.feedback: list[FeedbackEntry] = []
 
     def __bool__(self) -> bool:
         return bool(self._counts or self.feedback)
 
     def statistics(self) -> dict[Key, ArmStatistics]:
-        """What was counted, without rewards."""
+        """Return the statistics of the records, without rewards."""
         return {
             key: ArmStatistics(
-                counts.requests, counts.errors, counts.rows, counts.compared, counts.agreed,
-                dict(counts.latency), dict(counts.outputs),
+                requests=counts.requests,
+                errors=counts.errors,
+                rows=counts.rows,
+                compared=counts.compared,
+                agreed=counts.agreed,
+                latency=dict(counts.latency),
+                outputs=dict(counts.outputs),
             )
             for key, counts in self._counts.items()
-        }  # fmt: skip
+        }
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take a record into account: an answer, a failure, or feedback; others say nothing."""
+        """Add a record: an answer, a failure or feedback. Other records are ignored."""
         if "feedback" in record:
-            for name, label, micros, *reward in record["feedback"]:
-                self.feedback.append({
-                    "prediction_id": name, "decision_id": name[:32], "label": label,
-                    "reward": reward[0] if reward else None, "time": micros,
-                })  # fmt: skip
+            for name, label, micros, reward in feedback_rows(cast("FeedbackRecord", record)):
+                entry: FeedbackEntry = {
+                    "prediction_id": name,
+                    "decision_id": name[:32],
+                    "label": label,
+                    "reward": reward,
+                    "time": micros,
+                }
+                self.feedback.append(entry)
         elif "rollout" in record and (plan := self._plan_of(record["rollout"])) is not None:
             counts = self._counts[record["rollout"], record["step"], record["arm"]]
             counts.requests += 1
             if "failure" in record:
                 counts.errors += 1
             elif "predictions" in record:
-                self._answer(record, plan, counts)
+                self._add_answer(record, plan, counts)
 
-    def _answer(self, record: Mapping[str, Any], plan: RolloutPlan, counts: _Counts) -> None:
+    def _add_answer(self, record: Mapping[str, Any], plan: RolloutPlan, counts: _Counts) -> None:
         outputs = record["output"]
         counts.rows += len(outputs)
         if record["latency_ms"] is not None:
             counts.latency[latency_cell(record["latency_ms"])] += 1
         gate = plan.drift_gate
-        # Rows of one request may depend on each other, and the tests of the gates count what does not: requests.
+        # Rows of one request may depend on each other. The tests of the gates assume independence, so they count
+        # requests.
         if gate is not None:
             for cell, rows in Counter(output_cell(gate, output) for output in outputs).items():
                 counts.outputs[cell] += rows / len(outputs)
@@ -91,16 +129,21 @@ class EvidenceDelta:
             counts.agreed += record["agreed"] / len(outputs)
         elif plan.reward is not None:
             context = record.get("context")
-            self.decisions.append({
-                "prediction_id": record["predictions"], "rollout": record["rollout"], "step": record["step"],
-                "arm": record["arm"], "propensity": record["propensity"], "time": record["time"],
+            decision: DecisionRow = {
+                "prediction_id": record["predictions"],
+                "rollout": record["rollout"],
+                "step": record["step"],
+                "arm": record["arm"],
+                "propensity": record["propensity"],
+                "time": record["time"],
                 "context": None if context is None else json.dumps(context),
                 "outputs": json.dumps(outputs) if plan.reward.source == "correct" or len(outputs) > 1 else None,
-            })  # fmt: skip
+            }
+            self.decisions.append(decision)
 
 
 def output_cell(gate: DriftGate, output: Any) -> int:
-    """In which cell a prediction is counted; the last one is for what was not declared.
+    """Return the index of the cell in which a prediction is counted; the last cell is for undeclared ones.
 
     >>> gate = DriftGate(edges=(0.0, 1.0))
     >>> [output_cell(gate, output) for output in (-1.0, 0.0, 0.5, 2.0, None)]
@@ -110,17 +153,17 @@ def output_cell(gate: DriftGate, output: Any) -> int:
     [0, 1, 1, 2, 2]
     """
     if gate.classes is not None:
-        # A class that is a whole number reads the same where a version gives it with a fraction.
+        # One version may predict the class 1, and another one 1.0.
         text = str(int(output)) if type(output) is float and output.is_integer() else as_text(output)
         return gate.classes.index(text) if text in gate.classes else len(gate.classes)
-    assert gate.edges is not None
+    edges = gate.edges or ()
     if type(output) in (int, float, bool) and not math.isnan(output):
-        return bisect_left(gate.edges, output)
-    return len(gate.edges)
+        return bisect_left(edges, output)
+    return len(edges)
 
 
 def as_text(value: Any) -> str:
-    """A prediction as labels are written.
+    """Return a prediction in the form in which labels are sent.
 
     >>> as_text("yes"), as_text(1), as_text(True)
     ('yes', '1', 'true')
@@ -128,35 +171,44 @@ def as_text(value: Any) -> str:
     return value if type(value) is str else json.dumps(value)
 
 
-def reward_of(plan: RolloutPlan, prediction_id: str, outputs: str | None, label: str | None, reward: float | None,
-) -> float | None:  # fmt: skip
-    """What feedback counts as; None if it says nothing that the rollout asks for, or of a row that was not there.
+def reward_of(
+    plan: RolloutPlan, prediction_id: str, outputs: str | None, label: str | None, reward: float | None
+) -> float | None:
+    """Return the reward that feedback counts as; None if it has none, or if the request has no such row.
 
-    :param outputs: what was answered to the rows of the request, as JSON; None for one row.
+    Parameters
+    ----------
+    outputs
+        Predictions for the rows of the request, as JSON; None for a request with one row.
     """
     declared = plan.reward
-    answers = [None] if outputs is None else json.loads(outputs)
-    row = prediction_ids.row(prediction_id, len(answers))
+    predictions = [None] if outputs is None else json.loads(outputs)
+    row = prediction_ids.row(prediction_id, len(predictions))
     if declared is None or row is None:
         return None
-    return earned(declared, answers[row], label, reward)
+    return observed_reward(declared, predictions[row], label, reward)
 
 
-def earned(declared: Reward, output: Any, label: str | None, reward: float | None) -> float | None:
-    """What the feedback for one row counts as; None if it says nothing that is asked for.
+def observed_reward(declared: Reward, output: Any, label: str | None, reward: float | None) -> float | None:
+    """Return the reward that the feedback for one row counts as; None if it lacks what `declared.source` needs.
 
-    :param output: what was answered.
+    Parameters
+    ----------
+    output
+        The prediction.
 
-    >>> earned(Reward(source="correct"), 1, "1.0", None), earned(Reward(source="label"), 1, "unknown", None)
+    Examples
+    --------
+    >>> observed_reward(Reward(source="correct"), 1, "1.0", None), observed_reward(Reward(source="label"), 1, "unknown", None)
     (1.0, None)
     """
     if declared.source == "reward":
-        return None if reward is None else declared.bounded(reward)
+        return None if reward is None else declared.clip(reward)
     if label is None:
         return None
     if declared.source == "label":
         try:
-            return declared.bounded(_TRUTH[label] if label in _TRUTH else float(label))
+            return declared.clip(_TRUTH[label] if label in _TRUTH else float(label))
         except ValueError:
             return None
     return float(is_correct(output, label))
@@ -166,7 +218,7 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 
 
 def is_correct(output: Any, label: str) -> bool:
-    """Whether a label is what was answered; numbers are compared as numbers.
+    """Return whether a label equals the prediction; numbers are compared as numbers.
 
     >>> is_correct(1, "1.0"), is_correct("yes", "yes"), is_correct(True, "true"), is_correct(1, "2")
     (True, True, True, False)
@@ -181,22 +233,28 @@ def is_correct(output: Any, label: str) -> bool:
     return False
 
 
-def encoding_of(strategy: ContextualStrategy) -> FeatureEncoding:
-    """How the context of a contextual bandit becomes numbers."""
+def feature_encoding(strategy: ContextualStrategy) -> FeatureEncoding:
+    """Return the encoding of a contextual bandit's context as numbers."""
     from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
 
     return FeatureEncoding(
-        numbers={part.name: (part.centre, part.scale) for part in strategy.features if isinstance(part, NumberFeature)},
-        categories={part.name: part.values for part in strategy.features if isinstance(part, CategoryFeature)},
+        numbers={
+            feature.name: (feature.center, feature.scale)
+            for feature in strategy.features
+            if isinstance(feature, NumberFeature)
+        },
+        categories={
+            feature.name: feature.values for feature in strategy.features if isinstance(feature, CategoryFeature)
+        },
     )
 
 
-def rewarded(plan: RolloutPlan, context: str | None, reward: float) -> ArmStatistics:
-    """What one reward adds to its arm."""
+def statistics_of_reward(plan: RolloutPlan, context: str | None, reward: float) -> ArmStatistics:
+    """Return what one reward adds to the statistics of its arm."""
     gram: tuple[float, ...] = ()
     response: tuple[float, ...] = ()
     if isinstance(plan.strategy, ContextualStrategy):
-        features = encoding_of(plan.strategy).encode(None if context is None else json.loads(context))
+        features = feature_encoding(plan.strategy).encode(None if context is None else json.loads(context))
         gram = tuple(float(value) for value in (features[:, None] * features).ravel())
         response = tuple(float(value) for value in features * reward)
     return ArmStatistics(reward_count=1, reward_total=reward, reward_squares=reward**2, gram=gram, response=response)

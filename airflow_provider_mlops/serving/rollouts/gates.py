@@ -1,6 +1,6 @@
-"""What a rollout's candidate must not be worse in, declared as data: one small JSON object for each, told by `kind`.
+"""The gates of a rollout, declared as data: what the candidate must not be worse in. `kind` selects the gate.
 
-How a gate is judged is in `lifecycle/rollout_findings.py`.
+`lifecycle/rollout/findings.py` judges them.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import override
+
+from airflow_provider_mlops.serving.rollouts.rules import Rule, check
 
 
 class GateBase(BaseModel):
-    """What every gate has."""
+    """The base class of all gates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
@@ -19,119 +22,146 @@ class GateBase(BaseModel):
 
     @property
     def title(self) -> str:
-        """What the gate is called in reasons."""
+        """Name of the gate in reasons and reports."""
         return self.kind.replace("_", " ")
 
 
 class ErrorRateGate(GateBase):
-    """The share of requests that fail in the version: it raises, or takes too long, or refuses rows that fit the
-    champion's signature; of a shadow, copies that it does not answer."""
+    """A gate for the share of failed requests.
+
+    A request fails if the version raises, times out, or rejects rows that fit the champion's signature. For a shadow,
+    copies that it does not answer are failures.
+    """
 
     kind: Literal["error_rate"] = "error_rate"
     margin: float = Field(
         default=0.01,
         ge=0,
         lt=1,
-        description="By how much the candidate's error rate may exceed the champion's, as a share: 0.01 is one point.",
+        description="Maximum difference between the candidate's error rate and the champion's; 0.01 is one percentage "
+        "point.",
     )
     max_rate: float | None = Field(
-        default=None, gt=0, lt=1, description="A fixed limit instead: the candidate's error rate must be below it."
+        default=None,
+        gt=0,
+        lt=1,
+        description="Fixed limit instead of the comparison: the candidate's error rate must be below it.",
     )
 
 
 class LatencyGate(GateBase):
-    """A quantile of the time from a request's last byte to its answer."""
+    """A gate for a quantile of the latency: the time from a request's last byte to its answer."""
 
     kind: Literal["latency"] = "latency"
-    quantile: float = Field(default=0.95, gt=0, lt=1, description="Which quantile; 0.95 is the 95th percentile.")
+    quantile: float = Field(default=0.95, gt=0, lt=1, description="Quantile to compare; 0.95 is the 95th percentile.")
     ratio: float = Field(
         default=1.5,
         ge=1.2,
-        description="How many times the champion's quantile the candidate's may be. The histogram's cells are 9 % "
-        "wide, so that ratios below 1.2 could hardly be told.",
+        description="Maximum ratio of the candidate's quantile to the champion's. Latencies are counted in cells that "
+        "are 9% wide, so a ratio below 1.2 would hardly be detectable.",
     )
     max_ms: float | None = Field(
         default=None,
         gt=0,
-        description="A fixed limit instead, in milliseconds. It is taken at the next edge of the histogram above it, "
-        "at most 9 % higher.",
+        description="Fixed limit in milliseconds instead of the comparison. It is rounded up to the next edge of the "
+        "histogram, by at most 9%.",
     )
 
     @property
+    @override
     def title(self) -> str:
-        """With the quantile."""
         return f"latency p{100 * self.quantile:g}"
 
 
 class AgreementGate(GateBase):
-    """The share of a shadow's answers that are the champion's. A request counts once, with the share of its rows."""
+    """A gate for the share of a shadow's predictions that equal the champion's.
+
+    Each request counts once, with the share of its rows on which both versions agree.
+    """
 
     kind: Literal["agreement"] = "agreement"
     min_rate: float = Field(
-        default=0.95, gt=0, lt=1, description="The share of rows on which both versions must agree at least."
+        default=0.95, gt=0, lt=1, description="Minimum share of rows on which both versions must agree."
     )
 
 
 class MetricGate(GateBase):
-    """The mean reward: a business metric."""
+    """A gate for a business metric: the mean reward."""
 
     kind: Literal["metric"] = "metric"
     goal: Literal["non_inferior", "superior"] = Field(
         default="superior",
-        description="`superior`: the candidate must be better by `margin`; `non_inferior`: it may be worse by "
-        "`margin`.",
+        description="`superior`: the candidate must be better by more than `margin`; `non_inferior`: it may be worse "
+        "by at most `margin`.",
     )
-    margin: float = Field(default=0.0, ge=0, description="In units of the reward.")
+    margin: float = Field(default=0.0, ge=0, description="Margin in the units of the reward.")
 
-    def room(self, effect: float) -> float:
-        """By how much a candidate that is better by `effect` passes the gate; not above 0: it does not.
+    def distance_to_margin(self, effect: float) -> float:
+        """Return how far a candidate that is better by `effect` is beyond the margin; it passes if that is positive.
 
-        >>> MetricGate(margin=0.25).room(0.5), MetricGate(goal="non_inferior", margin=0.25).room(0.5)
-        (0.25, 0.75)
+        >>> MetricGate(margin=0.25).distance_to_margin(0.5)
+        0.25
+        >>> MetricGate(goal="non_inferior", margin=0.25).distance_to_margin(0.5)
+        0.75
         """
         return effect - self.margin if self.goal == "superior" else effect + self.margin
 
 
 class DriftGate(GateBase):
-    """How far the distribution of the candidate's predictions lies from the champion's. A request counts once, in
-    shares of its rows."""
+    """A gate for the distance between the distributions of the candidate's and the champion's predictions.
+
+    Each request counts once, divided between the cells of its rows.
+    """
 
     kind: Literal["drift"] = "drift"
-    largest: float = Field(
+    max_distance: float = Field(
         default=0.2,
         gt=0,
         lt=1,
-        description="The share of predictions that may lie in other cells than the champion's: the total variation "
-        "distance.",
+        description="Maximum total variation distance: the share of the candidate's predictions that fall into other "
+        "cells than the champion's.",
     )
     classes: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
         max_length=200,
-        description="The cells of a classifier: the classes, as text, such as `1` and `true`.",
+        description="Cells for a classifier: its classes as text, such as `1` and `true`.",
     )
     edges: tuple[float, ...] | None = Field(
         default=None,
         min_length=1,
         max_length=200,
-        description="The cells of a regression: rising edges, such as quantiles of the champion's predictions.",
+        description="Cells for a regression: increasing edges, such as quantiles of the champion's predictions.",
     )
 
     @model_validator(mode="after")
     def _cells(self) -> Self:
-        if (self.classes is None) == (self.edges is None):
-            raise ValueError("declare the cells before the data: either classes or edges")
-        if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes must be different")
-        if self.edges is not None and list(self.edges) != sorted(set(self.edges)):
-            raise ValueError("edges must rise")
+        check(self, _DRIFT_RULES)
         return self
 
     @property
     def cells(self) -> int:
-        """How many cells there are, with one for classes that were not declared, or beyond the last edge."""
+        """Number of cells, including one for undeclared classes or for values beyond the last edge."""
         return len(self.classes or self.edges or ()) + 1
 
+
+_DRIFT_RULES: tuple[Rule[DriftGate], ...] = (
+    Rule(
+        lambda gate: (gate.classes is None) == (gate.edges is None),
+        "classes",
+        "a drift gate needs either classes or edges. Give classes for a classifier, and edges for a regression",
+    ),
+    Rule(
+        lambda gate: gate.classes is not None and len(set(gate.classes)) != len(gate.classes),
+        "classes",
+        "classes must be different from each other. Remove the duplicates",
+    ),
+    Rule(
+        lambda gate: gate.edges is not None and list(gate.edges) != sorted(set(gate.edges)),
+        "edges",
+        "edges must increase. Sort them and remove duplicates",
+    ),
+)
 
 Gate: TypeAlias = Annotated[
     ErrorRateGate | LatencyGate | AgreementGate | MetricGate | DriftGate, Field(discriminator="kind")

@@ -1,14 +1,14 @@
-"""From the write-ahead log into the rollout store: every acknowledged fact exactly once.
+"""Ingestion: from the write-ahead log into the rollout store, every acknowledged record exactly once.
 
-What a stretch of a segment adds is written in one transaction with the cursor behind it. A process that is killed
-before the commit has added nothing, and one after it never reads the stretch again; of two processes that read the same
-stretch, one finds the cursor moved. A writer's own process reads its segments as far as they are there to stay; when it
-is dead, whoever holds its lock reads them to the end.
+The evidence of a stretch of a segment is written in one transaction together with the cursor behind it. A process that
+is killed before the commit has added nothing; after the commit, no process reads the stretch again. If two processes
+read the same stretch, one of them finds that the cursor has moved. A writer's own process reads its segments up to the
+last complete write; after its death, the process that holds its lock reads them to the end.
 
-**Rewards.** The first label or the first reward of a prediction counts, whichever the rollout's `reward` asks for, in
-the order in which they are ingested; what comes later for the same prediction changes nothing, so that sending it twice
-counts once. Feedback may be ingested before the decision it is for: it waits there. For a request of several rows, each
-row has a reward of its own.
+**Rewards.** The first label or the first reward of a prediction counts, depending on the rollout's `reward`, in the
+order of ingestion. Later ones for the same prediction change nothing, so that sending feedback twice counts once.
+Feedback may be ingested before its decision; it then waits in the store. In a request with several rows, each row has a
+reward of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -27,10 +27,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from airflow_provider_mlops.serving.log import record, write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta, Key, reward_of, rewarded
+from airflow_provider_mlops.serving.rollouts.evidence_delta import (
+    EvidenceDelta,
+    FeedbackEntry,
+    Key,
+    reward_of,
+    statistics_of_reward,
+)
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
-from airflow_provider_mlops.serving.rollouts.rollout_context import has_marks
-from airflow_provider_mlops.serving.rollouts.store import RolloutStore, bump
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore, increment
 from airflow_provider_mlops.serving.rollouts.tables import (
     ARM_STATISTICS,
     CURSORS,
@@ -43,42 +48,45 @@ from airflow_provider_mlops.serving.rollouts.tables import (
 log = logging.getLogger(__name__)
 
 Cursor = tuple[int, int]
-"""A segment's number, and the position in it up to which it has been read."""
+"""Number of a segment, and the position in it up to which it has been read."""
 
 _BEGINNING: Cursor = (0, 0)
 _STRETCH_BYTES = 2 * 1024 * 1024
-_AT_ONCE = 500
+_CHUNK_SIZE = 500
 Item = TypeVar("Item")
 
 
-class _Overtaken(Exception):
+class _CursorMovedError(Exception):
     """Another process has ingested the stretch."""
 
 
 class Ingestion:
-    """Reads segments of the write-ahead log into the store. To be used by one thread at a time.
+    """Reader of the write-ahead log's segments that adds their evidence to the store. Not safe to use from two threads.
 
-    :param own: this process's part of the log; None for a process that only takes over what dead ones left.
+    Parameters
+    ----------
+    own
+        This process's part of the log; None for a process that only takes over what dead processes left.
     """
 
     def __init__(self, store: RolloutStore, root: str, own: WriteAhead | None = None) -> None:
         self._store = store
         self._root = root
         self._own = own
-        # Where the store's cursors stand as far as is known, and how far was read without anything to write.
+        # The store's cursors as last seen, and the positions up to which the log was read, with or without evidence.
         self._stored: dict[str, Cursor] = {}
         self._read: dict[str, Cursor] = {}
         self._plans: dict[str, RolloutPlan | None] = {}
 
     def run(self) -> int:
-        """Ingest what is there by now: this process's records, and those of dead ones. Returns how many transactions.
+        """Ingest the records of this process and of dead processes, and return the number of transactions.
 
-        Raises BackendUnavailableError; then the log keeps what was not ingested, and the next run goes on there.
+        Raises BackendUnavailableError. The log keeps what was not ingested, and the next run continues there.
         """
         began, done = time.monotonic(), 0
         if self._own is not None:
             number, size = self._own.position()
-            # Asked after the position, so that no evidence before it is missed.
+            # Read after the position, so that no evidence before the position is missed.
             self._skip(self._own.writer, self._own.evidence(), (number, size))
             for segment in write_ahead.segments_of(self._root, self._own.writer):
                 if segment.number < number:
@@ -89,13 +97,13 @@ class Ingestion:
             for segment in left:
                 done += self.ingest(segment)
         if done:
-            log.debug("Ingested in %d transactions within %.3f s", done, time.monotonic() - began)
+            log.debug("Ingested rollout evidence in %d transactions in %.3f s", done, time.monotonic() - began)
         return done
 
     def ingest(self, segment: Segment, end: int | None = None) -> int:
-        """Ingest one segment up to a position, or as a whole if it will not change any more.
+        """Ingest one segment up to a position, or as a whole if it will not change anymore.
 
-        A writer's segments must come in their order. Returns the number of transactions.
+        A writer's segments must be ingested in their order. Returns the number of transactions.
         """
         done = 0
         while True:
@@ -103,22 +111,22 @@ class Ingestion:
                 size = os.stat(segment.path).st_size if end is None else end
                 return done + self._ingest(segment, size, is_whole=end is None)
             except FileNotFoundError:
-                # Compacted by another process, which had seen it ingested.
+                # Compacted by another process, which only does that after the ingestion.
                 return done
-            except _Overtaken:
-                # Or the store was made anew, and knows other rollouts.
+            except _CursorMovedError:
+                # The store may also have been recreated, with other rollouts.
                 self._plans.clear()
                 self._stored.pop(segment.writer, None)
                 self._read.pop(segment.writer, None)
 
     def _skip(self, writer: str, evidence: Cursor, end: Cursor) -> None:
-        """Take as read what this process wrote after the last record that may matter here."""
+        """Mark as read what this process has written since the last record that may count."""
         read = self._read.get(writer)
         if read is not None and evidence <= read < end:
             self._read[writer] = end
 
     def is_ingested(self, segment: Segment) -> bool:
-        """Whether nothing in a segment that will not change any more is needed here."""
+        """Return whether a segment that will not change anymore is no longer needed for rollouts."""
         number, position = max(self._read.get(segment.writer, _BEGINNING), self._stored.get(segment.writer, _BEGINNING))
         if segment.number != number:
             return segment.number < number
@@ -136,29 +144,29 @@ class Ingestion:
             if segment.number < number:
                 return done
             start = position if segment.number == number else 0
-            additions, reached = self._stretch(segment, start, end)
+            delta, reached = self._read_stretch(segment, start, end)
             if reached == start:
                 if is_whole:
-                    # Whatever is left has no end: it was never acknowledged.
+                    # The rest is an unfinished line, which was never acknowledged.
                     self._read[writer] = (segment.number, max(start, end))
                 return done
-            if additions:
-                self._commit(writer, additions, (segment.number, reached))
+            if delta:
+                self._commit(writer, delta, (segment.number, reached))
                 done += 1
             self._read[writer] = (segment.number, reached)
 
-    def _stretch(self, segment: Segment, start: int, end: int) -> tuple[EvidenceDelta, int]:
-        additions, reached = EvidenceDelta(self._plan), start
+    def _read_stretch(self, segment: Segment, start: int, end: int) -> tuple[EvidenceDelta, int]:
+        delta, reached = EvidenceDelta(self._plan), start
         for position, line in write_ahead.lines(segment.path, start, end):
-            if has_marks(line) or line.startswith(b'{"feedback"'):
+            if record.is_evidence(line):
                 try:
-                    additions.add(record.parse(line))
+                    delta.add(record.parse(line))
                 except (ValueError, KeyError, TypeError) as error:
-                    log.error("A line before %d in %s is left out: %r", position, segment.path, error)
+                    log.error("Skipped the line that ends at byte %d of %s: %r", position, segment.path, error)
             reached = position
             if reached - start >= _STRETCH_BYTES:
                 break
-        return additions, reached
+        return delta, reached
 
     def _cursor(self, writer: str) -> Cursor:
         with self._store.engine.reading() as connection:
@@ -167,20 +175,24 @@ class Ingestion:
     def _plan(self, rollout: str) -> RolloutPlan | None:
         if rollout not in self._plans:
             with self._store.engine.reading() as connection:
-                found = self._plans[rollout] = _plan(connection, rollout)
-            if found is None:
-                log.error("There is no rollout %s in %s: its records are left out", rollout, self._store.engine.address)
+                plan = self._plans[rollout] = _plan(connection, rollout)
+            if plan is None:
+                log.error(
+                    "Skipping the records of rollout %s: the rollout store %s has no such rollout, or this release "
+                    "cannot read it", rollout, self._store.engine.address,
+                )  # fmt: skip
         return self._plans[rollout]
 
-    def _commit(self, writer: str, additions: EvidenceDelta, cursor: Cursor) -> None:
+    def _commit(self, writer: str, delta: EvidenceDelta, cursor: Cursor) -> None:
         with self._store.engine.writing() as connection:
             if _cursor(connection, writer) != self._stored[writer]:
-                raise _Overtaken
-            if additions.decisions:
-                connection.execute(self._insert(DECISIONS).on_conflict_do_nothing(), additions.decisions)
-            statistics = additions.statistics()
-            for key, addition in self._rewards(connection, additions).items():
-                statistics[key] = statistics.get(key, ArmStatistics()) + addition
+                raise _CursorMovedError
+            if delta.decisions:
+                rows = cast("list[dict[str, Any]]", delta.decisions)
+                connection.execute(self._insert(DECISIONS).on_conflict_do_nothing(), rows)
+            statistics = delta.statistics()
+            for key, added in self._count_rewards(connection, delta).items():
+                statistics[key] = statistics.get(key, ArmStatistics()) + added
             self._add(connection, statistics)
             position = {"writer": writer, "segment": cursor[0], "position": cursor[1]}
             connection.execute(
@@ -188,26 +200,27 @@ class Ingestion:
             )
         self._stored[writer] = cursor
 
-    def _rewards(self, connection: Connection, additions: EvidenceDelta) -> dict[Key, ArmStatistics]:
-        """Keep feedback, and count what has both a reward and a decision by now."""
-        decided = {decision["prediction_id"] for decision in additions.decisions}
-        wanted = _first(self._wanted(connection, additions.feedback, decided))
-        if wanted:
+    def _count_rewards(self, connection: Connection, delta: EvidenceDelta) -> dict[Key, ArmStatistics]:
+        """Store the feedback, and return the statistics of rewards whose decision is known."""
+        decided = {decision["prediction_id"] for decision in delta.decisions}
+        feedback = _first_feedback(self._relevant_feedback(connection, delta.feedback, decided))
+        if feedback:
             upsert = self._insert(REWARDS)
-            fresh = upsert.excluded
-            first = {name: func.coalesce(REWARDS.c[name], fresh[name]) for name in ("label", "reward")}
-            connection.execute(upsert.on_conflict_do_update(index_elements=["prediction_id"], set_=first), wanted)
-        touched = decided | {row["decision_id"] for row in wanted}
-        found: dict[Key, ArmStatistics] = {}
+            added = upsert.excluded
+            first = {name: func.coalesce(REWARDS.c[name], added[name]) for name in ("label", "reward")}
+            rows = cast("list[dict[str, Any]]", feedback)
+            connection.execute(upsert.on_conflict_do_update(index_elements=["prediction_id"], set_=first), rows)
+        changed = decided | {entry["decision_id"] for entry in feedback}
+        statistics: dict[Key, ArmStatistics] = {}
         counted = []
-        for names in _parts(sorted(touched)):
+        for ids in _chunks(sorted(changed)):
             query = (
                 select(
                     REWARDS.c.prediction_id, REWARDS.c.label, REWARDS.c.reward,
                     DECISIONS.c.rollout, DECISIONS.c.step, DECISIONS.c.arm, DECISIONS.c.context, DECISIONS.c.outputs,
                 )
                 .join(DECISIONS, DECISIONS.c.prediction_id == REWARDS.c.decision_id)
-                .where(REWARDS.c.decision_id.in_(names), REWARDS.c.counted.is_(None))
+                .where(REWARDS.c.decision_id.in_(ids), REWARDS.c.counted.is_(None))
             )  # fmt: skip
             for row in connection.execute(query).all():
                 plan = self._plans.get(row.rollout) or _plan(connection, row.rollout)
@@ -216,45 +229,46 @@ class Ingestion:
                 reward = reward_of(plan, row.prediction_id, row.outputs, row.label, row.reward)
                 if reward is not None:
                     key = (row.rollout, row.step, row.arm)
-                    found[key] = found.get(key, ArmStatistics()) + rewarded(plan, row.context, reward)
+                    one = statistics_of_reward(plan, row.context, reward)
+                    statistics[key] = statistics.get(key, ArmStatistics()) + one
                     counted.append({"name": row.prediction_id, "value": reward})
         if counted:
             count = update(REWARDS).where(REWARDS.c.prediction_id == bindparam("name"))
             connection.execute(count.values(counted=bindparam("value")), counted)
-        return found
+        return statistics
 
-    def _wanted(
-        self, connection: Connection, feedback: Sequence[dict[str, Any]], decided: set[str]
-    ) -> list[dict[str, Any]]:
-        """The feedback that some rollout may ask for: of known decisions, or of any while a rollout learns."""
+    def _relevant_feedback(
+        self, connection: Connection, feedback: Sequence[FeedbackEntry], decided: set[str]
+    ) -> list[FeedbackEntry]:
+        """Return the feedback for known decisions, or all of it while a rollout with a reward is in progress."""
         if not feedback:
             return []
-        active = connection.scalars(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.active_model.is_not(None))).all()
+        active = connection.scalars(select(ROLLOUTS.c.plan).where(ROLLOUTS.c.active_model.is_not(None))).all()
         if any(json.loads(text).get("reward") is not None for text in active):
             return list(feedback)
         known = set(decided)
-        for names in _parts(sorted({row["decision_id"] for row in feedback})):
+        for ids in _chunks(sorted({entry["decision_id"] for entry in feedback})):
             known.update(
-                connection.scalars(select(DECISIONS.c.prediction_id).where(DECISIONS.c.prediction_id.in_(names)))
+                connection.scalars(select(DECISIONS.c.prediction_id).where(DECISIONS.c.prediction_id.in_(ids)))
             )
-        return [row for row in feedback if row["decision_id"] in known]
+        return [entry for entry in feedback if entry["decision_id"] in known]
 
     def _add(self, connection: Connection, statistics: dict[Key, ArmStatistics]) -> None:
         if not statistics:
             return
-        for (rollout, step, arm), addition in statistics.items():
-            place = (
+        for (rollout, step, arm), added in statistics.items():
+            is_arm = (
                 (ARM_STATISTICS.c.rollout == rollout) & (ARM_STATISTICS.c.step == step) & (ARM_STATISTICS.c.arm == arm)
             )
-            before = connection.scalar(select(ARM_STATISTICS.c.statistics).where(place))
+            before = connection.scalar(select(ARM_STATISTICS.c.statistics).where(is_arm))
             if before is None:
                 connection.execute(
-                    insert(ARM_STATISTICS).values(rollout=rollout, step=step, arm=arm, statistics=addition.to_json())
+                    insert(ARM_STATISTICS).values(rollout=rollout, step=step, arm=arm, statistics=added.to_json())
                 )
             else:
-                total = ArmStatistics.from_json(before) + addition
-                connection.execute(update(ARM_STATISTICS).where(place).values(statistics=total.to_json()))
-        bump(connection, STATISTICS_CHANGED)
+                total = ArmStatistics.from_json(before) + added
+                connection.execute(update(ARM_STATISTICS).where(is_arm).values(statistics=total.to_json()))
+        increment(connection, STATISTICS_CHANGED)
 
     def _insert(self, table: Any) -> Any:
         return (sqlite if self._store.engine.is_sqlite else postgresql).insert(table)
@@ -266,26 +280,27 @@ def _cursor(connection: Connection, writer: str) -> Cursor:
 
 
 def _plan(connection: Connection, rollout: str) -> RolloutPlan | None:
-    text = connection.scalar(select(ROLLOUTS.c.spec).where(ROLLOUTS.c.id == rollout))
+    text = connection.scalar(select(ROLLOUTS.c.plan).where(ROLLOUTS.c.id == rollout))
     try:
         return None if text is None else RolloutPlan.model_validate_json(text)
     except ValidationError as error:
-        log.error("Rollout %s was begun by another release, and cannot be read: %s", rollout, error)
+        log.error("This release cannot read rollout %s, which another release started: %s", rollout, error)
         return None
 
 
-def _first(feedback: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One entry for each prediction, with the first label and reward: a statement may not meet a row twice."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in feedback:
-        kept = found.setdefault(row["prediction_id"], dict(row))
-        for name in ("label", "reward"):
-            if kept[name] is None:
-                kept[name] = row[name]
-    return list(found.values())
+def _first_feedback(feedback: Sequence[FeedbackEntry]) -> list[FeedbackEntry]:
+    """Return one entry per prediction, with its first label and reward: an upsert may not update a row twice."""
+    merged: dict[str, FeedbackEntry] = {}
+    for entry in feedback:
+        kept = merged.setdefault(entry["prediction_id"], entry.copy())
+        if kept["label"] is None:
+            kept["label"] = entry["label"]
+        if kept["reward"] is None:
+            kept["reward"] = entry["reward"]
+    return list(merged.values())
 
 
-def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Databases take only so many parameters at once."""
-    for start in range(0, len(items), _AT_ONCE):
-        yield items[start : start + _AT_ONCE]
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield parts of the items: databases limit the number of parameters of a statement."""
+    for start in range(0, len(items), _CHUNK_SIZE):
+        yield items[start : start + _CHUNK_SIZE]

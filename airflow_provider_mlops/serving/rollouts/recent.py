@@ -1,4 +1,4 @@
-"""What happened within the last seconds: requests and errors, in this process and in the store."""
+"""Requests and errors within a sliding window of seconds, in this process and in the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from collections.abc import Callable
 
 
 class RecentErrors:
-    """Requests and errors of one arm within a sliding window, counted by the second. Safe to use from many threads."""
+    """Requests and errors of one arm within a sliding window, counted per second. Safe to use from many threads.
+
+    >>> recent = RecentErrors(60, clock=lambda: 0.0)
+    >>> recent.count(failed=False), recent.count(failed=True)
+    ((1, 0), (2, 1))
+    """
 
     def __init__(self, window_seconds: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._window = window_seconds
@@ -20,7 +25,7 @@ class RecentErrors:
         self._requests = self._errors = 0
 
     def count(self, failed: bool) -> tuple[int, int]:
-        """Count one request. Returns the requests and the errors within the window."""
+        """Count one request, and return the requests and the errors within the window."""
         second = int(self._clock())
         with self._guard:
             if not self._seconds or self._seconds[-1][0] != second:
@@ -38,24 +43,25 @@ class RecentErrors:
 
 
 class RecentTotals:
-    """The same from totals that are looked at now and then."""
+    """Requests and errors of one arm within a sliding window, computed from totals that are read now and then."""
 
     def __init__(self, window_seconds: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._window = window_seconds
         self._clock = clock
-        self._looks: deque[tuple[float, int, int]] = deque()
+        # Time, requests, errors: oldest first.
+        self._readings: deque[tuple[float, int, int]] = deque()
 
-    def look(self, requests: int, errors: int) -> tuple[int, int]:
-        """Take totals as they are now. Returns by how much they have grown within the window, since the first look.
+    def update(self, requests: int, errors: int) -> tuple[int, int]:
+        """Take the current totals, and return how much they have grown within the window since the first reading.
 
         >>> totals = RecentTotals(60, clock=lambda: 0.0)
-        >>> totals.look(100, 50), totals.look(130, 55)
+        >>> totals.update(100, 50), totals.update(130, 55)
         ((0, 0), (30, 5))
         """
         now = self._clock()
-        # The last look before the window is where growth within it began.
-        while len(self._looks) > 1 and self._looks[1][0] <= now - self._window:
-            self._looks.popleft()
-        self._looks.append((now, requests, errors))
-        _, requests_then, errors_then = self._looks[0]
+        # Growth within the window starts at the last reading before it.
+        while len(self._readings) > 1 and self._readings[1][0] <= now - self._window:
+            self._readings.popleft()
+        self._readings.append((now, requests, errors))
+        _, requests_then, errors_then = self._readings[0]
         return requests - requests_then, errors - errors_then

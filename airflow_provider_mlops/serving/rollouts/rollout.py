@@ -1,4 +1,4 @@
-"""A rollout: what is asked for (its plan) and where it stands (its state), as JSON in the rollout store."""
+"""A rollout: what it should do (its plan) and its progress (its state), stored as JSON in the rollout store."""
 
 from __future__ import annotations
 
@@ -9,39 +9,41 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION, SHADOW, Arm
 from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
+from airflow_provider_mlops.serving.rollouts.rules import Rule, check
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 
 Status: TypeAlias = Literal["running", "held", "promoted", "rolled_back", "ended"]
 
-UNDER_WAY: tuple[Status, ...] = ("running", "held")
+IN_PROGRESS: tuple[Status, ...] = ("running", "held")
 
 
 class RolloutPlan(RolloutConfig):
-    """What a rollout is asked to do, and with which versions."""
+    """The configuration of a rollout together with its versions.
 
-    champion: int = Field(ge=1, description="The version that answers when the rollout begins.")
+    Examples
+    --------
+    >>> plan = RolloutPlan(champion=1, candidates=(2,), strategy={"kind": "canary", "steps": (0.1, 1.0)})
+    >>> step_weights(plan, 0)
+    {'champion': 0.9, 'candidate': 0.1}
+    """
+
+    champion: int = Field(ge=1, description="Version that answers all requests when the rollout starts.")
     candidates: tuple[int, ...] = Field(
         min_length=1,
         max_length=7,
-        description="The versions that are tried. More than one only for bandits.",
+        description="Versions to try. Only bandits take more than one.",
     )
 
     @model_validator(mode="after")
     def _different_versions(self) -> Self:
-        if len(set(self.candidates)) != len(self.candidates) or self.champion in self.candidates:
-            raise FieldError(
-                "candidates", "candidates must be versions that differ from each other and from the champion"
-            )
-        if len(self.candidates) > 1 and not self.learns:
-            raise FieldError("candidates", f"the strategy {self.strategy.kind} takes one candidate; bandits take more")
+        check(self, _PLAN_RULES)
         return self
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """The champion, and then the candidates.
+        """Arms of the rollout: the champion first, then the candidates.
 
         >>> [arm.name for arm in RolloutPlan(champion=1, candidates=(2,)).arms]
         ['champion', 'candidate']
@@ -53,7 +55,7 @@ class RolloutPlan(RolloutConfig):
 
     @property
     def gate_confidence(self) -> float:
-        """Return the confidence of each gate's test: all gates and candidates share one false alarm rate.
+        """Confidence level of each gate's test: the false alarm rate is divided between all gates and candidates.
 
         >>> from airflow_provider_mlops.serving.rollouts.gates import ErrorRateGate, LatencyGate
         >>> RolloutPlan(champion=1, candidates=(2,), gates=(ErrorRateGate(), LatencyGate())).gate_confidence
@@ -62,69 +64,95 @@ class RolloutPlan(RolloutConfig):
         return 1 - self.false_alarm_rate / max(1, len(self.gates) * len(self.candidates))
 
 
+_PLAN_RULES: tuple[Rule[RolloutPlan], ...] = (
+    Rule(
+        lambda plan: len(set(plan.candidates)) != len(plan.candidates) or plan.champion in plan.candidates,
+        "candidates",
+        "candidates must differ from each other and from the champion. Remove the duplicates",
+    ),
+    Rule(
+        lambda plan: len(plan.candidates) > 1 and not plan.learns,
+        "candidates",
+        lambda plan: (
+            f"the {plan.strategy.kind} strategy takes one candidate. Give one, or use the strategy bandit or "
+            "contextual_bandit"
+        ),
+    ),
+)
+
+
 class RolloutState(BaseModel):
-    """Where a rollout stands."""
+    """The progress of a rollout."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     status: Status = Field(
-        description="`running`; `held`, where it waits for evidence or for a human at its present weights; `promoted`, "
-        "`rolled_back`, or `ended`, where the champion stays and nothing was held against the candidate."
+        description="Status of the rollout. `running`; `held`: waiting at the current weights for evidence or for an "
+        "answer; `promoted`; `rolled_back`; `ended`: over with the same champion, without a verdict against the "
+        "candidate."
     )
-    step: int = Field(ge=0, description="The step, from 0.")
-    weights: dict[str, float] | None = Field(
-        description="The share of each arm; null where it follows from the rewards."
+    step: int = Field(ge=0, description="Current step, starting at 0.")
+    weights: dict[str, float] | None = Field(description="Share of each arm; null if it follows from the rewards.")
+    started_at: datetime = Field(description="Time at which the rollout started, in UTC.")
+    step_started_at: datetime = Field(description="Time at which the current step started, in UTC.")
+    changed_at: datetime = Field(description="Time of the last change, in UTC.")
+    extensions: int = Field(default=0, ge=0, description="Number of extensions of the current step.")
+    approved: bool = Field(
+        default=False, description="Whether a person approved the current step without conclusive evidence."
     )
-    started_at: datetime = Field(description="When the rollout began, in UTC.")
-    step_started_at: datetime = Field(description="When the step began, in UTC.")
-    changed_at: datetime = Field(description="When the state last changed, in UTC.")
-    extensions: int = Field(default=0, ge=0, description="How often the step has been extended.")
-    approved: bool = Field(default=False, description="Whether a human let the step go on without clear evidence.")
-    version: int | None = Field(default=None, description="Once it is over: the version that answers from then on.")
-    by: str = Field(description="Who made it so: a task, a gateway or a human.")
-    reason: str = Field(description="Why, in plain words.")
+    version: int | None = Field(default=None, description="Version that answers after the end of the rollout.")
+    changed_by: str = Field(description="Author of the last change: a task, a gateway or a person.")
+    reason: str = Field(description="Reason for the last change.")
     settled: bool = Field(
         default=False,
-        description="Whether the task has taken over the end: the champion alias stands where it should.",
+        description="Whether the task has completed the end of the rollout: the audit trail and the champion alias are "
+        "up to date.",
     )
-    settled_in_try: int = Field(default=0, ge=0, description="The try of the task that did so; 0 while none has.")
+    settled_in_try: int = Field(
+        default=0, ge=0, description="Number of the task's try that completed the end; 0 until then."
+    )
 
     @property
-    def is_under_way(self) -> bool:
+    def is_in_progress(self) -> bool:
         """Whether the rollout is not over."""
-        return self.status in UNDER_WAY
+        return self.status in IN_PROGRESS
 
     @property
     def blocks_new_rollout(self) -> bool:
-        """Whether another rollout of the model has to wait: also until the alias stands at a promoted version."""
-        return self.is_under_way or (self.status == "promoted" and not self.settled)
+        """Whether another rollout of the model must wait: until this one is over and a promotion is in the registry."""
+        return self.is_in_progress or (self.status == "promoted" and not self.settled)
 
 
 @dataclass(frozen=True)
 class Rollout:
     """A rollout as it is in the store.
 
-    :ivar number: how often its state has been written; compare-and-set goes by it.
+    Parameters
+    ----------
+    started_by
+        Task that started the rollout.
+    revision
+        Number of times the state has been written. A new state is written only if the revision has not changed.
     """
 
     id: str
     model: str
-    by: TaskIdentity
+    started_by: TaskIdentity
     plan: RolloutPlan
     state: RolloutState
-    number: int
+    revision: int
 
 
-def share_out(plan: RolloutPlan, step: int) -> dict[str, float] | None:
-    """The weights of a step by arm.
+def step_weights(plan: RolloutPlan, step: int) -> dict[str, float] | None:
+    """Return the weights of a step by arm; None if they follow from the rewards.
 
-    >>> share_out(RolloutPlan(champion=1, candidates=(2,)), 1)
+    >>> step_weights(RolloutPlan(champion=1, candidates=(2,)), 1)
     {'champion': 0.75, 'candidate': 0.25}
     """
     weights = plan.strategy.weights(step)
     return None if weights is None else {arm.name: share for arm, share in zip(plan.arms, weights, strict=True)}
 
 
-def all_to(plan: RolloutPlan, version: int) -> dict[str, float]:
-    """The weights that give all traffic to one version of the rollout."""
+def all_weight_to(plan: RolloutPlan, version: int) -> dict[str, float]:
+    """Return the weights that send all traffic to one version of the rollout."""
     return {arm.name: float(arm.version == version) for arm in plan.arms}

@@ -1,11 +1,4 @@
-"""What the log's record of an answer holds besides, where the answer belongs to a rollout.
-
-- `rollout`: the rollout's id, and `step`: the step that it was at. The first two keys after the record's id.
-- `context`: the declared features of the request, for policies that learn from them.
-- `key`: of a sticky request, a hash by which the same key can be known again within the rollout.
-- `shadow_of`: of an answer to a copy, the id of the request that was copied, and `agreed`: on how many rows both
-  versions said the same.
-"""
+"""The fields that a log record has in addition if its request belongs to a rollout; see `RolloutContext`."""
 
 from __future__ import annotations
 
@@ -13,40 +6,53 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-NEARBY = 100
-"""How many bytes of a line are enough to see whether it has marks: the id before them has 32 digits."""
+from airflow_provider_mlops.serving.log.record import RolloutContext
 
 
-def marks(
+def answer_context(
     rollout: str, step: int, *, context: Mapping[str, Any] | None = None, key: str | None = None
-) -> dict[str, Any]:
-    """The marks of an answer to a caller.
+) -> RolloutContext:
+    """Return the fields for an answer to a caller.
 
-    >>> marks("f00d", 1)
+    >>> answer_context("f00d", 1)
     {'rollout': 'f00d', 'step': 1}
     """
-    found: dict[str, Any] = {"rollout": rollout, "step": step}
+    fields: RolloutContext = {"rollout": rollout, "step": step}
     if context is not None:
-        found["context"] = dict(context)
+        fields["context"] = dict(context)
     if key is not None:
-        found["key"] = key
-    return found
+        fields["key"] = key
+    return fields
 
 
-def shadow_marks(
-    of: Mapping[str, Any], request_id: str, champion: Sequence[Any], shadow: Sequence[Any], tolerance: float
-) -> dict[str, Any]:
-    """The marks of an answer to a copy.
+def shadow_context(
+    choice_context: RolloutContext | None,
+    request_id: str,
+    champion: Sequence[Any],
+    shadow: Sequence[Any],
+    tolerance: float,
+) -> RolloutContext | None:
+    """Return the fields for a shadow's answer; None if the copy belongs to no rollout.
 
-    :param of: the marks of the choice that was copied.
-    :param champion: what the champion answered, a value or a list of values for each row; `shadow` alike.
+    Parameters
+    ----------
+    choice_context
+        Fields of the choice that was copied.
+    request_id
+        Id of the request that was copied.
+    champion, shadow
+        Predictions of both versions: one value, or a list of values, per row.
+    tolerance
+        Relative difference up to which two numbers agree.
     """
-    agreed = sum(agree(one, other, tolerance) for one, other in zip(champion, shadow, strict=True))
-    return {**of, "shadow_of": request_id, "agreed": agreed}
+    if choice_context is None:
+        return None
+    agreed = sum(agree(first, second, tolerance) for first, second in zip(champion, shadow, strict=True))
+    return {**choice_context, "shadow_of": request_id, "agreed": agreed}
 
 
 def agree(champion: Any, shadow: Any, tolerance: float) -> bool:
-    """Whether two predictions are the same: numbers with a fraction up to a relative tolerance, all else exactly.
+    """Return whether two predictions are the same: floating-point numbers within the tolerance, all else exactly.
 
     >>> agree(1.0, 1.0000001, 1e-6), agree("a", "b", 1e-6), agree([1.0, 2.0], [1.0, 2.5], 1e-6), agree(1, 2, 9.0)
     (True, False, False, False)
@@ -57,22 +63,13 @@ def agree(champion: Any, shadow: Any, tolerance: float) -> bool:
         return len(champion) == len(shadow) and all(map(lambda a, b: agree(a, b, tolerance), champion, shadow))
     if isinstance(champion, float) or isinstance(shadow, float):
         try:
-            one, other = float(champion), float(shadow)
+            first, second = float(champion), float(shadow)
         except (TypeError, ValueError):
             return False
-        if math.isnan(one) or math.isnan(other):
-            return math.isnan(one) and math.isnan(other)
-        if math.isinf(one) or math.isinf(other):
-            # Any share of infinity is infinite.
-            return one == other
-        return abs(one - other) <= tolerance * max(1.0, abs(one))
+        if math.isnan(first) or math.isnan(second):
+            return math.isnan(first) and math.isnan(second)
+        if math.isinf(first) or math.isinf(second):
+            # A tolerance relative to infinity would be infinite.
+            return first == second
+        return abs(first - second) <= tolerance * max(1.0, abs(first))
     return bool(champion == shadow)
-
-
-def has_marks(line: bytes) -> bool:
-    """Whether a line of the write-ahead log belongs to a rollout, seen without reading it as JSON.
-
-    >>> has_marks(b'{"predictions":"' + 32 * b"0" + b'","rollout":"f00d"}')
-    True
-    """
-    return b'"rollout":' in line[:NEARBY]

@@ -1,25 +1,31 @@
-"""How the requests for one model are routed while a rollout of it is under way."""
+"""The route of one model's requests while a rollout of the model is in progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from airflow_provider_mlops.serving.policy.policy import ANYBODY, Choice, Policy, RoutingRequest
-from airflow_provider_mlops.serving.rollouts.policies.shadow import Shadow
-from airflow_provider_mlops.serving.rollouts.policies.sticky import Hash
+from airflow_provider_mlops.serving.log.record import RolloutContext
+from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Choice, Policy, RoutingRequest
+from airflow_provider_mlops.serving.policy.shadow import Shadow
+from airflow_provider_mlops.serving.policy.sticky import StickyHash
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
-from airflow_provider_mlops.serving.rollouts.rollout_context import marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 
 
 class Route:
-    """A rollout's policy, with what it has to know of a request and what is logged of its choices. Never changed.
+    """A rollout's policy, with what it needs to know about a request and what is logged with its choices. Immutable.
 
-    :ivar champion: the version that answered when the rollout began.
-    :ivar copies: whether some requests are copied.
-    :ivar needs_fields: whether `request` asks for columns of the request, so that its body must be read first.
+    Attributes
+    ----------
+    champion
+        Version that answered all requests when the rollout started.
+    copies
+        Whether some requests are copied to a shadow.
+    needs_fields
+        Whether `request` reads columns of the request, so that the body must be parsed first.
     """
 
     def __init__(self, rollout: Rollout, policy: Policy) -> None:
@@ -27,59 +33,69 @@ class Route:
         self.policy = policy
         self.champion = rollout.plan.champion
         self.copies = isinstance(policy, Shadow)
-        self._marks = marks(rollout.id, rollout.state.step)
+        self._context = answer_context(rollout.id, rollout.state.step)
         sticky, strategy = rollout.plan.sticky, rollout.plan.strategy
-        self._header = (
-            sticky.name.lower().encode("latin-1", "replace") if sticky and sticky.source == "header" else None
-        )
+        self._header = _header_name(sticky.name) if sticky and sticky.source == "header" else None
         self._field = sticky.name if sticky and sticky.source == "field" else None
-        self._hash = Hash(rollout.id) if sticky else None
+        self._hash = StickyHash(rollout.id) if sticky else None
         self._features = strategy.features if isinstance(strategy, ContextualStrategy) else ()
-        self.needs_fields = self._field is not None or any(part.source == "field" for part in self._features)
-        self._is_plain = sticky is None and not self._features
+        self.needs_fields = self._field is not None or any(feature.source == "field" for feature in self._features)
+        self._ignores_request = sticky is None and not self._features
 
     def request(self, headers: Mapping[bytes, bytes], field: Callable[[str], Any]) -> RoutingRequest:
-        """What the policy may know of a request.
+        """Return what the policy may know about a request.
 
-        :param headers: as ASGI has them, names in lower case.
-        :param field: gives the value of a column in the request's first row; None where there is none.
+        Parameters
+        ----------
+        headers
+            Headers as ASGI has them, with names in lower case.
+        field
+            Function that returns the value of a column in the request's first row, or None if there is none.
         """
-        if self._is_plain:
-            return ANYBODY
+        if self._ignores_request:
+            return ANY_REQUEST
         key: str | None = None
-        if self._header is not None and (value := headers.get(self._header)):
-            key = value.decode("latin-1")
-        elif self._field is not None and (found := field(self._field)) is not None:
-            key = str(found)
-        context = {part.name: self._feature(part.source, part.name, headers, field) for part in self._features}
+        if self._header is not None and (header := headers.get(self._header)):
+            key = header.decode("latin-1")
+        elif self._field is not None and (value := field(self._field)) is not None:
+            key = str(value)
+        context = {
+            feature.name: _feature_value(feature.source, feature.name, headers, field) for feature in self._features
+        }
         return RoutingRequest(key, context or None)
 
-    def choose(self, request: RoutingRequest = ANYBODY) -> Choice:
-        """The policy's choice, with its marks for the log."""
+    def choose(self, request: RoutingRequest = ANY_REQUEST) -> Choice:
+        """Return the policy's choice, with the fields that the log keeps."""
         choice = self.policy.choose(request)
-        return Choice(choice.version, choice.arm, choice.propensity, self._marked(request))
+        return Choice(choice.version, choice.arm, choice.propensity, self._context_of(request))
 
-    def copy(self, request: RoutingRequest = ANYBODY) -> Choice | None:
-        """Who gets a copy of the request off the response path; None if nobody does."""
+    def copy(self, request: RoutingRequest = ANY_REQUEST) -> Choice | None:
+        """Return the version that gets a copy of the request off the response path; None if it is not copied."""
         if not isinstance(self.policy, Shadow):
             return None
         choice = self.policy.copy(request)
-        return None if choice is None else Choice(choice.version, choice.arm, choice.propensity, self._marks)
+        return None if choice is None else Choice(choice.version, choice.arm, choice.propensity, self._context)
 
-    def _marked(self, request: RoutingRequest) -> Mapping[str, Any]:
-        if self._is_plain:
-            return self._marks
-        found = dict(self._marks)
-        if request.context is not None:
-            found["context"] = dict(request.context)
-        if request.key is not None and self._hash is not None:
-            found["key"] = self._hash.hexadecimal(request.key)
-        return found
+    def _context_of(self, request: RoutingRequest) -> RolloutContext:
+        if self._ignores_request:
+            return self._context
+        key = None if request.key is None or self._hash is None else self._hash.hexadecimal(request.key)
+        return answer_context(self._context["rollout"], self._context["step"], context=request.context, key=key)
 
-    def _feature(self, source: str, name: str, headers: Mapping[bytes, bytes], field: Callable[[str], Any]) -> Any:
-        if source == "hour":
-            return datetime.now(UTC).hour
-        if source == "header":
-            value = headers.get(name.lower().encode("latin-1", "replace"))
-            return None if value is None else value.decode("latin-1")
-        return field(name)
+
+def _header_name(name: str) -> bytes:
+    return name.lower().encode("latin-1", "replace")
+
+
+def _feature_value(
+    source: Literal["field", "header", "hour"],
+    name: str,
+    headers: Mapping[bytes, bytes],
+    field: Callable[[str], Any],
+) -> Any:
+    if source == "hour":
+        return datetime.now(UTC).hour
+    if source == "header":
+        value = headers.get(_header_name(name))
+        return None if value is None else value.decode("latin-1")
+    return field(name)

@@ -1,9 +1,10 @@
-"""The rollouts that a gateway follows: their routes, kept up with the store, and their hard limits, enforced at once.
+"""The routes of the rollouts that a gateway follows, kept up to date with the store, and their hard limits.
 
-A gateway polls the store twice a second; one small query tells whether anything has changed. While the store is away,
-the last known routes go on. Where a candidate's errors pass a rollout's hard limit, seen in this process at each
-failure or in the store at each poll, the route goes back to the champion in the same moment; the store is told at the
-next poll, by compare-and-set, and from there all other gateways. If the store is away then, it is told when it is back.
+A gateway polls the store twice per second; one small query shows whether anything has changed. While the store is
+unavailable, the last known routes stay. The gateway checks the hard limits at each failure in its own process, and at
+each poll for the failures in the store. If a candidate reaches its limit, the route returns to the champion
+immediately. At the next poll, or when the store is available again, the gateway writes the rollback to the store by
+compare-and-set, from which all other gateways read it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
-from airflow_provider_mlops.serving.policy.policy import CHAMPION, Choice
+from airflow_provider_mlops.serving.policy.policy import CHAMPION, Choice, Policy
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
+from airflow_provider_mlops.serving.rollouts.build_policy import build_policy, to_version
 from airflow_provider_mlops.serving.rollouts.config import HardLimits
-from airflow_provider_mlops.serving.rollouts.policies import build
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.route import Route
@@ -35,22 +36,27 @@ LINGER_SECONDS = 5.0
 
 @dataclass
 class _Watch:
-    """What a gateway remembers of a rollout from one of its states to the next."""
+    """What a gateway remembers about a rollout from one of its states to the next."""
 
     limits: HardLimits | None
     own: dict[str, RecentErrors] = field(default_factory=dict)
     store: dict[str, RecentTotals] = field(default_factory=dict)
-    passed: str | None = None
-    """Why this gateway has gone back to the champion."""
+    rollback_reason: str | None = None
+    """Why this gateway has sent all traffic back to the champion; None if it has not."""
 
 
-class Routing:
+class Router:
     """The routes by model. `route`, `answered` and `failed` are quick and may be called from any thread.
 
-    :param by: the name of this gateway in a rollout's history.
-    :param is_ready: whether a version of a model is loaded. A rollout begins here once all of its versions are.
-    :param linger_seconds: how long a promoted version goes on to be routed to once the task has settled it: a gateway
-        looks for the champion alias less often than for rollouts, and the old champion should not answer in between.
+    Parameters
+    ----------
+    by
+        Name of this gateway in a rollout's history.
+    is_ready
+        Function that tells whether a version of a model is loaded. A rollout starts here once all its versions are.
+    linger_seconds
+        Time for which a promoted version keeps its route after the task has settled the rollout. A gateway checks the
+        champion alias less often than the rollouts, and the old champion must not answer in between.
     """
 
     def __init__(
@@ -78,15 +84,15 @@ class Routing:
 
     @property
     def error(self) -> str | None:
-        """Why the store cannot be asked, or None."""
+        """Error of the last poll; None if it succeeded."""
         return self._last_error
 
     def route(self, model: str) -> Route | None:
-        """How the requests for a model are routed now; None if nothing is rolled out: its active version answers."""
+        """Return the current route of a model; None if it has no rollout, so that its active version answers."""
         return self._routes.get(model)
 
-    def wanted(self) -> list[tuple[str, int]]:
-        """The versions that rollouts need and that are not loaded."""
+    def missing_versions(self) -> list[tuple[str, int]]:
+        """Return the models and versions that rollouts need and that are not loaded."""
         return [
             (rollout.model, arm.version)
             for rollout in self._rollouts.values()
@@ -94,71 +100,71 @@ class Routing:
             if not self._is_ready(rollout.model, arm.version)
         ]
 
-    def keeps(self, model: str) -> set[int]:
-        """The versions of a model that a rollout needs, and that must stay loaded."""
+    def needed_versions(self, model: str) -> set[int]:
+        """Return the versions of a model that must stay loaded for its rollout."""
         rollout = self._rollouts.get(model)
         return set() if rollout is None else {arm.version for arm in rollout.plan.arms}
 
-    def under_way(self) -> set[str]:
-        """The ids of the rollouts that are not over, as far as is known here."""
-        return {rollout.id for rollout in list(self._rollouts.values()) if rollout.state.is_under_way}
+    def in_progress(self) -> set[str]:
+        """Return the ids of the rollouts that were not over at the last poll."""
+        return {rollout.id for rollout in list(self._rollouts.values()) if rollout.state.is_in_progress}
 
     def answered(self, model: str, choice: Choice) -> None:
         """Count an answer of a route's choice."""
         self._count(model, choice, failed=False)
 
     def failed(self, model: str, choice: Choice) -> None:
-        """Count a failure of a route's choice; where it passes the hard limit, the champion answers from now on."""
+        """Count a failure of a route's choice. At the hard limit, all traffic returns to the champion."""
         self._count(model, choice, failed=True)
 
     def unservable(self, model: str, version: int, reason: str) -> None:
-        """A version of a rollout cannot be loaded: the champion answers, and the rollout is rolled back."""
+        """Roll a rollout back because one of its versions cannot be loaded."""
         rollout = self._rollouts.get(model)
-        if rollout is not None and version in self.keeps(model):
-            self._go_back(rollout, f"version {version} cannot be loaded: {reason}")
+        if rollout is not None and version in self.needed_versions(model):
+            self._return_to_champion(rollout, f"version {version} cannot be loaded: {reason}")
 
     def end(self, rollout_id: str, reason: str) -> None:
-        """End a rollout with nothing held against the candidate.
+        """End a rollout without a verdict against the candidate.
 
-        Nothing happens while the store is away, or where it does not know the rollout.
+        Nothing changes if the store is unavailable or does not know the rollout.
         """
 
         def next_state(seen: Rollout) -> RolloutState | None:
-            if not seen.state.is_under_way:
+            if not seen.state.is_in_progress:
                 return None
             return transitions.ended(seen.plan, seen.state, datetime.now(UTC), self._by, reason)
 
         try:
             self._store.change(rollout_id, next_state)
         except (BackendUnavailableError, InvalidSpecError) as error:
-            log.warning("Rollout %s is not ended yet (%s): %s", rollout_id, reason, error)
+            log.warning("Could not end rollout %s (%s) yet: %s", rollout_id, reason, error)
 
     def poll(self) -> None:
-        """Look at the store, and make routes of what has changed. Nothing is raised.
+        """Read changes from the store and update the routes. Never raises.
 
-        To be called every `POLL_SECONDS`, by one thread at a time; it waits for the database.
+        Call it every `POLL_SECONDS`, from one thread at a time; it waits for the database.
         """
         try:
-            self._tell()
+            self._write_rollbacks()
             seen = self._store.changes()
             if self._seen is None or seen[0] != self._seen[0]:
-                self._follow(self._occupying())
+                self._follow(self._active_rollouts())
             if seen != self._seen:
                 for rollout in self._rollouts.values():
-                    self._look(rollout)
+                    self._update_statistics(rollout)
             self._seen = seen
         except BackendUnavailableError as error:
             if self._last_error is None:
-                log.warning("The last known routes go on: %s", error)
+                log.warning("Rollout store unavailable, keeping the last known routes: %s", error)
             self._last_error = str(error)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             if reason != self._last_error:
-                log.exception("The rollouts cannot be followed; the last known routes go on")
+                log.exception("Could not read the rollouts, keeping the last known routes")
             self._last_error = reason
         else:
             if self._last_error is not None:
-                log.info("The rollout store answers again")
+                log.info("The rollout store is available again")
             self._last_error = None
         over = {key for key, until in self._lingering.items() if self._clock() >= until}
         if over:
@@ -166,44 +172,45 @@ class Routing:
             self._lingering = {key: until for key, until in self._lingering.items() if key not in over}
         self._make_routes(only_missing=True)
 
-    def _occupying(self) -> dict[str, Rollout]:
-        """What the store says is to be followed, and what was promoted a moment ago."""
-        found = {rollout.model: rollout for rollout in self._store.occupying()}
+    def _active_rollouts(self) -> dict[str, Rollout]:
+        """Return the rollouts that the store says to follow, and those that were promoted a moment ago."""
+        rollouts = {rollout.model: rollout for rollout in self._store.all_active()}
         for model, before in self._rollouts.items():
-            if model not in found and before.id not in self._lingering:
+            if model not in rollouts and before.id not in self._lingering:
                 final = self._store.find(before.id)
                 if final is not None and final.state.status == "promoted":
                     self._lingering[final.id] = self._clock() + self.linger_seconds
-                    found[model] = final
-            elif model not in found and self._clock() < self._lingering[before.id]:
-                found[model] = before
-        return found
+                    rollouts[model] = final
+            elif model not in rollouts and self._clock() < self._lingering[before.id]:
+                rollouts[model] = before
+        return rollouts
 
     def _follow(self, rollouts: Mapping[str, Rollout]) -> None:
         with self._guard:
             for model in self._rollouts.keys() - rollouts.keys():
-                log.info("Model %s: the rollout %s is over here", model, self._rollouts[model].id)
+                log.info("Model %s: stopped following rollout %s: it is over", model, self._rollouts[model].id)
             self._rollouts = dict(rollouts)
             kept = {rollout.id for rollout in rollouts.values()}
             self._watches = {key: watch for key, watch in self._watches.items() if key in kept}
-            self._statistics = {key: found for key, found in self._statistics.items() if key in kept}
+            self._statistics = {key: arms for key, arms in self._statistics.items() if key in kept}
             for rollout in rollouts.values():
                 self._watches.setdefault(rollout.id, _Watch(rollout.plan.hard_limits))
             self._make_routes()
 
-    def _look(self, rollout: Rollout) -> None:
-        """Take in the statistics: for bandits to learn from, and to see failures that other gateways had."""
+    def _update_statistics(self, rollout: Rollout) -> None:
+        """Read the statistics, from which bandits learn and which include the failures of other gateways."""
         limits = rollout.plan.hard_limits
         if limits is None and rollout.state.weights is not None:
             return
         arms = self._statistics[rollout.id] = over_all_steps(self._store.statistics(rollout.id))
         watch = self._watches[rollout.id]
-        if limits is not None and watch.passed is None:
-            for tried in rollout.plan.arms[1:]:
-                # Looked at before anything is counted, too: from there on it grows.
-                found = arms.get(tried.name, ArmStatistics())
-                totals = watch.store.setdefault(tried.name, RecentTotals(limits.window_seconds, self._clock))
-                self._judge(rollout, limits, tried.name, *totals.look(found.requests, found.errors), "all gateways")
+        if limits is not None and watch.rollback_reason is None:
+            for candidate in rollout.plan.arms[1:]:
+                # The first reading is taken even before anything is counted, because growth starts from there.
+                counted = arms.get(candidate.name, ArmStatistics())
+                totals = watch.store.setdefault(candidate.name, RecentTotals(limits.window_seconds, self._clock))
+                requests, errors = totals.update(counted.requests, counted.errors)
+                self._check_limit(rollout, limits, candidate.name, requests, errors, "all gateways")
         if rollout.state.weights is None:
             self._make_route(rollout)
 
@@ -221,64 +228,65 @@ class Routing:
             if self._rollouts.get(rollout.model) is not rollout:
                 return
             if not all(self._is_ready(rollout.model, arm.version) for arm in rollout.plan.arms):
-                # What answered before goes on until all versions are there.
+                # The versions that answered before keep answering until all versions are loaded.
                 known = self._routes.get(rollout.model)
                 if known is not None and known.rollout.id != rollout.id:
                     del self._routes[rollout.model]
                 return
-            if self._watches[rollout.id].passed is not None and rollout.state.is_under_way:
-                policy = build.to_version(rollout.plan, rollout.plan.champion)
-                self._routes[rollout.model] = Route(rollout, policy)
+            if self._watches[rollout.id].rollback_reason is not None and rollout.state.is_in_progress:
+                policy: Policy = to_version(rollout.plan, rollout.plan.champion)
             else:
-                statistics = self._statistics.get(rollout.id, {})
-                self._routes[rollout.model] = Route(rollout, build.build(rollout, statistics))
+                policy = build_policy(rollout, self._statistics.get(rollout.id, {}))
+            self._routes[rollout.model] = Route(rollout, policy)
 
     def _count(self, model: str, choice: Choice, *, failed: bool) -> None:
-        if choice.marks is None or choice.arm == CHAMPION:
+        if choice.rollout_context is None or choice.arm == CHAMPION:
             return
-        watch = self._watches.get(choice.marks["rollout"])
-        if watch is None or watch.limits is None or watch.passed is not None:
+        watch = self._watches.get(choice.rollout_context["rollout"])
+        if watch is None or watch.limits is None or watch.rollback_reason is not None:
             return
         recent = watch.own.get(choice.arm)
         if recent is None:
             recent = watch.own.setdefault(choice.arm, RecentErrors(watch.limits.window_seconds, self._clock))
         requests, errors = recent.count(failed)
         rollout = self._rollouts.get(model)
-        if failed and rollout is not None and rollout.id == choice.marks["rollout"]:
-            self._judge(rollout, watch.limits, choice.arm, requests, errors, "this gateway")
+        if failed and rollout is not None and rollout.id == choice.rollout_context["rollout"]:
+            self._check_limit(rollout, watch.limits, choice.arm, requests, errors, "this gateway")
 
-    def _judge(self, rollout: Rollout, limits: HardLimits, arm: str, requests: int, errors: int, where: str) -> None:
+    def _check_limit(
+        self, rollout: Rollout, limits: HardLimits, arm: str, requests: int, errors: int, where: str
+    ) -> None:
         if requests >= limits.min_requests and errors >= limits.error_rate * requests and errors:
-            self._go_back(
+            self._return_to_champion(
                 rollout,
-                f"{errors} of {requests} requests to {arm} failed within {limits.window_seconds} s, seen by {where}: "
-                f"the hard limit is {100 * limits.error_rate:g} %",
+                f"{errors} of {requests} requests to {arm} failed within {limits.window_seconds} s in {where}; the "
+                f"hard limit is {100 * limits.error_rate:g}%",
             )
 
-    def _go_back(self, rollout: Rollout, reason: str) -> None:
+    def _return_to_champion(self, rollout: Rollout, reason: str) -> None:
         with self._guard:
             watch = self._watches.get(rollout.id)
-            if watch is None or watch.passed is not None or not rollout.state.is_under_way:
+            if watch is None or watch.rollback_reason is not None or not rollout.state.is_in_progress:
                 return
-            watch.passed = reason
+            watch.rollback_reason = reason
             current = self._rollouts.get(rollout.model)
             if current is not None and current.id == rollout.id and rollout.model in self._routes:
-                policy = build.to_version(current.plan, current.plan.champion)
+                policy = to_version(current.plan, current.plan.champion)
                 self._routes[rollout.model] = Route(current, policy)
-        log.error("Model %s goes back to version %d: %s", rollout.model, rollout.plan.champion, reason)
+        log.error("Model %s: rolled back to version %d: %s", rollout.model, rollout.plan.champion, reason)
 
-    def _tell(self) -> None:
-        """Write into the store which rollouts this gateway has gone back from."""
+    def _write_rollbacks(self) -> None:
+        """Write to the store which rollouts this gateway has rolled back."""
         for rollout in list(self._rollouts.values()):
-            reason = self._watches[rollout.id].passed
-            if reason is not None and rollout.state.is_under_way:
-                # A store that was made anew does not know it, and nobody is to be told.
+            reason = self._watches[rollout.id].rollback_reason
+            if reason is not None and rollout.state.is_in_progress:
+                # A store that was recreated does not know the rollout, so there is nothing to write.
                 with contextlib.suppress(InvalidSpecError):
                     self._store.change(rollout.id, self._rolled_back(reason))
 
     def _rolled_back(self, reason: str) -> Callable[[Rollout], RolloutState | None]:
         def next_state(seen: Rollout) -> RolloutState | None:
-            if not seen.state.is_under_way:
+            if not seen.state.is_in_progress:
                 return None
             return transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), self._by, reason)
 

@@ -1,4 +1,4 @@
-"""Runs copies of requests off the response path: whatever a shadow does, no caller waits for it or sees it."""
+"""A queue that runs copies of requests off the response path, so that no caller waits for a shadow."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, Protocol
 
 log = logging.getLogger(__name__)
@@ -14,136 +15,140 @@ log = logging.getLogger(__name__)
 WriteLog = Callable[[], None]
 
 Outcome = Literal["answered", "failed", "timed_out", "dropped", "hung", "ended", "unlogged"]
-"""What comes of a copy: the shadow answers, fails or takes too long, each of which is logged; or the copy is lost.
+"""The outcome of a copy. `answered`, `failed` and `timed_out` are logged; with the others, the copy is lost.
 
-It is `dropped` where too many wait, lost to a shadow that has `hung` too often, too late for a rollout that has
-`ended`, or `unlogged` where the write-ahead log cannot be written.
+A copy is `dropped` if too many are waiting, `hung` if the shadow has hung too often, `ended` if the rollout is over, and
+`unlogged` if the write-ahead log cannot be written.
 """
 
-_MOST_HUNG = 3
+_MAX_HUNG = 3
 
 
 class Batch(Protocol):
-    """Copies that go through the shadow together."""
+    """Copies that the shadow answers together."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of copies."""
 
     def run(self) -> WriteLog:
-        """Predict. Returns what logs the answers; that is called only if they came in time."""
+        """Predict, and return a function that logs the answers. It is called only if they came in time."""
 
     def failed(self, outcome: Outcome, reason: str) -> None:
         """Log that there are no answers, and why."""
 
     def lost(self, outcome: Outcome) -> None:
-        """Count that the shadow was never asked."""
+        """Count the copies as never answered."""
 
 
 class ShadowQueue:
-    """Lots of copies that wait for one thread, up to a bound.
+    """Batches of copies that wait for one thread, up to a maximum.
 
-    A lot that is not answered in time is given up: it counts as failed, and its thread, which may never come back, is
-    replaced. After three such threads no more copies are taken, since each keeps its memory and its share of the CPU.
+    A batch that is not answered in time counts as failed, and its thread, which may never return, is replaced. After
+    three such threads, the queue takes no more copies, because each thread keeps its memory and its share of the CPU.
+
+    Parameters
+    ----------
+    max_waiting
+        Maximum number of copies that wait.
+    timeout_seconds
+        Time that a batch may take.
     """
 
     def __init__(self, max_waiting: int, timeout_seconds: float) -> None:
-        self._maximum = max_waiting
+        self._max_waiting = max_waiting
         self._timeout = timeout_seconds
         self._guard = threading.Condition()
         self._waiting: deque[Batch] = deque()
-        self._at_work: tuple[Batch, float] | None = None
+        self._running: tuple[Batch, float] | None = None
         self._hung = 0
         self._closed = False
         self._start()
 
-    def offer(self, lot: Batch) -> None:
-        """Take a lot of copies, unless too many wait; then they are lost. Returns at once."""
+    def offer(self, batch: Batch) -> None:
+        """Take a batch of copies without waiting; if too many are waiting, the batch is lost."""
         self.check()
         with self._guard:
-            outcome = self._refusal(lot.count)
+            outcome = self._reason_to_refuse(batch.count)
             if outcome is None:
-                self._waiting.append(lot)
+                self._waiting.append(batch)
                 self._guard.notify()
         if outcome is not None:
-            lot.lost(outcome)
+            batch.lost(outcome)
 
     def check(self) -> bool:
-        """Give up the lot that is at work if its time is over. To be called now and then.
-
-        Returns whether a lot is at work.
-        """
+        """Give up the running batch if its time is over, and return whether a batch is running. Call it regularly."""
         with self._guard:
-            if self._at_work is None:
+            if self._running is None:
                 return False
-            lot, began = self._at_work
+            batch, began = self._running
             if time.monotonic() - began < self._timeout:
                 return True
-            self._at_work = None
+            self._running = None
             self._hung += 1
             lost: list[Batch] = []
-            if self._hung < _MOST_HUNG:
+            if self._hung < _MAX_HUNG:
                 self._start()
             else:
-                log.error("%d shadow threads have not come back: no more copies are taken", self._hung)
-                lost = self._empty()
-        _quietly(lambda: lot.failed("timed_out", f"no answer within {self._timeout:g} seconds"))
-        for left in lost:
-            left.lost("hung")
+                log.error(
+                    "Stopped copying requests: the shadow did not answer within %g s, %d times. Check the candidate, "
+                    "and roll it back if it hangs", self._timeout, self._hung,
+                )  # fmt: skip
+                lost = self._take_waiting()
+        _log_quietly(lambda: batch.failed("timed_out", f"no answer within {self._timeout:g} seconds"))
+        for waiting in lost:
+            waiting.lost("hung")
         return False
 
     def close(self) -> None:
-        """Drop what waits, and take nothing any more. A lot at work is left to end by itself."""
+        """Drop the waiting batches and take no more. A running batch is left to finish on its own."""
         with self._guard:
             self._closed = True
-            lost = self._empty()
+            lost = self._take_waiting()
             self._guard.notify_all()
-        for lot in lost:
-            lot.lost("ended")
+        for batch in lost:
+            batch.lost("ended")
 
-    def _refusal(self, count: int) -> Outcome | None:
+    def _reason_to_refuse(self, count: int) -> Outcome | None:
         if self._closed:
             return "ended"
-        if self._hung >= _MOST_HUNG:
+        if self._hung >= _MAX_HUNG:
             return "hung"
-        return "dropped" if sum(lot.count for lot in self._waiting) + count > self._maximum else None
+        return "dropped" if sum(batch.count for batch in self._waiting) + count > self._max_waiting else None
 
-    def _empty(self) -> list[Batch]:
-        left = list(self._waiting)
+    def _take_waiting(self) -> list[Batch]:
+        batches = list(self._waiting)
         self._waiting.clear()
-        return left
+        return batches
 
     def _start(self) -> None:
-        threading.Thread(target=self._work, name="shadow", daemon=True).start()
+        threading.Thread(target=self._run, name="shadow", daemon=True).start()
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while True:
             with self._guard:
                 while not self._waiting:
                     if self._closed:
                         return
                     self._guard.wait()
-                lot = self._waiting.popleft()
-                mine = self._at_work = (lot, time.monotonic())
-            note: WriteLog
+                batch = self._waiting.popleft()
+                mine = self._running = (batch, time.monotonic())
+            write_log: WriteLog
             try:
-                note = lot.run()
+                write_log = batch.run()
             except BaseException as error:
                 reason = f"{type(error).__name__}: {error}"
-
-                def note(lot: Batch = lot, reason: str = reason) -> None:
-                    lot.failed("failed", reason)
-
+                write_log = partial(batch.failed, "failed", reason)
             with self._guard:
-                if self._at_work is not mine:
-                    # Given up meanwhile: another thread has taken over.
+                if self._running is not mine:
+                    # The batch was given up, and another thread has taken over.
                     return
-                self._at_work = None
-            _quietly(note)
+                self._running = None
+            _log_quietly(write_log)
 
 
-def _quietly(note: WriteLog) -> None:
+def _log_quietly(write_log: WriteLog) -> None:
     try:
-        note()
+        write_log()
     except Exception as error:
-        log.error("A shadow's answer is not logged: %s", error)
+        log.error("Could not log a shadow's answers: %s", error)

@@ -1,4 +1,4 @@
-"""The database under the rollout store: SQLite in WAL mode, or PostgreSQL."""
+"""The database of the rollout store: SQLite in WAL mode, or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,76 +22,93 @@ from airflow_provider_mlops.serving.rollouts.tables import CHANGES, METADATA, RO
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 10
+_TIMEOUT_SECONDS = 10
 _LOCK = 0x6D6C6F7073
-"""The number of the lock that writers to PostgreSQL take one after the other. SQLite has one writer anyway."""
-_GONE = ("42P01", "3F000", "42501")
-"""What PostgreSQL calls a table or a schema that is not there, or that may be used no longer."""
+"""Key of the advisory lock that makes writers to PostgreSQL take turns. SQLite has only one writer at a time."""
+_UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_PRIVILEGE = "42P01", "3F000", "42501"
+_INACCESSIBLE = (_UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_PRIVILEGE)
+"""PostgreSQL's codes for a table or schema that does not exist, or that the user may no longer use."""
 
 
 class StoreEngine:
     """Connections to one database.
 
-    Raises InvalidSpecError for a URL that is neither SQLite nor PostgreSQL or whose driver is not installed.
+    Raises InvalidSpecError for a URL that is neither SQLite nor PostgreSQL, or whose driver is not installed.
 
-    :param url: a SQLAlchemy URL.
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL.
+
+    Attributes
+    ----------
+    address
+        The URL without its password, for messages.
     """
 
     def __init__(self, url: str) -> None:
         try:
             parsed = make_url(url)
             backend = parsed.get_backend_name()
+            self.address = _without_password(parsed)
             if backend not in ("sqlite", "postgresql"):
                 raise InvalidSpecError(
-                    "rollout_store_url", _shown(parsed), "the rollout store is in SQLite or PostgreSQL"
+                    "rollout_store_url",
+                    self.address,
+                    "the rollout store needs SQLite or PostgreSQL. Use a URL such as sqlite:////data/rollouts.db",
                 )
-            self.address = _shown(parsed)
             self.is_sqlite = backend == "sqlite"
-            arguments: dict[str, Any] = {"timeout": _PATIENCE_SECONDS} if self.is_sqlite else {"connect_timeout": 5}
+            arguments: dict[str, Any] = {"timeout": _TIMEOUT_SECONDS} if self.is_sqlite else {"connect_timeout": 5}
             if self.is_sqlite and not parsed.database:
-                raise InvalidSpecError("rollout_store_url", url, "name a file: what is in memory only is not shared")
+                raise InvalidSpecError(
+                    "rollout_store_url",
+                    url,
+                    "a database in memory cannot be shared. Name a file, such as sqlite:////data/rollouts.db",
+                )
             self._path = parsed.database if self.is_sqlite else None
             self._engine = create_engine(
                 parsed, connect_args=arguments, pool_pre_ping=not self.is_sqlite, pool_size=4, pool_timeout=10
             )
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidSpecError(
-                "rollout_store_url", url.rpartition("@")[2], f"{error}: give an SQLAlchemy URL and install its driver"
+                "rollout_store_url",
+                url.rpartition("@")[2],
+                f"SQLAlchemy cannot use it ({error}). Use an SQLAlchemy URL and install its driver",
             ) from error
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
-        self._is_made = False
-        self._was_made = False
+        self._has_tables = False
+        self._had_tables = False
         self._file: tuple[int, int] | None = None
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a database already; of a server it is taken for granted."""
+        """Whether the database exists. A server's database is assumed to exist."""
         return self._path is None or os.path.exists(self._path)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database. Raises BackendUnavailableError."""
+        """Open a transaction that sees one state of the database. Raises BackendUnavailableError."""
         with self._guarded():
-            self._make()
+            self._ensure_tables()
             with self._engine.begin() as connection:
                 yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that no other writer is in at the same time. Raises BackendUnavailableError; nothing is written then.
+        """Open a transaction for writing. No other writer has one at the same time.
 
-        They are short, and that they follow each other is what makes it exact: whoever looks in it for what another
-        writer may have written either sees it or comes first.
+        Write transactions are short and never overlap. A reader in one of them therefore sees everything that earlier
+        writers have written. Raises BackendUnavailableError; in that case, nothing is written.
         """
         with self._guarded():
-            self._make()
+            self._ensure_tables()
             with self._write() as connection:
                 yield connection
 
     def close(self) -> None:
-        """Give up all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     @contextlib.contextmanager
@@ -101,85 +118,93 @@ class StoreEngine:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             yield connection
 
-    def _make(self) -> None:
-        """Make the tables and indexes that are not there; of two processes at once the second one finds them.
+    def _ensure_tables(self) -> None:
+        """Create missing tables and indexes. If two processes do so at once, the second one finds them.
 
-        Tables that were there are not made anew by who only follows: they may come back, as a file may. Whoever begins
-        a rollout comes with an engine of its own, and makes them.
+        An engine that has seen the tables does not create them again, because they may come back, as a file may. A task
+        that starts a rollout has an engine of its own, which creates them.
         """
         self._reopen()
-        if self._is_made:
+        if self._has_tables:
             return
         if self._path is not None:
             os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
-        # Who only reads must not wait for a writer to find them there.
+        # Readers check without a write transaction, so that they do not wait for a writer.
         names = self._names()
         if not names.issuperset(METADATA.tables):
-            if self._was_made:
-                raise self._away("its tables are gone")
-            self._make_tables()
+            if self._had_tables:
+                raise self._unavailable("its tables are missing")
+            self._create_tables()
         elif not names.issuperset(_INDEXES):
-            self._make_indexes()
-        self._is_made = self._was_made = True
+            self._create_missing_indexes()
+        self._has_tables = self._had_tables = True
         if self._path is not None and os.path.exists(self._path):
             self._file = _identity(self._path)
 
     def _names(self) -> set[str]:
-        """What the tables and indexes in the database are called."""
+        """Return the names of the tables and indexes in the database."""
         with self._engine.begin() as connection:
             return set(connection.scalars(text(_NAMES["sqlite" if self.is_sqlite else "postgresql"])))
 
-    def _make_indexes(self) -> None:
-        """Make those that a later release has added. Without them it is slower, but not wrong."""
+    def _create_missing_indexes(self) -> None:
+        """Create indexes that a later release has added. Queries without them are slow, but not wrong."""
         try:
             with self._write() as connection:
                 _create_indexes(connection)
         except DBAPIError as error:
-            log.warning("An index is missing in %s, and cannot be made: %s", self.address, error.orig)
+            log.warning(
+                "Could not create a missing index in the rollout store %s, so queries may be slow: %s",
+                self.address, error.orig,
+            )  # fmt: skip
 
-    def _make_tables(self) -> None:
+    def _create_tables(self) -> None:
         with self._write() as connection:
             for table in METADATA.sorted_tables:
                 connection.execute(CreateTable(table, if_not_exists=True))
             _create_indexes(connection)
             dialect = sqlite if self.is_sqlite else postgresql
-            names = [{"name": name, "number": 0} for name in (ROLLOUTS_CHANGED, STATISTICS_CHANGED)]
-            connection.execute(dialect.insert(CHANGES).on_conflict_do_nothing(), names)
+            counters = [{"name": name, "total": 0} for name in (ROLLOUTS_CHANGED, STATISTICS_CHANGED)]
+            connection.execute(dialect.insert(CHANGES).on_conflict_do_nothing(), counters)
 
     def _reopen(self) -> None:
-        """Let go of a SQLite file that was replaced, which open connections would go on to use.
+        """Close connections to an SQLite file that was replaced, which would otherwise keep using the old file.
 
-        Raises FileNotFoundError if it is gone: it may come back, and is not to be made meanwhile by who only follows.
+        Raises FileNotFoundError if the file is missing: it may come back, so this engine must not create it.
         """
         if self._path is None or self._file is None or _identity(self._path) == self._file:
             return
-        log.warning("The rollout store %s was made anew", self.address)
+        log.warning("The file of the rollout store %s was replaced; using the new one", self.address)
         self._engine.dispose()
-        self._is_made, self._file = False, None
+        self._has_tables, self._file = False, None
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
         try:
             yield
         except (OperationalError, InterfaceError) as error:
-            raise self._away(str(error.orig).strip() if error.orig else str(error)) from error
+            raise self._unavailable(str(error.orig).strip() if error.orig else str(error)) from error
         except DBAPIError as error:
-            if error.connection_invalidated or _state(error) in _GONE:
-                raise self._away(str(error.orig).strip()) from error
+            if error.connection_invalidated or _sqlstate(error) in _INACCESSIBLE:
+                raise self._unavailable(str(error.orig).strip()) from error
             raise
         except PoolTimeoutError as error:
-            raise self._away("all connections are taken by others for too long") from error
+            raise self._unavailable("all connections are in use") from error
         except sqlite3.OperationalError as error:
-            raise self._away(str(error)) from error
+            raise self._unavailable(str(error)) from error
         except FileNotFoundError as error:
-            raise self._away(f"its file is gone: {error}") from error
+            raise self._unavailable(f"its file is missing: {error}") from error
         except OSError as error:
-            raise self._away(f"its directory cannot be used: {error}") from error
+            raise self._unavailable(f"its directory cannot be used: {error}") from error
 
-    def _away(self, reason: str) -> BackendUnavailableError:
-        # Tables may be gone when it comes back, such as after a restore.
-        self._is_made = False
-        return BackendUnavailableError("The rollout store", self.address, reason, "Check that the database is running")
+    def _unavailable(self, cause: str) -> BackendUnavailableError:
+        # The tables may be missing when the database comes back, for example after a restore.
+        self._has_tables = False
+        hint = (
+            "Check that the file exists and can be written"
+            if self.is_sqlite
+            else "Check that the database is running and that [mlops] rollout_store_url is correct"
+        )
+        return BackendUnavailableError("The rollout store", self.address, cause, hint)
 
 
 _NAMES = {
@@ -196,15 +221,15 @@ def _create_indexes(connection: Connection) -> None:
             connection.execute(CreateIndex(index, if_not_exists=True))
 
 
-def _state(error: DBAPIError) -> str | None:
-    """PostgreSQL's five letters for what is wrong, as psycopg or as psycopg2 has them."""
+def _sqlstate(error: DBAPIError) -> str | None:
+    """Return PostgreSQL's code of an error, from psycopg or psycopg2."""
     return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
 
 
 def _prepare(connection: Any, record: Any) -> None:
-    """Let SQLAlchemy begin transactions itself, and let readers and a writer not wait for each other."""
+    """Let SQLAlchemy begin transactions itself, and keep readers and the writer from waiting for each other."""
     connection.isolation_level = None
-    until = time.monotonic() + _PATIENCE_SECONDS
+    until = time.monotonic() + _TIMEOUT_SECONDS
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -213,7 +238,7 @@ def _prepare(connection: Any, record: Any) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.02)
-    # A commit survives the end of the process; after a power cut the last ones may be undone, cursor and all.
+    # A commit survives the end of the process. A power cut may undo the last ones, together with their cursors.
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
@@ -223,9 +248,9 @@ def _begin(connection: Connection) -> None:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
-def _shown(url: URL) -> str:
+def _without_password(url: URL) -> str:
     return url.render_as_string(hide_password=True)

@@ -1,10 +1,11 @@
-"""How a rollout shares out the traffic: one small JSON object, told apart by its `kind`."""
+"""The strategies of a rollout, declared as data: how traffic is divided. `kind` selects the strategy."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import override
 
 from airflow_provider_mlops.serving.rollouts.algorithms import (
     BanditAlgorithm,
@@ -12,166 +13,169 @@ from airflow_provider_mlops.serving.rollouts.algorithms import (
     ContextualAlgorithm,
     LinearThompsonAlgorithm,
 )
+from airflow_provider_mlops.serving.rollouts.rules import Rule, check
 
-_MINIMUM_PROPENSITY = Field(
+_MIN_PROPENSITY = Field(
     default=0.01,
     ge=0,
     le=0.1,
-    description="The least probability with which any version is drawn, so that a loser can still show that it has "
-    "become better, and the log stays good for estimates of what another policy would have earned.",
+    description="Minimum probability with which each version is drawn. It lets a weaker version show that it has "
+    "improved, and it lets you estimate from the log what another policy would have earned.",
 )
 _PROBABILITY_LIMIT = Field(
     default=0.99,
     gt=0.5,
     lt=1,
-    description="The rollout ends when the probability that one version is the best one passes this limit. It is a "
-    "probability given the rewards and the prior, not a bound on false alarms over repeated looks.",
+    description="Probability of one version being the best at which the rollout ends. It is a probability given the "
+    "rewards and the prior, not a bound on false alarms over repeated checks.",
 )
-
-
-_MOST_SLOTS = 64
-"""What a contextual bandit remembers grows with the square of it."""
+_MAX_CONTEXT_SIZE = 64
+"""The maximum number of encoded features; the statistics of a contextual bandit grow with its square."""
 
 
 class _Strategy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def weights(self, step: int) -> tuple[float, ...] | None:
-        """The shares of champion and candidate at a step; None where they follow from the rewards."""
+        """Return the shares of champion and candidate at a step; None if they follow from the rewards."""
         return None
 
     @property
-    def steps_count(self) -> int:
-        """How many steps there are."""
+    def step_count(self) -> int:
+        """Number of steps."""
         return 1
 
 
 class DirectStrategy(_Strategy):
-    """All traffic at once; the old version is kept warm."""
+    """A strategy that sends all traffic to the candidate at once. The champion stays in memory for a rollback."""
 
     kind: Literal["direct"] = "direct"
 
+    @override
     def weights(self, step: int) -> tuple[float, ...] | None:
-        """All to the candidate."""
         return (0.0, 1.0)
 
 
 class ShadowStrategy(_Strategy):
-    """The candidate answers copies of the requests, which no caller sees."""
+    """A strategy in which the candidate answers copies of the requests. Callers see only the champion's answers."""
 
     kind: Literal["shadow"] = "shadow"
-    share: float = Field(default=1.0, gt=0, le=1, description="The share of the requests that are copied.")
+    share: float = Field(default=1.0, gt=0, le=1, description="Share of the requests that are copied.")
     max_waiting: int = Field(
-        default=100, ge=1, description="How many copies may wait in a gateway; those beyond are dropped and counted."
+        default=100,
+        ge=1,
+        description="Maximum number of copies that wait in a gateway. Further copies are dropped and counted.",
     )
     timeout_seconds: float = Field(
-        default=10.0, gt=0, description="After how many seconds a copy without an answer counts as an error."
+        default=10.0, gt=0, description="Time in seconds after which a copy without an answer counts as an error."
     )
     tolerance: float = Field(
         default=1e-6,
         ge=0,
-        description="By how much two numbers may differ and still agree, relative to the champion's (and to one, where "
-        "that is smaller). Classes agree if they are the same.",
+        description="Maximum difference between two numbers that agree, relative to the champion's number (or to 1 if "
+        "that is greater). Classes agree only if they are equal.",
     )
     on_success: Literal["promote", "end"] = Field(
         default="promote",
-        description="What follows when all gates are passed: `promote` makes the candidate the champion, `end` leaves "
-        "the champion, so that a next task can show the candidate to callers step by step.",
+        description="What to do when the candidate has passed all gates. `promote`: make it the champion; `end`: keep "
+        "the champion, so that the next task can roll out the candidate as a canary.",
     )
 
+    @override
     def weights(self, step: int) -> tuple[float, ...] | None:
-        """All to the champion."""
         return (1.0, 0.0)
 
 
 class CanaryStrategy(_Strategy):
-    """The candidate's share grows step by step."""
+    """A strategy in which the candidate's share of the requests grows step by step."""
 
     kind: Literal["canary"] = "canary"
     steps: tuple[float, ...] = Field(
         default=(0.05, 0.25, 0.5, 1.0),
         min_length=1,
         max_length=20,
-        description="The candidate's share of the requests at each step, rising. Before each next one all gates must "
-        "have been passed; after the last one the candidate is promoted.",
+        description="Candidate's share of the requests at each step, increasing. The candidate must pass all gates "
+        "before each next step, and is promoted after the last one.",
     )
 
     @model_validator(mode="after")
-    def _rising(self) -> Self:
-        if not all(0 < share <= 1 for share in self.steps) or list(self.steps) != sorted(set(self.steps)):
-            raise ValueError("steps must rise, above 0 and up to 1")
+    def _increasing(self) -> Self:
+        check(self, _CANARY_RULES)
         return self
 
+    @override
     def weights(self, step: int) -> tuple[float, ...] | None:
-        """The step's share to the candidate."""
         share = self.steps[step]
         return (1 - share, share)
 
     @property
-    def steps_count(self) -> int:
-        """How many shares are declared."""
+    @override
+    def step_count(self) -> int:
         return len(self.steps)
 
 
 class AbStrategy(_Strategy):
-    """A fixed split, sticky by a key, decided by a business metric."""
+    """A strategy with a fixed, sticky split that a business metric decides: an A/B test."""
 
     kind: Literal["ab"] = "ab"
-    candidate_share: float = Field(default=0.5, gt=0, lt=1, description="The candidate's share of the keys.")
+    candidate_share: float = Field(
+        default=0.5, gt=0, lt=1, description="Candidate's share of the keys, such as users; see `sticky`."
+    )
     min_effect: float | None = Field(
         default=None,
         gt=0,
-        description="The smallest improvement of the mean reward that is worth finding. The number of rewards that the "
-        "test needs follows from it and the margin of the gate, `baseline` or `std`, and `power`.",
+        description="Smallest improvement of the mean reward that is worth detecting. It determines the sample size, "
+        "together with the margin of the metric gate, `baseline` or `std`, and `power`.",
     )
     baseline: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="For rewards of two values (`binary`, or of source `correct`): which share of the champion's are "
-        "the greater one, as it is known before.",
+        description="For rewards with two values (`binary` or source `correct`): your estimate, made before the test, "
+        "of the share of the champion's rewards that are the greater value.",
     )
     std: float | None = Field(
         default=None,
         gt=0,
-        description="For other rewards: their standard deviation, as it is known before. Within bounds the number of "
-        "rewards also depends on `expected`, about their mean.",
+        description="For other rewards: your estimate, made before the test, of their standard deviation. Rewards with "
+        "bounds also need the reward's `expected_mean`.",
     )
     power: float = Field(
         default=0.8,
         gt=0.5,
         lt=1,
-        description="The wanted chance that a candidate which is better by `min_effect` passes the gate.",
+        description="Probability with which a candidate that is better by `min_effect` should pass the gate.",
     )
-    planned_rewards: int | None = Field(
+    sample_size: int | None = Field(
         default=None,
         ge=2,
-        description="How many rewards of the candidate the test ends at without a decision. By default it follows from "
-        "`min_effect`; without either the test goes on until it decides. Rewards without bounds are judged from "
-        "500 of each version on.",
+        description="Number of the candidate's rewards at which the test ends even without a decision. Defaults to the "
+        "number that `min_effect` requires; without either, the test runs until it decides. Rewards without bounds are "
+        "judged once each version has 500.",
     )
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        is_planned = self.min_effect is not None and self.planned_rewards is None
-        if is_planned and (self.baseline is None) == (self.std is None):
-            raise ValueError("min_effect needs either baseline or std, or give planned_rewards instead")
+    def _plannable(self) -> Self:
+        check(self, _AB_RULES)
         return self
 
+    @override
     def weights(self, step: int) -> tuple[float, ...] | None:
-        """The fixed split."""
         return (1 - self.candidate_share, self.candidate_share)
 
 
 class BanditStrategy(_Strategy):
-    """The more a version earns, the more requests it gets."""
+    """A strategy in which versions with higher rewards get more requests."""
 
     kind: Literal["bandit"] = "bandit"
     algorithm: BanditAlgorithm = Field(
-        default=BetaThompsonAlgorithm(), description="How rewards become probabilities of the versions."
+        default=BetaThompsonAlgorithm(), description="Algorithm that turns rewards into probabilities."
     )
-    min_propensity: float = _MINIMUM_PROPENSITY
+    min_propensity: float = _MIN_PROPENSITY
     probability_limit: float = _PROBABILITY_LIMIT
+
+
+FeatureSource: TypeAlias = Literal["field", "header", "hour"]
 
 
 class NumberFeature(BaseModel):
@@ -180,14 +184,18 @@ class NumberFeature(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     kind: Literal["number"] = "number"
-    name: str = Field(min_length=1, description="Its name in the context.")
-    source: Literal["field", "header", "hour"] = Field(
+    name: str = Field(min_length=1, description="Name of the feature, and of the column or header that holds it.")
+    source: FeatureSource = Field(
         default="field",
-        description="`field`: the column of that name in the request's first row; `header`: the header of that name; "
-        "`hour`: the hour of the day (UTC) at which the request came.",
+        description="Where the number comes from. `field`: the column `name` in the request's first row; `header`: the "
+        "header `name`; `hour`: the hour of the day (UTC) of the request.",
     )
-    centre: float = Field(default=0.0, description="What is subtracted; a request without the number counts as this.")
-    scale: float = Field(default=1.0, gt=0, description="What the rest is divided by: about the standard deviation.")
+    center: float = Field(
+        default=0.0, description="Typical value. It is subtracted, and requests without the number count as having it."
+    )
+    scale: float = Field(
+        default=1.0, gt=0, description="Divisor after the subtraction, about the standard deviation of the feature."
+    )
 
 
 class CategoryFeature(BaseModel):
@@ -196,12 +204,17 @@ class CategoryFeature(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     kind: Literal["category"] = "category"
-    name: str = Field(min_length=1, description="Its name in the context.")
-    source: Literal["field", "header", "hour"] = Field(default="field", description="As for numbers.")
+    name: str = Field(min_length=1, description="Name of the feature, and of the column or header that holds it.")
+    source: FeatureSource = Field(
+        default="field",
+        description="Where the category comes from. `field`: the column `name` in the request's first row; `header`: "
+        "the header `name`; `hour`: the hour of the day (UTC) of the request.",
+    )
     values: tuple[str, ...] = Field(
         min_length=1,
         max_length=100,
-        description="The values that are told apart, as text, such as `1` and `true`; all others count as one more.",
+        description="Categories to distinguish, as text, such as `1` and `true`. All other values count as one further "
+        "category.",
     )
 
 
@@ -209,37 +222,80 @@ ContextFeature: TypeAlias = Annotated[NumberFeature | CategoryFeature, Field(dis
 
 
 class ContextualStrategy(_Strategy):
-    """The version that earns most for requests like this one."""
+    """A strategy in which the version with the highest reward for similar requests gets the request."""
 
     kind: Literal["contextual_bandit"] = "contextual_bandit"
     algorithm: ContextualAlgorithm = Field(
-        default=LinearThompsonAlgorithm(), description="How rewards and context become probabilities of the versions."
+        default=LinearThompsonAlgorithm(), description="Algorithm that turns rewards and context into probabilities."
     )
     features: tuple[ContextFeature, ...] = Field(
-        min_length=1, max_length=30, description="What of a request the rewards may depend on."
+        min_length=1, max_length=30, description="Features of a request that the reward may depend on."
     )
-    strength: float = Field(
-        default=1.0, gt=0, description="Of the ridge that keeps the model defined while there are few rewards."
+    l2_regularization: float = Field(
+        default=1.0,
+        gt=0,
+        description="L2 regularization strength; keeps the model well defined while rewards are few.",
     )
-    min_propensity: float = _MINIMUM_PROPENSITY
+    min_propensity: float = _MIN_PROPENSITY
     probability_limit: float = Field(
         default=0.99,
         gt=0.5,
         lt=1,
-        description="The rollout ends when the probability that one version is the best one for the average request "
-        "passes this limit: only then can one version serve everybody.",
+        description="Probability of one version being the best for the average request at which the rollout ends, "
+        "because one version can then serve all requests.",
     )
 
     @model_validator(mode="after")
-    def _names(self) -> Self:
-        names = [feature.name for feature in self.features]
-        if len(set(names)) != len(names):
-            raise ValueError(f"features must have different names, not {names}")
-        slots = 1 + sum(1 if isinstance(part, NumberFeature) else len(part.values) + 1 for part in self.features)
-        if slots > _MOST_SLOTS:
-            raise ValueError(f"features may have {_MOST_SLOTS} slots together, a category one more than it has values")
+    def _encodable(self) -> Self:
+        check(self, _CONTEXT_RULES)
         return self
 
+    @property
+    def context_size(self) -> int:
+        """Number of encoded features: one constant, one per number, and one more than its values per category."""
+        return 1 + sum(
+            1 if isinstance(feature, NumberFeature) else len(feature.values) + 1 for feature in self.features
+        )
+
+
+_CANARY_RULES: tuple[Rule[CanaryStrategy], ...] = (
+    Rule(
+        lambda strategy: (
+            not all(0 < share <= 1 for share in strategy.steps) or list(strategy.steps) != sorted(set(strategy.steps))
+        ),
+        "steps",
+        "steps must be increasing shares, each greater than 0 and at most 1. For example (0.05, 0.25, 1.0)",
+    ),
+)
+
+_AB_RULES: tuple[Rule[AbStrategy], ...] = (
+    Rule(
+        lambda strategy: (
+            strategy.min_effect is not None
+            and strategy.sample_size is None
+            and (strategy.baseline is None) == (strategy.std is None)
+        ),
+        "min_effect",
+        "min_effect needs either baseline (rewards with two values) or std (other rewards). Give one of them, or give "
+        "sample_size instead",
+    ),
+)
+
+_CONTEXT_RULES: tuple[Rule[ContextualStrategy], ...] = (
+    Rule(
+        lambda strategy: len({feature.name for feature in strategy.features}) != len(strategy.features),
+        "features",
+        "features must have different names. Rename the duplicates",
+    ),
+    Rule(
+        lambda strategy: strategy.context_size > _MAX_CONTEXT_SIZE,
+        "features",
+        lambda strategy: (
+            f"the encoded features have {strategy.context_size} values and may have at most {_MAX_CONTEXT_SIZE}. "
+            "Declare fewer features or categories"
+        ),
+    ),
+)
 
 Strategy: TypeAlias = Annotated[
     DirectStrategy | ShadowStrategy | CanaryStrategy | AbStrategy | BanditStrategy | ContextualStrategy,

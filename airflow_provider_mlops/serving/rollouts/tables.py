@@ -1,4 +1,4 @@
-"""The tables of the rollout store. JSON and moments are text, so that both databases keep them alike."""
+"""The tables of the rollout store. JSON and times are stored as text, so that both databases keep them the same way."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ ROLLOUTS = Table(
     METADATA,
     Column("id", String(32), primary_key=True),
     Column("model", String(255), nullable=False),
-    # The model while the rollout blocks a new one, and nothing afterwards: so two of one model cannot be there at once.
+    # The model while the rollout blocks a new one, and null afterwards: a model cannot have two of them at once.
     Column("active_model", String(255), unique=True),
     Column("task_key", String(1000), nullable=False),
     Column("task", Text, nullable=False),
-    # The plan, under the name that it had at first.
-    Column("spec", Text, nullable=False),
+    Column("plan", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("number", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
     Column("started_at", String(40), nullable=False),
     Column("over_at", String(40)),
     Index("rollouts_by_model", "model", "started_at"),
@@ -28,7 +27,7 @@ HISTORY = Table(
     "rollout_history",
     METADATA,
     Column("rollout", String(32), ForeignKey("rollouts.id"), primary_key=True),
-    Column("number", Integer, primary_key=True),
+    Column("revision", Integer, primary_key=True),
     Column("state", Text, nullable=False),
 )
 
@@ -51,7 +50,7 @@ DECISIONS = Table(
     Column("propensity", Float, nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("context", Text),
-    # What was answered, where the reward is whether the label is that, or there are several rows to tell apart.
+    # The predictions of the request, kept if the reward depends on them or if the request has several rows.
     Column("outputs", Text),
     Index("decisions_by_rollout", "rollout"),
 )
@@ -64,7 +63,7 @@ REWARDS = Table(
     Column("label", Text),
     Column("reward", Float),
     Column("time", BigInteger, nullable=False),
-    # What it counted as once its decision was there.
+    # The reward as it was counted; null until the decision is known.
     Column("counted", Float),
     Index("rewards_by_decision", "decision_id"),
 )
@@ -81,7 +80,7 @@ CHANGES = Table(
     "changes",
     METADATA,
     Column("name", String(32), primary_key=True),
-    Column("number", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
 )
 
 ROLLOUTS_CHANGED = "rollouts"

@@ -1,4 +1,4 @@
-"""From one state of a rollout to the next: pure functions, whose results are written by compare-and-set."""
+"""Transitions of a rollout: pure functions from one state to the next. The store writes them by compare-and-set."""
 
 from __future__ import annotations
 
@@ -6,91 +6,108 @@ import math
 from datetime import datetime
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState, all_to, share_out
+from airflow_provider_mlops.serving.rollouts.rollout import (
+    RolloutPlan,
+    RolloutState,
+    Status,
+    all_weight_to,
+    step_weights,
+)
 
 
 def started(plan: RolloutPlan, now: datetime, by: str) -> RolloutState:
-    """The first state."""
+    """Return the first state."""
     return RolloutState(
         status="running",
         step=0,
-        weights=share_out(plan, 0),
+        weights=step_weights(plan, 0),
         started_at=now,
         step_started_at=now,
         changed_at=now,
-        by=by,
-        reason="the rollout begins",
+        changed_by=by,
+        reason="the rollout started",
     )
 
 
 def next_step(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """The step after this one."""
+    """Return the state at the next step. Raises ValueError if there is none."""
     step = state.step + 1
-    if step >= plan.strategy.steps_count:
-        raise ValueError(f"there is no step after {state.step}")
+    if step >= plan.strategy.step_count:
+        raise ValueError(f"there is no step after step {state.step + 1}")
     return _changed(
-        state, now, by, reason, status="running", step=step, weights=share_out(plan, step), step_started_at=now,
-        extensions=0, approved=False,
-    )  # fmt: skip
+        state,
+        now,
+        by,
+        reason,
+        status="running",
+        step=step,
+        weights=step_weights(plan, step),
+        step_started_at=now,
+        extensions=0,
+        approved=False,
+    )
 
 
 def held(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """The same weights until the evidence is there, or a human decides."""
+    """Return the state that keeps the weights until there is enough evidence, or until a person decides."""
     return _changed(state, now, by, reason, status="held")
 
 
 def extended(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """More time for this step."""
+    """Return the state with one more extension of the current step."""
     return _changed(state, now, by, reason, status="running", extensions=state.extensions + 1)
 
 
 def prolonged(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """`decision_timeout` once more from now on, however long the step has waited."""
+    """Return the state in which the step gets another `decision_timeout` from now on, however long it has waited."""
     extensions = math.ceil((now - state.step_started_at) / plan.decision_timeout)
     return _changed(state, now, by, reason, status="running", extensions=max(extensions, state.extensions + 1))
 
 
 def approved(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """A human lets this step go on without clear evidence. What is clearly worse is rolled back all the same."""
+    """Return the state of a step that a person approved. A candidate that is worse is still rolled back."""
     return _changed(state, now, by, reason, status="running", approved=True)
 
 
 def promoted(plan: RolloutPlan, state: RolloutState, version: int, now: datetime, by: str, reason: str) -> RolloutState:
-    """All traffic to a candidate."""
+    """Return the state that sends all traffic to a candidate."""
     return _over(plan, state, "promoted", version, now, by, reason)
 
 
 def rolled_back(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """All traffic to the champion, because of the candidate."""
+    """Return the state that sends all traffic to the champion because the candidate is worse."""
     return _over(plan, state, "rolled_back", plan.champion, now, by, reason)
 
 
 def ended(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """All traffic to the champion, with nothing held against the candidate."""
+    """Return the state that sends all traffic to the champion without a verdict against the candidate."""
     return _over(plan, state, "ended", plan.champion, now, by, reason)
 
 
-def overtaken(state: RolloutState, version: int | None, now: datetime, by: str, reason: str) -> RolloutState:
-    """Somebody else has moved the champion meanwhile: it is over at once, and the champion answers, whichever it is.
+def superseded(state: RolloutState, version: int | None, now: datetime, by: str, reason: str) -> RolloutState:
+    """Return the state that ends a rollout because someone else has changed the champion.
 
-    :param version: the champion now.
+    Parameters
+    ----------
+    version
+        The current champion; None if there is none.
     """
     return _changed(state, now, by, reason, status="ended", version=version)
 
 
 def settled(state: RolloutState, now: datetime, by: TaskIdentity) -> RolloutState:
-    """The end has been taken over by the task: alias and audit trail stand as they should."""
+    """Return the state after the task has brought the audit trail and the champion alias up to date."""
     return _changed(state, now, by.key, state.reason, settled=True, settled_in_try=by.try_number)
 
 
 def _over(
-    plan: RolloutPlan, state: RolloutState, status: str, version: int, now: datetime, by: str, reason: str
+    plan: RolloutPlan, state: RolloutState, status: Status, version: int, now: datetime, by: str, reason: str
 ) -> RolloutState:
-    if not state.is_under_way:
-        raise ValueError(f"the rollout is over already: {state.status}")
-    return _changed(state, now, by, reason, status=status, weights=all_to(plan, version), version=version)
+    if not state.is_in_progress:
+        raise ValueError(f"the rollout is already over: {state.status}")
+    return _changed(state, now, by, reason, status=status, weights=all_weight_to(plan, version), version=version)
 
 
 def _changed(state: RolloutState, now: datetime, by: str, reason: str, **fields: object) -> RolloutState:
-    changed = {**state.model_dump(), "changed_at": now, "by": by, "reason": reason, **fields}
+    changed = {**state.model_dump(), "changed_at": now, "changed_by": by, "reason": reason, **fields}
     return RolloutState.model_validate(changed)

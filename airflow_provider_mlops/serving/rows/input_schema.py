@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 
 from airflow_provider_mlops.errors import RejectedError
+from airflow_provider_mlops.serving.log.schema import FeatureKind
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-NUMERIC = {"integer": np.int32, "long": np.int64, "float": np.float32, "double": np.float64}
+NUMERIC: dict[FeatureKind, type] = {"integer": np.int32, "long": np.int64, "float": np.float32, "double": np.float64}
 """The kinds of number under MLflow's names, and what NumPy calls them."""
 
 KINDS = (*NUMERIC, "boolean", "string", "binary", "datetime")
@@ -39,7 +40,7 @@ class Feature:
     """
 
     name: str
-    kind: str
+    kind: FeatureKind
     optional: bool = False
     nullable: bool = False
 
@@ -71,7 +72,8 @@ class InputSchema:
                 )
             optional = not column.required
             name = str(position) if column.name is None else str(column.name)
-            features.append(Feature(name, column.type.name, optional=optional, nullable=optional))
+            kind = cast("FeatureKind", column.type.name)
+            features.append(Feature(name, kind, optional=optional, nullable=optional))
         return cls(tuple(features))
 
     def with_nullable(self, names: set[str]) -> InputSchema:

@@ -12,7 +12,7 @@ from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.policies.build import build
+from airflow_provider_mlops.serving.rollouts.build_policy import build_policy
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from tests.helpers.rollouts import bandit, task
 
@@ -27,7 +27,7 @@ def shares(plan: RolloutPlan, champion: ArmStatistics, candidate: ArmStatistics)
     """The candidate's share of the requests, and its probability of being the best."""
     state = transitions.started(plan, datetime(2026, 1, 1, tzinfo=UTC), "task")
     arms = {"champion": champion, "candidate": candidate}
-    policy = build(Rollout("f00d", "churn", task(), plan, state, 1), arms)
+    policy = build_policy(Rollout("f00d", "churn", task(), plan, state, 1), arms)
     return policy.weights()[2, "candidate"], probabilities_of_best(plan, Evidence(total=arms))["candidate"]
 
 

@@ -16,7 +16,7 @@ from tests.helpers.rollouts import canary
 RATE, STREAMS, LOOKS, ROWS = 0.2, 60, 6, 40
 GATES: dict[str, dict[str, Any]] = {
     "agreement": {"kind": "agreement", "min_rate": 0.8},
-    "drift": {"kind": "drift", "classes": ["0", "1"], "largest": 0.2},
+    "drift": {"kind": "drift", "classes": ["0", "1"], "max_distance": 0.2},
 }
 
 

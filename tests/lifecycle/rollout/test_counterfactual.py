@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from airflow_provider_mlops.cli.app import app
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.rollout.counterfactual import always, counterfactual, logged_decisions, uniform
-from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
+from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.log import layout, prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
-from airflow_provider_mlops.serving.rollouts.rollout_context import marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.prediction_log import log_predictions
 from tests.helpers.rollouts import bandit, canary, task
@@ -56,7 +56,7 @@ def answer(log: WriteAhead, rollout: Rollout, arm: str, propensity: float, rows:
         features=[],
         output=[1] * rows,
         latency_ms=1.0,
-        marks=marks(rollout.id, 0, context=context or None),
+        rollout_context=answer_context(rollout.id, 0, context=context or None),
     )
     return name
 
@@ -152,7 +152,7 @@ def test_the_report_of_an_ab_test_says_how_many_rewards_it_needs(store: RolloutS
     strategy = {"kind": "ab", "min_effect": 0.1, "baseline": 0.3}
     plan = canary(strategy=strategy, gates=[{"kind": "metric"}], reward={"binary": True})
     store.start("churn", plan, task(), NOW)
-    sizes = planned_rewards(plan)
+    sizes = sample_sizes(plan)
     assert sizes is not None
     done = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)], env={"COLUMNS": "160"})
     assert f"Planned for {sizes[0]:,} rewards of the candidate" in done.output

@@ -11,7 +11,7 @@ from airflow_provider_mlops.lifecycle.rollout import decision as rollout_decisio
 from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout.decision import RolloutDecision, decide
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
-from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
+from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
@@ -77,7 +77,7 @@ def test_extensions_end_in_a_rollback() -> None:
         decision = decide(plan, state, UNCLEAR, NOW + hours * HOUR)
         actions.append(decision.action)
         state = rollout_decision.apply(decision, plan, state, NOW + hours * HOUR, "task")
-        if not state.is_under_way:
+        if not state.is_in_progress:
             break
     assert [action for action in actions if action != "wait"] == ["extend", "extend", "roll_back"]
     assert len(actions) == 31
@@ -99,7 +99,7 @@ def test_what_is_held_goes_on_when_the_evidence_is_there_or_a_human_says_so() ->
 
 
 def test_a_shadow_is_promoted_or_ends_as_asked() -> None:
-    gates = [{"kind": "agreement", "min_rate": 0.9}, {"kind": "drift", "classes": ["0", "1"], "largest": 0.1}]
+    gates = [{"kind": "agreement", "min_rate": 0.9}, {"kind": "drift", "classes": ["0", "1"], "max_distance": 0.1}]
     answers = {"rows": 20_000, "outputs": {0: 10_000, 1: 10_000}}
     same = evidence(served(20_000, **answers), served(20_000, **answers, compared=20_000, agreed=19_500), "shadow")
     other = evidence(served(20_000, **answers), served(20_000, **answers, compared=20_000, agreed=15_000), "shadow")
@@ -132,7 +132,7 @@ def test_latency_is_compared_with_the_champion_or_with_a_limit() -> None:
 
 REWARDS = {
     "binary": {"binary": True},
-    "bounded": {"low": 0, "high": 1, "expected": 0.3},
+    "bounded": {"low": 0, "high": 1, "expected_mean": 0.3},
     "unbounded": {"low": None, "high": None},
 }
 
@@ -161,7 +161,7 @@ def test_metrics_of_every_kind(kind: str, greater: bool) -> None:
 
 def test_an_ab_test_ends_with_a_decision_or_at_its_planned_size() -> None:
     plan = canary(**AB)
-    planned = planned_rewards(plan)
+    planned = sample_sizes(plan)
     assert planned is not None
     size = planned[0]
     assert 500 < size < 2000
@@ -172,10 +172,10 @@ def test_an_ab_test_ends_with_a_decision_or_at_its_planned_size() -> None:
         wins = round(rate * count)
         found = after(plan, 2, evidence(rewards(0.3, count), rewards(wins / count, count)))
         assert found.action == action, found.reason
-    plan = canary(**{**AB, "strategy": {"kind": "ab", "candidate_share": 0.2, "planned_rewards": 100}})
-    assert planned_rewards(plan) == (100, 400)
-    assert planned_rewards(canary(**{**AB, "strategy": {"kind": "ab"}})) is None
-    assert planned_rewards(canary()) is None
+    plan = canary(**{**AB, "strategy": {"kind": "ab", "candidate_share": 0.2, "sample_size": 100}})
+    assert sample_sizes(plan) == (100, 400)
+    assert sample_sizes(canary(**{**AB, "strategy": {"kind": "ab"}})) is None
+    assert sample_sizes(canary()) is None
 
 
 def bandit(**fields: Any) -> RolloutPlan:

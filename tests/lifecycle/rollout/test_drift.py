@@ -21,7 +21,7 @@ from tests.helpers.rollouts import canary
     ],
 )
 def test_drift_between_classes(classes: tuple[str, ...], outputs: tuple[Any, Any], verdict: str) -> None:
-    plan = canary(gates=[{"kind": "drift", "classes": classes, "largest": 0.1}])
+    plan = canary(gates=[{"kind": "drift", "classes": classes, "max_distance": 0.1}])
     added = EvidenceDelta(lambda rollout: plan)
     for arm, output in zip(("champion", "candidate"), outputs, strict=True):
         for _ in range(2000):

@@ -11,7 +11,7 @@ from scipy import stats
 from airflow_provider_mlops.lifecycle.rollout import decision as rollout_decision
 from airflow_provider_mlops.lifecycle.rollout.decision import decide
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
-from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
+from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
 from tests.helpers.decisions import AB, HOUR, NOW, begun, canary
@@ -42,7 +42,7 @@ def simulate(plan: RolloutPlan, draw: Draw, seed: int, looks: Sequence[int]) -> 
         now = NOW + look * HOUR
         decision = decide(plan, state, Evidence.of(seen, state.step), now)
         state = rollout_decision.apply(decision, plan, state, now, "task")
-        if not state.is_under_way:
+        if not state.is_in_progress:
             break
     return state
 
@@ -93,7 +93,7 @@ def test_that_border_is_too_hard_for_a_test_that_is_made_for_one_look() -> None:
 
 def test_an_ab_test_of_equal_versions_is_decided_at_most_as_often_as_stated() -> None:
     plan = canary(**{**AB, "false_alarm_rate": RATE})
-    planned = planned_rewards(plan)
+    planned = sample_sizes(plan)
     assert planned is not None
     ends = [simulate(plan, wins(0.3, 0.3), seed, doubled(200, 4)).status for seed in range(SEEDS)]
     assert sum(status in ("promoted", "rolled_back") for status in ends) <= MOST_WRONG
@@ -126,7 +126,7 @@ def test_several_gates_together_keep_the_stated_rate() -> None:
     """Equal versions, and four things that could go wrong: rollbacks of all gates together are rare."""
     gates = [
         {"kind": "error_rate", "margin": 0.0}, {"kind": "latency", "ratio": 1.2},
-        {"kind": "drift", "classes": ["a", "b"], "largest": 0.01}, {"kind": "metric", "goal": "non_inferior"},
+        {"kind": "drift", "classes": ["a", "b"], "max_distance": 0.01}, {"kind": "metric", "goal": "non_inferior"},
     ]  # fmt: skip
     plan = canary(
         strategy={"kind": "canary", "steps": [0.5]}, gates=gates, reward={"binary": True}, false_alarm_rate=RATE,

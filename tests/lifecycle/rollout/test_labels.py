@@ -15,7 +15,7 @@ from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import over_all_steps
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.rollout_context import marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.prediction_log import log_predictions
 from tests.helpers.rollouts import bandit, task
@@ -44,7 +44,7 @@ def test_labels_of_every_type_earn_the_same_in_store_and_log(
             features=[],
             output=[value],
             latency_ms=1.0,
-            marks=marks(rollout.id, 0),
+            rollout_context=answer_context(rollout.id, 0),
         )
         # Of several labels the first one counts for the rollout.
         log.feedback([(name, label), (name, "1")])

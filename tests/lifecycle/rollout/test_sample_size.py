@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
-from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
+from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from tests.helpers.rollouts import canary
@@ -49,14 +49,14 @@ TESTS: dict[str, tuple[RolloutPlan, Draw, float, float]] = {
         planned_for({**RATE, "min_effect": 1.0}, {"binary": True, "high": 10.0}), zero_or(10.0), 3.0, 4.0,
     ),
     "no bounds": (planned_for({**MEAN, "min_effect": 0.02}, UNBOUNDED), normal, 0.3, 0.32),
-    "bounds": (planned_for(MEAN, {"expected": 0.3}), within_bounds, 0.3, 0.33),
+    "bounds": (planned_for(MEAN, {"expected_mean": 0.3}), within_bounds, 0.3, 0.33),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TESTS)
 def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str) -> None:
     plan, draw, champion, candidate = TESTS[name]
-    planned = planned_rewards(plan)
+    planned = sample_sizes(plan)
     assert planned is not None
     generator = np.random.default_rng(1)
 
@@ -80,8 +80,8 @@ def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str)
 
 
 def test_without_bounds_it_waits_until_the_test_says_anything() -> None:
-    assert planned_rewards(planned_for({"min_effect": 1.0, "std": 0.1}, UNBOUNDED)) == (500, 500)
+    assert sample_sizes(planned_for({"min_effect": 1.0, "std": 0.1}, UNBOUNDED)) == (500, 500)
     few = {"min_effect": 1.0, "std": 0.1, "candidate_share": 0.1}
-    candidate, champion = planned_rewards(planned_for(few, UNBOUNDED)) or (0, 0)
+    candidate, champion = sample_sizes(planned_for(few, UNBOUNDED)) or (0, 0)
     assert candidate >= 500
     assert champion >= 8 * candidate

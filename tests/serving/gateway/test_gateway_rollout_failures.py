@@ -127,7 +127,7 @@ def test_a_candidate_that_fails_is_taken_back_within_a_second(
     state = store.get(rollout.id).state
     assert state.status == "rolled_back"
     assert "hard limit" in state.reason
-    assert state.by.startswith("gateway ")
+    assert state.changed_by.startswith("gateway ")
     process.wait(lambda: counted(store, rollout, "candidate").errors == 20, "the failures are counted")
     assert counted(store, rollout, "candidate").requests == 20
     # Whatever is asked now goes to the champion, also after a start.

@@ -123,7 +123,7 @@ def test_a_contextual_bandit_learns_and_remembers(serve: Serve, store: RolloutSt
             "kind": "contextual_bandit",
             "features": [
                 {"kind": "category", "name": "X-Segment", "source": "header", "values": ["old", "young"]},
-                {"kind": "number", "name": "mean radius", "centre": 14.0, "scale": 3.5},
+                {"kind": "number", "name": "mean radius", "center": 14.0, "scale": 3.5},
             ],
             "min_propensity": 0.05,
         },

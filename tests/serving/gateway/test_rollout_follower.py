@@ -12,7 +12,7 @@ from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.router import Routing
+from airflow_provider_mlops.serving.rollouts.router import Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.rollouts import canary, task
 
@@ -30,18 +30,18 @@ def test_the_old_champion_does_not_come_back_before_the_alias_is_looked_for(tmp_
 
     moments = [0.0]
     store = RolloutStore(default_url(str(tmp_path)))
-    routing = Routing(store, by="gateway", linger_seconds=linger, clock=lambda: moments[-1])
+    router = Router(store, by="gateway", linger_seconds=linger, clock=lambda: moments[-1])
     rollout = store.start("churn", canary(), task(), NOW)
-    routing.poll()
+    router.poll()
     store.change(rollout.id, lambda seen: transitions.promoted(seen.plan, seen.state, 2, NOW, "task", "better"))
     store.change(rollout.id, lambda seen: transitions.settled(seen.state, NOW, task()))
     for moment in (0.0, seldom):
         moments.append(moment)
-        routing.poll()
-        route = routing.route("churn")
+        router.poll()
+        route = router.route("churn")
         assert route is not None
         assert route.choose().version == 2
     moments.append(linger)
-    routing.poll()
-    assert routing.route("churn") is None
+    router.poll()
+    assert router.route("churn") is None
     store.close()

@@ -206,7 +206,7 @@ def test_a_file_without_the_newest_columns_has_null_there(tmp_path: Path, beside
     for file in tmp_path.glob("feedback/*/*.parquet"):
         pq.write_table(pq.read_table(file, partitioning=None).drop_columns("reward"), file)
     if beside != "nothing":
-        new = predict(log, marks={"rollout": "r1"})
+        new = predict(log, rollout_context={"rollout": "r1"})
         log.feedback([(new[0], "1", 0.5)])
         names += new
     if beside == "a new file":

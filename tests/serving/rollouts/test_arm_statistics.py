@@ -59,7 +59,7 @@ def test_slow_requests_are_counted_from_the_edge_above_the_limit(limit: float) -
     counts: dict[int, int] = {}
     for latency in latencies:
         counts[latency_cell(latency)] = counts.get(latency_cell(latency), 0) + 1
-    edge = arm_statistics.edge_from(limit)
+    edge = arm_statistics.edge_at_least(limit)
     assert edge == LATENCY_EDGES[-1] or limit <= edge
     assert edge == LATENCY_EDGES[0] or edge < max(limit, LATENCY_EDGES[0]) * 1.1
     found = slower_than(LATENCY_EDGES, ArmStatistics(latency=counts).latency_counts(), edge)

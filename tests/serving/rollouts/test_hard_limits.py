@@ -18,47 +18,47 @@ from tests.helpers.rollouts import task
 
 def test_hard_limits_are_enforced_at_once_and_told_to_the_others(store: RolloutStore) -> None:
     rollout = store.start("churn", limited(), task())
-    routing, other = following(store), following(store)
-    fail(routing, 9)
-    assert versions(routing) == {1, 2}
-    fail(routing, 1)
+    router, other = following(store), following(store)
+    fail(router, 9)
+    assert versions(router) == {1, 2}
+    fail(router, 1)
     # Before any poll, so with the very next request.
-    assert versions(routing) == {1}
+    assert versions(router) == {1}
     assert versions(other) == {1, 2}
     began = time.monotonic()
-    routing.poll()
+    router.poll()
     other.poll()
     assert time.monotonic() - began < 1
     assert other.route("churn") is None
     state = store.get(rollout.id).state
-    assert (state.status, state.version, state.by) == ("rolled_back", 1, "gateway 1")
-    assert "10 of 10 requests to candidate failed within 30 s, seen by this gateway" in state.reason
+    assert (state.status, state.version, state.changed_by) == ("rolled_back", 1, "gateway 1")
+    assert "10 of 10 requests to candidate failed within 30 s in this gateway" in state.reason
     assert len(store.history(rollout.id)) == 2
 
 
 def test_errors_below_the_limit_or_long_ago_change_nothing(store: RolloutStore) -> None:
     clock = Clock()
     store.start("churn", limited(), task())
-    routing = following(store, clock=clock)
-    fail(routing, 40, of=6)
-    assert versions(routing) == {1, 2}
-    fail(routing, 9)
+    router = following(store, clock=clock)
+    fail(router, 40, of=6)
+    assert versions(router) == {1, 2}
+    fail(router, 9)
     clock.now += 31
-    fail(routing, 9)
-    assert versions(routing) == {1, 2}
-    fail(routing, 1)
-    assert versions(routing) == {1}
+    fail(router, 9)
+    assert versions(router) == {1, 2}
+    fail(router, 1)
+    assert versions(router) == {1}
 
 
 def test_the_champions_errors_and_those_of_pinned_requests_do_not_count(store: RolloutStore) -> None:
     rollout = store.start("churn", limited(), task())
-    routing = following(store)
+    router = following(store)
     for _ in range(50):
-        routing.failed("churn", Choice(1, "champion", 0.5, {"rollout": rollout.id, "step": 0}))
-        routing.failed("churn", Choice(2, "pinned", 1.0))
-        routing.failed("churn", Choice(2, "candidate", 0.5, {"rollout": "another", "step": 0}))
-    routing.poll()
-    assert versions(routing) == {1, 2}
+        router.failed("churn", Choice(1, "champion", 0.5, {"rollout": rollout.id, "step": 0}))
+        router.failed("churn", Choice(2, "pinned", 1.0))
+        router.failed("churn", Choice(2, "candidate", 0.5, {"rollout": "another", "step": 0}))
+    router.poll()
+    assert versions(router) == {1, 2}
 
 
 def test_errors_that_other_gateways_had_are_seen_in_the_store(store: RolloutStore, tmp_path: Path) -> None:
@@ -69,39 +69,39 @@ def test_errors_that_other_gateways_had_are_seen_in_the_store(store: RolloutStor
         for number in range(count):
             logs[number % 2].failure(
                 prediction_id.new(), model="churn", version=2, arm="candidate", latency_ms=1.0, error="",
-                marks={"rollout": rollout.id, "step": 0},
+                rollout_context={"rollout": rollout.id, "step": 0},
             )  # fmt: skip
         for log in logs:
             Ingestion(store, log.root, log).run()
 
     # Of failures before this gateway has looked for the first time it cannot know how long ago they were.
     failures(40)
-    routing = following(store)
-    routing.poll()
-    assert versions(routing) == {1, 2}
+    router = following(store)
+    router.poll()
+    assert versions(router) == {1, 2}
     failures(9)
-    routing.poll()
-    assert versions(routing) == {1, 2}
+    router.poll()
+    assert versions(router) == {1, 2}
     failures(2)
-    routing.poll()
-    assert versions(routing) == {1}
-    routing.poll()
+    router.poll()
+    assert versions(router) == {1}
+    router.poll()
     assert "11 of 11" in store.get(rollout.id).state.reason
-    assert routing.route("churn") is None
+    assert router.route("churn") is None
 
 
 def test_the_first_errors_in_the_store_count_where_none_were_before(store: RolloutStore, tmp_path: Path) -> None:
     rollout = store.start("churn", limited(), task())
-    routing = following(store)
+    router = following(store)
     log = WriteAhead(str(tmp_path / "write-ahead"))
     for _ in range(12):
         log.failure(
             prediction_id.new(), model="churn", version=2, arm="candidate", latency_ms=1.0, error="",
-            marks={"rollout": rollout.id, "step": 0},
+            rollout_context={"rollout": rollout.id, "step": 0},
         )  # fmt: skip
     Ingestion(store, log.root, log).run()
-    routing.poll()
-    assert versions(routing) == {1}
+    router.poll()
+    assert versions(router) == {1}
 
 
 def test_sliding_windows_forget_by_the_second() -> None:
@@ -110,6 +110,6 @@ def test_sliding_windows_forget_by_the_second() -> None:
     seen = []
     for second in range(30):
         clock.now = 1000.0 + second
-        seen.append((recent.count(second % 2 == 0), totals.look(second, second // 2)))
+        seen.append((recent.count(second % 2 == 0), totals.update(second, second // 2)))
     assert seen[-1] == ((10, 5), (10, 5))
     assert seen[4] == ((5, 3), (4, 2))

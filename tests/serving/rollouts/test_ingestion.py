@@ -170,7 +170,7 @@ def test_a_store_that_is_made_anew_takes_what_belongs_to_it(tmp_path: Path) -> N
     for file in tmp_path.glob("rollouts.db*"):
         file.unlink()
     before.fail("candidate")
-    with pytest.raises(BackendUnavailableError, match="gone"):
+    with pytest.raises(BackendUnavailableError, match="missing"):
         ingestion.run()
     anew = RolloutStore(url)
     after = Traffic(log, started(anew))

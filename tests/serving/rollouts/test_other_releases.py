@@ -11,8 +11,8 @@ from sqlalchemy import update
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.rollout_context import marks
-from airflow_provider_mlops.serving.rollouts.router import Routing
+from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
+from airflow_provider_mlops.serving.rollouts.router import Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rollouts.tables import ROLLOUTS
 from tests.helpers.rollouts import canary, task
@@ -25,20 +25,20 @@ def test_a_rollout_that_cannot_be_read_keeps_nobody_from_the_others(
     strange = store.start("churn", canary(), task())
     plan = {**json.loads(strange.plan.model_dump_json()), "moon_phase": "full"}
     with store.engine.writing() as connection:
-        connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.id == strange.id).values(spec=json.dumps(plan)))
+        connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.id == strange.id).values(plan=json.dumps(plan)))
     known = store.start("prices", canary(), task("run-2"))
-    routing = Routing(store, by="gateway")
-    routing.poll()
-    assert routing.error is None
-    assert routing.route("prices") is not None
-    assert routing.route("churn") is None
-    assert f"Rollout {strange.id} of churn is not followed" in caplog.text
+    router = Router(store, by="gateway")
+    router.poll()
+    assert router.error is None
+    assert router.route("prices") is not None
+    assert router.route("churn") is None
+    assert f"Not following rollout {strange.id} of churn" in caplog.text
     assert "moon_phase" in caplog.text
     log = WriteAhead(str(tmp_path / "write-ahead"))
     for rollout in (strange, known):
         log.failure(
             prediction_id.new(), model=rollout.model, version=2, arm="candidate", latency_ms=1.0, error="KeyError",
-            marks=marks(rollout.id, 0),
+            rollout_context=answer_context(rollout.id, 0),
         )  # fmt: skip
     log.feedback([(prediction_id.new(), None, 1.0)])
     Ingestion(store, log.root, log).run()

@@ -12,7 +12,7 @@ from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
-from airflow_provider_mlops.serving.rollouts.rollout_context import marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.prediction_log import log_predictions
 from tests.helpers.rollouts import canary, task
@@ -49,7 +49,7 @@ def answered(log: WriteAhead, rollout: Rollout, rows: int = 1) -> str:
         features=[[40] * rows],
         output=[1] * rows,
         latency_ms=2.0,
-        marks=marks(rollout.id, 0),
+        rollout_context=answer_context(rollout.id, 0),
     )
     return request
 

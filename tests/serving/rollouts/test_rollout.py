@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.serving.rollouts import algorithms, gates, rollout, strategies, transitions
 from airflow_provider_mlops.serving.rollouts import config as terms
-from airflow_provider_mlops.serving.rollouts.config import Reward
+from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -62,33 +62,33 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"candidates": [1]}, "differ from each other and from the champion"),
     ({"candidates": []}, "at least 1"),
     ({"candidates": [2, 3]}, "takes one candidate"),
-    ({"strategy": {"kind": "canary", "steps": [0.5, 0.25]}}, "steps must rise"),
-    ({"strategy": {"kind": "canary", "steps": [0.5, 1.5]}}, "steps must rise"),
-    ({"strategy": {"kind": "bandit"}}, "needs a reward"),
-    ({"strategy": {"kind": "ab"}, "reward": REWARD}, "add a gate of kind metric"),
-    ({"strategy": {"kind": "ab", "min_effect": 0.1}}, "either baseline or deviation"),
+    ({"strategy": {"kind": "canary", "steps": [0.5, 0.25]}}, "steps must be increasing"),
+    ({"strategy": {"kind": "canary", "steps": [0.5, 1.5]}}, "steps must be increasing"),
+    ({"strategy": {"kind": "bandit"}}, "need a reward"),
+    ({"strategy": {"kind": "ab"}, "reward": REWARD}, "decided by a metric gate"),
+    ({"strategy": {"kind": "ab", "min_effect": 0.1}}, "either baseline .* or std"),
     ({**PLANNED, "strategy": {"kind": "ab", "min_effect": 0.5, "baseline": 0.6}}, "beyond 0 or 1"),
     ({**PLANNED, "reward": {"binary": True, "greater_is_better": False}}, "beyond 0 or 1"),
-    ({**PLANNED, "reward": {}}, "say binary in the reward"),
+    ({**PLANNED, "reward": {}}, "Set binary=True in the reward"),
     ({**PLANNED, "gates": [{"kind": "metric", "margin": 0.4}]}, "must exceed the margin"),
     (
         {**PLANNED, "strategy": {"kind": "ab", "min_effect": 0.1, "std": 0.2}, "reward": {}},
-        "give expected in the reward",
+        "needs reward.expected_mean",
     ),
-    ({"gates": [{"kind": "metric"}]}, "needs a reward"),
-    ({"gates": [{"kind": "agreement"}]}, "only a shadow"),
+    ({"gates": [{"kind": "metric"}]}, "need a reward"),
+    ({"gates": [{"kind": "agreement"}]}, "only the shadow strategy"),
     ({"gates": [{"kind": "drift"}]}, "either classes or edges"),
-    ({"gates": [{"kind": "drift", "edges": [2, 1]}]}, "edges must rise"),
-    ({"gates": [{"kind": "drift", "classes": ["a"]}] * 2}, "one gate drift"),
-    ({"strategy": {"kind": "direct"}}, "fixed limits"),
-    ({"strategy": {"kind": "shadow"}, "gates": [{"kind": "metric"}], "reward": REWARD}, "drop the metric"),
-    ({"strategy": {"kind": "shadow"}, "sticky": {}}, "only canary and ab are sticky"),
+    ({"gates": [{"kind": "drift", "edges": [2, 1]}]}, "edges must increase"),
+    ({"gates": [{"kind": "drift", "classes": ["a"]}] * 2}, "one drift gate"),
+    ({"strategy": {"kind": "direct"}}, "Give error_rate gates a max_rate"),
+    ({"strategy": {"kind": "shadow"}, "gates": [{"kind": "metric"}], "reward": REWARD}, "Remove the metric gate"),
+    ({"strategy": {"kind": "shadow"}, "sticky": {}}, "canary and ab can be sticky"),
     ({"strategy": {"kind": "bandit"}, "reward": {"low": 0, "high": 2}}, "thompson_gaussian"),
-    ({"reward": {"low": 0, "high": None}}, "both low and high"),
-    ({"reward": {"low": 1, "high": 0}}, "low must be below high"),
+    ({"reward": {"low": 0, "high": None}}, "low and high must be given together"),
+    ({"reward": {"low": 1, "high": 0}}, "low must be less than high"),
     ({"reward": {"low": None, "high": None, "binary": True}}, "binary rewards need"),
     ({"reward": {"source": "correct", "high": 2}}, "is 0 or 1"),
-    ({"reward": {"expected": 2}}, "between low and high"),
+    ({"reward": {"expected_mean": 2}}, "between low and high"),
     (
         {
             "strategy": {
@@ -97,7 +97,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
             },
             "reward": REWARD,
         },
-        "64 slots",
+        "at most 64",
     ),
     ({"bake_time": 60, "decision_timeout": 30}, "decision_timeout"),
     ({"strategy": {"kind": "blue"}}, "'direct', 'shadow', 'canary', 'ab', 'bandit', 'contextual_bandit'"),
@@ -138,31 +138,31 @@ def test_the_transitions_of_a_canary() -> None:
     assert transitions.extended(held, later, "task", "more time").extensions == 1
     patient = transitions.prolonged(plan, held, NOW + 3 * plan.decision_timeout, "ada", "wait")
     assert (patient.status, patient.extensions) == ("running", 3)
-    gone = transitions.overtaken(held, 7, later, "task", "version 7 is champion")
+    gone = transitions.superseded(held, 7, later, "task", "version 7 is champion")
     assert (gone.status, gone.version, gone.blocks_new_rollout) == ("ended", 7, False)
     agreed = transitions.approved(held, later, "ada", "looks fine")
-    assert (agreed.status, agreed.approved, agreed.by) == ("running", True, "ada")
+    assert (agreed.status, agreed.approved, agreed.changed_by) == ("running", True, "ada")
     second = transitions.next_step(plan, agreed, later, "task", "all gates passed")
     assert (second.step, second.weights, second.approved) == (1, {"champion": 0.0, "candidate": 1.0}, False)
-    with pytest.raises(ValueError, match="no step after 1"):
+    with pytest.raises(ValueError, match="no step after step 2"):
         transitions.next_step(plan, second, later, "task", "")
     done = transitions.promoted(plan, second, 2, later, "task", "passed")
-    assert (done.version, done.is_under_way, done.blocks_new_rollout) == (2, False, True)
+    assert (done.version, done.is_in_progress, done.blocks_new_rollout) == (2, False, True)
     task = TaskIdentity(dag_id="churn", run_id="r1", task_id="rollout", try_number=2)
     settled = transitions.settled(done, later, task)
-    assert (settled.blocks_new_rollout, settled.by, settled.settled_in_try) == (False, task.key, 2)
+    assert (settled.blocks_new_rollout, settled.changed_by, settled.settled_in_try) == (False, task.key, 2)
     back = transitions.rolled_back(plan, second, later, "gateway", "errors")
     assert (back.version, back.weights, back.blocks_new_rollout) == (1, {"champion": 1.0, "candidate": 0.0}, False)
     for state in (done, back):
-        with pytest.raises(ValueError, match="over already"):
+        with pytest.raises(ValueError, match="already over"):
             transitions.rolled_back(plan, state, later, "gateway", "errors")
 
 
 @given(value=st.floats(), low=st.floats(-10, 0), width=st.floats(0.1, 10), binary=st.booleans())
 def test_rewards_stay_within_their_bounds(value: float, low: float, width: float, binary: bool) -> None:
     reward = Reward(low=low, high=low + width, binary=binary)
-    found = reward.bounded(value)
+    found = reward.clip(value)
     if found is not None:
         assert found in (reward.low, reward.high) if binary else low <= found <= low + width
-        assert reward.bounded(found) == found
+        assert reward.clip(found) == found
     assert (found is None) == (value != value or value in (float("inf"), float("-inf")))

@@ -60,7 +60,7 @@ def promoted(rollout: Rollout) -> RolloutState:
 
 
 def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
-    assert store.occupying() == []
+    assert store.all_active() == []
     assert store.current("churn") is None
     before = store.changes()
     rollout = store.start("churn", canary(), task(), NOW)
@@ -71,17 +71,17 @@ def test_a_rollout_is_kept_with_its_history(store: RolloutStore) -> None:
     assert store.history(rollout.id)[-1] == third.state == store.get(rollout.id).state
     assert store.changes() == (before[0] + 3, before[1])
     assert [found.id for found in store.of_model("churn")] == [rollout.id]
-    with pytest.raises(InvalidSpecError, match="no such rollout"):
+    with pytest.raises(InvalidSpecError, match="no rollout with this id"):
         store.get("nobody")
 
 
 def test_a_second_rollout_of_the_model_is_refused_until_the_first_is_settled(store: RolloutStore) -> None:
     first = store.start("churn", canary(), task(), NOW)
-    with pytest.raises(RolloutConflictError, match=r"begun by churn/run-1/rollout \(owner ada\).*running at step 0"):
+    with pytest.raises(RolloutConflictError, match=r"started by churn/run-1/rollout \(owner ada\).*running at step 1"):
         store.start("churn", canary(), task("run-2"))
     assert store.start("other", canary(), task("run-2")).model == "other"
     done = store.compare_and_set(first, promoted(first))
-    with pytest.raises(RolloutConflictError, match="promoted at step 0"):
+    with pytest.raises(RolloutConflictError, match="promoted at step 1"):
         store.start("churn", canary(), task("run-2"))
     # A try after a crash takes over the end; only then is there room.
     assert store.start("churn", canary(), task(try_number=2)) == done
@@ -218,7 +218,7 @@ def test_tables_that_are_gone_are_an_outage_for_who_used_them(store: RolloutStor
     store.changes()
     execute(store, "ALTER TABLE changes RENAME TO aside")
     for _ in range(2):
-        with pytest.raises(BackendUnavailableError, match=r"no such table|does not exist|tables are gone"):
+        with pytest.raises(BackendUnavailableError, match=r"no such table|does not exist|tables are missing"):
             store.changes()
     # They come back, or somebody who begins a rollout makes them anew.
     execute(store, "ALTER TABLE aside RENAME TO changes")
@@ -269,9 +269,9 @@ def test_a_directory_that_cannot_be_written_is_said_to_be_away(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("mysql://a@b/c", "in SQLite or PostgreSQL"),
-        ("sqlite://", "name a file"),
-        ("nonsense", "give an SQLAlchemy URL"),
+        ("mysql://a@b/c", "SQLite or PostgreSQL"),
+        ("sqlite://", "Name a file"),
+        ("nonsense", "Use an SQLAlchemy URL"),
         ("postgresql+nothing://a:secret@b/c", "install its driver"),
     ],
 )

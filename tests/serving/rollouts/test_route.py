@@ -10,9 +10,9 @@ import orjson
 
 from airflow_provider_mlops.serving.gateway.predict.routed_request import first_value
 from airflow_provider_mlops.serving.models import signature_check
-from airflow_provider_mlops.serving.policy.policy import ANYBODY
+from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.policies.build import build
+from airflow_provider_mlops.serving.rollouts.build_policy import build_policy
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
@@ -22,18 +22,18 @@ from tests.helpers.rollouts import bandit, canary, task
 
 def requested(plan: RolloutPlan, headers: dict[bytes, bytes], fields: dict[str, Any]) -> tuple[Route, Any]:
     rollout = Rollout("f00d", "churn", task(), plan, transitions.started(plan, NOW, "task"), 1)
-    route = Route(rollout, build(rollout, {}))
+    route = Route(rollout, build_policy(rollout, {}))
     return route, route.request(headers, fields.get)
 
 
 def test_what_a_policy_knows_of_a_request() -> None:
     route, request = requested(canary(), {}, {})
-    assert request is ANYBODY
+    assert request is ANY_REQUEST
     assert not route.needs_fields
     route, request = requested(canary(sticky={"name": "X-User"}), {b"x-user": b"ada"}, {})
     assert (request.key, request.context, route.needs_fields) == ("ada", None, False)
     first = route.choose(request)
-    logged = dict(first.marks or {})
+    logged = dict(first.rollout_context or {})
     assert len(logged.pop("key")) == 16
     assert logged == {"rollout": "f00d", "step": 0}
     assert b"ada" not in repr(first).encode()
@@ -50,7 +50,7 @@ def test_what_a_policy_knows_of_a_request() -> None:
     hour = request.context["hour"]
     assert request.context == {"age": 40, "X-Place": "north", "hour": hour}
     assert 0 <= hour < 24
-    assert route.choose(request).marks == {"rollout": "f00d", "step": 0, "context": request.context}
+    assert route.choose(request).rollout_context == {"rollout": "f00d", "step": 0, "context": request.context}
 
 
 def test_copies_go_to_the_shadow_only() -> None:

@@ -26,43 +26,43 @@ SCHEMA = LogSchema("churn", 1, (), "long")
 
 def test_a_rollout_is_followed_from_its_start_to_its_end(store: RolloutStore) -> None:
     clock = Clock()
-    routing = following(store, clock=clock)
-    assert routing.route("churn") is None
+    router = following(store, clock=clock)
+    assert router.route("churn") is None
     rollout = store.start("churn", limited(), task(), NOW)
-    routing.poll()
-    assert versions(routing) == {1, 2}
-    choice = route_of(routing).choose()
-    assert choice.marks == {"rollout": rollout.id, "step": 0}
+    router.poll()
+    assert versions(router) == {1, 2}
+    choice = route_of(router).choose()
+    assert choice.rollout_context == {"rollout": rollout.id, "step": 0}
     second = store.compare_and_set(rollout, transitions.next_step(rollout.plan, rollout.state, NOW, "a", "ok"))
-    routing.poll()
-    assert versions(routing) == {2}
-    assert route_of(routing).choose().marks == {"rollout": rollout.id, "step": 1}
+    router.poll()
+    assert versions(router) == {2}
+    assert route_of(router).choose().rollout_context == {"rollout": rollout.id, "step": 1}
     done = store.compare_and_set(second, transitions.promoted(second.plan, second.state, 2, NOW, "a", "ok"))
-    routing.poll()
-    assert route_of(routing).choose().arm == "candidate"
+    router.poll()
+    assert route_of(router).choose().arm == "candidate"
     store.compare_and_set(done, transitions.settled(done.state, NOW, task()))
-    routing.poll()
+    router.poll()
     # The alias is looked for less often: until then the promoted version goes on.
-    assert versions(routing) == {2}
+    assert versions(router) == {2}
     clock.now += LINGER_SECONDS
-    routing.poll()
-    assert routing.route("churn") is None
-    assert routing.keeps("churn") == set()
+    router.poll()
+    assert router.route("churn") is None
+    assert router.needed_versions("churn") == set()
 
 
 def test_a_rollback_is_followed(store: RolloutStore) -> None:
-    routing = following(store)
+    router = following(store)
     rollout = store.start("churn", limited(), task(), NOW)
-    routing.poll()
+    router.poll()
     store.compare_and_set(rollout, transitions.rolled_back(rollout.plan, rollout.state, NOW, "a", "worse"))
-    routing.poll()
-    assert routing.route("churn") is None
+    router.poll()
+    assert router.route("churn") is None
 
 
 def test_a_poll_without_changes_asks_for_two_numbers_only(store: RolloutStore) -> None:
     store.start("churn", limited(), task())
-    routing = following(store)
-    route = routing.route("churn")
+    router = following(store)
+    route = router.route("churn")
     statements: list[str] = []
 
     def heard(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
@@ -70,87 +70,87 @@ def test_a_poll_without_changes_asks_for_two_numbers_only(store: RolloutStore) -
 
     event.listen(Engine, "before_cursor_execute", heard)
     try:
-        routing.poll()
+        router.poll()
     finally:
         event.remove(Engine, "before_cursor_execute", heard)
     assert [text.partition(" ")[0] for text in statements] == ["BEGIN", "SELECT"]
-    assert routing.route("churn") is route
+    assert router.route("churn") is route
 
 
 def test_while_the_store_is_away_routes_go_on_and_limits_hold(store: RolloutStore, tmp_path: Path) -> None:
     rollout = store.start("churn", limited(), task())
-    routing = following(store)
+    router = following(store)
     store.close()
     (tmp_path / "store").rename(tmp_path / "gone")
     (tmp_path / "store").write_text("no directory")
-    routing.poll()
-    assert "The rollout store" in (routing.error or "")
-    assert versions(routing) == {1, 2}
-    fail(routing, 10)
-    routing.poll()
-    assert versions(routing) == {1}
+    router.poll()
+    assert "The rollout store" in (router.error or "")
+    assert versions(router) == {1, 2}
+    fail(router, 10)
+    router.poll()
+    assert versions(router) == {1}
     (tmp_path / "store").unlink()
     (tmp_path / "gone").rename(tmp_path / "store")
-    routing.poll()
-    assert routing.error is None
+    router.poll()
+    assert router.error is None
     assert store.get(rollout.id).state.status == "rolled_back"
-    assert routing.route("churn") is None
+    assert router.route("churn") is None
 
 
 def test_a_store_that_is_made_anew_is_followed(store: RolloutStore, tmp_path: Path) -> None:
     """The rollouts that it does not know are over, whatever this gateway still had to tell of them."""
     store.start("churn", limited(), task())
     store.start("other", limited(), task("run-2"))
-    routing = following(store)
-    fail(routing, 10)
+    router = following(store)
+    fail(router, 10)
     for file in (tmp_path / "store").iterdir():
         file.unlink()
-    routing.poll()
+    router.poll()
     # What is gone is not made by those who follow it: it may only be away.
-    assert "gone" in (routing.error or "")
-    assert routing.route("other") is not None
+    assert "missing" in (router.error or "")
+    assert router.route("other") is not None
     anew = RolloutStore(default_url(str(tmp_path / "store")))
     rollout = anew.start("churn", limited(), task())
-    routing.poll()
-    assert routing.error is None
-    assert route_of(routing).rollout.id == rollout.id
-    assert routing.route("other") is None
-    routing.end("nobody", "somebody has activated another version")
+    router.poll()
+    assert router.error is None
+    assert route_of(router).rollout.id == rollout.id
+    assert router.route("other") is None
+    router.end("nobody", "somebody has activated another version")
     anew.close()
 
 
 def test_who_decides_first_wins(store: RolloutStore) -> None:
     """The DAG ends the rollout in the moment in which the gateway goes back: its end stays."""
     rollout = store.start("churn", limited(), task())
-    routing = following(store)
+    router = following(store)
     store.compare_and_set(rollout, transitions.ended(rollout.plan, rollout.state, NOW, "task", "enough"))
-    fail(routing, 10)
-    routing.poll()
+    fail(router, 10)
+    router.poll()
     assert [state.status for state in store.history(rollout.id)] == ["running", "ended"]
 
 
 def test_a_rollout_waits_for_its_versions_to_be_loaded(store: RolloutStore) -> None:
     loaded: set[int] = {1}
     rollout = store.start("churn", limited(), task())
-    routing = following(store, is_ready=lambda model, version: version in loaded)
-    assert routing.route("churn") is None
-    assert routing.wanted() == [("churn", 2)]
-    assert routing.keeps("churn") == {1, 2}
+    router = following(store, is_ready=lambda model, version: version in loaded)
+    assert router.route("churn") is None
+    assert router.missing_versions() == [("churn", 2)]
+    assert router.needed_versions("churn") == {1, 2}
     loaded.add(2)
-    routing.poll()
-    assert versions(routing) == {1, 2}
-    assert routing.wanted() == []
+    router.poll()
+    assert versions(router) == {1, 2}
+    assert router.missing_versions() == []
     loaded.clear()
-    routing.unservable("churn", 7, "no such file")
-    routing.unservable("churn", 2, "no such file")
-    routing.poll()
+    router.unservable("churn", 7, "no such file")
+    router.unservable("churn", 2, "no such file")
+    router.poll()
     assert store.get(rollout.id).state.reason == "version 2 cannot be loaded: no such file"
 
 
 def test_a_bandit_learns_from_what_all_gateways_have_ingested(store: RolloutStore, tmp_path: Path) -> None:
     rollout = store.start("churn", bandit(), task())
-    routing, log = following(store), WriteAhead(str(tmp_path / "write-ahead"))
-    before = route_of(routing).policy.weights()
+    router, log = following(store), WriteAhead(str(tmp_path / "write-ahead"))
+    before = route_of(router).policy.weights()
     assert before[1, "champion"] == pytest.approx(0.5)
     for arm, reward in [("champion", 0.0), ("candidate", 1.0)] * 20:
         request = prediction_id.new()
@@ -163,12 +163,12 @@ def test_a_bandit_learns_from_what_all_gateways_have_ingested(store: RolloutStor
             features=[],
             output=[1],
             latency_ms=1.0,
-            marks={"rollout": rollout.id, "step": 0},
+            rollout_context={"rollout": rollout.id, "step": 0},
         )
         log.feedback([(request, None, reward)])
     Ingestion(store, log.root, log).run()
-    routing.poll()
-    after = route_of(routing).policy.weights()
+    router.poll()
+    after = route_of(router).policy.weights()
     assert after[2, "candidate"] == pytest.approx(0.99, abs=1e-6)
     # A gateway that starts later begins with what is known.
     assert route_of(following(store)).policy.weights() == after

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from airflow_provider_mlops.serving.log import compaction, prediction_id, prediction_log, write_ahead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.rollout_context import marks, shadow_marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context, shadow_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
 from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
@@ -109,7 +109,7 @@ def test_a_shadow_is_compared_and_outputs_are_counted(store: RolloutStore, tmp_p
     plan = canary(strategy={"kind": "shadow"}, gates=[{"kind": "agreement"}, {"kind": "drift", "classes": ["0", "1"]}])
     log = opened(tmp_path)
     rollout = started(store, plan)
-    own = marks(rollout.id, 0)
+    own = answer_context(rollout.id, 0)
     for champion, shadow in ([1, 0, 1], [1, 1, 2]), ([0], [0]):
         request = prediction_id.new()
         log_predictions(
@@ -121,7 +121,7 @@ def test_a_shadow_is_compared_and_outputs_are_counted(store: RolloutStore, tmp_p
             features=[champion],
             output=champion,
             latency_ms=2.0,
-            marks=own,
+            rollout_context=own,
         )
         log_predictions(
             log,
@@ -132,7 +132,7 @@ def test_a_shadow_is_compared_and_outputs_are_counted(store: RolloutStore, tmp_p
             features=[champion],
             output=shadow,
             latency_ms=2.0,
-            marks=shadow_marks(own, request, champion, shadow, 0.0),
+            rollout_context=shadow_context(own, request, champion, shadow, 0.0),
         )
     ingestion = Ingestion(store, log.root, log)
     ingestion.run()
@@ -154,7 +154,7 @@ def test_a_shadow_is_compared_and_outputs_are_counted(store: RolloutStore, tmp_p
 
 
 def test_the_context_of_decisions_goes_to_the_model_and_to_the_log(store: RolloutStore, tmp_path: Path) -> None:
-    features = [{"kind": "number", "name": "age", "centre": 40, "scale": 10}]
+    features = [{"kind": "number", "name": "age", "center": 40, "scale": 10}]
     plan = bandit(strategy={"kind": "contextual_bandit", "features": features}, reward={})
     log = opened(tmp_path)
     rollout = started(store, plan)
@@ -170,7 +170,7 @@ def test_the_context_of_decisions_goes_to_the_model_and_to_the_log(store: Rollou
             features=[[age]],
             output=[1],
             latency_ms=2.0,
-            marks=marks(rollout.id, 0, context={"age": age}),
+            rollout_context=answer_context(rollout.id, 0, context={"age": age}),
         )
         log.feedback([(request, None, reward), (request, None, 0.0)])
     ingestion = Ingestion(store, log.root, log)

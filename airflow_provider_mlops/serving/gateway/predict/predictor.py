@@ -133,7 +133,7 @@ def _finish(job: Job, model: LoadedModel, found: Answer, predict_ms: float, batc
     request, choice = job.request, job.choice
     encoded = request.answer(model, found, own_id)
     latency_ms = (time.perf_counter() - job.received) * 1000
-    if (batch.logs_all or choice.marks is not None) and not job.is_given_up:
+    if (batch.logs_all or choice.rollout_context is not None) and not job.is_given_up:
         probabilities: Any = found.probabilities
         line = record.encode(
             model.log_schema,
@@ -144,9 +144,9 @@ def _finish(job: Job, model: LoadedModel, found: Answer, predict_ms: float, batc
             output=found.output,
             probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
             latency_ms=latency_ms,
-            marks=choice.marks,
+            rollout_context=choice.rollout_context,
         )
         batch.lines.append(line)
-        batch.is_evidence = batch.is_evidence or choice.marks is not None
+        batch.is_evidence = batch.is_evidence or choice.rollout_context is not None
     job.outcome = Prediction(own_id, choice.version, encoded, found, latency_ms, predict_ms)
     batch.answered.append(job)

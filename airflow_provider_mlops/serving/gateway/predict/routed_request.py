@@ -10,7 +10,7 @@ import numpy as np
 
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
-from airflow_provider_mlops.serving.policy.policy import ANYBODY, Choice, RoutingRequest
+from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Choice, RoutingRequest
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Read, Request
 from airflow_provider_mlops.serving.rollouts.route import Route
@@ -30,7 +30,7 @@ class RoutedRequest:
     choice: Choice
     model: LoadedModel
     route: Route | None = None
-    asked: RoutingRequest = ANYBODY
+    asked: RoutingRequest = ANY_REQUEST
     read: Request | None = None
 
 

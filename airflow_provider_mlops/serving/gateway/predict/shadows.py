@@ -22,7 +22,7 @@ from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedMod
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.request import Read, Request
-from airflow_provider_mlops.serving.rollouts.rollout_context import shadow_marks
+from airflow_provider_mlops.serving.rollouts.rollout_context import shadow_context
 from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome, ShadowQueue, WriteLog
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.rows import Rows
@@ -259,11 +259,12 @@ class _Work:
                 self._write_ahead.append(lines, self._model.log_schema)
             answered = len(lines)
             for copy, reason in failures:
-                marks = {**(copy.choice.marks or {}), "shadow_of": copy.of.prediction.id}
-                self._write_ahead.failure(
-                    prediction_id.new(), model=version.name, version=version.version, arm=copy.choice.arm,
-                    latency_ms=0.0, error=reason, marks=marks,
-                )  # fmt: skip
+                if copy.choice.rollout_context is not None:
+                    self._write_ahead.failure(
+                        prediction_id.new(), model=version.name, version=version.version, arm=copy.choice.arm,
+                        latency_ms=0.0, error=reason,
+                        rollout_context={**copy.choice.rollout_context, "shadow_of": copy.of.prediction.id},
+                    )  # fmt: skip
                 failed += 1
         finally:
             self._count("answered", answered)
@@ -284,8 +285,8 @@ class _Work:
             output=answer.output,
             probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
             latency_ms=latency_ms,
-            marks=shadow_marks(
-                copy.choice.marks or {}, copy.of.prediction.id, copy.of.prediction.answer.output, answer.output,
+            rollout_context=shadow_context(
+                copy.choice.rollout_context, copy.of.prediction.id, copy.of.prediction.answer.output, answer.output,
                 self._tolerance,
             ),
         )  # fmt: skip

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from airflow_provider_mlops.serving.policy.bandit import Bandit
+from airflow_provider_mlops.serving.policy.canary import Canary
+from airflow_provider_mlops.serving.policy.contextual import Contextual
 from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.policy.policy import Arm, Choice, Policy, RoutingRequest
-from airflow_provider_mlops.serving.rollouts.policies.bandit import Bandit
-from airflow_provider_mlops.serving.rollouts.policies.canary import Canary
-from airflow_provider_mlops.serving.rollouts.policies.contextual import Contextual
-from airflow_provider_mlops.serving.rollouts.policies.shadow import Shadow
-from airflow_provider_mlops.serving.rollouts.policies.split import Split
+from airflow_provider_mlops.serving.policy.shadow import Shadow
+from airflow_provider_mlops.serving.policy.split import Split
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics

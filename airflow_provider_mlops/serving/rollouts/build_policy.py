@@ -1,12 +1,17 @@
-"""From a rollout as it stands to the policy that its requests go by."""
+"""Build the routing policy of a rollout from its plan, its state and its statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeAlias
 
+from airflow_provider_mlops.serving.policy.bandit import Bandit
+from airflow_provider_mlops.serving.policy.canary import Canary
+from airflow_provider_mlops.serving.policy.contextual import Contextual, ContextualAlgorithm
 from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.policy.policy import Policy
+from airflow_provider_mlops.serving.policy.shadow import Shadow
+from airflow_provider_mlops.serving.policy.split import Split
 from airflow_provider_mlops.serving.rollouts.algorithms import (
     BetaThompsonAlgorithm,
     EpsilonGreedyAlgorithm,
@@ -14,13 +19,8 @@ from airflow_provider_mlops.serving.rollouts.algorithms import (
     LinUCBAlgorithm,
 )
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
-from airflow_provider_mlops.serving.rollouts.config import Reward
-from airflow_provider_mlops.serving.rollouts.evidence_delta import encoding_of
-from airflow_provider_mlops.serving.rollouts.policies.bandit import Bandit
-from airflow_provider_mlops.serving.rollouts.policies.canary import Canary
-from airflow_provider_mlops.serving.rollouts.policies.contextual import Contextual, ContextualAlgorithm
-from airflow_provider_mlops.serving.rollouts.policies.shadow import Shadow
-from airflow_provider_mlops.serving.rollouts.policies.split import Split
+from airflow_provider_mlops.serving.rollouts.evidence_delta import feature_encoding
+from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import (
     AbStrategy,
@@ -39,23 +39,27 @@ from airflow_provider_mlops.stats.bandits.ucb1 import UCB1
 _Algorithm: TypeAlias = BetaThompson | GaussianThompson | EpsilonGreedy | UCB1
 
 
-def build(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
-    """The policy.
+def build_policy(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
+    """Return the policy of a rollout.
 
-    :param statistics: by arm, over all steps; only bandits go by them.
+    Parameters
+    ----------
+    statistics
+        Statistics of each arm over all steps; only bandits use them.
     """
     plan, state, strategy = rollout.plan, rollout.state, rollout.plan.strategy
-    if not state.is_under_way:
+    if not state.is_in_progress:
         return to_version(plan, plan.champion if state.version is None else state.version)
+    arms = [statistics.get(arm.name, ArmStatistics()) for arm in plan.arms]
     if isinstance(strategy, BanditStrategy):
-        assert plan.reward is not None
-        rewards = reward_statistics(_of_arms(plan, statistics), mirror=plan.reward.mirror)
-        return Bandit(plan.arms, bandit_algorithm(strategy, plan.reward), rewards)
+        reward = plan.required_reward
+        rewards = reward_statistics(arms, mirror=reward.mirror)
+        return Bandit(plan.arms, bandit_algorithm(strategy, reward), rewards)
     if isinstance(strategy, ContextualStrategy):
-        assert plan.reward is not None
-        encoding = encoding_of(strategy)
-        sums = linear_statistics(_of_arms(plan, statistics), len(encoding.names), mirror=plan.reward.mirror)
-        return Contextual(plan.arms, contextual_algorithm(strategy, plan.reward), encoding, sums, strategy.strength)
+        reward, encoding = plan.required_reward, feature_encoding(strategy)
+        sums = linear_statistics(arms, len(encoding.names), mirror=reward.mirror)
+        algorithm = contextual_algorithm(strategy, reward)
+        return Contextual(plan.arms, algorithm, encoding, sums, strategy.l2_regularization)
     champion, candidate = plan.arms
     if isinstance(strategy, ShadowStrategy):
         return Shadow(champion, candidate, strategy.share)
@@ -68,32 +72,28 @@ def build(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> Policy:
 
 
 def to_version(plan: RolloutPlan, version: int) -> Direct:
-    """All traffic to one version of the rollout, under the name of its arm."""
+    """Return the policy that sends all traffic to one version of the rollout, under the name of its arm."""
     return Direct(version, next(arm.name for arm in plan.arms if arm.version == version))
 
 
 def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
-    """The algorithm of `stats.bandits`, for statistics of which more is better: those of costs are mirrored."""
+    """Return the algorithm of `stats.bandits` for statistics where greater is better (those of costs are mirrored)."""
     algorithm, floor, mirror = strategy.algorithm, strategy.min_propensity, reward.mirror
     if isinstance(algorithm, BetaThompsonAlgorithm):
         return BetaThompson(algorithm.prior_successes, algorithm.prior_failures, floor)
     if isinstance(algorithm, GaussianThompsonAlgorithm):
-        # A prior mean is in units of the reward.
+        # The prior mean is in the units of the reward, so it is mirrored like the rewards.
         mean = algorithm.prior_mean if mirror is None else mirror - algorithm.prior_mean
-        std = reward.reach if algorithm.prior_std is None else algorithm.prior_std
+        std = reward.range_width if algorithm.prior_std is None else algorithm.prior_std
         return GaussianThompson(mean, algorithm.prior_count, std, min_propensity=floor)
     if isinstance(algorithm, EpsilonGreedyAlgorithm):
         return EpsilonGreedy(algorithm.epsilon, algorithm.decay, floor)
-    return UCB1(reward.reach if algorithm.width is None else algorithm.width, floor)
+    return UCB1(reward.range_width if algorithm.width is None else algorithm.width, floor)
 
 
 def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> ContextualAlgorithm:
-    """The algorithm of `stats.bandits`."""
+    """Return the algorithm of `stats.bandits` for a contextual bandit."""
     algorithm, floor = strategy.algorithm, strategy.min_propensity
     if isinstance(algorithm, LinUCBAlgorithm):
-        return LinUCB(algorithm.exploration * reward.reach, floor)
-    return LinearThompson(reward.reach if algorithm.std is None else algorithm.std, floor)
-
-
-def _of_arms(plan: RolloutPlan, statistics: Mapping[str, ArmStatistics]) -> Sequence[ArmStatistics]:
-    return [statistics.get(arm.name, ArmStatistics()) for arm in plan.arms]
+        return LinUCB(algorithm.exploration * reward.range_width, floor)
+    return LinearThompson(reward.range_width if algorithm.std is None else algorithm.std, floor)
