@@ -12,7 +12,7 @@ from airflow import __version__ as airflow_version
 from airflow.sdk import DAG
 from packaging.version import Version
 
-from airflow_provider_mlops.lifecycle.rollout.question import GO_ON, ROLL_BACK
+from airflow_provider_mlops.lifecycle.rollout.question import CONTINUE, ROLL_BACK
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.triggers.rollout import RolloutTrigger
 from tests.helpers.live_versions import Versions
@@ -98,7 +98,7 @@ def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
 
     versions = Versions(base, trained, "asked")
     versions.deploy(1, run_id="asked")
-    human = Human(api_server, GO_ON, ROLL_BACK)
+    human = Human(api_server, CONTINUE, ROLL_BACK)
     run_trigger = dag_module._run_inline_trigger
 
     def inline(trigger: Any, ti: Any) -> Any:
@@ -121,7 +121,7 @@ def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
     ran = run_dag(built)
     assert ran.states() == {"rollout": "success"}
     first, second = human.asked
-    assert first["options"] == ["Go on", "Wait for evidence", "Roll back"]
+    assert first["options"] == ["Continue", "Wait for more evidence", "Roll back"]
     assert "Rollout of asked, version 2" in first["subject"]
     assert "step 1 of 2" in first["body"]
     assert "| 2 | error rate | inconclusive |" in first["body"]

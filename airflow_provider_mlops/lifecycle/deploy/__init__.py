@@ -1,1 +1,1 @@
-"""Step 7, deploy: make a model version the champion and check that the gateway serves it."""
+"""Step 7, deploy: make a model version the champion and verify that the gateway serves it."""

@@ -1,4 +1,4 @@
-"""Whether the gateway answers as the packaged model does: the model's input example, asked both ways."""
+"""Verification of a deployment: the gateway and the packaged model must agree on the model's input example."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXAMPLE_ROWS = 20
-"""How many rows of the input example are asked at most."""
+"""The maximum number of rows of the input example that are compared."""
 
-# Another build of NumPy, or a batch of another size, may differ in the last digits.
+# Another build of NumPy, or another batch size, may differ in the last digits.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What the packaged model says of its input example.
+class ExpectedPredictions:
+    """The packaged model's predictions for its input example.
 
-    :param records: the rows as JSON has them, a missing value being None.
-    :param output: the predictions, of shape (rows,), or (rows, targets) for several targets.
-    :param probabilities: of shape (rows, classes), or None.
+    Parameters
+    ----------
+    records
+        Rows as JSON; a missing value is None.
+    output
+        Predictions, shape (rows,), or (rows, targets) for several targets.
+    probabilities
+        Probabilities, shape (rows, classes); None if the model has none.
     """
 
     records: list[dict[str, Any]]
@@ -41,19 +46,19 @@ class Expected:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self.records)
 
-    def first_row(self) -> Expected:
-        """The same for the first row only, which tells who answers without keeping the live endpoint busy."""
+    def first_row(self) -> ExpectedPredictions:
+        """Return the predictions for the first row only, which is enough to identify the version that answers."""
         probabilities = None if self.probabilities is None else self.probabilities[:1]
         return replace(self, records=self.records[:1], output=self.output[:1], probabilities=probabilities)
 
 
-def expected_answer(registry: Registry, model: ModelVersion, *, allow_pickle: bool = False) -> Expected:
-    """Load the packaged model in this process and ask it its input example.
+def expected_predictions(registry: Registry, model: ModelVersion, *, allow_pickle: bool = False) -> ExpectedPredictions:
+    """Load the packaged model in this process and predict its input example.
 
-    Raises InvalidSpecError if the version has no example or may not be loaded, RejectedError if it cannot predict.
+    Raises InvalidSpecError if the version has no example or must not be loaded, RejectedError if it cannot predict.
     """
     import numpy as np
 
@@ -68,23 +73,35 @@ def expected_answer(registry: Registry, model: ModelVersion, *, allow_pickle: bo
             probabilities = np.asarray(packaged.predict_proba(example), dtype=np.float64)
     except Exception as error:
         raise RejectedError(
-            f"{model} cannot predict its own input example ({type(error).__name__}: {error}): train it again"
+            f"Rejected {model}: it cannot predict its own input example ({type(error).__name__}: {error}). Train it "
+            "again."
         ) from error
-    return Expected(json_records(example), output, probabilities)
+    return ExpectedPredictions(json_records(example), output, probabilities)
 
 
-def verify(gateway: GatewayClient, model: ModelVersion, expected: Expected, version: int | None) -> None:
-    """Ask the gateway and compare: classes exactly, numbers closely. The log does not count it as traffic.
+def verify(gateway: GatewayClient, model: ModelVersion, expected: ExpectedPredictions, version: int | None) -> None:
+    """Compare the gateway's predictions with the expected ones: classes exactly, numbers within a tolerance.
 
-    :param version: the version whose own address is asked. None asks the model's address, where `model` must answer.
+    These requests are logged as verification and do not count as traffic.
 
-    Raises RejectedError that shows both answers if they differ, and what the gateway raises.
+    Parameters
+    ----------
+    version
+        Version whose own address is called. None calls the model's address, where `model` must answer.
+
+    Raises
+    ------
+    RejectedError
+        If the predictions differ; the message shows both.
     """
     import numpy as np
 
     answer = gateway.infer(model.name, expected.records, version=version, verification=True)
     if answer.version != model.version:
-        raise RejectedError(f"the endpoint of {model.name} answers with version {answer.version}, not {model.version}")
+        raise RejectedError(
+            f"Rejected {model}: the endpoint of {model.name} answers with version {answer.version}, expected version "
+            f"{model.version}."
+        )
     output = np.asarray(answer.output)
     if not same(expected.output, output):
         raise RejectedError(_difference(model, "predictions", expected.output, output))
@@ -95,7 +112,7 @@ def verify(gateway: GatewayClient, model: ModelVersion, expected: Expected, vers
 
 
 def same(expected: NDArray[Any], answered: NDArray[Any]) -> bool:
-    """Whether two answers agree: floating-point numbers closely, everything else exactly.
+    """Return whether two arrays of predictions agree: floating-point numbers closely, everything else exactly.
 
     >>> import numpy
     >>> same(numpy.array([0.1, 2.0]), numpy.array([0.1 + 1e-12, 2.0]))
@@ -119,7 +136,7 @@ def same(expected: NDArray[Any], answered: NDArray[Any]) -> bool:
 
 
 def json_records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as a request carries them: plain Python values, None where one is missing, times as ISO 8601."""
+    """Return rows as JSON objects: None for a missing value, times as ISO 8601, bytes as Base64."""
     import base64
 
     def plain(value: Any) -> Any:
@@ -136,11 +153,12 @@ def json_records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _difference(model: ModelVersion, what: str, expected: NDArray[Any], answered: NDArray[Any]) -> str:
     return (
-        f"the gateway answers the input example of {model} with the {what} {_shown(answered)}, and the packaged model "
-        f"says {_shown(expected)}: see that the gateway's environment has the versions that the model was trained with"
+        f"Rejected {model}: for its input example, the gateway returns the {what} {_format_values(answered)}, and the "
+        f"packaged model returns {_format_values(expected)}. Check that the gateway's environment has the package "
+        "versions that the model was trained with."
     )
 
 
-def _shown(values: NDArray[Any]) -> str:
+def _format_values(values: NDArray[Any]) -> str:
     text = ", ".join(str(value) for value in values.tolist()[:5])
     return f"[{text}{', ...' if len(values) > 5 else ''}]"

@@ -1,4 +1,4 @@
-"""A deployment: which version of a model answers where, and what recorded it. Shared by deploy and rollback."""
+"""A deployment: the version of a model that answers, its endpoint, and its audit entry."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ if TYPE_CHECKING:
 
 
 class Deployment(BaseModel):
-    """What answers for a model."""
+    """The version that answers for a model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model_name: str = Field(description="The registered model.")
-    version: int = Field(description="The version that answers: the champion.")
-    previous_version: int | None = Field(description="The version that a rollback returns to; None if there is none.")
-    endpoint_url: str | None = Field(description="Where it answers the Open Inference Protocol.")
-    audit_sequence: int = Field(description="The number of the audit entry that made it champion.")
+    model_name: str = Field(description="Name of the registered model.")
+    version: int = Field(description="Version that answers: the champion.")
+    previous_version: int | None = Field(description="Version that a rollback returns to; None if there is none.")
+    endpoint_url: str | None = Field(
+        description="URL of the endpoint (Open Inference Protocol); None if no gateway is configured."
+    )
+    audit_sequence: int = Field(description="Number of the audit entry that recorded the decision.")
 
     @classmethod
     def of(cls, entry: AuditEntry, gateway_url: str | None) -> Deployment:
-        """The deployment that an audit entry recorded, which is a promotion or a rollback."""
-        assert entry.to_version is not None
+        """Return the deployment that an audit entry recorded."""
+        if entry.to_version is None:
+            raise ValueError(f"audit entry {entry.sequence} of {entry.model_name} withdrew the champion")
         return cls(
             model_name=entry.model_name,
             version=entry.to_version,
@@ -39,7 +42,7 @@ class Deployment(BaseModel):
 
 
 def endpoint_url(gateway_url: str, model_name: str) -> str:
-    """Where the gateway answers for a model.
+    """Return the URL at which the gateway answers for a model.
 
     >>> endpoint_url("http://127.0.0.1:8710/", "churn model")
     'http://127.0.0.1:8710/v2/models/churn%20model/infer'
@@ -50,16 +53,19 @@ def endpoint_url(gateway_url: str, model_name: str) -> str:
 
 
 def connect_gateway(workspace: Workspace, timeout: float) -> GatewayClient:
-    """The client of the workspace's gateway. Raises InvalidSpecError if no gateway is configured.
+    """Return a client of the workspace's gateway. Raises InvalidSpecError if no gateway is configured.
 
-    :param timeout: seconds to wait for an answer.
+    Parameters
+    ----------
+    timeout
+        Maximum time in seconds for a response.
     """
     from airflow_provider_mlops.serving.client.client import GatewayClient
     from airflow_provider_mlops.serving.gateway.admin import token
 
     if workspace.gateway_url is None:
         raise InvalidSpecError(
-            "gateway_url", None, "there is no gateway: set the host of the connection `mlops_gateway_default`"
+            "gateway_url", None, "no gateway is configured. Set the host of the connection 'mlops_gateway_default'"
         )
     return GatewayClient(
         workspace.gateway_url, workspace.secret("gateway_token") or token.find(workspace.storage_uri), timeout=timeout

@@ -1,4 +1,4 @@
-"""A version that is to take the champion's place, and the champion that it was compared with."""
+"""A version that is to replace the champion, and the champion that it was compared with."""
 
 from __future__ import annotations
 
@@ -18,33 +18,36 @@ log = logging.getLogger(__name__)
 
 
 class Replacement(Spec):
-    """What deploying and rolling out have in common."""
+    """The fields that deploy and rollout share."""
 
-    model: ModelVersion = Field(description="The version to deploy, such as `validate.output['model']`.")
+    model: ModelVersion = Field(description="Version to deploy, such as `validate.output['model']`.")
     expected_champion: int | None = Field(
         default=None,
         ge=1,
-        description="The champion that the model was compared with, such as `validate.output['champion_version']`. If "
-        "another version is champion by now, the step fails with `PromotionConflictError`. By default the one that "
-        "the version's evaluation compared with; a version without an evaluation was compared with none, and then the "
-        "champion at the start of the step must still be champion when the alias moves.",
+        description="Champion that the version was compared with, such as `validate.output['champion_version']`. If "
+        "another version is the champion now, the step fails with `PromotionConflictError`. Defaults to the champion "
+        "in the version's evaluation. Without an evaluation, it is the champion at the start of the step, which must "
+        "not change before the alias moves.",
     )
     check_champion: bool = Field(
-        default=True, description="Whether the champion must be the expected one. `False` deploys over whichever it is."
+        default=True,
+        description="Whether the champion must be the expected one. With `False`, the version replaces any champion.",
     )
-    reason: str = Field(default="", description="Why, for the audit trail.")
+    reason: str = Field(default="", description="Reason for the deployment, for the audit trail.")
     allow_pickle: bool = Field(
         default=False,
-        description="Whether the step may load a pickled model to compare with, which runs whatever code is in it. The "
-        "gateway has a switch of its own.",
+        description="Whether the step may load a pickled model to compare predictions. Loading a pickle runs the code "
+        "in it. The gateway has its own setting.",
     )
     verify_timeout: float = Field(
-        default=60.0, gt=0, description="How many seconds the gateway has for loading the version and for each answer."
+        default=60.0,
+        gt=0,
+        description="Maximum time in seconds for the gateway to load the version, and to answer each request.",
     )
 
 
 def expected_version(registry: Registry, model: ModelVersion, spec: Replacement) -> int | None:
-    """The champion that must be there. Raises PromotionConflictError if another one is, before any work is done."""
+    """Return the version that must be champion. Raises PromotionConflictError if another one is the champion."""
     from airflow_provider_mlops.registry import promotion
 
     champion = promotion.champion(registry, model.name)
@@ -59,16 +62,15 @@ def expected_version(registry: Registry, model: ModelVersion, spec: Replacement)
             expected = current
     if current != expected:
         raise PromotionConflictError(
-            f"expected_champion={expected}: {model} was compared with "
-            f"{'no champion' if expected is None else f'version {expected}'}, but "
-            f"{'there is no champion' if current is None else f'version {current} is champion'} now. "
-            "Evaluate and validate it again, then deploy"
+            f"Rejected {model}: it was compared with {'no champion' if expected is None else f'version {expected}'} "
+            f"(expected_champion={expected}), but {'no version' if current is None else f'version {current}'} is "
+            "champion now. Evaluate and validate it again, then deploy it."
         )
     return expected
 
 
 def _evaluated_against(registry: Registry, model: ModelVersion) -> tuple[bool, int | None]:
-    """Whether the version has an evaluation, and the champion that it was compared with there."""
+    """Return whether the version has an evaluation, and the champion in it."""
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
     from airflow_provider_mlops.registry import models, tags
 
@@ -78,6 +80,6 @@ def _evaluated_against(registry: Registry, model: ModelVersion) -> tuple[bool, i
     try:
         evaluation = Evaluation.read(uri)
     except InvalidSpecError as error:
-        log.warning("The evaluation of %s cannot be read, so its champion is not checked: %s", model, error)
+        log.warning("Not checking the champion that %s was compared with: cannot read its evaluation: %s", model, error)
         return False, None
     return True, evaluation.champion_version

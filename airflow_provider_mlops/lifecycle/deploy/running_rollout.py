@@ -1,4 +1,4 @@
-"""What deploying and rolling back directly mean for a rollout of the model that is under way."""
+"""What deploy and rollback do about a rollout of the same model that is in progress."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.registry.audit import AuditEntry
     from airflow_provider_mlops.serving.client.client import GatewayClient
 
-_PATIENCE_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
 
 def refuse_during_rollout(workspace: Workspace, name: str) -> None:
-    """Raise RolloutConflictError if a rollout of the model is under way: its versions share the traffic."""
+    """Raise RolloutConflictError if a rollout of the model is in progress, because its versions share the traffic."""
     with contextlib.closing(workspace.rollout_store()) as store:
         store.join(name, workspace.task)
 
 
 def end_rollout(workspace: Workspace, name: str, version: int, reason: str) -> bool:
-    """End what is under way, since another version is champion now. Returns whether there was something to end.
+    """End the model's rollout, if any, because another version is champion now. Returns whether there was one.
 
-    The task of the rollout finds that at its next look.
+    The rollout's task notices that at its next check.
 
-    :param version: the champion.
+    Parameters
+    ----------
+    version
+        The current champion.
     """
     with contextlib.closing(workspace.rollout_store()) as store:
         current = store.current(name)
@@ -45,31 +48,32 @@ def end_rollout(workspace: Workspace, name: str, version: int, reason: str) -> b
                 else None
             ),
         )
-        log.warning("Rollout %s of %s is %s: %s", ended.id, name, ended.state.status, ended.state.reason)
+        log.warning("Rollout %s of %s is now %s: %s", ended.id, name, ended.state.status, ended.state.reason)
     return True
 
 
-def await_end(gateway: GatewayClient, name: str) -> None:
-    """Return when the gateway routes by no rollout of the model any more, which it sees a moment after its end."""
-    until = time.monotonic() + _PATIENCE_SECONDS
+def wait_for_end(gateway: GatewayClient, name: str) -> None:
+    """Wait until the gateway no longer routes by a rollout of the model, which it notices shortly after the end."""
+    until = time.monotonic() + _TIMEOUT_SECONDS
     while gateway.model(name).get("rollout") is not None and time.monotonic() < until:
         time.sleep(0.05)
 
 
-def take_back(workspace: Workspace, name: str, reason: str) -> AuditEntry | None:
-    """Give all traffic back to the champion, beside which a rollout is under way. Returns the audit entry.
+def roll_back_rollout(workspace: Workspace, name: str, reason: str) -> AuditEntry | None:
+    """Roll back the rollout of a model that is in progress, and return the audit entry.
 
-    None if no rollout is under way and no earlier try of the task has taken the last one back. Raises BackendUnavailableError.
+    None if no rollout is in progress and no earlier try of the task rolled back the latest one. Raises
+    BackendUnavailableError.
     """
     from airflow_provider_mlops.registry import promotion
 
     with contextlib.closing(workspace.rollout_store()) as store:
-        found = next(iter(store.of_model(name, limit=1)), None)
-        if found is None:
+        latest = next(iter(store.of_model(name, limit=1)), None)
+        if latest is None:
             return None
-        if found.state.is_in_progress:
-            found = store.change(
-                found.id,
+        if latest.state.is_in_progress:
+            latest = store.change(
+                latest.id,
                 lambda seen: (
                     transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), workspace.task.key, reason)
                     if seen.state.is_in_progress
@@ -78,11 +82,11 @@ def take_back(workspace: Workspace, name: str, reason: str) -> AuditEntry | None
             )
         mine = (
             state.status == "rolled_back" and state.changed_by == workspace.task.key
-            for state in store.history(found.id)
+            for state in store.history(latest.id)
         )
         if not any(mine):
             return None
     return promotion.keep(
-        workspace.registry(), name, candidates=found.plan.candidates, by=workspace.task, reason=reason,
-        rollout_id=found.id,
+        workspace.registry(), name, candidates=latest.plan.candidates, by=workspace.task, reason=reason,
+        rollout_id=latest.id,
     )  # fmt: skip

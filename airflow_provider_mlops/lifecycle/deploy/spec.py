@@ -1,4 +1,4 @@
-"""The fields of the step `deploy` and what it returns."""
+"""The spec and the result of the step `deploy`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_mlops.registry.model_version import ModelVersion
 
 
 class DeploySpec(Replacement):
-    """What to deploy, and what must hold for it."""
+    """The version to deploy, and the conditions for it."""
 
     strategy: Literal["direct"] = Field(
         default="direct", description="How traffic moves to the version. `direct`: all of it at once."
@@ -21,7 +21,9 @@ class DeploySpec(Replacement):
 
 
 class DeployResult(Result):
-    """What answers now."""
+    """The new deployment."""
 
-    deployment: Deployment = Field(description="Name, version, the version before, endpoint and audit entry.")
-    model: ModelVersion = Field(description="The version that was deployed.")
+    deployment: Deployment = Field(
+        description="New deployment: model, version, previous version, endpoint and audit entry."
+    )
+    model: ModelVersion = Field(description="Version that was deployed.")

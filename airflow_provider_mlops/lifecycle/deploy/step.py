@@ -1,8 +1,8 @@
-"""Bring a model version to the gateway and make it champion, once it was seen to answer as it should.
+"""The step `deploy`: load a model version into the gateway, verify it, and make it the champion.
 
-The order is what makes it safe to be killed at any point and tried again: the gateway loads the version and
-answers the input example under the version's own address; the audit entry is created and the alias moves; the gateway
-activates the version; the model's own address answers with it. Each of these does nothing when it was done before.
+Because of its order, the step can be killed at any point and tried again: (1) the gateway loads the version and
+predicts the input example at the version's own address; (2) the audit entry is created and the alias moves; (3) the gateway
+activates the version; (4) the model's address answers with it. Each of these does nothing if it has been done before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.deploy.check import Expected
+    from airflow_provider_mlops.lifecycle.deploy.check import ExpectedPredictions
     from airflow_provider_mlops.registry.audit import AuditEntry
     from airflow_provider_mlops.registry.connection import Registry
     from airflow_provider_mlops.serving.client.client import GatewayClient
@@ -35,49 +35,61 @@ log = logging.getLogger(__name__)
 def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
     """Load, verify, promote, activate and verify again.
 
-    Raises RolloutConflictError while a rollout of the model is under way; with `check_champion=False` it is ended
-    instead. Raises PromotionConflictError if the champion is not the expected one, RejectedError if the endpoint does
-    not answer as the packaged model does, InvalidSpecError if the version is not there or the gateway refuses the
-    token, BackendUnavailableError if MLflow or the gateway does not answer; then a retry completes the deployment.
+    Raises
+    ------
+    RolloutConflictError
+        If a rollout of the model is in progress. With `check_champion=False`, the rollout is ended instead.
+    PromotionConflictError
+        If the champion is not the expected one.
+    RejectedError
+        If the endpoint's predictions differ from those of the packaged model.
+    InvalidSpecError
+        If the version does not exist, or if the gateway refuses the token.
+    BackendUnavailableError
+        If MLflow or the gateway is unavailable. A retry then completes the deployment.
     """
-    from airflow_provider_mlops.lifecycle.deploy.check import expected_answer, verify
+    from airflow_provider_mlops.lifecycle.deploy.check import expected_predictions, verify
     from airflow_provider_mlops.lifecycle.deploy.expected_champion import expected_version
-    from airflow_provider_mlops.lifecycle.deploy.running_rollout import await_end, end_rollout, refuse_during_rollout
+    from airflow_provider_mlops.lifecycle.deploy.running_rollout import end_rollout, refuse_during_rollout, wait_for_end
     from airflow_provider_mlops.registry import models
 
     started = time.monotonic()
     registry = workspace.registry()
     model = models.get(registry, spec.model.name, spec.model.version)
-    begun = _begun_before(registry, model)
-    if begun is None and spec.check_champion:
+    earlier = _already_champion(registry, model)
+    if earlier is None and spec.check_champion:
         refuse_during_rollout(workspace, model.name)
-    expected_champion = expected_version(registry, model, spec) if begun is None else begun.from_version
+    expected_champion = expected_version(registry, model, spec) if earlier is None else earlier.from_version
     with connect_gateway(workspace, spec.verify_timeout) as gateway:
-        log.info("Loading %s into the gateway at %s", model, workspace.gateway_url)
         gateway.load(model.name, model.version, timeout=spec.verify_timeout)
-        expected = expected_answer(registry, model, allow_pickle=spec.allow_pickle)
+        expected = expected_predictions(registry, model, allow_pickle=spec.allow_pickle)
         verify(gateway, model, expected, version=model.version)
-        log.info("The candidate answers the %d rows of the input example as the packaged model does", expected.rows)
-        entry = begun or _promote(spec, workspace, registry, model, expected_champion)
-        why = f"{workspace.task.key} has deployed version {model.version}"
-        if end_rollout(workspace, model.name, model.version, why):
-            await_end(gateway, model.name)
+        log.info(
+            "Loaded %s into the gateway at %s and verified it on %d rows in %.1f s",
+            model,
+            workspace.gateway_url,
+            expected.rows,
+            time.monotonic() - started,
+        )
+        entry = earlier or _promote(spec, workspace, registry, model, expected_champion)
+        if end_rollout(workspace, model.name, model.version, f"{workspace.task.key} deployed version {model.version}"):
+            wait_for_end(gateway, model.name)
         _go_live(workspace, registry, gateway, model, expected, entry)
     deployment = Deployment.of(entry, workspace.gateway_url)
-    log.info("%s answers at %s after %.1f s", model, deployment.endpoint_url, time.monotonic() - started)
+    log.info("Deployed %s in %.1f s to %s", model, time.monotonic() - started, deployment.endpoint_url)
     return DeployResult(deployment=deployment, model=model)
 
 
-def _begun_before(registry: Registry, model: ModelVersion) -> AuditEntry | None:
-    """The audit entry by which the version is champion already: by an earlier try, or an earlier deployment of it."""
+def _already_champion(registry: Registry, model: ModelVersion) -> AuditEntry | None:
+    """Return the audit entry of an earlier try, or an earlier deployment, that made the version champion, if any."""
     from airflow_provider_mlops.registry import audit, promotion
 
-    moved = audit.last_move(registry, model.name)
-    if moved is None or moved.to_version != model.version:
+    entry = audit.last_move(registry, model.name)
+    if entry is None or entry.to_version != model.version:
         return None
-    log.info("%s is champion already (audit entry %d): bringing the gateway to it", model, moved.sequence)
+    log.info("%s is already the champion (audit entry %d); updating the gateway only", model, entry.sequence)
     promotion.settle(registry, model.name)
-    return moved
+    return entry
 
 
 def _promote(
@@ -100,12 +112,12 @@ def _go_live(
     registry: Registry,
     gateway: GatewayClient,
     model: ModelVersion,
-    expected: Expected,
+    expected: ExpectedPredictions,
     entry: AuditEntry,
 ) -> None:
-    """Let the version answer the model's traffic and see that it does; bring the alias back if it does not.
+    """Let the version answer the model's traffic and verify that it does; undo the promotion if it does not.
 
-    A gateway that is merely away brings nothing back: the decision was good, and the retry completes it.
+    If the gateway is only unavailable, nothing is undone: the decision was right, and a retry completes it.
     """
     from airflow_provider_mlops.lifecycle.deploy.check import verify
 
@@ -113,22 +125,24 @@ def _go_live(
         gateway.activate(model.name, model.version, champion=True)
         verify(gateway, model, expected.first_row(), version=None)
     except BackendUnavailableError:
-        log.warning("%s is champion, but the gateway is away: a retry completes the deployment", model)
+        log.warning("%s is champion, but the gateway is unavailable. A retry completes the deployment", model)
         raise
     except MlopsError as error:
-        after = _bring_back(workspace, registry, gateway, entry, str(error))
-        raise RejectedError(f"{model} was not deployed: {error}. {after}") from error
+        outcome = _undo(workspace, registry, gateway, entry, str(error))
+        raise RejectedError(f"{str(error).rstrip('.')}. {outcome}.") from error
 
 
-def _bring_back(workspace: Workspace, registry: Registry, gateway: GatewayClient, entry: AuditEntry, why: str) -> str:
-    """Make the champion before the entry champion again, or none. Returns what was done, in a sentence."""
+def _undo(workspace: Workspace, registry: Registry, gateway: GatewayClient, entry: AuditEntry, why: str) -> str:
+    """Make the champion before the entry champion again, or none. Returns the outcome in a sentence."""
     from airflow_provider_mlops.registry import audit, promotion
 
     before = entry.from_version
     if entry.by.key != workspace.task.key:
-        return f"{entry.by.key} made it champion before, so the alias stays: roll back if it should not"
-    moved = audit.last_move(registry, entry.model_name)
-    if moved is None or moved.sequence != entry.sequence:
+        return (
+            f"The alias stays, because {entry.by.key} made this version champion earlier. Roll back if it should not be"
+        )
+    latest = audit.last_move(registry, entry.model_name)
+    if latest is None or latest.sequence != entry.sequence:
         return _MOVED
     reason = f"deployment failed: {why}"[:1000]
     try:
@@ -151,13 +165,13 @@ def _bring_back(workspace: Workspace, registry: Registry, gateway: GatewayClient
         elif entry.to_version is not None:
             gateway.deactivate(entry.model_name, entry.to_version)
     except MlopsError as error:
-        log.warning("The gateway could not be told to go back (%s); it follows the alias by itself", error)
+        log.warning("Could not notify the gateway (%s). It will pick up the alias at its next poll", error)
     if before is None:
-        return "No version was champion before, and none is now: correct the cause and run the task again"
-    return f"The alias is back on version {before}"
+        return "No version was champion before, and none is now. Correct the cause and run the task again"
+    return f"Version {before} is the champion again"
 
 
-_MOVED = "Somebody moved the alias in the meantime, so it stays where it is"
+_MOVED = "The alias stays, because someone moved it in the meantime"
 
 
 STEP = Step("deploy", DeploySpec, DeployResult, deploy)

@@ -1,4 +1,4 @@
-"""The fields of the step `rollback` and what it returns."""
+"""The spec and the result of the step `rollback`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from airflow_provider_mlops.lifecycle.step import Result, Spec
 
 
 class RollbackSpec(Spec):
-    """What to roll back, and why."""
+    """The model to roll back, and the reason."""
 
-    model_name: str = Field(description="The registered model.", min_length=1)
+    model_name: str = Field(description="Name of the registered model.", min_length=1)
     to_version: int | None = Field(
         default=None,
         ge=1,
-        description="The version that becomes champion. By default the one before the champion, which the gateway "
-        "keeps in memory, so that it answers at once. While a rollout of the model is under way, the default takes "
-        "that back instead, and the champion stays.",
+        description="Version that becomes the champion. Defaults to the previous champion, which the gateway keeps in "
+        "memory. If a rollout of the model is in progress, the default rolls back the rollout instead, and the "
+        "champion stays.",
     )
     expected_champion: int | None = Field(
         default=None,
         ge=1,
-        description="The champion to be rid of, such as `monitor.output['model_version']`. If another version is "
-        "champion by now, the step fails with `PromotionConflictError`. By default whichever is champion.",
+        description="Champion to replace, such as `monitor.output['model_version']`. If another version is champion now, "
+        "the step fails with `PromotionConflictError`. By default, any champion is replaced.",
     )
-    reason: str = Field(default="", description="Why, for the audit trail.")
-    timeout: float = Field(default=30.0, gt=0, description="How many seconds the gateway is waited for.")
+    reason: str = Field(default="", description="Reason for the rollback, for the audit trail.")
+    timeout: float = Field(default=30.0, gt=0, description="Maximum time in seconds to wait for the gateway.")
 
 
 class RollbackResult(Result):
-    """What answers now."""
+    """The deployment after a rollback."""
 
-    deployment: Deployment = Field(description="The deployment after the rollback.")
+    deployment: Deployment = Field(description="Deployment after the rollback.")

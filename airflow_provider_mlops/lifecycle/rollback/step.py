@@ -1,4 +1,4 @@
-"""Make the previous champion, or another version, champion again."""
+"""The step `rollback`: make the previous champion, or another version, the champion again."""
 
 from __future__ import annotations
 
@@ -19,22 +19,29 @@ log = logging.getLogger(__name__)
 
 
 def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
-    """Append to the audit trail, move the alias, and let the gateway switch.
+    """Append to the audit trail, move the alias, and switch the gateway.
 
-    A retry of the task completes what it began and does not roll back once more. With the gateway away the alias moves
-    all the same: the gateway follows it when it is back. Raises InvalidSpecError if there is nothing to go back to or
-    the gateway refuses the token or the version, PromotionConflictError if the champion is another one than expected or
-    somebody promotes at the same moment, BackendUnavailableError if MLflow does not answer.
+    A retry of the task completes the rollback and does not roll back further. If the gateway is unavailable, the alias
+    still moves, and the gateway follows it when it is back.
+
+    Raises
+    ------
+    InvalidSpecError
+        If there is no version to roll back to, or if the gateway refuses the token or the version.
+    PromotionConflictError
+        If the champion is not the expected one, or if someone promotes a version at the same time.
+    BackendUnavailableError
+        If MLflow is unavailable.
     """
-    from airflow_provider_mlops.lifecycle.deploy.running_rollout import take_back
+    from airflow_provider_mlops.lifecycle.deploy.running_rollout import roll_back_rollout
     from airflow_provider_mlops.registry import promotion
 
     started = time.monotonic()
     registry, reason = workspace.registry(), spec.reason or f"rolled back by {workspace.task.key}"
     if spec.to_version is None and spec.expected_champion is None:
-        kept = take_back(workspace, spec.model_name, reason)
+        kept = roll_back_rollout(workspace, spec.model_name, reason)
         if kept is not None:
-            log.info("%s: its rollout is taken back, version %s stays champion", kept.model_name, kept.to_version)
+            log.info("%s: rolled back the rollout; version %s stays champion", kept.model_name, kept.to_version)
             return RollbackResult(deployment=Deployment.of(kept, workspace.gateway_url))
     entry = promotion.rollback(
         registry,
@@ -46,34 +53,37 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     )
     _end_rollout(workspace, entry)
     deployment = Deployment.of(entry, workspace.gateway_url)
-    moved = f"{entry.model_name}: version {entry.to_version} is champion in place of version {entry.from_version}"
+    moved = f"{entry.model_name}: version {entry.to_version} replaced version {entry.from_version} as champion"
     if workspace.gateway_url is None:
-        log.warning("%s. No gateway is configured: a gateway that serves the model follows the alias by itself", moved)
+        log.warning("%s. No gateway is configured to notify; it will pick up the alias at its next poll", moved)
         return RollbackResult(deployment=deployment)
     try:
         with connect_gateway(workspace, spec.timeout) as gateway:
             gateway.activate(deployment.model_name, deployment.version, champion=True)
     except BackendUnavailableError as error:
-        log.warning("%s. The gateway does not know yet (%s): it follows the alias as soon as it is back", moved, error)
+        log.warning("%s. Could not notify the gateway (%s). It will pick up the alias when it is back", moved, error)
     except InvalidSpecError as error:
-        raise InvalidSpecError(
-            error.field, error.value, f"{error.hint}. The alias has moved already; the gateway follows it by itself"
-        ) from error
+        hint = (
+            f"{error.hint.rstrip('.')}. The alias has already moved, and the gateway will pick it up at its next poll"
+        )
+        raise InvalidSpecError(error.field, error.value, hint) from error
     else:
-        log.info("%s and answers (audit entry %d, %.2f s)", moved, entry.sequence, time.monotonic() - started)
+        elapsed = time.monotonic() - started
+        log.info("%s in %.2f s and answers at %s", moved, elapsed, deployment.endpoint_url)
     return RollbackResult(deployment=deployment)
 
 
 def _end_rollout(workspace: Workspace, entry: AuditEntry) -> None:
-    """End a rollout beside the champion that was. A store that is away holds up no rollback."""
+    """End a rollout that compares with the replaced champion. An unavailable store does not stop the rollback."""
     from airflow_provider_mlops.lifecycle.deploy.running_rollout import end_rollout
 
-    assert entry.to_version is not None
-    why = f"{workspace.task.key} has rolled back to version {entry.to_version}"
+    if entry.to_version is None:
+        raise ValueError(f"audit entry {entry.sequence} of {entry.model_name} is not a rollback")
+    why = f"{workspace.task.key} rolled back to version {entry.to_version}"
     try:
         end_rollout(workspace, entry.model_name, entry.to_version, why)
     except BackendUnavailableError as error:
-        log.warning("Whether a rollout of %s is under way is not known: %s", entry.model_name, error)
+        log.warning("Could not end a rollout of %s that may be in progress: %s", entry.model_name, error)
 
 
 STEP = Step("rollback", RollbackSpec, RollbackResult, rollback)

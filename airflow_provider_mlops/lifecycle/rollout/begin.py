@@ -1,8 +1,9 @@
-"""The beginning of a rollout: every version is loaded and answers as it should before any request can reach it."""
+"""The start of a rollout: every version is loaded and verified before any request can reach it."""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -24,52 +25,66 @@ log = logging.getLogger(__name__)
 
 
 def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollout:
-    """Load and verify the versions, and start. Raises as `rollout` does; then nothing has begun."""
-    from airflow_provider_mlops.lifecycle.deploy.check import expected_answer, verify
+    """Load and verify the versions, and start the rollout.
+
+    Raises the same errors as `rollout`; in that case, no rollout has started.
+    """
+    from airflow_provider_mlops.lifecycle.deploy.check import expected_predictions, verify
     from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
     from airflow_provider_mlops.registry import models, promotion
 
     registry = workspace.registry()
-    # From here on, an alias that stands elsewhere was moved by hand.
+    # From here on, an alias that points to another version was moved by hand.
     promotion.settle(registry, spec.model.name)
-    wanted = [spec.model, *spec.candidates]
-    candidates = [models.get(registry, model.name, model.version) for model in wanted]
+    candidates = [models.get(registry, model.name, model.version) for model in (spec.model, *spec.candidates)]
     champion = expected_version(registry, candidates[0], spec)
     if champion is None:
         raise InvalidSpecError(
-            "model", str(spec.model), "the model has no champion to roll out beside: deploy a first version directly"
+            "model",
+            str(spec.model),
+            "a rollout compares the version with the champion, and the model has no champion. Deploy the first version "
+            "with DeployModelOperator",
         )
     plan = _plan(spec, champion)
     with connect_gateway(workspace, spec.verify_timeout) as gateway:
         for model in candidates:
-            log.info("Loading %s into the gateway at %s", model, workspace.gateway_url)
+            started = time.monotonic()
             gateway.load(model.name, model.version, timeout=spec.verify_timeout)
-            expected = expected_answer(registry, model, allow_pickle=spec.allow_pickle)
+            expected = expected_predictions(registry, model, allow_pickle=spec.allow_pickle)
             verify(gateway, model, expected, version=model.version)
-            log.info("It answers the %d rows of the input example as the packaged model does", expected.rows)
+            log.info(
+                "Loaded %s into the gateway at %s and verified it on %d rows in %.1f s",
+                model,
+                workspace.gateway_url,
+                expected.rows,
+                time.monotonic() - started,
+            )
     sizes = sample_sizes(plan)
     if sizes is not None:
-        log.info("The test is planned for %d rewards of the candidate and %d of the champion", *sizes)
+        log.info("The A/B test ends at %s rewards of the candidate and %s of the champion", *map("{:,}".format, sizes))
     return store.start(spec.model.name, plan, workspace.task)
 
 
-def champion_already(spec: RolloutSpec, workspace: Workspace) -> AuditEntry | None:
-    """The audit entry by which the version is champion already: by an earlier try, or by whoever deployed it."""
+def already_champion(spec: RolloutSpec, workspace: Workspace) -> AuditEntry | None:
+    """Return the audit entry that made the version the champion; None if it is not the champion.
+
+    An earlier try, or a deployment, may have made it the champion.
+    """
     from airflow_provider_mlops.registry import audit, promotion
 
     registry = workspace.registry()
-    moved = audit.last_move(registry, spec.model.name)
-    if moved is None or moved.to_version != spec.model.version:
+    entry = audit.last_move(registry, spec.model.name)
+    if entry is None or entry.to_version != spec.model.version:
         return None
     promotion.settle(registry, spec.model.name)
-    log.info("%s is champion already (audit entry %d): there is nothing to roll out", spec.model, moved.sequence)
-    return moved
+    log.info("Nothing to roll out: %s is already the champion (audit entry %d)", spec.model, entry.sequence)
+    return entry
 
 
 def _plan(spec: RolloutSpec, champion: int) -> RolloutPlan:
     versions = (spec.model.version, *(candidate.version for candidate in spec.candidates))
-    terms = {name: getattr(spec, name) for name in RolloutConfig.model_fields}
+    config = {name: getattr(spec, name) for name in RolloutConfig.model_fields}
     try:
-        return RolloutPlan(champion=champion, candidates=versions, **terms)
+        return RolloutPlan(champion=champion, candidates=versions, **config)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False)[0], RolloutPlan) from error

@@ -1,4 +1,4 @@
-"""What other policies would have earned in a rollout, from the log of the one that ran."""
+"""Estimates of the reward that other policies would have earned in a rollout, from the log of the policy that ran."""
 
 from __future__ import annotations
 
@@ -26,9 +26,18 @@ Policy: TypeAlias = Callable[[Mapping[str, Any] | None], Sequence[float]]
 
 @dataclass(frozen=True)
 class LoggedDecisions:
-    """The decisions of a rollout for which a reward has come: one for each request, whose rows' rewards are averaged.
+    """The decisions of a rollout that have a reward: one per request. Rewards of a request's rows are averaged.
 
-    :ivar arms: places in the order of the rollout's arms, of shape `(decisions,)`; `propensities` and `rewards` alike.
+    Parameters
+    ----------
+    arms
+        Index of the arm that was chosen in the rollout's arms, shape (decisions,).
+    propensities
+        Probability with which it was chosen, shape (decisions,).
+    rewards
+        Reward of each request, shape (decisions,).
+    contexts
+        Declared features of each request.
     """
 
     plan: RolloutPlan
@@ -40,7 +49,7 @@ class LoggedDecisions:
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """What a policy would have earned for each request, by three estimators of `stats.off_policy`."""
+    """Estimates of the mean reward per request under a policy, by three estimators of `stats.bandits`."""
 
     inverse_propensity: OffPolicyEstimate
     self_normalized: OffPolicyEstimate
@@ -48,21 +57,21 @@ class Counterfactual:
 
 
 def always(plan: RolloutPlan, arm: str) -> Policy:
-    """Every request to one arm."""
-    shares = [float(known.name == arm) for known in plan.arms]
-    return lambda context: shares
+    """Return the policy that sends every request to one arm."""
+    probabilities = [float(candidate.name == arm) for candidate in plan.arms]
+    return lambda context: probabilities
 
 
 def uniform(plan: RolloutPlan) -> Policy:
-    """Every arm as often as any other."""
-    shares = [1 / len(plan.arms)] * len(plan.arms)
-    return lambda context: shares
+    """Return the policy that chooses all arms with the same probability."""
+    probabilities = [1 / len(plan.arms)] * len(plan.arms)
+    return lambda context: probabilities
 
 
 def logged_decisions(storage_uri: str, rollout: Rollout, connection: ibis.BaseBackend | None = None) -> LoggedDecisions:
     """Read the rollout's decisions and their rewards from the prediction log.
 
-    Raises InvalidSpecError if the rollout has no rewards, or none has come.
+    Raises InvalidSpecError if the rollout declares no reward, or if fewer than two decisions have one.
     """
     import numpy as np
 
@@ -71,55 +80,57 @@ def logged_decisions(storage_uri: str, rollout: Rollout, connection: ibis.BaseBa
 
     plan = rollout.plan
     if plan.reward is None:
-        raise InvalidSpecError("rollout", rollout.id, "it declares no reward, so that nothing was earned")
+        hint = "the rollout declares no reward, so policies cannot be compared. Choose a rollout with a reward"
+        raise InvalidSpecError("rollout", rollout.id, hint)
     since, backend = rollout.state.started_at, engine.connect() if connection is None else connection
     table = prediction_log.read(storage_uri, rollout.model, since=since, connection=backend)
     table = table.filter(table.rollout == rollout.id, table.arm != SHADOW)
     rows = table.select("prediction_id", "arm", "propensity", "context", "output")
     rows = rows.inner_join(prediction_log.first_feedback(storage_uri, since=since, connection=backend), "prediction_id")
     rewards: dict[str, list[float]] = {}
-    known: dict[str, dict[str, Any]] = {}
+    decisions: dict[str, dict[str, Any]] = {}
     for row in rows.order_by("prediction_id").to_pyarrow().to_pylist():
         reward = observed_reward(plan.reward, row["output"], row["label"], row["reward"])
         if reward is not None:
             decision = row["prediction_id"][:32]
             rewards.setdefault(decision, []).append(reward)
-            known[decision] = row
+            decisions[decision] = row
     if len(rewards) < 2:
-        raise InvalidSpecError("rollout", rollout.id, "fewer than two of its decisions have a reward yet")
-    places = {arm.name: place for place, arm in enumerate(plan.arms)}
+        hint = "fewer than two of the rollout's decisions have a reward so far. Wait for more feedback"
+        raise InvalidSpecError("rollout", rollout.id, hint)
+    index = {arm.name: position for position, arm in enumerate(plan.arms)}
     return LoggedDecisions(
         plan=plan,
-        arms=np.array([places[row["arm"]] for row in known.values()], dtype=np.int64),
-        propensities=np.array([row["propensity"] for row in known.values()]),
-        rewards=np.array([float(np.mean(rewards[name])) for name in known]),
-        contexts=tuple(None if row["context"] is None else json.loads(row["context"]) for row in known.values()),
+        arms=np.array([index[row["arm"]] for row in decisions.values()], dtype=np.int64),
+        propensities=np.array([row["propensity"] for row in decisions.values()]),
+        rewards=np.array([float(np.mean(rewards[name])) for name in decisions]),
+        contexts=tuple(None if row["context"] is None else json.loads(row["context"]) for row in decisions.values()),
     )
 
 
 def counterfactual(decisions: LoggedDecisions, policy: Policy, *, confidence: float = 0.95) -> Counterfactual:
-    """What the policy would have earned for each request, in units of the reward.
+    """Estimate the mean reward per request under a policy, in the units of the reward.
 
-    Raises ValueError if the policy would have made none of the logged decisions.
+    Raises ValueError if the policy assigns zero probability to every logged decision.
     """
     import numpy as np
 
     from airflow_provider_mlops.stats.bandits.crosswise_rewards import crosswise_rewards
     from airflow_provider_mlops.stats.bandits.off_policy import doubly_robust, inverse_propensity, self_normalized
 
-    shares = np.array([policy(context) for context in decisions.contexts], dtype=np.float64)
-    probabilities = shares[np.arange(len(shares)), decisions.arms]
-    modelled = crosswise_rewards(_features(decisions), decisions.arms, decisions.rewards, shares.shape[1])
+    probabilities = np.array([policy(context) for context in decisions.contexts], dtype=np.float64)
+    of_logged_arm = probabilities[np.arange(len(probabilities)), decisions.arms]
+    predicted = crosswise_rewards(_features(decisions), decisions.arms, decisions.rewards, probabilities.shape[1])
     logged = decisions.rewards, decisions.propensities
     return Counterfactual(
-        inverse_propensity(*logged, probabilities, confidence=confidence),
-        self_normalized(*logged, probabilities, confidence=confidence),
-        doubly_robust(*logged, decisions.arms, shares, modelled, confidence=confidence),
+        inverse_propensity(*logged, of_logged_arm, confidence=confidence),
+        self_normalized(*logged, of_logged_arm, confidence=confidence),
+        doubly_robust(*logged, decisions.arms, probabilities, predicted, confidence=confidence),
     )
 
 
 def _features(decisions: LoggedDecisions) -> NDArray[np.float64]:
-    """What the model of the rewards goes by: the encoded context, or the arm alone."""
+    """Return the inputs of the reward model: the encoded context, or a constant for rollouts without context."""
     import numpy as np
 
     strategy = decisions.plan.strategy

@@ -1,15 +1,16 @@
-"""What the evidence of a rollout says about each gate: better, worse or inconclusive, in a sentence.
+"""Findings: the verdict on each gate of a rollout (better, worse or inconclusive) and a sentence with the numbers.
 
-Every verdict comes from a test that holds at all times at once, so that a rollout may be looked at as often as anybody
-likes. The plan's `false_alarm_rate` is shared out evenly over gates and candidates: with a chance of one minus that
-rate, all intervals of all gates hold the truth during the whole rollout, and no decision that rests on them is wrong.
-Evidence of all steps counts together, since at a step of 100 % there is nobody left to compare with; that candidate and
-champion get other shares at each step does no harm to tests which compare arms however requests were shared out, as
+Every verdict comes from a sequential test that is valid at all times at once, so a rollout may be checked as often as
+you like. The plan's `false_alarm_rate` is divided equally between gates and candidates: with a probability of one minus
+that rate, all confidence intervals of all gates contain the true values during the whole rollout, and no decision based
+on them is wrong. The evidence of all steps counts together, because a step with 100% for the candidate leaves no
+champion to compare with. The shares may differ between steps: the tests compare arms however requests were divided, as
 long as the rates of the arms stay the same.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
@@ -34,15 +35,20 @@ from airflow_provider_mlops.serving.rollouts.gates import (
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 
 if TYPE_CHECKING:
+    from airflow_provider_mlops.stats.intervals.interval import Interval
     from airflow_provider_mlops.stats.sequences.comparison import SequentialComparison, Verdict
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What has been counted of each arm, by its name.
+    """The statistics of each arm, by its name.
 
-    :ivar total: over all steps.
-    :ivar step: in the present step.
+    Parameters
+    ----------
+    total
+        Statistics over all steps.
+    step
+        Statistics of the current step.
     """
 
     total: Mapping[str, ArmStatistics] = field(default_factory=dict)
@@ -50,31 +56,31 @@ class Evidence:
 
     @classmethod
     def of(cls, statistics: Mapping[tuple[int, str], ArmStatistics], step: int) -> Self:
-        """From what the rollout store gives, by step and arm."""
-        return cls(
-            over_all_steps(statistics), {arm: found for (place, arm), found in statistics.items() if place == step}
-        )
+        """Return the evidence from the rollout store's statistics by step and arm."""
+        current = {arm: part for (number, arm), part in statistics.items() if number == step}
+        return cls(over_all_steps(statistics), current)
 
     def of_arm(self, arm: str) -> ArmStatistics:
-        """Over all steps; nothing, where an arm has had no requests."""
+        """Return the statistics of an arm over all steps; zeros if it has had no requests."""
         return self.total.get(arm, ArmStatistics())
 
 
 class Finding(BaseModel):
-    """What is known about one gate for one candidate."""
+    """The verdict on one gate for one candidate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gate: str = Field(description="What the gate is called.")
-    arm: str = Field(description="The candidate.")
+    gate: str = Field(description="Name of the gate.")
+    arm: str = Field(description="Name of the candidate's arm.")
     verdict: Literal["better", "worse", "inconclusive"] = Field(
-        description="`better`: the gate is passed. `worse`: it is failed. `inconclusive`: more requests would tell."
+        description="Verdict on the gate. `better`: the candidate passes; `worse`: it fails; `inconclusive`: more "
+        "requests are needed."
     )
-    sentence: str = Field(description="The same in plain words, with the numbers.")
+    sentence: str = Field(description="Verdict in a sentence, with the numbers.")
 
 
 def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
-    """Of all gates, for all candidates."""
+    """Return the findings of all gates for all candidates."""
     champion = evidence.of_arm(CHAMPION)
     return tuple(
         _finding(plan, gate, arm.name, evidence.of_arm(arm.name), champion)
@@ -86,26 +92,26 @@ def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
 def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, champion: ArmStatistics) -> Finding:
     confidence = plan.gate_confidence
     if isinstance(gate, ErrorRateGate):
-        found = _error_rate(plan, gate, candidate, champion, confidence)
+        comparison = _error_rate(plan, gate, candidate, champion, confidence)
     elif isinstance(gate, LatencyGate):
         if gate.max_ms is None:
             verdict, sentence = _latency_ratio(plan, gate, candidate, champion, confidence)
             return Finding(gate=gate.title, arm=arm, verdict=verdict, sentence=sentence)
-        found = _latency_limit(plan, gate, candidate, confidence)
+        comparison = _latency_limit(plan, gate, gate.max_ms, candidate, confidence)
     elif isinstance(gate, AgreementGate):
         from airflow_provider_mlops.stats.sequences.compare_rates import compare_with_limit
 
-        found = compare_with_limit(
+        comparison = compare_with_limit(
             candidate.agreed, candidate.compared, gate.min_rate, what="agreement with the champion",
             greater_is_better=True, confidence=confidence, expected_n=plan.expected_requests,
         )  # fmt: skip
     elif isinstance(gate, MetricGate):
-        found = _metric(plan, gate, candidate, champion, confidence)
+        comparison = _metric(plan, gate, candidate, champion, confidence)
     else:
         if gate.classes is not None and (unknown := _undeclared(gate, champion)) is not None:
             return Finding(gate=gate.title, arm=arm, verdict="inconclusive", sentence=unknown)
-        found = _drift(plan, gate, candidate, champion, confidence)
-    return Finding(gate=gate.title, arm=arm, verdict=found.verdict, sentence=found.sentence)
+        comparison = _drift(plan, gate, candidate, champion, confidence)
+    return Finding(gate=gate.title, arm=arm, verdict=comparison.verdict, sentence=comparison.sentence)
 
 
 def _error_rate(
@@ -126,13 +132,12 @@ def _error_rate(
 
 
 def _latency_limit(
-    plan: RolloutPlan, gate: LatencyGate, candidate: ArmStatistics, confidence: float
+    plan: RolloutPlan, gate: LatencyGate, max_ms: float, candidate: ArmStatistics, confidence: float
 ) -> SequentialComparison:
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_with_limit
     from airflow_provider_mlops.stats.sequences.latency import slower_than
 
-    assert gate.max_ms is not None
-    edge = edge_at_least(gate.max_ms)
+    edge = edge_at_least(max_ms)
     slow, requests = slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
     return compare_with_limit(
         slow, requests, 1 - gate.quantile, what=f"share of requests slower than {edge:.4g} ms",
@@ -143,10 +148,10 @@ def _latency_limit(
 def _latency_ratio(
     plan: RolloutPlan, gate: LatencyGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> tuple[Verdict, str]:
-    """Each arm's quantile in an interval at half the error; the candidate's times the ratio lies beyond or not."""
+    """Compare the arms' quantiles, each with a confidence interval at half the error rate."""
     from airflow_provider_mlops.stats.sequences.latency import quantile_sequence
 
-    own, other = (
+    own, reference = (
         quantile_sequence(
             LATENCY_EDGES, arm.latency_counts(), gate.quantile, confidence=(1 + confidence) / 2,
             expected_n=plan.expected_requests,
@@ -154,16 +159,24 @@ def _latency_ratio(
         for arm in (candidate, champion)
     )  # fmt: skip
     verdict: Verdict = "inconclusive"
-    if own.high <= gate.ratio * other.low:
+    if own.high <= gate.ratio * reference.low:
         verdict = "better"
-    elif own.low > gate.ratio * other.high:
+    elif own.low > gate.ratio * reference.high:
         verdict = "worse"
-    said = {"better": "is at most", "worse": "is above", "inconclusive": "is not known to be at most"}[verdict]
+    relation = {"better": "is at most", "worse": "exceeds", "inconclusive": "may or may not exceed"}[verdict]
     return verdict, (
-        f"Latency, {100 * gate.quantile:g}th percentile: the candidate's {said} {gate.ratio:g} times the champion's; "
-        f"it lies between {own.low:.4g} and {own.high:.4g} ms, and the champion's between {other.low:.4g} and "
-        f"{other.high:.4g} ms, on {sum(candidate.latency.values()):,} and {sum(champion.latency.values()):,} answers."
+        f"The candidate's {100 * gate.quantile:g}th latency percentile {relation} {gate.ratio:g} times the champion's: "
+        f"{_milliseconds(own)} for the candidate ({sum(candidate.latency.values()):,} answers), "
+        f"{_milliseconds(reference)} for the champion ({sum(champion.latency.values()):,} answers)."
     )
+
+
+def _milliseconds(interval: Interval) -> str:
+    if interval.low <= 0 and math.isinf(interval.high):
+        return "unknown"
+    if math.isinf(interval.high):
+        return f"at least {interval.low:.4g} ms"
+    return f"{interval.low:.4g} to {interval.high:.4g} ms"
 
 
 def _metric(
@@ -173,23 +186,22 @@ def _metric(
     from airflow_provider_mlops.stats.sequences.compare_means import compare_bounded_means, compare_means
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates
 
-    reward = plan.reward
-    assert reward is not None
+    reward = plan.required_reward
     tuning = expected_n(plan)
     if reward.low is None or reward.high is None:
         return compare_means(
             candidate.moments(), champion.moments(), what="mean reward", greater_is_better=reward.greater_is_better,
             margin=gate.margin, goal=gate.goal, confidence=confidence, expected_n=tuning,
         )  # fmt: skip
-    low, reach = reward.low, reward.high - reward.low
+    low, width = reward.low, reward.high - reward.low
     if reward.is_binary:
-        wins = [round((arm.reward_total - low * arm.reward_count) / reach) for arm in (candidate, champion)]
+        wins = [round((arm.reward_total - low * arm.reward_count) / width) for arm in (candidate, champion)]
         return compare_rates(
             wins[0], candidate.reward_count, wins[1], champion.reward_count, what="reward rate",
-            greater_is_better=reward.greater_is_better, margin=gate.margin / reach, goal=gate.goal,
+            greater_is_better=reward.greater_is_better, margin=gate.margin / width, goal=gate.goal,
             confidence=confidence, expected_n=tuning,
         )  # fmt: skip
-    expected = reward.expected_mean if reward.expected_mean is not None else low + reach / 2
+    expected = reward.expected_mean if reward.expected_mean is not None else low + width / 2
     return compare_bounded_means(
         candidate.bounded_moments(expected), champion.bounded_moments(expected), low=low, high=reward.high,
         what="mean reward", greater_is_better=reward.greater_is_better, margin=gate.margin, goal=gate.goal,
@@ -211,13 +223,16 @@ def _drift(
 
 
 def _undeclared(gate: DriftGate, champion: ArmStatistics) -> str | None:
-    """Why drift could not be seen, if most of the champion's predictions are of no declared class."""
+    """Return why drift cannot be detected, if most of the champion's predictions have undeclared classes."""
     counts = champion.output_counts(gate.cells)
     total, unknown = sum(counts), counts[-1]
     if not unknown or total > 2 * unknown:
         return None
     declared = ", ".join(map(repr, gate.classes or ()))
-    return f"Drift cannot be seen: {unknown / total:.0%} of the champion's predictions are none of {declared}."
+    return (
+        f"Drift cannot be detected: {unknown / total:.0%} of the champion's predictions are not among the declared "
+        f"classes {declared}."
+    )
 
 
 def _is_paired(plan: RolloutPlan) -> bool:

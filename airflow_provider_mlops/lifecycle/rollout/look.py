@@ -1,4 +1,4 @@
-"""Looking at a rollout: what the evidence says now, and the change that follows from it."""
+"""A check of a rollout: what the evidence says now, and the changes that follow from it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ log = logging.getLogger(__name__)
 
 
 def evidence_of(store: RolloutStore, rollout: Rollout) -> Evidence:
-    """What has been counted for a rollout by now."""
+    """Return the evidence of a rollout so far."""
     return Evidence.of(store.statistics(rollout.id), rollout.state.step)
 
 
 def decision_now(store: RolloutStore, rollout: Rollout, now: datetime | None = None) -> RolloutDecision:
-    """What the evidence asks for; nothing is changed. Raises ValueError if the rollout is over."""
+    """Return the decision that follows from the evidence, without applying it. Raises ValueError for a finished one."""
     return decide(rollout.plan, rollout.state, evidence_of(store, rollout), now or datetime.now(UTC))
 
 
 def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datetime | None = None) -> Rollout:
-    """Make every change that the evidence asks for, until it asks for none. Returns the rollout as it is then.
+    """Apply decisions until the evidence requires no further change, and return the rollout as it is then.
 
-    What somebody else has changed meanwhile, such as a gateway that rolled back, stands. If another version has become
-    champion since the rollout began, it is ended. Raises BackendUnavailableError; while MLflow alone is away, what is worse
-    is rolled back all the same.
+    Changes by others, such as a gateway that rolled back, are respected. If another version has become the champion
+    since the rollout started, the rollout is ended. Raises BackendUnavailableError; if only MLflow is unavailable, a
+    candidate that is worse is still rolled back.
     """
     from airflow_provider_mlops.serving.rollouts.store import StaleRolloutError
 
@@ -50,16 +50,18 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
         except BackendUnavailableError as error:
             if decision.action != "roll_back":
                 raise
-            # To take a version back needs the store alone, and must not wait for MLflow.
-            log.warning("Whether the champion was moved cannot be told: %s", error)
+            # A rollback needs only the store, and must not wait for MLflow.
+            log.warning("Could not check whether the champion has changed; rolling back anyway: %s", error)
             moved, version = False, None
         try:
             if moved:
-                reason = f"{'no version' if version is None else f'version {version}'} is champion by now"
+                reason = (
+                    "the model has no champion anymore" if version is None else f"version {version} is champion now"
+                )
                 ended = transitions.superseded(rollout.state, version, moment, workspace.task.key, reason)
                 return store.compare_and_set(rollout, ended)
-            where = f"Rollout {rollout.id}, step {rollout.state.step + 1} of {rollout.plan.strategy.step_count}"
-            log.info("%s: %s. %s", where, decision.action.replace("_", " "), decision.reason)
+            step = f"step {rollout.state.step + 1} of {rollout.plan.strategy.step_count}"
+            log.info("Checked rollout %s, %s: %s: %s", rollout.id, step, decision.action_text, decision.reason)
             for finding in decision.findings:
                 log.info("%s, %s: %s. %s", finding.arm, finding.gate, finding.verdict, finding.sentence)
             if decision.action == "wait":
@@ -67,16 +69,19 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
             state = apply(decision, rollout.plan, rollout.state, moment, workspace.task.key)
             store.compare_and_set(rollout, state)
         except StaleRolloutError:
-            log.info("The rollout was changed by somebody else just now: looking again")
+            log.info("Rollout %s was changed by someone else at the same time; checking it again", rollout.id)
 
 
 def moved_champion(registry: Registry, rollout: Rollout) -> tuple[bool, int | None]:
-    """Whether another version is champion than when the rollout began, or the alias stands elsewhere, and which."""
+    """Return whether the champion has changed since the rollout started, and the current one.
+
+    The champion has also changed if the alias points to another version, or is missing.
+    """
     from airflow_provider_mlops.registry import models, promotion
 
     champion = promotion.champion(registry, rollout.model)
     version = None if champion is None else champion.version
     if version == rollout.plan.champion:
-        # Whoever moves the alias by hand is in no audit trail; the gateways obey all the same.
+        # An alias that was moved by hand is not in the audit trail, but the gateways follow it.
         version = models.aliases(registry, rollout.model).get(promotion.CHAMPION)
     return version != rollout.plan.champion, version

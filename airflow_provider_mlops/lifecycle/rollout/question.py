@@ -1,4 +1,4 @@
-"""What a human is asked when the evidence does not tell, and what follows from the answer."""
+"""The question that a person is asked when the evidence is inconclusive, and what follows from the answer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.lifecycle.rollout.durations import format_duration
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
@@ -15,73 +16,92 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GO_ON = "Go on"
-WAIT = "Wait for evidence"
+CONTINUE = "Continue"
+WAIT = "Wait for more evidence"
 ROLL_BACK = "Roll back"
-OPTIONS = (GO_ON, WAIT, ROLL_BACK)
+OPTIONS = (CONTINUE, WAIT, ROLL_BACK)
 
 
 def is_asked(rollout: Rollout) -> bool:
-    """Whether the rollout waits for a human's answer."""
+    """Return whether the rollout waits for a person's answer."""
     return rollout.state.status == "held" and rollout.plan.on_inconclusive == "ask"
 
 
 def subject(rollout: Rollout) -> str:
-    """The headline of the question."""
-    versions = ", ".join(str(version) for version in rollout.plan.candidates)
-    return f"Rollout of {rollout.model}, version {versions}: the evidence does not tell. Shall it go on?"
+    """Return the headline of the question."""
+    candidates = rollout.plan.candidates
+    versions = f"version{'s' if len(candidates) > 1 else ''} {', '.join(map(str, candidates))}"
+    return f"Continue the rollout of {rollout.model}, {versions}? The evidence is inconclusive."
 
 
 def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None = None) -> str:
-    """What is known, and what each answer does, in Markdown."""
+    """Return the evidence, and what each answer does, in Markdown."""
     state, plan = rollout.state, rollout.plan
-    lines = [
-        f"**{plan.strategy.kind}**, step {state.step + 1} of {plan.strategy.step_count}, rollout `{rollout.id}`, "
-        f"beside champion version {plan.champion}. {state.reason}.",
-        "",
-        "| Version | Gate | Verdict | What is known |",
-        "|---|---|---|---|",
-    ]
     versions = {arm.name: arm.version for arm in plan.arms}
-    lines += [
-        f"| {versions.get(finding.arm)} | {finding.gate} | {finding.verdict} | {_cell(finding.sentence)} |"
-        for finding in findings
-    ]
-    lines += [
+    timeout = format_duration(plan.decision_timeout)
+    last_step = state.step + 1 == plan.strategy.step_count
+    effect = "the candidate becomes the champion" if last_step else "the rollout starts the next step"
+    lines = [
+        f"Rollout `{rollout.id}` (strategy {plan.strategy.kind}) compares the candidate with champion version "
+        f"{plan.champion}. It is at step {state.step + 1} of {plan.strategy.step_count}{_weights(rollout)}.",
         "",
-        f"- **{GO_ON}**: the step counts as passed. What becomes clearly worse is rolled back all the same.",
-        f"- **{WAIT}**: the weights stay for another {plan.decision_timeout}, and then you are asked again.",
-        f"- **{ROLL_BACK}**: the champion gets all traffic again.",
+        f"Why you are asked: {state.reason.rstrip('.')}.",
         "",
-        "While the question is open the evidence is looked at as before, and may answer it. "
-        f"This was known at {now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC, when the task first asked; what is known "
-        "at a later question is in the task's log.",
+        "| Version | Gate | Verdict | Evidence |",
+        "|---|---|---|---|",
+        *(
+            f"| {versions.get(finding.arm)} | {finding.gate} | {finding.verdict} | {_cell(finding.sentence)} |"
+            for finding in findings
+        ),
+        "",
+        "What do you want to do?",
+        "",
+        f"- **{CONTINUE}**: the step counts as passed, and {effect}. If the candidate fails a gate before that, it is "
+        "rolled back.",
+        f"- **{WAIT}**: the weights stay as they are for another {timeout}. After that, you are asked again.",
+        f"- **{ROLL_BACK}**: all requests go to champion version {plan.champion}, and the rollout is over.",
+        "",
+        "The evidence is checked further while the question is open, and may decide the rollout without you. The "
+        f"numbers above are from {now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC; newer ones are in the task's log.",
     ]
     return "\n".join(lines)
 
 
 def answer(store: RolloutStore, rollout_id: str, option: str, by: str, now: datetime | None = None) -> Rollout:
-    """Do what a human has answered. Returns the rollout as it is then.
+    """Apply a person's answer, and return the rollout as it is then.
 
-    A question that the evidence has answered meanwhile is open no longer, and then only a rollback is taken from it.
+    If the evidence has decided in the meantime, the question is closed, and only a rollback is applied.
 
-    :param option: one of `OPTIONS`.
-    :param by: who answered.
+    Parameters
+    ----------
+    option
+        One of `OPTIONS`.
+    by
+        Name of the person who answered.
     """
 
     def next_state(seen: Rollout) -> RolloutState | None:
-        late = not seen.state.is_in_progress or (not is_asked(seen) and option != ROLL_BACK)
-        if late:
-            log.info("%s answered %r to a question that is open no longer: nothing changes", by, option)
+        is_closed = not seen.state.is_in_progress or (not is_asked(seen) and option != ROLL_BACK)
+        if is_closed:
+            log.info("Ignored the answer %r of %s: the question is closed", option, by)
             return None
         moment, reason = now or datetime.now(UTC), f"answered {option!r} to: {seen.state.reason}"
-        if option == GO_ON:
+        if option == CONTINUE:
             return transitions.approved(seen.state, moment, by, reason)
         if option == ROLL_BACK:
             return transitions.rolled_back(seen.plan, seen.state, moment, by, reason)
         return transitions.prolonged(seen.plan, seen.state, moment, by, reason)
 
     return store.change(rollout_id, next_state)
+
+
+def _weights(rollout: Rollout) -> str:
+    weights = rollout.state.weights
+    if weights is None:
+        return ""
+    versions = {arm.name: arm.version for arm in rollout.plan.arms}
+    shares = ", ".join(f"{100 * weight:g}% to version {versions[arm]}" for arm, weight in weights.items())
+    return f", with {shares}"
 
 
 def _cell(text: str) -> str:

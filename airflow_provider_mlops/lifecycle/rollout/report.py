@@ -1,4 +1,4 @@
-"""A rollout on one page: where it stands, what came of each arm, and what other policies would have earned."""
+"""The report of a rollout: its history, the results of each arm, and what other policies would have earned."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ if TYPE_CHECKING:
 
 
 def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollout) -> None:
-    """Print the page. Raises BackendUnavailableError if the store does not answer."""
+    """Print the report. Raises BackendUnavailableError if the store is unavailable."""
     plan, state = rollout.plan, rollout.state
+    console.print(f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}")
+    console.print(f"Strategy: {plan.strategy.kind}. Started by {rollout.started_by.key}.", markup=False)
     console.print(
-        f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}, {plan.strategy.kind}, begun by {rollout.started_by.key}"
+        f"Status: {state.status.replace('_', ' ')} at step {state.step + 1} of {plan.strategy.step_count}: "
+        f"{state.reason}",
+        markup=False,
     )
-    console.print(f"{state.status}, step {state.step + 1} of {plan.strategy.step_count}: {state.reason}", markup=False)
     sizes = sample_sizes(plan)
     if sizes is not None:
-        console.print(f"Planned for {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion")
+        console.print(f"Sample size: {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion.")
     evidence = Evidence.of(store.statistics(rollout.id), state.step)
     console.print(_history(store, rollout))
     console.print(_arms(rollout, evidence))
     for finding in findings(plan, evidence):
-        console.print(f"{finding.arm}, {finding.gate}: {finding.verdict}. {finding.sentence}", markup=False)
+        console.print(f"Gate {finding.gate}, {finding.arm}: {finding.verdict}. {finding.sentence}", markup=False)
     if plan.reward is not None:
         try:
             console.print(_counterfactuals(storage_uri, rollout))
         except InvalidSpecError as error:
-            console.print(f"What other policies would have earned cannot be told: {error}", markup=False)
+            console.print(f"No estimate of what other policies would have earned: {error}", markup=False)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -49,9 +52,13 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _history(store: RolloutStore, rollout: Rollout) -> Table:
-    table = _table("History", "time (UTC)", "status", "step", "weights", "by")
+    table = _table("History", "time (UTC)", "status", "step", "weights", "changed by")
     for state in store.history(rollout.id):
-        weights = "from the rewards" if state.weights is None else " / ".join(f"{w:g}" for w in state.weights.values())
+        weights = (
+            "from the rewards"
+            if state.weights is None
+            else " / ".join(f"{arm} {weight:.0%}" for arm, weight in state.weights.items())
+        )
         moment = f"{state.changed_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(moment, state.status, str(state.step + 1), weights, state.changed_by)
     return table
@@ -62,23 +69,23 @@ def _arms(rollout: Rollout, evidence: Evidence) -> Table:
 
     table = _table("Arms", "arm", "version", "requests", "errors", "median ms", "rewards", "mean reward")
     for arm in rollout.plan.arms:
-        found = evidence.of_arm(arm.name)
-        median = quantile_sequence(LATENCY_EDGES, found.latency_counts(), 0.5)
-        answered = sum(found.latency.values())
+        total = evidence.of_arm(arm.name)
+        median = quantile_sequence(LATENCY_EDGES, total.latency_counts(), 0.5)
+        answered = sum(total.latency.values())
         table.add_row(
             arm.name,
             str(arm.version),
-            f"{found.requests:,}",
-            f"{found.errors:,}",
+            f"{total.requests:,}",
+            f"{total.errors:,}",
             f"{median.low:.3g} to {median.high:.3g}" if answered else "",
-            f"{found.reward_count:,}",
-            f"{found.reward_total / found.reward_count:.4f}" if found.reward_count else "",
+            f"{total.reward_count:,}",
+            f"{total.reward_total / total.reward_count:.4f}" if total.reward_count else "",
         )
     return table
 
 
 def _counterfactuals(storage_uri: str, rollout: Rollout) -> Table:
-    """Raises InvalidSpecError if too few rewards have come."""
+    """Return the estimates for other policies. Raises InvalidSpecError if there are too few rewards."""
     from airflow_provider_mlops.lifecycle.rollout.counterfactual import (
         always,
         counterfactual,
@@ -89,18 +96,21 @@ def _counterfactuals(storage_uri: str, rollout: Rollout) -> Table:
     plan = rollout.plan
     decisions = logged_decisions(storage_uri, rollout)
     policies = {f"always {arm.name}": always(plan, arm.name) for arm in plan.arms} | {"uniform": uniform(plan)}
-    title = f"Reward of a request on {decisions.rewards.size:,} decisions, 95 % intervals for one look"
+    title = (
+        f"Estimated mean reward per request from {decisions.rewards.size:,} decisions, with 95% confidence intervals "
+        "for a single evaluation"
+    )
     table = _table(title, "policy", "self-normalized", "doubly robust", "effective decisions")
-    table.add_row("as it was", f"{decisions.rewards.mean():.4f}", "", f"{decisions.rewards.size:,}")
+    table.add_row("actual policy", f"{decisions.rewards.mean():.4f}", "", f"{decisions.rewards.size:,}")
     for name, policy in policies.items():
         try:
-            found = counterfactual(decisions, policy)
+            result = counterfactual(decisions, policy)
         except ValueError as error:
             table.add_row(name, str(error), "", "0")
             continue
         cells = [
-            f"{one.value:.4f} ({one.interval.low:.4f} to {one.interval.high:.4f})"
-            for one in (found.self_normalized, found.doubly_robust)
+            f"{estimate.value:.4f} ({estimate.interval.low:.4f} to {estimate.interval.high:.4f})"
+            for estimate in (result.self_normalized, result.doubly_robust)
         ]
-        table.add_row(name, *cells, f"{found.self_normalized.effective_count:,.0f}")
+        table.add_row(name, *cells, f"{result.self_normalized.effective_count:,.0f}")
     return table

@@ -1,4 +1,4 @@
-"""How many rewards an A/B test is planned for, worked out before it begins."""
+"""The sample size of an A/B test, computed before it starts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy
 
 
 def sample_sizes(plan: RolloutPlan) -> tuple[int, int] | None:
-    """Rewards of candidate and champion at which an A/B test ends without a decision; None if it has no such end.
+    """Return the number of the candidate's and the champion's rewards at which an A/B test ends without a decision.
 
-    With so many, a candidate that is better by `min_effect` passes the gate of the metric with a chance of
-    `power`. The confidence is that of a gate, so that more gates, or a smaller `false_alarm_rate`, need more rewards.
+    None if the test has no planned end. With these numbers, a candidate that is better by `min_effect` passes the
+    metric gate with the probability `power`. The confidence is that of one gate, so more gates, or a smaller
+    `false_alarm_rate`, need more rewards.
 
     >>> from airflow_provider_mlops.serving.rollouts.reward import Reward
     >>> from airflow_provider_mlops.serving.rollouts.gates import MetricGate
@@ -28,50 +29,51 @@ def sample_sizes(plan: RolloutPlan) -> tuple[int, int] | None:
     if not isinstance(strategy, AbStrategy):
         return None
     if strategy.sample_size is not None:
-        return _shared(strategy.sample_size, strategy)
-    return None if strategy.min_effect is None else _worked_out(plan, strategy, strategy.min_effect)
+        return _with_champion(strategy.sample_size, strategy)
+    return None if strategy.min_effect is None else _required_sizes(plan, strategy, strategy.min_effect)
 
 
-def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple[int, int]:
-    """By the test that judges these rewards, see `rollout_findings`."""
+def _required_sizes(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple[int, int]:
+    """Return the sizes that the test of these rewards needs; `findings` chooses the same test."""
     from airflow_provider_mlops.stats.sequences.ab_sample_size import (
         requests_for_bounded_sequence,
         requests_for_sequence,
     )
     from airflow_provider_mlops.stats.sequences.mean import FIRST_LOOK
 
-    reward = plan.reward
-    assert reward is not None
-    room = min(gate.distance_to_margin(effect) for gate in plan.metric_gates)
-    test = {
-        "candidate_share": strategy.candidate_share, "confidence": plan.gate_confidence, "power": strategy.power,
-    }  # fmt: skip
+    reward, share = plan.required_reward, strategy.candidate_share
+    detectable = min(gate.distance_to_margin(effect) for gate in plan.metric_gates)
+    test = {"candidate_share": share, "confidence": plan.gate_confidence, "power": strategy.power}
     if strategy.baseline is not None:
         improved = strategy.baseline + (effect if reward.greater_is_better else -effect) / reward.range_width
-        # A rate of 0 or 1 has no deviation; the sequence knows no rate exactly.
-        one, other = (max(math.sqrt(max(rate * (1 - rate), 0.0)), 1e-3) for rate in (improved, strategy.baseline))
-        size = requests_for_sequence((one, other), room / reward.range_width, **test)
+        stds = (_std_of_rate(improved), _std_of_rate(strategy.baseline))
+        size = requests_for_sequence(stds, detectable / reward.range_width, **test)
         return size.candidate, size.champion
-    assert strategy.std is not None
-    deviations = (strategy.std, strategy.std)
+    if strategy.std is None:
+        raise ValueError("min_effect needs baseline or std")
+    stds = (strategy.std, strategy.std)
     if reward.low is not None and not reward.is_binary:
-        # What is expected is about the champion's mean.
-        size = requests_for_bounded_sequence(deviations, room, reach=reward.range_width, misses=(effect, 0.0), **test)
+        # The expected mean is an estimate of the champion's mean.
+        size = requests_for_bounded_sequence(stds, detectable, reach=reward.range_width, misses=(effect, 0.0), **test)
         return size.candidate, size.champion
-    size = requests_for_sequence(deviations, room, **test)
+    size = requests_for_sequence(stds, detectable, **test)
     if reward.is_binary:
         return size.candidate, size.champion
-    # With fewer of either arm the test of means without bounds says nothing.
-    share = strategy.candidate_share
-    return _shared(max(size.candidate, math.ceil(FIRST_LOOK * max(1.0, share / (1 - share)))), strategy)
+    # With fewer rewards of either arm, the test of means without bounds is inconclusive.
+    return _with_champion(max(size.candidate, math.ceil(FIRST_LOOK * max(1.0, share / (1 - share)))), strategy)
 
 
-def _shared(candidate: int, strategy: AbStrategy) -> tuple[int, int]:
-    """With the champion's, by the split."""
+def _std_of_rate(rate: float) -> float:
+    """Return the standard deviation of a reward with two values; above 0, because no rate is known exactly."""
+    return max(math.sqrt(max(rate * (1 - rate), 0.0)), 1e-3)
+
+
+def _with_champion(candidate: int, strategy: AbStrategy) -> tuple[int, int]:
+    """Return the candidate's number of rewards and the champion's, which follows from the split."""
     return candidate, math.ceil(candidate * (1 - strategy.candidate_share) / strategy.candidate_share)
 
 
 def expected_n(plan: RolloutPlan) -> float:
-    """At how many rewards of an arm the test of the metric is tightest."""
-    planned = sample_sizes(plan)
-    return float(plan.expected_requests if planned is None else sum(planned) / 2)
+    """Return the number of rewards per arm at which the test of the metric is most sensitive."""
+    sizes = sample_sizes(plan)
+    return float(plan.expected_requests if sizes is None else sum(sizes) / 2)

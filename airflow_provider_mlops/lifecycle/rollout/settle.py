@@ -1,4 +1,4 @@
-"""The end of a rollout: audit trail, alias and gateway are brought to what was decided, once."""
+"""The end of a rollout: the decision is applied to the audit trail, the alias and the gateway, exactly once."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ log = logging.getLogger(__name__)
 
 
 def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout: Rollout) -> AuditEntry:
-    """Take over the end of a rollout. Returns the audit entry of the decision, the same one however often it is called.
+    """Apply the decision of a finished rollout, and return its audit entry. Repeated calls return the same entry.
 
-    Raises PromotionConflictError if another version has become champion, which then stays; InvalidSpecError if the
-    version to promote is there no more; BackendUnavailableError.
+    Raises PromotionConflictError if another version has become the champion, which then stays; InvalidSpecError if the
+    version to promote was deleted; BackendUnavailableError.
     """
     from airflow_provider_mlops.registry import audit, promotion
 
     registry, state = workspace.registry(), rollout.state
     if state.settled:
-        # By an earlier try, which died before it could tell. Whatever has become of the model since is no longer its.
+        # An earlier try did so, and died before it could report it. Later changes of the model do not matter here.
         entry = audit.of_rollout(registry, rollout.model, rollout.id)
         if entry is None:
-            raise _overtaken(rollout)
-        log.info("An earlier try of this task has settled the rollout (audit entry %d)", entry.sequence)
+            raise _superseded(rollout)
+        log.info("An earlier try of this task settled rollout %s (audit entry %d)", rollout.id, entry.sequence)
         return entry
     if state.status == "ended" and moved_champion(registry, rollout)[0]:
-        _settled(workspace, store, rollout)
-        raise _overtaken(rollout)
+        _mark_settled(workspace, store, rollout)
+        raise _superseded(rollout)
     if state.status != "promoted":
         entry = promotion.keep(
             registry, rollout.model, candidates=rollout.plan.candidates, by=workspace.task,
             reason=_reason(spec, rollout), rollout_id=rollout.id,
         )  # fmt: skip
-        log.info("%s: the champion stays version %s (audit entry %d)", rollout.model, entry.to_version, entry.sequence)
+        log.info("%s: version %s stays champion (audit entry %d)", rollout.model, entry.to_version, entry.sequence)
     else:
         entry = _promote(spec, workspace, store, rollout)
-    _settled(workspace, store, rollout)
+    _mark_settled(workspace, store, rollout)
     return entry
 
 
-def _settled(workspace: Workspace, store: RolloutStore, rollout: Rollout) -> None:
+def _mark_settled(workspace: Workspace, store: RolloutStore, rollout: Rollout) -> None:
     store.change(
         rollout.id,
         lambda seen: None if seen.state.settled else transitions.settled(seen.state, datetime.now(UTC), workspace.task),
@@ -63,7 +63,8 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
     from airflow_provider_mlops.registry import models, promotion
 
     registry, version = workspace.registry(), rollout.state.version
-    assert version is not None
+    if version is None:
+        raise ValueError(f"rollout {rollout.id} was promoted without a version")
     try:
         model = models.get(registry, rollout.model, version)
         entry = promotion.promote(
@@ -71,31 +72,36 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
             rollout_id=rollout.id,
         )  # fmt: skip
     except (PromotionConflictError, InvalidSpecError) as error:
-        # The version may have been deleted meanwhile: then the champion stays, and others are not kept waiting for it.
+        # The version may have been deleted in the meantime. Then the champion stays, and other rollouts may start.
         champion = promotion.champion(registry, rollout.model)
         current, reason = (None if champion is None else champion.version), str(error)
         store.change(
             rollout.id,
             lambda seen: transitions.superseded(seen.state, current, datetime.now(UTC), workspace.task.key, reason),
         )
-        _settled(workspace, store, rollout)
+        _mark_settled(workspace, store, rollout)
         raise
     try:
         with connect_gateway(workspace, spec.verify_timeout) as gateway:
             gateway.activate(model.name, model.version, champion=True)
     except MlopsError as error:
-        log.warning("%s is champion. The gateway does not know yet (%s): it follows the alias by itself", model, error)
+        log.warning(
+            "%s is champion. Could not notify the gateway (%s). It will pick up the alias at its next poll",
+            model,
+            error,
+        )
     return entry
 
 
-def _overtaken(rollout: Rollout) -> PromotionConflictError:
+def _superseded(rollout: Rollout) -> PromotionConflictError:
     return PromotionConflictError(
-        f"rollout {rollout.id} of {rollout.model} compares with version {rollout.plan.champion}, and was ended: "
-        f"{rollout.state.reason}. Evaluate and validate against the champion, then roll out again"
+        f"Rollout {rollout.id} of {rollout.model} compared its candidate with version {rollout.plan.champion} and was "
+        f"ended: {rollout.state.reason}. Evaluate and validate the candidate against the current champion, then roll "
+        "it out again."
     )
 
 
 def _reason(spec: RolloutSpec, rollout: Rollout) -> str:
     state = rollout.state
-    who = "" if state.changed_by == rollout.started_by.key else f"{state.changed_by}: "
-    return ". ".join(part for part in (spec.reason, f"{who}{state.reason}") if part)[:1000]
+    author = "" if state.changed_by == rollout.started_by.key else f"{state.changed_by}: "
+    return ". ".join(part for part in (spec.reason, f"{author}{state.reason}") if part)[:1000]

@@ -1,4 +1,4 @@
-"""The fields of the step `rollout` and what it returns."""
+"""The spec and the result of the step `rollout`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.deploy.deployment import Deployment
 from airflow_provider_mlops.lifecycle.deploy.expected_champion import Replacement
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding
@@ -15,62 +14,78 @@ from airflow_provider_mlops.lifecycle.step import Result
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
 from airflow_provider_mlops.serving.rollouts.rollout import Status
+from airflow_provider_mlops.serving.rollouts.rules import Rule, check
 
 
 class RolloutSpec(RolloutConfig, Replacement):
-    """What to roll out, how, and what happens if it goes wrong."""
+    """The version to roll out, how to do it, and what to do if it goes wrong."""
 
     candidates: tuple[ModelVersion, ...] = Field(
-        default=(), max_length=6, description="More versions of the same model to try beside `model`; only for bandits."
+        default=(),
+        max_length=6,
+        description="Further versions of the same model to try, in addition to `model`. Only bandits accept them.",
     )
     on_conflict: Literal["fail", "wait"] = Field(
         default="fail",
-        description="What happens while another task's rollout of the model is under way: `fail` at once, with "
-        "`RolloutConflictError`, or `wait` until it is over.",
+        description="What to do if another task's rollout of the model is in progress. `fail`: fail immediately with "
+        "`RolloutConflictError`; `wait`: wait until it is over.",
     )
     on_rollback: Literal["skip", "fail", "succeed"] = Field(
         default="skip",
-        description="How the task ends after a rollback: `skip`: it succeeds, and the tasks right after it are "
-        "skipped; `fail`: it fails without a retry, and Airflow then registers no asset event; `succeed`: what comes "
-        "after it runs, and can look at `status`.",
+        description="How the task ends after a rollback. `skip`: it succeeds, and its downstream tasks are skipped; "
+        "`fail`: it fails without a retry, and Airflow registers no asset event; `succeed`: it succeeds, and its "
+        "downstream tasks run and can read `status`.",
     )
     check_interval: timedelta = Field(
         default=timedelta(seconds=30),
         gt=timedelta(0),
-        description="How often the evidence is looked at. Below some seconds Airflow may take a task that resumes so "
-        "soon for lost; it joins the rollout when it is tried again.",
+        description="Time between two checks of the evidence. Don't go below a few seconds: Airflow may mark a task "
+        "that resumes too quickly as failed. The retry then rejoins the rollout.",
     )
 
     @model_validator(mode="after")
     def _one_model(self) -> Self:
-        versions = [self.model.version, *(candidate.version for candidate in self.candidates)]
-        if any(candidate.name != self.model.name for candidate in self.candidates):
-            raise FieldError("candidates", "candidates must be versions of the same model as `model`")
-        if len(set(versions)) != len(versions):
-            raise FieldError("candidates", "candidates must differ from each other and from `model`")
-        if len(versions) > 1 and not self.learns:
-            raise FieldError(
-                "candidates", f"the strategy {self.strategy.kind} takes one version; only bandits take candidates"
-            )
+        check(self, _RULES)
         return self
 
 
-Standing: TypeAlias = Literal["waiting"] | Status
+_RULES: tuple[Rule[RolloutSpec], ...] = (
+    Rule(
+        lambda spec: any(candidate.name != spec.model.name for candidate in spec.candidates),
+        "candidates",
+        lambda spec: f"candidates must be versions of the model {spec.model.name!r}. Remove versions of other models",
+    ),
+    Rule(
+        lambda spec: len({spec.model.version, *(each.version for each in spec.candidates)}) <= len(spec.candidates),
+        "candidates",
+        "candidates must differ from each other and from model. Remove the duplicates",
+    ),
+    Rule(
+        lambda spec: bool(spec.candidates) and not spec.learns,
+        "candidates",
+        lambda spec: (
+            f"the {spec.strategy.kind} strategy takes only the version in model. Remove candidates, or use the "
+            "strategy bandit or contextual_bandit"
+        ),
+    ),
+)
+
+ResultStatus: TypeAlias = Literal["waiting"] | Status
 
 
 class RolloutResult(Result):
-    """Where the rollout stands."""
+    """The progress or the outcome of a rollout."""
 
-    rollout_id: str | None = Field(description="The rollout; None where the model was the champion already.")
-    status: Standing = Field(
-        description="`promoted`; `rolled_back`; or `ended`, where the champion stays and nothing is held against the "
-        "model. Before it is over: `waiting` for another rollout, `running`, or `held`."
+    rollout_id: str | None = Field(description="Id of the rollout; None if the version already was the champion.")
+    status: ResultStatus = Field(
+        description="Status of the rollout. At the end: `promoted`, `rolled_back`, or `ended` (the champion stays, "
+        "without a verdict against the version). Before: `waiting` (for another rollout), `running` or `held`."
     )
-    step: int = Field(description="The step that it has come to, from 0.")
-    version: int | None = Field(description="The version that answers once it is over.")
-    reason: str = Field(description="Why, in plain words.")
-    findings: tuple[Finding, ...] = Field(description="What is known about each gate; at most ten, the worst first.")
+    step: int = Field(description="Last step of the rollout, starting at 0.")
+    version: int | None = Field(description="Version that answers after the end of the rollout; None before.")
+    reason: str = Field(description="Reason for the status.")
+    findings: tuple[Finding, ...] = Field(description="Verdict on each gate, the worst first; at most ten.")
     deployment: Deployment | None = Field(
-        description="What answers for the model once it is over, and the audit entry of the decision."
+        description="Deployment after the end of the rollout, with the audit entry of the decision; None before."
     )
-    model: ModelVersion = Field(description="The version that was rolled out.")
+    model: ModelVersion = Field(description="Version that was rolled out.")

@@ -1,7 +1,8 @@
-"""Start a rollout, or join the one that the task has begun, and take it as far as the evidence carries it now.
+"""The step `rollout`: start a rollout, or join the one that the task has started, and advance it.
 
-Each call begins, looks, decides and, once it is over, settles: whatever of that is due. All that is known between two
-calls lies in the rollout store, so the process that called may be killed at any point; the next call goes on.
+Each call does whatever is due: it starts the rollout, checks the evidence, applies decisions, and settles a rollout
+that is over. Everything between two calls is in the rollout store, so the calling process may be killed at any point;
+the next call continues.
 """
 
 from __future__ import annotations
@@ -25,19 +26,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-MOST_FINDINGS = 10
-"""How many findings a result holds; XCom is no place for more."""
+MAX_FINDINGS = 10
+"""The maximum number of findings in a result, because XComs must stay small."""
 
 
 def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
-    """Begin or join, look, and settle what is over. Returns at once; call it again when there is something to do.
+    """Start or join a rollout, check it, and settle it if it is over.
 
-    Raises RolloutConflictError if another rollout of the model is under way; PromotionConflictError if the champion is
-    not the expected one, or somebody moved it meanwhile, which ends the rollout; RejectedError if a version does not
-    answer as its packaged model does; InvalidSpecError if the model has no champion or a version is not there;
-    BackendUnavailableError if MLflow, the gateway or the store does not answer.
+    Returns without waiting. Call it again when the rollout has to be advanced.
+
+    Raises
+    ------
+    RolloutConflictError
+        If another rollout of the model is in progress.
+    PromotionConflictError
+        If the champion is not the expected one, or if someone has changed it during the rollout, which ends the
+        rollout.
+    RejectedError
+        If the gateway's predictions for a version differ from those of the packaged model.
+    InvalidSpecError
+        If the model has no champion, or if a version does not exist.
+    BackendUnavailableError
+        If MLflow, the gateway or the rollout store is unavailable.
     """
-    from airflow_provider_mlops.lifecycle.rollout.begin import begin, champion_already
+    from airflow_provider_mlops.lifecycle.rollout.begin import already_champion, begin
     from airflow_provider_mlops.lifecycle.rollout.look import look
     from airflow_provider_mlops.lifecycle.rollout.settle import settle
 
@@ -45,18 +57,24 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
         try:
             current = store.join(spec.model.name, workspace.task)
             if current is None:
-                entry = champion_already(spec, workspace)
+                entry = already_champion(spec, workspace)
                 if entry is not None:
                     return _not_needed(spec, workspace, entry)
                 current = begin(spec, workspace, store)
         except RolloutConflictError as error:
             if spec.on_conflict == "fail":
                 raise
-            log.info("Waiting: %s", error)
+            log.info("Waiting for another rollout to end: %s", error)
             return RolloutResult(
-                rollout_id=None, status="waiting", step=0, version=None, reason=str(error), findings=(),
-                deployment=None, model=spec.model,
-            )  # fmt: skip
+                rollout_id=None,
+                status="waiting",
+                step=0,
+                version=None,
+                reason=str(error),
+                findings=(),
+                deployment=None,
+                model=spec.model,
+            )
         current = look(workspace, store, current)
         deployment = None
         if not current.state.is_in_progress:
@@ -68,7 +86,7 @@ def _result(spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment
     from airflow_provider_mlops.lifecycle.rollout.look import evidence_of
 
     order = ("worse", "inconclusive", "better")
-    found = findings(current.plan, evidence_of(store, current))
+    verdicts = findings(current.plan, evidence_of(store, current))
     state = current.state
     return RolloutResult(
         rollout_id=current.id,
@@ -76,7 +94,7 @@ def _result(spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment
         step=state.step,
         version=state.version,
         reason=state.reason[:1000],
-        findings=tuple(sorted(found, key=lambda finding: order.index(finding.verdict))[:MOST_FINDINGS]),
+        findings=tuple(sorted(verdicts, key=lambda finding: order.index(finding.verdict))[:MAX_FINDINGS]),
         deployment=deployment,
         model=spec.model,
     )
@@ -84,9 +102,15 @@ def _result(spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment
 
 def _not_needed(spec: RolloutSpec, workspace: Workspace, entry: AuditEntry) -> RolloutResult:
     return RolloutResult(
-        rollout_id=entry.rollout_id, status="promoted", step=0, version=entry.to_version, reason=entry.reason,
-        findings=(), deployment=Deployment.of(entry, workspace.gateway_url), model=spec.model,
-    )  # fmt: skip
+        rollout_id=entry.rollout_id,
+        status="promoted",
+        step=0,
+        version=entry.to_version,
+        reason=entry.reason,
+        findings=(),
+        deployment=Deployment.of(entry, workspace.gateway_url),
+        model=spec.model,
+    )
 
 
 STEP = Step("rollout", RolloutSpec, RolloutResult, rollout)

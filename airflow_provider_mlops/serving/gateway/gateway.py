@@ -30,6 +30,7 @@ from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollo
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import body, encoding, feedback, openapi, protocol_v2
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
@@ -47,7 +48,8 @@ class Gateway:
 
     def __init__(self, settings: Settings, registry: Registry, board: WorkerChannel | None = None) -> None:
         self._settings = settings
-        self._models = ServedModels(registry, settings.models, allow_pickle=settings.allow_pickle)
+        source = RegistrySource(registry, settings.models, allow_pickle=settings.allow_pickle)
+        self._models = ServedModels(source, settings.models)
         self._readers = ThreadPoolExecutor(settings.threads, thread_name_prefix="read")
         self._log_writer = ThreadPoolExecutor(1, thread_name_prefix="log")
         # One thread: a compaction that was given up by who waited for it still ends before the next one begins.

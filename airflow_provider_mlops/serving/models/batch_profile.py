@@ -1,4 +1,4 @@
-"""How a model is to be asked: how many rows at once, and whether on the event loop or in a thread."""
+"""The measured speed of a model: how many rows to predict at once, and whether on the event loop or in a thread."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ import numpy as np
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 QUICK_SECONDS = 0.001
-"""What takes longer than this for a row is predicted in a thread."""
+"""A model that takes longer than this for one row predicts in a thread."""
 ADDED_SECONDS = 0.005
-"""By how much the others that are predicted together may delay a request."""
-MAXIMUM_ROWS = 256
+"""Maximum delay of a request by other requests in its batch."""
+MAX_ROWS = 256
 _TRIALS = 5
-_MANY = 64
+_BATCH = 64
 
 
 @dataclass(frozen=True)
 class BatchProfile:
-    """What was measured.
+    """The measured speed of a model.
 
-    :ivar seconds: what one row takes by itself.
-    :ivar batch_rows: how many rows of several requests are predicted together at most; 1 for each request by itself.
-    :ivar quick: whether it may predict on the event loop.
+    Parameters
+    ----------
+    seconds
+        Time for one row on its own.
+    batch_rows
+        Maximum number of rows of several requests that are predicted together; 1 if each request is predicted alone.
+    quick
+        Whether the model may predict on the event loop.
     """
 
     seconds: float
@@ -35,24 +40,24 @@ class BatchProfile:
 
 
 def measure(estimator: Any, predict: Callable[[Rows], Any], rows: Rows, *, by_array: bool) -> BatchProfile:
-    """Try a model on some rows that it can predict.
+    """Measure a model on some rows that it can predict.
 
-    It is given rows of several requests at once only if it says the same of each as when it is alone: it was seen to do
-    so with these rows, or it is made of nothing but scikit-learn's own parts. Only the latter predict on the event
-    loop: their time depends on the number of rows and not on what is in them.
+    The model gets rows of several requests at once only if its prediction for a row does not depend on the other rows.
+    That is so if a trial with these rows shows it, or if the estimator consists only of scikit-learn's own code. Only
+    the latter may predict on the event loop, because its time depends on the number of rows and not on their content.
     """
     own = is_scikit_learns_own(estimator)
-    one = rows.part(0, 1)
-    seconds = _seconds(predict, one)
-    if not own and not (rows.count > 1 and _says_the_same(predict, rows)):
+    first = rows.part(0, 1)
+    seconds = _seconds(predict, first)
+    if not own and not (rows.count > 1 and _is_independent(predict, rows)):
         return BatchProfile(seconds, 1, False)
-    each = max(0.0, _seconds(predict, Rows.together([one] * _MANY)) - seconds) / (_MANY - 1)
-    batch_rows = MAXIMUM_ROWS if each * MAXIMUM_ROWS <= ADDED_SECONDS else max(1, 1 + int(ADDED_SECONDS / each))
+    per_row = max(0.0, _seconds(predict, Rows.together([first] * _BATCH)) - seconds) / (_BATCH - 1)
+    batch_rows = MAX_ROWS if per_row * MAX_ROWS <= ADDED_SECONDS else max(1, 1 + int(ADDED_SECONDS / per_row))
     return BatchProfile(seconds, batch_rows, own and by_array and seconds <= QUICK_SECONDS)
 
 
 def is_scikit_learns_own(estimator: Any) -> bool:
-    """Whether nothing but scikit-learn's own code runs in an estimator: no class and no function of somebody else.
+    """Return whether an estimator consists only of scikit-learn's own classes and functions.
 
     >>> from sklearn.linear_model import LinearRegression
     >>> from sklearn.pipeline import make_pipeline
@@ -76,7 +81,7 @@ def is_scikit_learns_own(estimator: Any) -> bool:
 
 
 def _seconds(predict: Callable[[Rows], Any], rows: Rows) -> float:
-    """The shortest of a few trials, fewer where they take long."""
+    """Return the shortest time of a few trials; slow models get fewer trials."""
     best = float("inf")
     until = time.perf_counter() + 0.05
     for _ in range(_TRIALS):
@@ -89,21 +94,22 @@ def _seconds(predict: Callable[[Rows], Any], rows: Rows) -> float:
     return best
 
 
-def _says_the_same(predict: Callable[[Rows], Any], rows: Rows) -> bool:
+def _is_independent(predict: Callable[[Rows], Any], rows: Rows) -> bool:
+    """Return whether the prediction for each row is the same alone as together with the others."""
     together = predict(rows)
-    for place in range(rows.count):
-        alone = predict(rows.part(place, place + 1))
-        if not _same(together.output[place : place + 1], alone.output):
+    for row in range(rows.count):
+        alone = predict(rows.part(row, row + 1))
+        if not _same(together.output[row : row + 1], alone.output):
             return False
         if alone.probabilities is not None and not np.allclose(
-            together.probabilities[place], alone.probabilities[0], rtol=1e-9, atol=1e-12, equal_nan=True
+            together.probabilities[row], alone.probabilities[0], rtol=1e-9, atol=1e-12, equal_nan=True
         ):
             return False
     return True
 
 
-def _same(one: list[Any], other: list[Any]) -> bool:
+def _same(first: list[Any], second: list[Any]) -> bool:
     try:
-        return bool(np.allclose(np.array(one), np.array(other), rtol=1e-9, atol=1e-12, equal_nan=True))
+        return bool(np.allclose(np.array(first), np.array(second), rtol=1e-9, atol=1e-12, equal_nan=True))
     except TypeError:
-        return one == other
+        return first == second

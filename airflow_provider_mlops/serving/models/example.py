@@ -1,4 +1,4 @@
-"""Rows to try a model with when it is loaded."""
+"""Example rows with which a model is tried when it is loaded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_provider_mlops.serving.log.schema import FeatureKind
 from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, InputSchema
 from airflow_provider_mlops.serving.rows.rows import Rows
 
@@ -14,7 +15,7 @@ _ROWS = 5
 
 
 def example_rows(schema: InputSchema, example: Any) -> Rows | None:
-    """The first rows of an input example, a DataFrame or an array, if it fits."""
+    """Return the first rows of an input example, a DataFrame or an array; None if it does not fit the schema."""
     if example is None:
         return None
     import pandas as pd
@@ -39,11 +40,11 @@ def example_rows(schema: InputSchema, example: Any) -> Rows | None:
 
 
 def blank(schema: InputSchema) -> Rows:
-    """A row of zeros and of empty text."""
-    return Rows(schema, 1, columns=[_one(feature.kind) for feature in schema.features])
+    """Return one row of zeros and empty text."""
+    return Rows(schema, 1, columns=[_blank_column(feature.kind) for feature in schema.features])
 
 
-def _one(kind: str) -> NDArray[Any]:
+def _blank_column(kind: FeatureKind) -> NDArray[Any]:
     if kind in NUMERIC:
         return np.zeros(1, dtype=NUMERIC[kind])
     if kind == "datetime":
@@ -54,7 +55,7 @@ def _one(kind: str) -> NDArray[Any]:
 
 
 def with_missing(rows: Rows, names: set[str]) -> Rows:
-    """The same rows with all values missing in the named columns."""
+    """Return the rows with all values missing in the named columns."""
     columns = []
     for feature, array in zip(rows.schema.features, rows.columns(), strict=True):
         if feature.name not in names:

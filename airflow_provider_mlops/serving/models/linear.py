@@ -1,10 +1,10 @@
-"""Linear models of scikit-learn by their arithmetic alone.
+"""The arithmetic of scikit-learn's linear models, without scikit-learn's checks.
 
-For one row, scikit-learn takes some twenty times as long to look at what it was given as to calculate. The rows have
-been checked here already, so that for the commonest models, a linear or logistic regression with or without a
-StandardScaler before it, the same operations are carried out on the same arrays in the same order. They are used only
-after they gave, to the last bit, what scikit-learn gives for some hundred rows; and where a result is not finite,
-scikit-learn itself is asked, and may refuse the rows.
+For one row, scikit-learn spends about twenty times as long checking its input as calculating. The gateway has already
+checked the rows. For the most common models (a linear or logistic regression, with or without a StandardScaler), it
+therefore applies the same operations to the same arrays in the same order. It does so only if their results equal
+scikit-learn's to the last bit for about a hundred rows. If a result is not finite, scikit-learn predicts the rows, and
+may refuse them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,16 @@ _TRIED_ROWS = (1, 2, 7, 32, 64)
 
 
 class Linear:
-    """Scaling, then a product. Made by `of`."""
+    """A linear model: scaling, then a matrix product. Built by `of`.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> model = LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])
+    >>> linear = Linear.of([], model, np.array([[0.0]]), lambda rows: (model.predict(rows), None))
+    >>> linear.predict(np.array([[2.0]]))[0].tolist()
+    [5.0]
+    """
 
     def __init__(self, scales: Sequence[tuple[Floats | None, Floats | None]], estimator: Any, classifies: bool) -> None:
         self._scales = scales
@@ -33,7 +42,13 @@ class Linear:
 
     @classmethod
     def of(cls, transformers: Sequence[Any], estimator: Any, example: Floats, predict: Predict) -> Linear | None:
-        """The arithmetic of a model; None if it is of another kind, or does not give what `predict` gives."""
+        """Return the arithmetic of a model; None if it is another kind of model, or if the results differ.
+
+        Parameters
+        ----------
+        predict
+            Function that predicts with scikit-learn, for comparison.
+        """
         from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
         from sklearn.preprocessing import StandardScaler
 
@@ -52,7 +67,7 @@ class Linear:
         return linear if linear._agrees(example, predict) else None
 
     def predict(self, features: Floats) -> tuple[NDArray[Any], Floats | None] | None:
-        """Values or classes, and probabilities; None where scikit-learn has to be asked. Changes no features."""
+        """Return values or classes, and probabilities; None if scikit-learn must predict. Leaves `features` unchanged."""
         for mean, scale in self._scales:
             if mean is not None:
                 features = features - mean
@@ -76,21 +91,21 @@ class Linear:
         return output, exponentials / exponentials.sum(axis=1).reshape(-1, 1)
 
     def _agrees(self, example: Floats, predict: Predict) -> bool:
-        """Whether all is as `predict` says, of the example and of rows at random around it."""
+        """Return whether the results equal those of `predict` for the example and for random rows around it."""
         random = np.random.default_rng(0)
         spread = np.abs(example).max(axis=0) + 1.0
         for count in _TRIED_ROWS:
             rows = random.normal(example[:1], spread, (count, example.shape[1]))
             rows[: len(example)] = example[:count]
-            due, due_probabilities = predict(rows.copy())
-            found = self.predict(rows)
-            if found is None:
+            expected, expected_probabilities = predict(rows.copy())
+            prediction = self.predict(rows)
+            if prediction is None:
                 return False
-            output, probabilities = found
-            if output.dtype != due.dtype or not np.array_equal(output, due):
+            output, probabilities = prediction
+            if output.dtype != expected.dtype or not np.array_equal(output, expected):
                 return False
-            if (probabilities is None) != (due_probabilities is None):
+            if (probabilities is None) != (expected_probabilities is None):
                 return False
-            if probabilities is not None and not np.array_equal(probabilities, np.asarray(due_probabilities)):
+            if probabilities is not None and not np.array_equal(probabilities, np.asarray(expected_probabilities)):
                 return False
         return True

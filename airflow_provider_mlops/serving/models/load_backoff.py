@@ -1,4 +1,4 @@
-"""When a version that cannot be loaded is tried again, without being asked: ever less often."""
+"""Backoff for versions that cannot be loaded: the gateway tries them again, at growing intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
 
 Key = tuple[str, int]
-"""A model's name and a version."""
+"""Name of a model, and a version."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class _Failure:
 
 
 class LoadBackoff:
-    """The versions that could not be loaded: each is due after a second, and then after twice as long, up to a minute.
+    """The versions that could not be loaded. The delay before the next try is one second and doubles up to one minute.
 
     >>> now = [0.0]
     >>> attempts = LoadBackoff(clock=lambda: now[0])
@@ -39,22 +39,22 @@ class LoadBackoff:
         self._failures: dict[Key, _Failure] = {}
 
     def is_due(self, key: Key) -> bool:
-        """Whether to try it now."""
+        """Return whether to try a version now."""
         failure = self._failures.get(key)
         return failure is None or self._clock() >= failure.until
 
     def failed(self, key: Key, reason: str) -> bool:
-        """Remember why it could not be loaded. Returns whether that is new."""
+        """Store why a version could not be loaded, and return whether the reason is new."""
         before = self._failures.get(key)
         pause = FIRST_SECONDS if before is None else min(2 * before.pause, LONGEST_SECONDS)
         self._failures[key] = _Failure(reason, pause, self._clock() + pause)
         return before is None or before.reason != reason
 
     def succeeded(self, key: Key) -> None:
-        """Forget that it ever failed."""
+        """Forget the failures of a version."""
         self._failures.pop(key, None)
 
     def reason(self, key: Key) -> str | None:
-        """Why it could not be loaded at the last try; None if it could, or was never tried."""
+        """Return why the last try to load a version failed; None if it did not fail."""
         failure = self._failures.get(key)
         return None if failure is None else failure.reason

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.registry import models, packaging
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.serving.log.schema import LogSchema
+from airflow_provider_mlops.serving.log.schema import LogSchema, OutputKind
 from airflow_provider_mlops.serving.models import batch_profile
 from airflow_provider_mlops.serving.models import example as example_of
 from airflow_provider_mlops.serving.models.linear import Linear
-from airflow_provider_mlops.serving.models.shared_scores import SharedScores
+from airflow_provider_mlops.serving.models.split_estimator import Prediction, SplitEstimator
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.rows import Rows
 
@@ -28,14 +27,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# An array without names is given to a model only after it was seen to make no difference.
-warnings.filterwarnings("ignore", message="X does not have valid feature names")
+_MAX_PROBED_COLUMNS = 100
+"""If a model has more columns, only its signature says which of them may have missing values."""
 
-_PROBED_COLUMNS = 100
-"""Past this many columns, which of them may have missing values is taken from the signature alone."""
-
-_OUTPUTS = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
-_V2_OUTPUTS = {"long": "INT64", "double": "FP64", "boolean": "BOOL", "string": "BYTES", "doubles": "FP64"}
+_OUTPUTS: dict[str, OutputKind] = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
+_V2_OUTPUTS: dict[OutputKind, str] = {
+    "long": "INT64",
+    "double": "FP64",
+    "boolean": "BOOL",
+    "string": "BYTES",
+    "doubles": "FP64",
+}
 
 
 @dataclass(slots=True)
@@ -47,42 +49,54 @@ class Answer:
 
 
 class LoadedModel:
-    """A fitted scikit-learn estimator with all that is worked out once, when it is loaded.
+    """A fitted scikit-learn estimator with everything that is determined once, when it is loaded.
 
-    - Whether it needs a DataFrame. It is built only for models that pick columns by name, or whose columns are not
-      all numbers: it costs more than many a prediction.
-    - In which columns values may be missing: in those that had missing values in training, and in any in which the
-      model was seen to take one.
-    - The parts of a Pipeline, so that classes and probabilities share one preprocessing, and where the estimator is one
-      of scikit-learn's the scores too; and for linear models the arithmetic alone, see `linear`.
-    - How long it takes, and whether rows of several requests may be given to it together.
+    - Whether it needs a DataFrame. Building one takes longer than many predictions, so only models that select columns
+      by name, or that have columns that are not numbers, get one.
+    - Which columns may have missing values: those that had some in training, and those in which the model accepts one
+      in a trial.
+    - The steps of a Pipeline, so that classes and probabilities share their preprocessing (see `SplitEstimator`), and
+      the arithmetic of linear models (see `linear`).
+    - How long it takes, and whether it can predict rows of several requests together.
+
+    Parameters
+    ----------
+    example
+        Rows to try the model with; without an example, a row of zeros.
+
+    Attributes
+    ----------
+    as_array
+        Whether the model gets arrays instead of DataFrames.
+    linear
+        The model's arithmetic, if it is a linear model of scikit-learn.
+    pace
+        Measured speed of the model.
     """
 
     def __init__(self, version: ModelVersion, estimator: Any, schema: InputSchema, example: Rows | None) -> None:
         self.version = version
         self.loaded_at = time.time()
-        _one_thread(estimator)
-        self._estimator = estimator
-        self._transformers, self._final = _parts(estimator)
-        self._probabilities = hasattr(estimator, "predict_proba")
-        self._scores = SharedScores(self._final) if self._probabilities else None
-        self.classes = _classes(estimator) if self._probabilities else ()
-        self._as_array = False
-        self._linear: Linear | None = None
+        _use_one_thread(estimator)
+        self._estimator = SplitEstimator(estimator)
+        self.classes = _classes(version, estimator) if hasattr(estimator, "predict_proba") else ()
+        self.as_array = False
+        self.linear: Linear | None = None
         self.schema = schema
         rows = example_of.blank(schema) if example is None else example
         try:
-            self._as_array = schema.numeric and self._same_as_array(rows)
+            self.as_array = schema.numeric and self._accepts_array(rows)
             self.output = _output_kind(self._predict(rows)[0])
         except Exception as error:
             raise RejectedError(
-                f"{version.uri} cannot predict {'its input example' if example else 'a row of zeros'}: "
-                f"{type(error).__name__}: {error}"
+                f"Rejected {version.uri}: it cannot predict {'its input example' if example else 'a row of zeros'} "
+                f"({type(error).__name__}: {error}). Log the model with a signature and an input example that fit it."
             ) from error
         self.schema = schema.with_nullable(self._nullable(rows))
-        if self._as_array:
-            self._linear = Linear.of(self._transformers, self._final, rows.array(), self._ask)
-        self.pace = batch_profile.measure(estimator, self.predict, rows, by_array=self._as_array)
+        if self.as_array:
+            split = self._estimator
+            self.linear = Linear.of(split.transformers, split.final, rows.array(), split.predict)
+        self.pace = batch_profile.measure(estimator, self.predict, rows, by_array=self.as_array)
         self.log_schema = LogSchema(
             model=version.name,
             version=version.version,
@@ -95,10 +109,10 @@ class LoadedModel:
     def load(cls, registry: Registry, version: ModelVersion, *, allow_pickle: bool = False) -> LoadedModel:
         """Load a version from MLflow and try it on its input example.
 
-        Raises InvalidSpecError or RejectedError if it cannot be served, BackendUnavailableError if MLflow does not answer.
+        Raises InvalidSpecError or RejectedError if it cannot be served, BackendUnavailableError if MLflow is unavailable.
         """
         began = time.monotonic()
-        # One look at the files for all three, since they are fetched anew each time where MLflow is a server.
+        # One download for all three: an MLflow server sends the files again each time.
         with models.downloaded(registry, version) as directory:
             packaged = Model.load(str(directory))
             schema = InputSchema.of(packaged.signature)
@@ -106,11 +120,11 @@ class LoadedModel:
             example = packaged.load_input_example(str(directory)) if packaged.saved_input_example_info else None
         model = cls(version, estimator, schema, example_of.example_rows(schema, example))
         log.info(
-            "Loaded %s in %.2f s: %d features, given as %s, up to %d rows at once, %s",
+            "Loaded %s in %.2f s: %d features as %s, batches of up to %d rows, predicts %s",
             version.uri,
             time.monotonic() - began,
             len(schema.features),
-            "an array" if model._as_array else "a DataFrame",
+            "an array" if model.as_array else "a DataFrame",
             model.pace.batch_rows,
             "on the event loop" if model.pace.quick else "in a thread",
         )
@@ -118,62 +132,50 @@ class LoadedModel:
 
     @property
     def v2_output(self) -> str:
-        """The datatype of the output in the Open Inference Protocol."""
+        """Datatype of the output in the Open Inference Protocol."""
         return _V2_OUTPUTS[self.output]
 
     def predict(self, rows: Rows) -> Answer:
-        """Predict checked rows. Raises whatever the estimator raises."""
+        """Predict checked rows. Raises any exception of the estimator."""
         output, probabilities = self._predict(rows)
         values = output.tolist()
         if self.output == "string":
             values = [str(value) for value in values]
         return Answer(values, probabilities)
 
-    def _predict(self, rows: Rows) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-        if not self._as_array:
-            return self._ask(rows.frame())
+    def _predict(self, rows: Rows) -> Prediction:
+        if not self.as_array:
+            return self._estimator.predict(rows.frame())
         features = rows.array()
-        if self._linear is not None:
-            found = self._linear.predict(features)
-            if found is not None:
-                return found
-        return self._ask(features)
+        if self.linear is not None:
+            prediction = self.linear.predict(features)
+            if prediction is not None:
+                return prediction
+        return self._estimator.predict(features)
 
-    def _ask(self, features: Any) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-        """What the estimator says."""
-        for transformer in self._transformers:
-            features = transformer.transform(features)
-        if self._scores is None:
-            return np.asarray(self._final.predict(features)), None
-        output, probabilities = self._scores.predict(features)
-        return np.asarray(output), np.asarray(probabilities, dtype=np.float64)
-
-    def _same_as_array(self, rows: Rows) -> bool:
-        """Whether the model says the same of an array as of a DataFrame."""
-        output, probabilities = self._predict(rows)
-        self._as_array = True
+    def _accepts_array(self, rows: Rows) -> bool:
+        """Return whether the model predicts the same for an array as for a DataFrame."""
+        output, probabilities = self._estimator.predict(rows.frame())
         try:
-            other, other_probabilities = self._predict(rows)
+            array_output, array_probabilities = self._estimator.predict(rows.array())
         except Exception:
             return False
-        finally:
-            self._as_array = False
-        if not _same(output, other):
+        if not _same(output, array_output):
             return False
-        if probabilities is None or other_probabilities is None:
-            return probabilities is other_probabilities
-        return _same(probabilities, other_probabilities)
+        if probabilities is None or array_probabilities is None:
+            return probabilities is array_probabilities
+        return _same(probabilities, array_probabilities)
 
     def _nullable(self, rows: Rows) -> set[str]:
-        """The columns in which the model takes a missing value."""
+        """Return the columns in which the model accepts a missing value."""
         names = self.schema.names
-        if self._takes(example_of.with_missing(rows, set(names))):
+        if self._accepts(example_of.with_missing(rows, set(names))):
             return set(names)
-        if len(names) > _PROBED_COLUMNS:
+        if len(names) > _MAX_PROBED_COLUMNS:
             return set()
-        return {name for name in names if self._takes(example_of.with_missing(rows, {name}))}
+        return {name for name in names if self._accepts(example_of.with_missing(rows, {name}))}
 
-    def _takes(self, rows: Rows) -> bool:
+    def _accepts(self, rows: Rows) -> bool:
         try:
             output, probabilities = self._predict(rows)
         except Exception:
@@ -182,39 +184,32 @@ class LoadedModel:
         return finite and (probabilities is None or bool(np.isfinite(probabilities).all()))
 
 
-def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Equal, but for the last digits: sums come out a little different when memory is laid out another way."""
-    if one.dtype.kind == other.dtype.kind == "f":
-        return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-9, atol=1e-12, equal_nan=True))
-    return bool(np.array_equal(one, other))
+def _same(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    """Return whether two arrays are equal except for the last digits, which depend on the memory layout."""
+    if first.dtype.kind == second.dtype.kind == "f":
+        return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-9, atol=1e-12, equal_nan=True))
+    return bool(np.array_equal(first, second))
 
 
-def _parts(estimator: Any) -> tuple[list[Any], Any]:
-    """What a Pipeline carries out one after another, and what predicts in the end."""
-    from sklearn.pipeline import Pipeline
-
-    if type(estimator) is Pipeline and len(estimator.steps) > 1 and estimator.steps[-1][1] not in (None, "passthrough"):
-        transformers = [step for _, step in estimator.steps[:-1] if step is not None and step != "passthrough"]
-        return transformers, estimator.steps[-1][1]
-    return [], estimator
-
-
-def _one_thread(estimator: Any) -> None:
-    """Starting threads for a few rows takes longer than predicting them: a forest answers ten times quicker alone."""
+def _use_one_thread(estimator: Any) -> None:
+    """Set all n_jobs to 1: for a few rows, starting threads takes longer (for a forest, ten times) than predicting."""
     if hasattr(estimator, "get_params"):
         threads = {name: 1 for name in estimator.get_params() if name == "n_jobs" or name.endswith("__n_jobs")}
         if threads:
             estimator.set_params(**threads)
 
 
-def _classes(estimator: Any) -> tuple[str, ...]:
+def _classes(version: ModelVersion, estimator: Any) -> tuple[str, ...]:
     classes = getattr(estimator, "classes_", None)
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
-        raise RejectedError("it predicts probabilities of several targets at once, which is not served")
+        raise RejectedError(
+            f"Rejected {version.uri}: it predicts probabilities for several targets, and the gateway serves only one. "
+            "Train one model per target."
+        )
     return tuple(str(name) for name in classes.tolist())
 
 
-def _output_kind(output: NDArray[Any]) -> str:
+def _output_kind(output: NDArray[Any]) -> OutputKind:
     if output.ndim == 2:
         return "doubles"
     return _OUTPUTS.get(output.dtype.kind, "string")

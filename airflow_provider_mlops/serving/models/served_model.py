@@ -1,10 +1,10 @@
-"""The versions of one model that are in memory, and which of them answers."""
+"""The versions of one model that are in memory, and the one that is active."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.policy.direct import Direct
@@ -12,12 +12,30 @@ from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Choice, Po
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 WARM = 4
-"""How many versions of a model stay in memory: the active one, the one before it, and the latest candidates."""
+"""The number of a model's versions that stay in memory: the active one, the previous one, and the latest candidates."""
+
+
+class VersionStatus(TypedDict):
+    """A version in memory, as the admin API shows it."""
+
+    version: int
+    loaded_at: str
+    active: bool
+
+
+class ModelStatus(TypedDict):
+    """A model, as the admin API shows it; `failures` holds why versions could not be loaded."""
+
+    name: str
+    active: int | None
+    previous: int | None
+    versions: list[VersionStatus]
+    failures: dict[str, str]
 
 
 @dataclass
 class ServedModel:
-    """The state of one model. It is changed on the event loop only, by replacing references: no request ever waits."""
+    """The state of one model. It changes only on the event loop, by replacing references, so requests never wait."""
 
     name: str
     versions: dict[int, LoadedModel] = field(default_factory=dict)
@@ -27,47 +45,48 @@ class ServedModel:
     activations: int = 0
     failures: dict[int, str] = field(default_factory=dict)
     kept: frozenset[int] = frozenset()
-    """Versions that a rollout needs: they are not let go."""
+    """Versions that a rollout needs and that stay in memory."""
 
     def choose(self, version: int | None, request: RoutingRequest = ANY_REQUEST) -> tuple[Choice, LoadedModel]:
-        """Who answers a request that names a version, or none. Raises RequestError (404)."""
+        """Return the version that answers a request, which may name one. Raises RequestError (404)."""
         if version is not None:
             choice = pinned(version)
             if version not in self.versions:
                 failure = self.failures.get(version)
-                reason = f"it could not be loaded: {failure}" if failure else "it is not loaded"
-                raise RequestError(
-                    404, f"version {version} of the model {self.name!r} does not serve: {reason}", "version"
-                )
+                reason = f"could not be loaded: {failure}" if failure else "is not loaded. Load it with the admin API"
+                message = f"Version {version} of the model {self.name!r} {reason.rstrip('.')}."
+                raise RequestError(404, message, "version")
         elif self.policy is not None:
             choice = self.policy.choose(request)
         else:
-            raise RequestError(404, f"no version of the model {self.name!r} is active: deploy one", "name")
+            message = f"No version of the model {self.name!r} is active. Deploy one, or name a version in the request."
+            raise RequestError(404, message, "name")
         return choice, self.versions[choice.version]
 
     def add(self, model: LoadedModel) -> None:
-        """Keep a version next to the others, so that requests can name it. The oldest spare one is let go."""
+        """Keep a version in memory in addition to the others. If there are too many, the oldest spare one is removed."""
         number = model.version.version
         self.versions[number] = model
         self.failures.pop(number, None)
-        spare = [other for other in self.versions if other not in (self.active, self.previous, number, *self.kept)]
-        for other in spare[: max(0, len(self.versions) - WARM)]:
-            del self.versions[other]
+        needed = (self.active, self.previous, number, *self.kept)
+        spare = [version for version in self.versions if version not in needed]
+        for version in spare[: max(0, len(self.versions) - WARM)]:
+            del self.versions[version]
 
     def activate(self, version: int) -> None:
-        """Let a loaded version answer all requests from now on. The one before it stays in memory."""
+        """Let a loaded version answer all requests from now on. The previous one stays in memory."""
         self.activations += 1
         if version != self.active:
             self.active, self.previous = version, self.active
         self.policy = Direct(version)
 
     def deactivate(self) -> None:
-        """Let no version answer requests that name none. What is loaded stays in memory."""
+        """Stop answering requests that name no version. Loaded versions stay in memory."""
         self.activations += 1
         self.active, self.policy = None, None
 
-    def status(self) -> dict[str, Any]:
-        """What the admin API says of the model."""
+    def status(self) -> ModelStatus:
+        """Return the status of the model, for the admin API."""
         return {
             "name": self.name,
             "active": self.active,

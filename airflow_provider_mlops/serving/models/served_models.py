@@ -1,4 +1,4 @@
-"""All models that the gateway serves: loading, activating, and following the champion alias in MLflow."""
+"""All models that the gateway serves: it loads and activates versions, and follows the champion alias in MLflow."""
 
 from __future__ import annotations
 
@@ -6,61 +6,66 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, MlopsError
-from airflow_provider_mlops.registry import models
-from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
+from airflow_provider_mlops.errors import MlopsError
 from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from airflow_provider_mlops.serving.models.served_model import ServedModel
+from airflow_provider_mlops.serving.models.model_source import ModelSource
+from airflow_provider_mlops.serving.models.served_model import ModelStatus, ServedModel
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
 
 class ServedModels:
-    """The models by name. Its methods run on the event loop; MLflow is asked, and models are loaded, in one thread.
+    """The models by name. Its methods run on the event loop; models are looked up and loaded in one other thread.
 
-    :param names: the models to serve; without names, all that have a champion.
+    Parameters
+    ----------
+    source
+        Source of the models, such as an MLflow registry.
+    names
+        Models to serve. Without names, all models that have a champion are served.
+    load_backoff
+        Delays between attempts to load a version.
     """
 
-    def __init__(self, registry: Registry, names: Sequence[str] = (), *, allow_pickle: bool = False) -> None:
-        self._registry = registry
+    def __init__(
+        self, source: ModelSource, names: Sequence[str] = (), *, load_backoff: LoadBackoff | None = None
+    ) -> None:
+        self._source = source
         self._names = tuple(names)
-        self._allow_pickle = allow_pickle
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._models: dict[str, ServedModel] = {}
-        # Where the alias pointed at the last look, and the models for which that is not dealt with yet.
+        # The champions at the last poll, and the models that do not follow theirs yet.
         self._aliased: dict[str, int] = {}
-        self._unsettled: set[str] = set()
-        self._load_backoff = LoadBackoff()
+        self._behind: set[str] = set()
+        self._load_backoff = LoadBackoff() if load_backoff is None else load_backoff
         self._polled = False
         self.registry_error: str | None = None
 
     def get(self, name: str) -> ServedModel:
-        """The model of that name. Raises RequestError (404)."""
-        found = self._models.get(name)
-        if found is None:
-            raise RequestError(404, f"there is no model {name[:200]!r} here", "name")
-        return found
+        """Return the model of that name. Raises RequestError (404)."""
+        model = self._models.get(name)
+        if model is None:
+            raise RequestError(404, f"The gateway does not serve a model {name[:200]!r}.", "name")
+        return model
 
     def sole_active(self) -> ServedModel:
-        """The model that is meant where none is named: the only one that answers. Raises RequestError (404)."""
+        """Return the model for a request that names none: the only active one. Raises RequestError (404)."""
         active = [model for model in self._models.values() if model.active is not None]
         if len(active) != 1:
             names = ", ".join(sorted(model.name for model in active)[:20]) or "none"
             raise RequestError(
-                404, f"name the model, as in /models/NAME/invocations; those that answer: {names}", "name"
+                404, f"Name the model in the path, as in /models/NAME/invocations. Active models: {names}.", "name"
             )
         return active[0]
 
     def waiting_for(self) -> list[str]:
-        """Why the gateway is not ready: empty once it is.
+        """Return why the gateway is not ready; empty once it is.
 
-        It is ready when the champions have been loaded. Of the models that it was told to serve by name, each must
-        have an active version; one of the others that cannot be loaded does not keep the rest from being served.
+        It is ready when the champions have been loaded. Each model that it was told to serve by name must have an
+        active version. If another model cannot be loaded, the rest is served anyway.
         """
         if not self._polled:
             return [self.registry_error or "the champions are being loaded"]
@@ -71,8 +76,8 @@ class ServedModels:
         ]
 
     def failing(self, wanted: Iterable[tuple[str, int]] = ()) -> list[str]:
-        """Which champions cannot be loaded, and why; and of the versions that are wanted beside them, too."""
-        champions = ((name, version) for name, version in self._aliased.items() if name in self._unsettled)
+        """Return which champions, and which of the `wanted` versions, cannot be loaded, and why."""
+        champions = ((name, version) for name, version in self._aliased.items() if name in self._behind)
         return [
             f"model {name!r}: {reason}"
             for name, version in sorted({*champions, *wanted})
@@ -80,64 +85,65 @@ class ServedModels:
         ]
 
     def is_due(self, name: str, version: int) -> bool:
-        """Whether to load a version unasked: one that could not be loaded is left alone for a time."""
+        """Return whether to load a version on the gateway's own initiative. A version that failed is left for a while."""
         return self._load_backoff.is_due((name, version))
 
-    def status(self) -> list[dict[str, Any]]:
-        """What the admin API says of all models."""
+    def status(self) -> list[ModelStatus]:
+        """Return the status of all models, for the admin API."""
         return [self._models[name].status() for name in sorted(self._models)]
 
     def aliased(self, name: str) -> int | None:
-        """Where a model's champion alias was at the last look."""
+        """Return a model's champion at the last poll; None if it had none."""
         return self._aliased.get(name)
 
     def all(self) -> list[ServedModel]:
-        """Every model that is known."""
+        """Return every known model."""
         return list(self._models.values())
 
     def serves(self, name: str) -> bool:
-        """Whether the gateway was told to serve a model, or to serve all."""
+        """Return whether the gateway was told to serve a model, or to serve all models."""
         return not self._names or name in self._names
 
     def is_loaded(self, name: str, version: int) -> bool:
-        """Whether a version is in memory. May be asked from any thread."""
+        """Return whether a version is in memory. Safe to call from any thread."""
         model = self._models.get(name)
         return model is not None and version in model.versions
 
     def keep(self, versions_of: Callable[[str], set[int]]) -> None:
-        """Do not let go of the versions that rollouts need."""
+        """Keep the versions in memory that rollouts need."""
         for model in self._models.values():
             model.kept = frozenset(versions_of(model.name))
 
     async def load(self, name: str, version: int) -> ServedModel:
-        """Load a version beside the others, unless it is there.
-
-        Raises RequestError: 404 if MLflow does not know the version, 422 if it cannot be served, 503 if MLflow is away.
-        """
+        """Load a version in addition to the others, unless it is in memory. Raises RequestError as the source does."""
         model = self._models.get(name)
         if model is None or version not in model.versions:
-            loaded = await self._run(self._load, name, version)
+            loaded = await self._load(name, version)
             self._load_backoff.succeeded((name, version))
             model = self._models.setdefault(name, ServedModel(name))
             model.add(loaded)
         return model
 
     async def activate(self, name: str, version: int, *, champion: bool = False) -> ServedModel:
-        """Let a version answer from now on; it is loaded first if it is not there. Raises RequestError as `load` does.
+        """Load a version if necessary, and let it answer from now on. Raises RequestError as `load` does.
 
-        :param champion: whether the caller has seen the champion alias at this version. Without knowing it, the poll
-            would not notice an alias that moved here and back between two of its looks.
+        Parameters
+        ----------
+        champion
+            Whether the caller has seen that this version is the champion. Otherwise, the poll would not notice an alias
+            that moves to this version and back between two polls.
         """
         model = await self.load(name, version)
         before = model.active
         model.activate(version)
         if champion:
             self._aliased[name] = version
-        log.info("Model %s: version %d answers now (before: %s)", name, version, before)
+        previous = "no version" if before is None else f"version {before}"
+        log.info("Model %s: activated version %d (before: %s)", name, version, previous)
         return model
 
     def deactivate(self, name: str, version: int) -> ServedModel:
-        """Let a version that was withdrawn answer no longer; nothing happens if another one answers.
+        """Stop answering with a version that was withdrawn; nothing changes if another version is active.
 
         Raises RequestError (404) if there is no such model.
         """
@@ -147,32 +153,32 @@ class ServedModels:
         return model
 
     async def poll(self) -> None:
-        """Follow the champion alias of each model where it has moved or gone since the last look.
+        """Follow the champion alias of each model if it has moved or was deleted since the last poll.
 
-        Only a move counts: a version that was activated through the admin API stays, whatever the alias says, until
-        the alias moves. Nothing is raised; what goes wrong is logged and shown in the status.
+        Only moves count: a version that was activated through the admin API stays active until the alias moves. Never
+        raises; errors are logged and shown in the status.
         """
-        # Counted before the look: whoever activates a version while MLflow answers knows better than that answer.
+        # Counted before the lookup: an activation during the lookup is newer than its result.
         activations = {name: model.activations for name, model in self._models.items()}
         try:
-            aliases = await asyncio.get_running_loop().run_in_executor(self._loader, self._aliases)
+            aliases = await asyncio.get_running_loop().run_in_executor(self._loader, self._source.aliases)
         except Exception as error:
             if self.registry_error is None:
-                log.warning("The champions cannot be looked up; what is loaded goes on answering: %s", error)
-            self.registry_error = f"MLflow cannot be asked: {error}"
+                log.warning("Could not look up the champions, keeping the active versions: %s", error)
+            self.registry_error = f"could not look up the champions: {error}"
             return
         if self.registry_error is not None:
-            log.info("MLflow answers again")
+            log.info("MLflow is available again")
             self.registry_error = None
         for name, (champion, previous) in aliases.items():
             model = self._models.get(name)
             if model is not None and model.activations != activations.get(name, 0):
-                # The answer is older than the activation: the next look tells where the alias is now.
+                # The activation is newer than this result. The next poll shows the current alias.
                 continue
             if self._aliased.get(name) != champion:
                 self._aliased[name] = champion
-                self._unsettled.add(name)
-            if name in self._unsettled:
+                self._behind.add(name)
+            if name in self._behind:
                 await self._follow(name, champion, previous, activations.get(name, 0))
         for name in [name for name in self._aliased if name not in aliases]:
             model = self._models.get(name)
@@ -183,14 +189,17 @@ class ServedModels:
         self._polled = True
 
     def close(self) -> None:
-        """Stop the loading thread once it has done what it is at."""
+        """Stop the loading thread after its current task."""
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     def _stop(self, model: ServedModel) -> None:
         if model.active is not None:
-            log.warning("Model %s: version %s has been withdrawn, and none answers now", model.name, model.active)
+            log.warning(
+                "Model %s: version %s was withdrawn; no version is active now. Deploy one to serve the model",
+                model.name, model.active,
+            )  # fmt: skip
         self._aliased.pop(model.name, None)
-        self._unsettled.discard(model.name)
+        self._behind.discard(model.name)
         model.deactivate()
 
     async def _follow(self, name: str, champion: int, previous: int | None, activations: int) -> None:
@@ -203,68 +212,33 @@ class ServedModels:
         except RequestError:
             self._models.setdefault(name, ServedModel(name))
             return
-        self._unsettled.discard(name)
+        self._behind.discard(name)
         if model.activations == activations and model.active != champion:
-            log.info("Model %s: the champion is version %d now (before: %s)", name, champion, model.active)
+            before = "no version" if model.active is None else f"version {model.active}"
             model.activate(champion)
+            log.info("Model %s: activated the new champion, version %d (before: %s)", name, champion, before)
         if model.previous is None and previous is not None and previous != model.active:
             await self._keep_warm(model, previous)
 
     async def _keep_warm(self, model: ServedModel, version: int) -> None:
-        """After a start, load what was the champion before, so that a rollback finds it in memory."""
+        """Load the previous champion after a start, so that a rollback finds it in memory."""
         try:
             await self.load(model.name, version)
-        except RequestError as refusal:
-            log.warning("Model %s: the previous version is not kept warm: %s", model.name, refusal.message)
+        except RequestError as error:
+            log.warning("Model %s: could not load the previous version for rollbacks: %s", model.name, error.message)
         else:
             if model.previous is None and model.active != version:
                 model.previous = version
 
-    async def _run(self, function: Any, name: str, version: int) -> LoadedModel:
+    async def _load(self, name: str, version: int) -> LoadedModel:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._loader, function, name, version)
-        except RequestError as refusal:
-            if refusal.status != 503 and self._load_backoff.failed((name, version), refusal.message):
-                answering = self._models[name].active if name in self._models else None
-                going_on = "nothing" if answering is None else f"version {answering}"
-                cause = None if isinstance(refusal.__cause__, MlopsError) else refusal.__cause__
-                log.error("Model %s: %s; %s goes on answering", name, refusal.message, going_on, exc_info=cause)
-            if refusal.status == 422:
-                self._models.setdefault(name, ServedModel(name)).failures[version] = refusal.message
+            return await asyncio.get_running_loop().run_in_executor(self._loader, self._source.load, name, version)
+        except RequestError as error:
+            if error.status != 503 and self._load_backoff.failed((name, version), error.message):
+                active = self._models[name].active if name in self._models else None
+                kept = "no version" if active is None else f"version {active}"
+                cause = None if isinstance(error.__cause__, MlopsError) else error.__cause__
+                log.error("Model %s: %s Active: %s", name, error.message, kept, exc_info=cause)
+            if error.status == 422:
+                self._models.setdefault(name, ServedModel(name)).failures[version] = error.message
             raise
-
-    def _load(self, name: str, version: int) -> LoadedModel:
-        try:
-            found = models.get(self._registry, name, version)
-        except BackendUnavailableError as error:
-            raise RequestError(503, str(error), Retry_After="5") from error
-        except MlopsError as error:
-            raise RequestError(
-                404, str(error), error.field if isinstance(error, InvalidSpecError) else "version"
-            ) from error
-        try:
-            return LoadedModel.load(self._registry, found, allow_pickle=self._allow_pickle)
-        except BackendUnavailableError as error:
-            raise RequestError(503, str(error), Retry_After="5") from error
-        except MlopsError as error:
-            raise RequestError(422, str(error), "version") from error
-        except Exception as error:
-            raise RequestError(
-                422, f"version {version} cannot be loaded: {type(error).__name__}: {error}", "version"
-            ) from error
-
-    def _aliases(self) -> dict[str, tuple[int, int | None]]:
-        """Champion and previous version of each model to serve that has a champion."""
-        client = self._registry.client
-        found = {}
-        token = None
-        while True:
-            page = client.search_registered_models(page_token=token)
-            for model in page:
-                aliases = model.aliases
-                if CHAMPION in aliases and (not self._names or model.name in self._names):
-                    previous = aliases.get(PREVIOUS)
-                    found[model.name] = (int(aliases[CHAMPION]), None if previous is None else int(previous))
-            token = page.token
-            if not token:
-                return found

@@ -1,8 +1,8 @@
-"""Classes and probabilities of one classifier for the price of one.
+"""Classes and probabilities of one classifier from one calculation of its scores.
 
-scikit-learn's classifiers work out the same scores for `predict` and for `predict_proba`. Here both are called as they
-are, one after the other, and what they have in common is remembered in between. It is scikit-learn's own code that
-runs, so that whatever it says of the rows, such as how it breaks a tie, is what it says here.
+scikit-learn's classifiers calculate the same scores for `predict` and for `predict_proba`. Here, both methods run one
+after the other, and the second one reuses the scores of the first. The code that runs is scikit-learn's own, so all
+results are the same, even how ties are broken.
 """
 
 from __future__ import annotations
@@ -13,13 +13,21 @@ from typing import Any
 import numpy as np
 
 _SHARED = ("decision_function", "predict_proba", "_joint_log_likelihood")
-"""What `predict` or `predict_proba` of some classifier or other calls for its scores."""
+"""Methods that the classifiers' `predict` and `predict_proba` call for their scores."""
 
 
 class SharedScores:
-    """Predicts with an estimator, whose methods for scores it wraps if the estimator is one of scikit-learn's.
+    """A classifier whose methods for scores are wrapped, if it is one of scikit-learn's.
 
-    The estimator must belong to the caller, and to one wrapper only.
+    The wrapper changes the estimator, so the caller must own it and must not wrap it twice.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> scores = SharedScores(GaussianNB().fit([[0.0], [1.0], [9.0], [10.0]], [0, 0, 1, 1]))
+    >>> classes, probabilities = scores.predict(np.array([[9.5]]))
+    >>> classes.tolist(), probabilities.shape
+    ([1], (1, 2))
     """
 
     def __init__(self, estimator: Any) -> None:
@@ -31,7 +39,7 @@ class SharedScores:
                     self._wrap(name)
 
     def predict(self, features: Any) -> tuple[Any, Any]:
-        """Classes and probabilities. Raises whatever the estimator raises."""
+        """Return classes and probabilities. Raises any exception of the estimator."""
         remembered: dict[str, tuple[Any, Any]] = {}
         self._remembered.results = remembered
         try:
@@ -48,7 +56,7 @@ class SharedScores:
                 return original(features, *arguments, **options)
             known = results.get(name)
             if known is not None and known[0] is features:
-                # Handed out once: some of scikit-learn's methods go on working in the array that they were given.
+                # Returned only once, because some of scikit-learn's methods change the array in place.
                 del results[name]
                 return known[1]
             result = original(features)

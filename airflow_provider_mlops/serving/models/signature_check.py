@@ -1,8 +1,8 @@
-"""Checks values that came as JSON against what a model takes, and makes arrays of them.
+"""Checks of a request's values against a model's signature, and their conversion to arrays.
 
-Types are exact: text is no number and true is not 1. A whole number may stand where one with a
-fraction is due, and the other way round if its fraction is zero. null and NaN are missing values.
-Infinity is refused everywhere, since no estimator takes it.
+Types are exact: text is not a number, and true is not 1. An integer is accepted for a floating-point
+column, and a number with a zero fraction for an integer column. null and NaN are missing values.
+Infinity is never accepted, because no estimator accepts it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_provider_mlops.serving.log.schema import FeatureKind
 from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, Feature, InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError, shown
 from airflow_provider_mlops.serving.rows.rows import Rows
 
-_LARGEST: dict[str, float] = {
+_NO_ROWS = "The request has no rows. Send at least one."
+
+_LARGEST: dict[FeatureKind, float] = {
     "integer": 2**31 - 1,
     "long": 2**63 - 1,
     "float": float(np.finfo(np.float32).max),
@@ -31,23 +34,27 @@ _NUMBERS_OR_NULL = frozenset((int, float, type(None)))
 
 
 def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> Rows:
-    """Rows of values by column, the columns in any order. Raises RequestError (422), naming the column."""
+    """Return rows from values by column, in any order of columns. Raises RequestError (422), naming the column."""
     _check_names(schema, columns)
     lengths = {name: len(values) for name, values in columns.items()}
     count = next(iter(lengths.values()))
     for name, length in lengths.items():
         if length != count:
-            raise RequestError(422, f"column {shown(name)} has {length} values and others have {count}", name)
+            message = f"Column {shown(name)} has {length} values, but other columns have {count}."
+            raise RequestError(422, message, name)
     if count == 0:
-        raise RequestError(422, "there are no rows: send at least one")
+        raise RequestError(422, _NO_ROWS)
     missing = [None] * count
     return Rows(schema, count, columns=[_column(f, columns.get(f.name, missing)) for f in schema.features])
 
 
 def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[Sequence[Any]]) -> Rows:
-    """Rows of values by row. `names` are the columns of `data`; None stands for the signature's, in its order.
+    """Return rows from values by row. Raises RequestError (422), naming the column or the row.
 
-    Raises RequestError (422), naming the column or the row.
+    Parameters
+    ----------
+    names
+        Columns of `data`; by default, those of the signature in its order.
     """
     if names is None:
         names = schema.names
@@ -55,14 +62,17 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
         _check_names(schema, names)
         if len(set(names)) != len(names):
             twice = next(name for position, name in enumerate(names) if name in names[:position])
-            raise RequestError(422, f"column {shown(twice)} comes twice", twice)
+            raise RequestError(422, f"Column {shown(twice)} is listed twice.", twice)
     if not data:
-        raise RequestError(422, "there are no rows: send at least one")
+        raise RequestError(422, _NO_ROWS)
     width = len(names)
     for position, row in enumerate(data):
-        if type(row) is not list or len(row) != width:
-            what = f"{len(row)} values" if type(row) is list else f"no list ({shown(row)})"
-            raise RequestError(422, f"row {position} has {what}, and there are {width} columns", f"row {position}")
+        if type(row) is not list:
+            message = f"Row {position} must be a list of {width} values, not {shown(row)}."
+            raise RequestError(422, message, f"row {position}")
+        if len(row) != width:
+            message = f"Row {position} has {len(row)} values, but there are {width} columns."
+            raise RequestError(422, message, f"row {position}")
     if schema.double and len(names) == len(schema.names):
         cells = data[0] if len(data) == 1 else chain.from_iterable(data)
         rows = _matrix(schema, tuple(names), data, cells, len(data))
@@ -72,7 +82,10 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
 
 
 def from_flat(schema: InputSchema, data: Sequence[Any], count: int) -> Rows:
-    """`count` rows of all columns in the signature's order, one after another. Raises RequestError (422)."""
+    """Return `count` rows from a flat list of values, with the columns in the signature's order.
+
+    Raises RequestError (422).
+    """
     width = len(schema.names)
     if schema.double and count:
         rows = _matrix(schema, schema.names, data, data, count)
@@ -82,7 +95,7 @@ def from_flat(schema: InputSchema, data: Sequence[Any], count: int) -> Rows:
 
 
 def from_matrix(schema: InputSchema, matrix: NDArray[Any]) -> Rows:
-    """Rows as a matrix of numbers with the columns in the signature's order. Raises RequestError (422)."""
+    """Return rows from a matrix of numbers, with the columns in the signature's order. Raises RequestError (422)."""
     if schema.double and len(matrix):
         rows = _finite_matrix(schema, matrix.astype(np.float64))
         if rows is not None:
@@ -91,12 +104,13 @@ def from_matrix(schema: InputSchema, matrix: NDArray[Any]) -> Rows:
 
 
 def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
-    """Rows as one object each. Raises RequestError (422), naming the column or the row."""
+    """Return rows from one object per row. Raises RequestError (422), naming the column or the row."""
     if not records:
-        raise RequestError(422, "there are no rows: send at least one")
+        raise RequestError(422, _NO_ROWS)
     for position, record in enumerate(records):
         if type(record) is not dict:
-            raise RequestError(422, f"row {position} is not an object: {shown(record)}", f"row {position}")
+            message = f"Row {position} must be a JSON object, not {shown(record)}."
+            raise RequestError(422, message, f"row {position}")
     names = dict.fromkeys(chain.from_iterable(records))
     _check_names(schema, names)
     columns = {}
@@ -104,7 +118,7 @@ def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
         optional = schema.by_name[name].optional
         for position, record in enumerate(records):
             if name not in record and not optional:
-                raise RequestError(422, f"row {position} has no column {shown(name)}", name)
+                raise RequestError(422, f"Row {position} lacks the column {shown(name)}.", name)
         columns[name] = [record.get(name) for record in records]
     return from_columns(schema, columns)
 
@@ -115,19 +129,20 @@ def _check_names(schema: InputSchema, names: Iterable[str]) -> None:
     if unknown:
         name = min(unknown)
         known = ", ".join(map(repr, schema.names[:20])) + (", ..." if len(schema.names) > 20 else "")
-        raise RequestError(422, f"the model does not know the column {shown(name)}; it takes {known}", name)
+        raise RequestError(422, f"The model has no column {shown(name)}. Its columns are {known}.", name)
     if len(given) < len(schema.names):
         for feature in schema.features:
             if feature.name not in given and not feature.optional:
-                raise RequestError(422, f"the column {shown(feature.name)} ({feature.kind}) is missing", feature.name)
+                message = f"The column {shown(feature.name)} ({feature.kind}) is missing."
+                raise RequestError(422, message, feature.name)
         if not given:
-            raise RequestError(422, "there are no columns: send at least one")
+            raise RequestError(422, "The request has no columns. Send at least one.")
 
 
 def _matrix(
     schema: InputSchema, names: tuple[str, ...], data: Sequence[Any], cells: Iterable[Any], count: int
 ) -> Rows | None:
-    """The quick way for numbers only, nested or flat; None when something is wrong that the slow way will name."""
+    """Return rows from numbers only, nested or flat; None if something is wrong, which the slow path then reports."""
     if not _NUMBERS_OR_NULL.issuperset(map(type, cells)):
         return None
     try:
@@ -189,7 +204,7 @@ def _numbers(feature: Feature, values: Sequence[Any]) -> NDArray[Any]:
 
 
 def _array_of_numbers(feature: Feature, values: NDArray[Any]) -> NDArray[Any]:
-    """A column that came in binary, of whatever type of number."""
+    """Return a column of numbers that was sent in binary, as the type of the feature."""
     dtype = NUMERIC[feature.kind]
     if values.dtype.kind == "f" or feature.kind not in ("integer", "long"):
         return _whole_or_not(feature, values.astype(np.float64))
@@ -202,7 +217,7 @@ def _array_of_numbers(feature: Feature, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _whole_or_not(feature: Feature, array: NDArray[np.float64]) -> NDArray[Any]:
-    """Numbers of 64 bits with a fraction as what the column is to hold."""
+    """Return 64-bit floating-point numbers as the type of the feature."""
     whole = feature.kind in ("integer", "long")
     missing = np.isnan(array)
     if missing.any() and not feature.nullable:
@@ -218,7 +233,7 @@ def _whole_or_not(feature: Feature, array: NDArray[np.float64]) -> NDArray[Any]:
         outside = ~missing & (np.abs(array) > _LARGEST[feature.kind])
     if outside.any():
         _refuse_range(feature, int(outside.argmax()), float(array[outside.argmax()]))
-    # NumPy knows no missing whole number, and neither did the frame that the model was trained on.
+    # NumPy has no missing integer, and neither had the DataFrame that the model was trained on.
     return array if whole and missing.any() else array.astype(NUMERIC[feature.kind])
 
 
@@ -231,14 +246,14 @@ def _boolean(value: Any) -> bool:
 def _string(value: Any) -> str:
     if type(value) is not str:
         raise TypeError
-    # Half of a surrogate pair is JSON, but not text that could be written to a file.
+    # Half of a surrogate pair is valid JSON, but cannot be written to a file.
     value.encode()
     return value
 
 
 def _binary(value: Any) -> bytes:
     if type(value) is bytes:
-        # A tensor in binary has them as they are.
+        # In a binary tensor, bytes are not encoded.
         return value
     try:
         return base64.b64decode(_string(value), validate=True)
@@ -248,7 +263,7 @@ def _binary(value: Any) -> bytes:
 
 def _datetime(value: Any) -> datetime:
     moment = datetime.fromisoformat(_string(value))
-    # Years far away are not shifted: those at the ends of the calendar cannot be.
+    # Distant years are not converted to UTC: at the ends of the calendar, that is impossible.
     if moment.tzinfo is not None and 1677 <= moment.year <= 2262:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     if not 1678 <= moment.year <= 2261:
@@ -256,40 +271,37 @@ def _datetime(value: Any) -> datetime:
     return moment
 
 
-_CONVERT: dict[str, Callable[[Any], Any]] = {
+_CONVERT: dict[FeatureKind, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "string": _string,
     "binary": _binary,
     "datetime": _datetime,
 }
 
-_WORDS = {
-    "integer": "a whole number of 32 bits",
-    "long": "a whole number of 64 bits",
+_DESCRIPTIONS: dict[FeatureKind, str] = {
+    "integer": "a 32-bit integer",
+    "long": "a 64-bit integer",
     "float": "a number",
     "double": "a number",
     "boolean": "true or false",
-    "string": "text",
-    "binary": "bytes as base64",
-    "datetime": "a time in ISO 8601 between the years 1678 and 2261",
+    "string": "a string",
+    "binary": "a Base64 string",
+    "datetime": "an ISO 8601 time between the years 1678 and 2261",
 }
 
 
 def _refuse_type(feature: Feature, position: int, value: Any) -> NoReturn:
-    words = _WORDS[feature.kind]
-    raise RequestError(
-        422, f"column {shown(feature.name)} must hold {words}, and row {position} holds {shown(value)}", feature.name
-    )
+    column, expected = shown(feature.name), _DESCRIPTIONS[feature.kind]
+    message = f"Column {column} must contain {expected}, but row {position} contains {shown(value)}."
+    raise RequestError(422, message, feature.name)
 
 
 def _refuse_range(feature: Feature, position: int, value: Any) -> NoReturn:
-    what = "infinity" if value in (float("inf"), float("-inf")) else "a number too large for it"
-    raise RequestError(
-        422, f"column {shown(feature.name)} ({feature.kind}) holds {what} in row {position}", feature.name
-    )
+    problem = "infinity" if value in (float("inf"), float("-inf")) else "a number that is too large"
+    message = f"Column {shown(feature.name)} ({feature.kind}) contains {problem} in row {position}."
+    raise RequestError(422, message, feature.name)
 
 
 def _refuse_missing(feature: Feature, position: int) -> NoReturn:
-    raise RequestError(
-        422, f"a value is missing in column {shown(feature.name)}, row {position}, and the model needs it", feature.name
-    )
+    message = f"Column {shown(feature.name)} has a missing value in row {position}, and the model does not accept it."
+    raise RequestError(422, message, feature.name)

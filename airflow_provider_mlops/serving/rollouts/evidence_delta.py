@@ -199,8 +199,9 @@ def observed_reward(declared: Reward, output: Any, label: str | None, reward: fl
 
     Examples
     --------
-    >>> observed_reward(Reward(source="correct"), 1, "1.0", None), observed_reward(Reward(source="label"), 1, "unknown", None)
-    (1.0, None)
+    >>> observed_reward(Reward(source="correct"), 1, "1.0", None)
+    1.0
+    >>> observed_reward(Reward(source="label"), 1, "unknown", None)
     """
     if declared.source == "reward":
         return None if reward is None else declared.clip(reward)

@@ -9,15 +9,16 @@ from typing import Generic, TypeVar
 from airflow_provider_mlops.errors import FieldError
 
 ModelT = TypeVar("ModelT")
+ModelT_contra = TypeVar("ModelT_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
-class Rule(Generic[ModelT]):
+class Rule(Generic[ModelT_contra]):
     """One rule: when it is broken, which field is to blame, and what to do about it."""
 
-    is_broken: Callable[[ModelT], bool]
+    is_broken: Callable[[ModelT_contra], bool]
     field: str
-    hint: str | Callable[[ModelT], str]
+    hint: str | Callable[[ModelT_contra], str]
 
 
 def check(model: ModelT, rules: Sequence[Rule[ModelT]]) -> None:

@@ -17,8 +17,8 @@ WriteLog = Callable[[], None]
 Outcome = Literal["answered", "failed", "timed_out", "dropped", "hung", "ended", "unlogged"]
 """The outcome of a copy. `answered`, `failed` and `timed_out` are logged; with the others, the copy is lost.
 
-A copy is `dropped` if too many are waiting, `hung` if the shadow has hung too often, `ended` if the rollout is over, and
-`unlogged` if the write-ahead log cannot be written.
+A copy is `dropped` if too many are waiting, `hung` if the shadow has hung too often, `ended` if the rollout is over,
+and `unlogged` if the write-ahead log cannot be written.
 """
 
 _MAX_HUNG = 3

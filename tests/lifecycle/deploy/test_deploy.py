@@ -207,7 +207,7 @@ def test_a_candidate_that_answers_otherwise_is_not_deployed(
 
 
 def test_probabilities_must_agree_too(trained: ModelVersion, base: Workspace, gateway: LiveGateway) -> None:
-    expected = check.expected_answer(base.registry(), trained)
+    expected = check.expected_predictions(base.registry(), trained)
     assert expected.probabilities is not None
     assert expected.rows > 1
     shifted = check.replace(expected, probabilities=expected.probabilities + 1e-4)

@@ -38,11 +38,11 @@ def after(plan: RolloutPlan, hours: float, found: Evidence, **fields: Any) -> Ro
 def test_a_step_lasts_its_time_and_sees_its_requests() -> None:
     plan = canary()
     early = after(plan, 0.5, GOOD)
-    assert (early.action, early.reason) == ("wait", "the step lasts 1:00:00 at least, 0:30:00 more")
+    assert (early.action, early.reason) == ("wait", "the step lasts at least 1 hour, and 30 minutes are left")
     few = after(canary(min_requests=5000), 2, GOOD)
     assert (few.action, few.reason) == ("wait", "too few requests in this step, 3,000 of at least 5,000")
     on = after(plan, 1, GOOD)
-    assert on.action == "go_on"
+    assert on.action == "next_step"
     assert on.reason.startswith("Error rate: candidate less champion is below 5 points")
     assert after(plan, 1, Evidence(GOOD.total, GOOD.step), step=1).action == "promote"
     # What was seen in the step before does not count as requests of this one.
@@ -67,7 +67,7 @@ def test_no_evidence_is_no_success(found: Evidence) -> None:
     for policy, action in {"hold": "hold", "ask": "ask", "roll_back": "roll_back", "extend": "extend"}.items():
         late = after(canary(on_inconclusive=policy, min_requests=0), 10, found)
         assert late.action == action
-        assert late.reason.startswith("no decision within 10:00:00: Error rate: ")
+        assert late.reason.startswith("no decision within 10 hours: Error rate: ")
 
 
 def test_extensions_end_in_a_rollback() -> None:
@@ -89,10 +89,10 @@ def test_what_is_held_goes_on_when_the_evidence_is_there_or_a_human_says_so() ->
     state = rollout_decision.apply(asked, plan, begun(plan), NOW + 10 * HOUR, "task")
     assert state.status == "held"
     assert decide(plan, state, UNCLEAR, NOW + 20 * HOUR).action == "wait"
-    assert decide(plan, state, GOOD, NOW + 20 * HOUR).action == "go_on"
+    assert decide(plan, state, GOOD, NOW + 20 * HOUR).action == "next_step"
     agreed = transitions.approved(state, NOW, "ada", "known and harmless")
     on = decide(plan, agreed, UNCLEAR, NOW + 20 * HOUR)
-    assert (on.action, on.reason) == ("go_on", "Approved by ada: known and harmless.")
+    assert (on.action, on.reason) == ("next_step", "Approved by ada: known and harmless.")
     assert decide(plan, agreed, BAD, NOW + 20 * HOUR).action == "roll_back"
     with pytest.raises(ValueError, match="is over"):
         decide(plan, transitions.ended(plan, state, NOW, "a", ""), GOOD, NOW)

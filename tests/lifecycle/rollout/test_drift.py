@@ -31,4 +31,4 @@ def test_drift_between_classes(classes: tuple[str, ...], outputs: tuple[Any, Any
     (found,) = findings(plan, Evidence(total={arm: sums for (_, _, arm), sums in added.statistics().items()}))
     assert found.verdict == verdict, found.sentence
     if verdict == "inconclusive":
-        assert found.sentence.startswith("Drift cannot be seen: 100% of the champion's predictions"), found.sentence
+        assert found.sentence.startswith("Drift cannot be detected: 100% of the champion's predictions"), found.sentence

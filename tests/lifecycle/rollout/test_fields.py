@@ -11,16 +11,16 @@ from airflow_provider_mlops.lifecycle.rollout.step import STEP
 
 MODEL = {"name": "churn", "version": 2, "run_id": ""}
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
-    ({"strategy": "bandit"}, "reward", "reward=None: the strategy bandit or the gate metric needs a reward"),
+    ({"strategy": "bandit"}, "reward", "reward=None: bandits, A/B tests and metric gates need a reward"),
     ({"strategy": "ab", "reward": {}, "gates": []}, "gates", "gates=[]: an A/B test is decided by a metric"),
-    ({"strategy": "shadow", "sticky": {}}, "sticky", "sticky={}: only canary and ab are sticky"),
+    ({"strategy": "shadow", "sticky": {}}, "sticky", "sticky={}: only the strategies canary and ab can be sticky"),
     (
         {"bake_time": 100, "decision_timeout": 10},
         "decision_timeout",
-        "decision_timeout=10: decision_timeout must not be shorter",
+        "decision_timeout=10: decision_timeout must be at least bake_time",
     ),
-    ({"candidates": [{**MODEL, "name": "other"}]}, "candidates", "versions of the same model"),
-    ({"candidates": [{**MODEL, "version": 3}]}, "candidates", "takes one version; only bandits take candidates"),
+    ({"candidates": [{**MODEL, "name": "other"}]}, "candidates", "versions of the model 'churn'"),
+    ({"candidates": [{**MODEL, "version": 3}]}, "candidates", "the canary strategy takes only the version in model"),
 ]
 
 

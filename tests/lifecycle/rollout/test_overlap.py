@@ -146,12 +146,12 @@ def test_a_human_lets_a_step_go_on_and_is_asked_again_in_the_next(rollouts: Roll
     text = question.body(held, ())
     assert "step 1 of 4" in text
     assert "too few requests" in text
-    question.answer(rollouts.store, held.id, question.GO_ON, "ada")
+    question.answer(rollouts.store, held.id, question.CONTINUE, "ada")
     second = later(rollouts, 0)
     assert (second.state.status, second.state.step) == ("running", 1)
-    assert "Approved by ada: answered 'Go on'" in second.state.reason
+    assert "Approved by ada: answered 'Continue'" in second.state.reason
     # The answer counts for one step; a late one changes nothing.
-    question.answer(rollouts.store, held.id, question.GO_ON, "ada")
+    question.answer(rollouts.store, held.id, question.CONTINUE, "ada")
     assert rollouts.current().state.status == "running"
     assert question.is_asked(later(rollouts, 2))
     question.answer(rollouts.store, held.id, question.ROLL_BACK, "bob")
@@ -173,7 +173,7 @@ def test_a_human_s_rollback_is_never_too_late(rollouts: Rollouts) -> None:
     question.answer(rollouts.store, str(begun.rollout_id), question.ROLL_BACK, "ada")
     over = rollouts.run()
     assert (over.status, over.rollout_id) == ("rolled_back", begun.rollout_id)
-    question.answer(rollouts.store, str(begun.rollout_id), question.GO_ON, "ada")
+    question.answer(rollouts.store, str(begun.rollout_id), question.CONTINUE, "ada")
     assert rollouts.store.get(str(begun.rollout_id)).state.status == "rolled_back"
 
 

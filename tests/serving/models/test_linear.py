@@ -16,8 +16,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
 from airflow_provider_mlops.serving.models.linear import Linear
-from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.shared_scores import SharedScores
+from airflow_provider_mlops.serving.models.split_estimator import SplitEstimator
 from tests.helpers.served_registry import CANCER, CANCER_TARGET
 from tests.serving.models.test_loaded_model import NUMBERS, loaded
 
@@ -26,17 +26,14 @@ IRIS, SPECIES = load_iris(return_X_y=True)
 
 
 def arithmetic(estimator: Any, features: np.ndarray[Any, Any] = VALUES) -> Linear | None:
-    model = LoadedModel.__new__(LoadedModel)
-    model._transformers = [step for _, step in estimator.steps[:-1]]
-    model._final = estimator.steps[-1][1]
-    model._scores = SharedScores(model._final) if hasattr(model._final, "predict_proba") else None
-    return Linear.of(model._transformers, model._final, features[:1], model._ask)
+    split = SplitEstimator(estimator)
+    return Linear.of(split.transformers, split.final, features[:1], split.predict)
 
 
 LINEAR = {
     "scaled": lambda: make_pipeline(StandardScaler(), LogisticRegression()).fit(VALUES, CANCER_TARGET),
     "alone": lambda: make_pipeline(LogisticRegression(max_iter=5000)).fit(VALUES, CANCER_TARGET),
-    "only centred": lambda: make_pipeline(StandardScaler(with_std=False), Ridge()).fit(VALUES, CANCER_TARGET),
+    "only centered": lambda: make_pipeline(StandardScaler(with_std=False), Ridge()).fit(VALUES, CANCER_TARGET),
     "scaled twice": lambda: make_pipeline(StandardScaler(), StandardScaler(with_mean=False), Ridge()).fit(
         VALUES, CANCER_TARGET
     ),
@@ -54,12 +51,12 @@ def test_it_says_what_scikit_learn_says(kind: str) -> None:
     assert linear is not None
     for rows in (VALUES, VALUES[:1], VALUES[5:9]):
         before = rows.copy()
-        found = linear.predict(rows)
-        assert found is not None
+        prediction = linear.predict(rows)
+        assert prediction is not None
         np.testing.assert_array_equal(rows, before)
-        np.testing.assert_array_equal(found[0], estimator.predict(rows))
-        if found[1] is not None:
-            np.testing.assert_array_equal(found[1], estimator.predict_proba(rows))
+        np.testing.assert_array_equal(prediction[0], estimator.predict(rows))
+        if prediction[1] is not None:
+            np.testing.assert_array_equal(prediction[1], estimator.predict_proba(rows))
 
 
 def test_several_classes_with_text() -> None:
@@ -81,7 +78,7 @@ def test_others_are_left_to_scikit_learn(estimator: Any) -> None:
 
 def test_what_is_not_finite_is_left_to_scikit_learn_which_refuses_it() -> None:
     model = loaded(make_pipeline(StandardScaler(), LogisticRegression()).fit(CANCER, CANCER_TARGET))
-    assert model._linear is not None
+    assert model.linear is not None
     assert not any(feature.nullable for feature in model.schema.features)
     from airflow_provider_mlops.serving.models import signature_check
 

@@ -51,7 +51,7 @@ CLASSIFIERS = {
 def test_classifiers_of_numbers_are_given_arrays(kind: str) -> None:
     estimator = CLASSIFIERS[kind]()
     model = loaded(estimator)
-    assert model._as_array
+    assert model.as_array
     answer = answers(model, CANCER)
     assert answer.output == estimator.predict(CANCER).tolist()
     np.testing.assert_allclose(answer.probabilities, estimator.predict_proba(CANCER), rtol=1e-9)
@@ -62,7 +62,7 @@ def test_classifiers_of_numbers_are_given_arrays(kind: str) -> None:
 def test_a_model_that_picks_columns_by_name_is_given_a_frame() -> None:
     estimator = churn_model()
     model = loaded(estimator, CUSTOMER, CUSTOMERS.iloc[1:])
-    assert not model._as_array
+    assert not model.as_array
     answer = answers(model, CUSTOMERS)
     assert answer.output == estimator.predict(CUSTOMERS).tolist()
     np.testing.assert_allclose(answer.probabilities, estimator.predict_proba(CUSTOMERS))
@@ -115,7 +115,7 @@ def test_an_estimator_that_says_otherwise_of_an_array_gets_a_frame() -> None:
     frame = pd.DataFrame({"a": [2.0], "b": [3.0]})
     schema = InputSchema((Feature("b", "double"), Feature("a", "double")))
     model = loaded(KnowsNamesOnly().fit(frame, [6.0]), schema, frame)
-    assert not model._as_array
+    assert not model.as_array
     assert answers(model, frame).output == [6.0]
     # Its answer to a missing value is no number, so that values may not be missing.
     assert not any(feature.nullable for feature in model.schema.features)

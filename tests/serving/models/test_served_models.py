@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,49 @@ import pytest
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.models.model_source import Aliases, ModelSource, RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 
+class SlowSource(ModelSource):
+    """A registry whose answer about the aliases can be held back after it was given."""
+
+    def __init__(self, source: ModelSource) -> None:
+        self.source = source
+        self.waits = False
+        self.looked, self.go_on = threading.Event(), threading.Event()
+
+    def aliases(self) -> dict[str, Aliases]:
+        aliases = self.source.aliases()
+        if self.waits:
+            self.looked.set()
+            assert self.go_on.wait(30)
+        return aliases
+
+    def load(self, name: str, version: int) -> LoadedModel:
+        return self.source.load(name, version)
+
+
+class CountingSource(ModelSource):
+    """A registry that notes when it is asked to load which version."""
+
+    def __init__(self, source: ModelSource, clock: Callable[[], float]) -> None:
+        self.source = source
+        self.clock = clock
+        self.tried: list[tuple[float, int]] = []
+
+    def aliases(self) -> dict[str, Aliases]:
+        return self.source.aliases()
+
+    def load(self, name: str, version: int) -> LoadedModel:
+        self.tried.append((self.clock(), version))
+        return self.source.load(name, version)
+
+
 def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage: Path) -> None:
     registry = Registry(None, storage_uri=str(storage))
-    served = ServedModels(registry, ["cancer"])
+    served = ServedModels(RegistrySource(registry, ["cancer"]), ["cancer"])
 
     async def deploy_and_take_back() -> tuple[int | None, int | None]:
         await served.poll()
@@ -34,27 +71,21 @@ def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage
         served.close()
 
 
-def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path) -> None:
     registry = Registry(None, storage_uri=str(storage))
-    served = ServedModels(registry, ["cancer"])
-    looked, go_on = threading.Event(), threading.Event()
-    look = served._aliases
-
-    def slowly() -> dict[str, tuple[int, int | None]]:
-        seen = look()
-        looked.set()
-        assert go_on.wait(30)
-        return seen
+    source = SlowSource(RegistrySource(registry, ["cancer"]))
+    served = ServedModels(source, ["cancer"])
 
     async def activate_while_looking() -> list[int | None]:
         await served.poll()
         await served.load("cancer", 2)
-        monkeypatch.setattr(served, "_aliases", slowly)
+        source.waits = True
         looking = asyncio.create_task(served.poll())
-        await asyncio.to_thread(looked.wait, 30)
+        await asyncio.to_thread(source.looked.wait, 30)
         registry.client.set_registered_model_alias("cancer", "champion", "2")
         await served.activate("cancer", 2, champion=True)
-        go_on.set()
+        source.go_on.set()
+        source.waits = False
         await looking
         active = [served.get("cancer").active]
         registry.client.set_registered_model_alias("cancer", "champion", "1")
@@ -69,7 +100,7 @@ def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path, monkey
 
 def test_an_alias_that_is_taken_away_is_followed(storage: Path) -> None:
     registry = Registry(None, storage_uri=str(storage))
-    served = ServedModels(registry, ["cancer"])
+    served = ServedModels(RegistrySource(registry, ["cancer"]), ["cancer"])
 
     async def withdraw() -> list[int | None]:
         await served.poll()
@@ -94,7 +125,7 @@ def test_an_alias_that_is_taken_away_is_followed(storage: Path) -> None:
 
 def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> None:
     registry = Registry(None, storage_uri=str(storage))
-    served = ServedModels(registry, ["cancer"])
+    served = ServedModels(RegistrySource(registry, ["cancer"]), ["cancer"])
 
     async def withdraw() -> None:
         await served.poll()
@@ -107,7 +138,7 @@ def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> No
         model = served.get("cancer")
         assert model.active is None
         assert model.choose(1)[0].version == 1
-        with pytest.raises(RequestError, match="no version of the model 'cancer' is active"):
+        with pytest.raises(RequestError, match="No version of the model 'cancer' is active"):
             model.choose(None)
         assert served.waiting_for() == ["the model 'cancer' has no active version"]
     finally:
@@ -115,18 +146,12 @@ def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> No
 
 
 def test_a_version_that_cannot_be_loaded_is_tried_ever_less_often(
-    storage: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    storage: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = Registry(None, storage_uri=str(storage))
-    served, now, tried = ServedModels(registry, ["cancer"]), [0.0], []
-    served._load_backoff = LoadBackoff(lambda: now[0])
-    load = served._load
-
-    def count(name: str, version: int) -> LoadedModel:
-        tried.append((now[0], version))
-        return load(name, version)
-
-    monkeypatch.setattr(served, "_load", count)
+    now = [0.0]
+    source = CountingSource(RegistrySource(registry, ["cancer"]), lambda: now[0])
+    served = ServedModels(source, ["cancer"], load_backoff=LoadBackoff(lambda: now[0]))
 
     async def follow() -> None:
         await served.poll()
@@ -143,7 +168,7 @@ def test_a_version_that_cannot_be_loaded_is_tried_ever_less_often(
         asyncio.run(follow())
     finally:
         served.close()
-    assert tried == [(0.0, 1), (0.5, 3), (1.5, 3), (3.5, 3), (7.5, 3), (15.5, 3), (20.0, 2)]
+    assert source.tried == [(0.0, 1), (0.5, 3), (1.5, 3), (3.5, 3), (7.5, 3), (15.5, 3), (20.0, 2)]
     assert (served.get("cancer").active, served.failing(), served.waiting_for()) == (2, [], [])
     said = [record for record in caplog.records if record.levelname == "ERROR"]
     assert [record.getMessage().partition(":")[0] for record in said] == ["Model cancer"]
