@@ -1,4 +1,4 @@
-"""What deploy and rollback do about a rollout of the same model that is in progress."""
+"""A rollout in progress of a model that is deployed or rolled back directly."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The step `deploy`: load a model version into the gateway, verify it, and make it the champion.
 
 Because of its order, the step can be killed at any point and tried again: (1) the gateway loads the version and
-predicts the input example at the version's own address; (2) the audit entry is created and the alias moves; (3) the gateway
-activates the version; (4) the model's address answers with it. Each of these does nothing if it has been done before.
+predicts the input example at the version's own address; (2) the audit entry is created and the alias moves; (3) the
+gateway activates the version; (4) the model's address answers with it. Each of these does nothing if it has been done
+before.
 """
 
 from __future__ import annotations

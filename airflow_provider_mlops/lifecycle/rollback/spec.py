@@ -22,8 +22,8 @@ class RollbackSpec(Spec):
     expected_champion: int | None = Field(
         default=None,
         ge=1,
-        description="Champion to replace, such as `monitor.output['model_version']`. If another version is champion now, "
-        "the step fails with `PromotionConflictError`. By default, any champion is replaced.",
+        description="Champion to replace, such as `monitor.output['model_version']`. If another version is champion "
+        "now, the step fails with `PromotionConflictError`. By default, any champion is replaced.",
     )
     reason: str = Field(default="", description="Reason for the rollback, for the audit trail.")
     timeout: float = Field(default=30.0, gt=0, description="Maximum time in seconds to wait for the gateway.")

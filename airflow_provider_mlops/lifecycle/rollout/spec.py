@@ -27,7 +27,7 @@ class RolloutSpec(RolloutConfig, Replacement):
     )
     on_conflict: Literal["fail", "wait"] = Field(
         default="fail",
-        description="What to do if another task's rollout of the model is in progress. `fail`: fail immediately with "
+        description="Behavior if another task's rollout of the model is in progress. `fail`: fail immediately with "
         "`RolloutConflictError`; `wait`: wait until it is over.",
     )
     on_rollback: Literal["skip", "fail", "succeed"] = Field(

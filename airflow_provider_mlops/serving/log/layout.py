@@ -1,4 +1,4 @@
-"""Where the prediction log is stored.
+"""The locations of the prediction log's files.
 
 ```
 {storage_uri}/predictions/model={model}/date={date}/v{version}-{segment}.parquet

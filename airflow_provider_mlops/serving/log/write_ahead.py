@@ -1,6 +1,6 @@
 """The write-ahead log: every prediction and every label is written to a file before its response is sent.
 
-A record is one line of JSON, appended by one write to a file that was opened with O_APPEND. What
+A record is one line of JSON, appended in a single write to a file opened with O_APPEND. What
 the kernel has accepted survives a `kill -9` of this process (but not a power cut: nothing is
 flushed to the disk here). A writer that dies in the middle of a write leaves an unfinished line,
 which was never acknowledged and is ignored.

@@ -67,7 +67,7 @@ class Linear:
         return linear if linear._agrees(example, predict) else None
 
     def predict(self, features: Floats) -> tuple[NDArray[Any], Floats | None] | None:
-        """Return values or classes, and probabilities; None if scikit-learn must predict. Leaves `features` unchanged."""
+        """Return values or classes, and probabilities; None if scikit-learn must predict. Keeps `features`."""
         for mean, scale in self._scales:
             if mean is not None:
                 features = features - mean

@@ -42,7 +42,7 @@ _V2_OUTPUTS: dict[OutputKind, str] = {
 
 @dataclass(slots=True)
 class Answer:
-    """What a model says of some rows: one value a row, and (rows, classes) probabilities where it knows them."""
+    """A model's predictions for some rows: one value per row, and (rows, classes) probabilities if it has them."""
 
     output: list[Any]
     probabilities: NDArray[np.float64] | None
@@ -109,7 +109,7 @@ class LoadedModel:
     def load(cls, registry: Registry, version: ModelVersion, *, allow_pickle: bool = False) -> LoadedModel:
         """Load a version from MLflow and try it on its input example.
 
-        Raises InvalidSpecError or RejectedError if it cannot be served, BackendUnavailableError if MLflow is unavailable.
+        Raises InvalidSpecError or RejectedError if it cannot be served, and BackendUnavailableError.
         """
         began = time.monotonic()
         # One download for all three: an MLflow server sends the files again each time.

@@ -64,7 +64,7 @@ class ServedModel:
         return choice, self.versions[choice.version]
 
     def add(self, model: LoadedModel) -> None:
-        """Keep a version in memory in addition to the others. If there are too many, the oldest spare one is removed."""
+        """Keep a version in memory in addition to the others; remove the oldest spare one if there are too many."""
         number = model.version.version
         self.versions[number] = model
         self.failures.pop(number, None)

@@ -85,7 +85,7 @@ class ServedModels:
         ]
 
     def is_due(self, name: str, version: int) -> bool:
-        """Return whether to load a version on the gateway's own initiative. A version that failed is left for a while."""
+        """Return whether to try to load a version now: one that failed is tried again only after a delay."""
         return self._load_backoff.is_due((name, version))
 
     def status(self) -> list[ModelStatus]:

@@ -31,7 +31,7 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RoutingRequest:
-    """What a policy may know about a request.
+    """The properties of a request that a policy may use.
 
     Parameters
     ----------

@@ -109,7 +109,7 @@ class RolloutConfig(BaseModel):
     )
     on_inconclusive: OnInconclusive = Field(
         default="hold",
-        description="What to do if a step is still inconclusive after `decision_timeout`. `hold`: keep the weights and "
+        description="Behavior if a step is still inconclusive after `decision_timeout`. `hold`: keep the weights and "
         "wait for more evidence; `extend`: wait for another `decision_timeout`, up to `max_extensions` times, and then "
         "roll back; `ask`: ask a person in Airflow; `roll_back`: send all traffic to the champion.",
     )

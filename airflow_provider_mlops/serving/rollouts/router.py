@@ -36,7 +36,7 @@ LINGER_SECONDS = 5.0
 
 @dataclass
 class _Watch:
-    """What a gateway remembers about a rollout from one of its states to the next."""
+    """The failures of a rollout that a gateway remembers from one poll to the next."""
 
     limits: HardLimits | None
     own: dict[str, RecentErrors] = field(default_factory=dict)

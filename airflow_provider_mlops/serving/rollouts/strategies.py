@@ -77,7 +77,7 @@ class ShadowStrategy(_Strategy):
     )
     on_success: Literal["promote", "end"] = Field(
         default="promote",
-        description="What to do when the candidate has passed all gates. `promote`: make it the champion; `end`: keep "
+        description="Action when the candidate has passed all gates. `promote`: make it the champion; `end`: keep "
         "the champion, so that the next task can roll out the candidate as a canary.",
     )
 
@@ -187,7 +187,7 @@ class NumberFeature(BaseModel):
     name: str = Field(min_length=1, description="Name of the feature, and of the column or header that holds it.")
     source: FeatureSource = Field(
         default="field",
-        description="Where the number comes from. `field`: the column `name` in the request's first row; `header`: the "
+        description="Source of the number. `field`: the column `name` in the request's first row; `header`: the "
         "header `name`; `hour`: the hour of the day (UTC) of the request.",
     )
     center: float = Field(
@@ -207,7 +207,7 @@ class CategoryFeature(BaseModel):
     name: str = Field(min_length=1, description="Name of the feature, and of the column or header that holds it.")
     source: FeatureSource = Field(
         default="field",
-        description="Where the category comes from. `field`: the column `name` in the request's first row; `header`: "
+        description="Source of the category. `field`: the column `name` in the request's first row; `header`: "
         "the header `name`; `hour`: the hour of the day (UTC) of the request.",
     )
     values: tuple[str, ...] = Field(

@@ -1,4 +1,4 @@
-"""When the requests are due."""
+"""The times at which requests are due."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
 
 def arrivals(traffic: Traffic) -> Iterator[float]:
-    """Seconds from the start at which a request is due, up to the bounds of the traffic.
+    """Yield the times at which requests are due, in seconds from the start, up to the bounds of the traffic.
 
     >>> list(arrivals(Traffic("rows.parquet", "churn", rate=4, even=True, seconds=1)))
     [0.0, 0.25, 0.5, 0.75]
@@ -20,7 +20,7 @@ def arrivals(traffic: Traffic) -> Iterator[float]:
     due = 0.0
     count = 0
     while traffic.requests is None or count < traffic.requests:
-        # Multiplied, so that no rounding adds up over millions of requests.
+        # Multiplied, so that rounding errors do not add up over millions of requests.
         due = count / traffic.rate if traffic.even else due + chance.expovariate(traffic.rate)
         if traffic.seconds is not None and due >= traffic.seconds:
             return
@@ -29,7 +29,7 @@ def arrivals(traffic: Traffic) -> Iterator[float]:
 
 
 def expected(traffic: Traffic, rows: int) -> float | None:
-    """About how many requests a dataset of so many rows makes; None where nothing ends them.
+    """Return the approximate number of requests for a dataset with `rows` rows; None if they never end.
 
     >>> expected(Traffic("rows.parquet", "churn", rate=10, seconds=5, rows=2), 70), expected(
     ...     Traffic("rows.parquet", "churn", repeat=True), 70

@@ -1,4 +1,4 @@
-"""A bare HTTP/1.1 client for one request after the other, on a connection that is kept."""
+"""A minimal HTTP/1.1 client for one request at a time, on a persistent connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httptools
 
 
 class UnansweredError(Exception):
-    """No answer came. `cause` is `connection` or `timeout`."""
+    """A request without a response. `cause` is `connection` or `timeout`."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class UnansweredError(Exception):
 
 @dataclass(slots=True)
 class Answer:
-    """What came back; the names of headers in lower case."""
+    """An HTTP response; the names of headers are in lower case."""
 
     status: int = 0
     headers: dict[bytes, bytes] = field(default_factory=dict)
@@ -28,10 +28,14 @@ class Answer:
 
 
 class Connection:
-    """Posts JSON to one server. A connection that was lost is made again for the next request.
+    """A connection to one server. A lost connection is opened again for the next request.
 
-    :param url: the server's address, with `http` or `https`, and the path before all paths where there is one.
-    :param timeout: seconds for a whole answer.
+    Parameters
+    ----------
+    url
+        URL of the server (`http` or `https`), with a common path prefix if there is one.
+    timeout
+        Maximum time in seconds for a complete response.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -45,9 +49,12 @@ class Connection:
         self._wire: _Wire | None = None
 
     async def post(self, path: str, content: bytes, headers: bytes = b"") -> Answer:
-        """Send a body and wait for the answer. Raises UnansweredError.
+        """Send a JSON body and return the response. Raises UnansweredError.
 
-        :param headers: further headers, each line with its end.
+        Parameters
+        ----------
+        headers
+            Additional header lines, each with its line break.
         """
         wire = self._wire
         if wire is None or not wire.is_free:
@@ -56,12 +63,12 @@ class Connection:
         try:
             return await wire.exchange(head + self._always + headers + b"\r\n" + content, self._timeout)
         except BaseException:
-            # An answer that comes after all is not to be taken for that of the next request.
+            # A late response must not be taken for that of the next request.
             self.close()
             raise
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         if self._wire is not None:
             self._wire.abort()
             self._wire = None
@@ -72,14 +79,14 @@ class Connection:
             async with asyncio.timeout(self._timeout):
                 _, wire = await loop.create_connection(_Wire, self._host, self._port, ssl=self._tls or None)
         except TimeoutError as error:
-            raise UnansweredError("timeout", f"no connection within {self._timeout:g} s") from error
+            raise UnansweredError("timeout", f"Could not connect within {self._timeout:g} s.") from error
         except OSError as error:
             raise UnansweredError("connection", str(error)) from error
         return wire
 
 
 class _Wire(asyncio.Protocol):
-    """One connection: at most one request at a time."""
+    """The protocol of one connection, with at most one request at a time."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -90,14 +97,14 @@ class _Wire(asyncio.Protocol):
 
     @property
     def is_free(self) -> bool:
-        """Whether a request can be sent."""
+        """Whether the connection is open and has no request in flight."""
         return self._open and self._waiter is None and not self._transport.is_closing()
 
     async def exchange(self, request: bytes, timeout: float) -> Answer:
-        """Send a request and wait. Raises UnansweredError."""
+        """Send a request and return the response. Raises UnansweredError."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(timeout, self._fail, "timeout", f"no answer within {timeout:g} s")
+        timer = loop.call_later(timeout, self._fail, "timeout", f"No response within {timeout:g} s.")
         self._transport.write(request)
         try:
             return await self._waiter
@@ -106,12 +113,12 @@ class _Wire(asyncio.Protocol):
             self._waiter = None
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close the connection immediately."""
         if self._open:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not an asyncio.Transport by class, but by what it can do: uvloop's own.
+        # uvloop's transport has the same methods, but is not a subclass of asyncio.Transport.
         self._transport = cast(asyncio.Transport, transport)
         self._open = True
 
@@ -119,12 +126,12 @@ class _Wire(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail("connection", f"what answers does not speak HTTP: {error}")
+            self._fail("connection", f"The response is not valid HTTP: {error}")
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._open = False
-        self._fail("connection", f"the connection was lost: {error or 'it was closed'}")
+        self._fail("connection", f"The server closed the connection{'.' if error is None else f': {error}'}")
 
     def on_message_begin(self) -> None:
         self._answer = Answer()

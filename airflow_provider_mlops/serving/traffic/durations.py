@@ -1,16 +1,26 @@
-"""Durations in bounded memory, however many there are."""
+"""A histogram of durations in bounded memory."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import TypedDict
 
 _STEP = math.log(1.01)
-_LEAST = 1e-6
+_MIN_SECONDS = 1e-6
+
+
+class Milliseconds(TypedDict):
+    """Quantiles and the maximum of durations, in milliseconds."""
+
+    median: float
+    p90: float
+    p99: float
+    worst: float
 
 
 class Durations:
-    """Counts durations in cells of which each is 1% wider than the one before.
+    """A histogram of durations whose cells are each 1% wider than the previous one.
 
     >>> durations = Durations()
     >>> for milliseconds in range(1, 101):
@@ -28,22 +38,26 @@ class Durations:
         return self._count
 
     def add(self, seconds: float) -> None:
-        """Count one. What is below a microsecond counts as that."""
-        self._cells[int(math.log(max(seconds, _LEAST) / _LEAST) / _STEP)] += 1
+        """Count a duration. Durations below one microsecond count as one."""
+        self._cells[int(math.log(max(seconds, _MIN_SECONDS) / _MIN_SECONDS) / _STEP)] += 1
         self._count += 1
         self.worst = max(self.worst, seconds)
 
-    def quantile(self, share: float) -> float:
-        """The seconds that a share of them did not exceed, to 1%; 0 where there are none."""
-        wanted = share * self._count
-        passed = 0
+    def quantile(self, probability: float) -> float:
+        """Return a quantile in seconds, accurate to 1%; 0 if there are no durations."""
+        rank = probability * self._count
+        cumulative = 0
         for cell, count in sorted(self._cells.items()):
-            passed += count
-            if passed >= wanted:
-                return min(self.worst, _LEAST * math.exp((cell + 0.5) * _STEP))
+            cumulative += count
+            if cumulative >= rank:
+                return min(self.worst, _MIN_SECONDS * math.exp((cell + 0.5) * _STEP))
         return 0.0
 
-    def milliseconds(self) -> dict[str, float]:
-        """Median, 90%, 99% and the worst, in milliseconds."""
-        found = {name: self.quantile(share) for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99))}
-        return {name: round(1000 * value, 3) for name, value in {**found, "worst": self.worst}.items()}
+    def milliseconds(self) -> Milliseconds:
+        """Return the median, the 90th and 99th percentiles, and the maximum in milliseconds."""
+        return {
+            "median": round(1000 * self.quantile(0.5), 3),
+            "p90": round(1000 * self.quantile(0.9), 3),
+            "p99": round(1000 * self.quantile(0.99), 3),
+            "worst": round(1000 * self.worst, 3),
+        }

@@ -1,4 +1,4 @@
-"""Labels and rewards on their way to the gateway, some time after the answers."""
+"""Sending labels and rewards to the gateway, some time after the predictions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice, takewhile
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import orjson
 
@@ -20,11 +20,23 @@ _AT_ONCE = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
-class Feedback:
-    """Sends what was added once it is due, in the order in which it was added, again until it is acknowledged.
+class FeedbackEntry(TypedDict):
+    """A label, a reward, or both for one prediction, as `POST /feedback` takes them."""
 
-    :param counts: where it is counted.
-    :param record: where it is noted.
+    prediction_id: str
+    label: NotRequired[str | int | float | bool]
+    reward: NotRequired[float]
+
+
+class Feedback:
+    """The feedback that waits for its time, in the order in which it was added. It is sent until it is acknowledged.
+
+    Parameters
+    ----------
+    counts
+        Counters to update.
+    record
+        File to which acknowledged and lost feedback is written.
     """
 
     def __init__(self, traffic: Traffic, counts: Labels, record: Record) -> None:
@@ -33,31 +45,31 @@ class Feedback:
         self._patience = traffic.label_patience
         self._counts = counts
         self._record = record
-        self._waiting: deque[tuple[float, dict[str, Any]]] = deque()
-        self._news = asyncio.Event()
+        self._waiting: deque[tuple[float, FeedbackEntry]] = deque()
+        self._changed = asyncio.Event()
         self._is_complete = False
         self.problem: str | None = None
 
-    def add(self, entries: Iterable[dict[str, Any]]) -> None:
-        """Take what will be told of answers that have just come."""
+    def add(self, entries: Iterable[FeedbackEntry]) -> None:
+        """Add the feedback for predictions that have just arrived."""
         due = time.perf_counter() + self._delay
         for entry in entries:
             self._waiting.append((due, entry))
             self._counts.due += 1
-        self._news.set()
+        self._changed.set()
 
     def complete(self) -> None:
-        """Say that nothing more will be added."""
+        """Mark the feedback as complete: nothing more will be added."""
         self._is_complete = True
-        self._news.set()
+        self._changed.set()
 
     async def send(self) -> None:
-        """Send all, until it is complete. Each is acknowledged or lost at the end."""
+        """Send all feedback until it is complete. At the end, each entry is either acknowledged or lost."""
         try:
             while self._waiting or not self._is_complete:
-                self._news.clear()
+                self._changed.clear()
                 if not self._waiting:
-                    await self._news.wait()
+                    await self._changed.wait()
                 elif (left := self._waiting[0][0] - time.perf_counter()) > 0:
                     await asyncio.sleep(left)
                 else:
@@ -66,7 +78,7 @@ class Feedback:
             self._connection.close()
 
     async def _deliver(self, count: int) -> None:
-        """Send the first ones of those that wait, until at least one of them waits no longer."""
+        """Send the first `count` waiting entries until at least one of them is acknowledged or lost."""
         entries = [entry for _, entry in islice(self._waiting, count)]
         content = orjson.dumps({"feedback": entries})
         until = self._waiting[0][0] + self._patience
@@ -83,7 +95,7 @@ class Feedback:
                     return
                 problem = f"{answer.status} {answer.content[:300].decode(errors='replace')}"
                 if answer.status not in (408, 429) and answer.status < 500:
-                    # One that cannot be a label has all refused that go with it.
+                    # One invalid label makes the gateway refuse the whole request.
                     if count > 1:
                         await self._deliver(count // 2)
                     else:
@@ -97,7 +109,7 @@ class Feedback:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _due(self, moment: float) -> int:
-        """How many were due by then."""
+        """Return the number of waiting entries that are due at a moment."""
         return sum(1 for _ in takewhile(lambda waiting: waiting[0] <= moment, self._waiting))
 
     def _lose(self, count: int, problem: str) -> None:
@@ -106,5 +118,5 @@ class Feedback:
         self.problem = self.problem or problem
 
     def _forget(self, count: int) -> list[str]:
-        """Let the first ones wait no longer. Returns the ids that they are for."""
+        """Remove the first waiting entries, and return their prediction ids."""
         return [self._waiting.popleft()[1]["prediction_id"] for _ in range(count)]

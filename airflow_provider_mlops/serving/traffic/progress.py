@@ -1,4 +1,4 @@
-"""How far a replay is, for whoever looks at it: a bar in a terminal, a line now and then elsewhere."""
+"""The progress of a replay: a bar in a terminal, and a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINE_SECONDS = 5.0
 
 
 class ProgressBar:
-    """Shows a replay. Use it in a `with` block, and give it to the Replay as `on_progress`."""
+    """A progress bar. Use it in a `with` block, and pass it to the Replay as `on_progress`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -36,7 +36,7 @@ class ProgressBar:
         self._bar.stop()
 
     def __call__(self, replay: Replay) -> None:
-        """Show how far it is."""
+        """Show the progress of a replay."""
         if self._console.is_terminal:
             if self._task is None:
                 self._task = self._bar.add_task("requests", total=replay.expected, numbers="")

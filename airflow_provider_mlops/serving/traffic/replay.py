@@ -1,4 +1,4 @@
-"""Replays a dataset against a gateway: each request at its time, and what is known of it some time later."""
+"""A replay of a dataset against a gateway: each request at its time, and its label or reward some time later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.rollouts.evidence_delta import as_text, is_correct
 from airflow_provider_mlops.serving.traffic.arrivals import arrivals, expected
 from airflow_provider_mlops.serving.traffic.connection import Answer, Connection, UnansweredError
-from airflow_provider_mlops.serving.traffic.feedback import Feedback
+from airflow_provider_mlops.serving.traffic.feedback import Feedback, FeedbackEntry
 from airflow_provider_mlops.serving.traffic.record import Record
 from airflow_provider_mlops.serving.traffic.requests import Request, Requests
 from airflow_provider_mlops.serving.traffic.source import Source
@@ -26,18 +26,26 @@ from airflow_provider_mlops.serving.traffic.traffic import CORRECT, Traffic
 
 _PROGRESS_SECONDS = 0.2
 _GRACE_SECONDS = 1.0
-"""How long after the end a request may still be sent that was due before it."""
+"""Time after the end in which requests that were due before it may still be sent."""
 
 
 class Replay:
-    """One replay of some traffic.
+    """One replay of a dataset.
 
-    Everything is checked when it is made: raises BackendUnavailableError if the gateway does not answer, InvalidSpecError if
-    there is no such model or if the dataset's columns are not those that it takes.
+    The constructor raises BackendUnavailableError if the gateway is unavailable, and InvalidSpecError if it does not
+    serve the model or if the dataset lacks columns that the model needs.
 
-    :param on_progress: is called several times a second while it goes on.
-    :ivar summary: what has come of it up to now.
-    :ivar expected: about how many requests there will be; None where nothing ends them.
+    Parameters
+    ----------
+    on_progress
+        Function that is called several times per second during the replay.
+
+    Attributes
+    ----------
+    summary
+        Outcomes so far.
+    expected
+        Approximate number of requests; None if they never end.
     """
 
     def __init__(self, traffic: Traffic, on_progress: Callable[[Replay], None] | None = None) -> None:
@@ -58,14 +66,17 @@ class Replay:
         self.expected = expected(traffic, source.rows)
 
     def run(self, *, handle_signals: bool = False) -> Summary:
-        """Replay to the end, in an event loop of its own.
+        """Replay to the end in a new event loop.
 
-        :param handle_signals: whether Ctrl-C and SIGTERM stop it; only in the main thread.
+        Parameters
+        ----------
+        handle_signals
+            Whether Ctrl-C and SIGTERM stop the replay. Only possible in the main thread.
         """
         return uvloop.run(self.play(handle_signals=handle_signals))
 
     async def play(self, *, handle_signals: bool = False) -> Summary:
-        """The same in the event loop that there is."""
+        """Replay to the end in the current event loop; see `run`."""
         self._loop = asyncio.get_running_loop()
         if handle_signals:
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -97,7 +108,7 @@ class Replay:
         return self.summary
 
     def stop(self) -> None:
-        """End it from another thread: what is under way is waited for, labels that are not due yet are not sent."""
+        """Stop the replay from another thread: wait for requests in flight, and skip labels that are not due yet."""
         if self._loop is None:
             self.summary.stopped = True
         elif not self._loop.is_closed():
@@ -105,7 +116,7 @@ class Replay:
 
     def _stop(self) -> None:
         if self.summary.stopped or self._are_answered:
-            # Asked again, or only labels are still waited for: now nothing is.
+            # Stopped twice, or only labels are left: cancel everything.
             for task in (*self._clients, self._telling):
                 task.cancel()
         self.summary.stopped = True
@@ -118,23 +129,23 @@ class Replay:
         return all(client.done() for client in self._clients)
 
     async def _client(self, due: Iterator[tuple[float, Request]], feedback: Feedback) -> None:
-        """Take the next request, wait until it is due, send it, and so on: an idle client holds one request ahead."""
+        """Take the next request, wait until it is due, send it, and repeat. An idle client holds one request."""
         connection = Connection(self._traffic.gateway_url, self._traffic.timeout)
         end = self._start + (self._traffic.seconds or math.inf) + _GRACE_SECONDS
         try:
             for after, request in due:
-                if not await self._until(self._start + after):
+                if not await self._wait_until(self._start + after):
                     return
                 now = time.perf_counter()
                 if now > end:
                     self.summary.unsent += 1
                     continue
                 self.summary.behind.add(max(0.0, now - self._start - after))
-                await self._ask(connection, request, feedback)
+                await self._send(connection, request, feedback)
         finally:
             connection.close()
 
-    async def _ask(self, connection: Connection, request: Request, feedback: Feedback) -> None:
+    async def _send(self, connection: Connection, request: Request, feedback: Feedback) -> None:
         summary = self.summary
         summary.requests += 1
         sent = time.perf_counter()
@@ -154,45 +165,45 @@ class Replay:
             self._record.refused(answer.status)
             summary.problem = summary.problem or (f"{answer.status} {answer.content[:300].decode(errors='replace')}")
             return
-        seconds, rows = time.perf_counter() - sent, len(request.told)
+        seconds, rows = time.perf_counter() - sent, len(request.outcomes)
         version = int(answer.headers[b"x-model-version"])
         self._record.answered(answer.headers[b"x-prediction-id"].decode(), version, rows, seconds)
         summary.latency.add(seconds)
         summary.answered += 1
         summary.rows += rows
         summary.versions[version] += 1
-        if self._traffic.tells:
-            feedback.add(self._told(request, answer))
+        if self._traffic.has_feedback:
+            feedback.add(self._feedback_for(request, answer))
 
-    def _told(self, request: Request, answer: Answer) -> Iterator[dict[str, object]]:
-        """What will be sent to `/feedback` of an answer."""
-        names = prediction_id.of_rows(answer.headers[b"x-prediction-id"].decode(), len(request.told))
-        answers = None
+    def _feedback_for(self, request: Request, answer: Answer) -> Iterator[FeedbackEntry]:
+        """Yield the feedback for the rows of an answered request."""
+        ids = prediction_id.of_rows(answer.headers[b"x-prediction-id"].decode(), len(request.outcomes))
+        predictions = None
         if self._traffic.reward_from == CORRECT:
-            answers = orjson.loads(answer.content)["predictions"]
-        for position, told in enumerate(request.told):
-            if told is None:
+            predictions = orjson.loads(answer.content)["predictions"]
+        for position, outcome in enumerate(request.outcomes):
+            if outcome is None:
                 continue
-            label, reward = told
-            entry: dict[str, object] = {"prediction_id": names[position]}
+            label, reward = outcome
+            entry: FeedbackEntry = {"prediction_id": ids[position]}
             if label is not None:
                 entry["label"] = label
-                if answers is not None:
-                    reward = float(is_correct(answers[position], as_text(label)))
+                if predictions is not None:
+                    reward = float(is_correct(predictions[position], as_text(label)))
             if reward is not None:
                 entry["reward"] = reward
             yield entry
 
-    async def _until(self, moment: float) -> bool:
-        """Wait for a moment; whether it has come, and not the end."""
+    async def _wait_until(self, moment: float) -> bool:
+        """Wait for a moment, and return whether the replay goes on; False if it was stopped."""
         if self.summary.stopped:
             return False
         left = moment - time.perf_counter()
         if left <= 0:
             return True
-        assert self._loop is not None
-        sleeper = self._loop.create_future()
-        timer = self._loop.call_later(left, _wake, sleeper)
+        loop = asyncio.get_running_loop()
+        sleeper = loop.create_future()
+        timer = loop.call_later(left, _wake, sleeper)
         self._sleeping.add(sleeper)
         try:
             return bool(await sleeper)

@@ -1,8 +1,9 @@
-"""From rows to requests, and to what will be told of their answers."""
+"""Requests from the rows of a dataset, with the labels and rewards that will be sent for them."""
 
 from __future__ import annotations
 
 import base64
+import difflib
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -22,20 +23,23 @@ from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The body and the additional headers of a request, and what is known of each of its rows.
+    """The body and the additional headers of a request, and the outcome of each of its rows.
 
-    `told` has a label and a reward for each row, or None for a row of which nothing will be told.
+    `outcomes` has a label and a reward for each row, or None for a row without feedback.
     """
 
     content: bytes
     headers: bytes
-    told: list[tuple[Any, float | None] | None]
+    outcomes: list[tuple[Any, float | None] | None]
 
 
 class Requests:
-    """The requests that a source makes for a model. Raises InvalidSpecError if the columns do not fit.
+    """The requests for a model from the rows of a source. Raises InvalidSpecError if the columns do not fit.
 
-    :param inputs: what the model takes, as the Open Inference Protocol describes it.
+    Parameters
+    ----------
+    inputs
+        Inputs of the model, as the Open Inference Protocol describes them.
     """
 
     def __init__(self, traffic: Traffic, source: Source, inputs: Sequence[dict[str, Any]]) -> None:
@@ -45,28 +49,29 @@ class Requests:
         for field, name in (("target", traffic.target), ("reward", traffic.reward)):
             self._require(field, name)
             if name is not None and any(name == entry["name"] for entry in inputs):
-                raise InvalidSpecError(field, name, f"the model {traffic.model!r} takes it as an input: name another")
+                hint = f"the column is an input of the model {traffic.model!r}. Choose a column that is not an input"
+                raise InvalidSpecError(field, name, hint)
         for name in traffic.headers.values():
             self._require("headers", name)
         if traffic.reward is not None and not _is_number(source.schema.field(traffic.reward).type):
-            raise InvalidSpecError("reward", traffic.reward, "name a column of numbers, or of true and false")
+            hint = "the column must contain numbers or booleans. Choose another column, or convert it"
+            raise InvalidSpecError("reward", traffic.reward, hint)
         missing = [
             entry["name"]
             for entry in inputs
             if entry["name"] not in self._known and not entry.get("parameters", {}).get("optional")
         ]
         if missing:
-            raise InvalidSpecError(
-                "dataset", source.name, f"it lacks columns that the model {traffic.model!r} takes: {_named(missing)}"
-            )
+            hint = f"the dataset lacks columns that the model {traffic.model!r} needs: {_format_names(missing)}"
+            raise InvalidSpecError("dataset", source.name, hint)
         self._features = [entry["name"] for entry in inputs if entry["name"] in self._known]
 
     def __iter__(self) -> Iterator[Request]:
-        """Each request once, or again and again where the traffic repeats its dataset."""
+        """Yield the requests of the dataset once, or endlessly if the traffic repeats it."""
         traffic = self._traffic
-        others = [traffic.target, traffic.reward, *traffic.headers.values()]
-        columns = list(dict.fromkeys([*self._features, *(name for name in others if name is not None)]))
-        place = {name: position for position, name in enumerate(columns)}
+        further = [traffic.target, traffic.reward, *traffic.headers.values()]
+        columns = list(dict.fromkeys([*self._features, *(name for name in further if name is not None)]))
+        positions = {name: position for position, name in enumerate(columns)}
         chance = random.Random(f"labels {traffic.seed}")
         beginning = b'{"dataframe_split":{"columns":' + orjson.dumps(self._features) + b',"data":'
         width = len(self._features)
@@ -79,25 +84,31 @@ class Requests:
             while chunk := list(islice(rows, traffic.rows)):
                 content = beginning + orjson.dumps([row[:width] for row in chunk], default=_as_json) + b"}}"
                 headers = "".join(
-                    _header(name, chunk[0][place[column]]) for name, column in traffic.headers.items()
+                    _header(name, chunk[0][positions[column]]) for name, column in traffic.headers.items()
                 ).encode()
-                told = [self._told(row, place) if chance.random() < traffic.label_share else None for row in chunk]
-                yield Request(content, headers, told)
+                outcomes = [
+                    self._outcome(row, positions) if chance.random() < traffic.label_share else None for row in chunk
+                ]
+                yield Request(content, headers, outcomes)
             if not traffic.repeat:
                 return
 
-    def _told(self, row: tuple[Any, ...], place: dict[str, int]) -> tuple[Any, float | None] | None:
-        target, reward = self._traffic.target, self._traffic.reward
-        label = None if target is None else _label(row[place[target]])
-        given = None if reward is None else _label(row[place[reward]])
-        return None if label is None and given is None else (label, None if given is None else float(given))
+    def _outcome(self, row: tuple[Any, ...], positions: dict[str, int]) -> tuple[Any, float | None] | None:
+        target, reward_column = self._traffic.target, self._traffic.reward
+        label = None if target is None else _label(row[positions[target]])
+        reward = None if reward_column is None else _label(row[positions[reward_column]])
+        return None if label is None and reward is None else (label, None if reward is None else float(reward))
 
     def _require(self, field: str, name: str | None) -> None:
         if name is not None and name not in self._known:
-            raise InvalidSpecError(field, name, f"the dataset has no such column: name one of {_named(self._known)}")
+            raise InvalidSpecError(field, name, f"it must be a column of the dataset. {self._suggest(name)}")
+
+    def _suggest(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self._known, n=1)
+        return f"Did you mean {close[0]!r}?" if close else f"Use one of {_format_names(self._known)}"
 
 
-def _named(names: list[str]) -> str:
+def _format_names(names: list[str]) -> str:
     return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
 
 
@@ -109,12 +120,12 @@ def _is_number(kind: pyarrow.DataType) -> bool:
 def _header(name: str, value: Any) -> str:
     if value is None:
         return ""
-    # A line break would end the header.
+    # A line break would end the header, so whitespace becomes single spaces.
     return f"{name}: {' '.join(str(value).split())}\r\n"
 
 
 def _label(value: Any) -> Any:
-    """A value as a label may be: text, a finite number, true or false; None if there is none."""
+    """Return a value as a label: a string, a finite number or a boolean; None for a missing value."""
     if isinstance(value, Decimal):
         value = float(value)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -123,7 +134,7 @@ def _label(value: Any) -> Any:
 
 
 def _as_json(value: Any) -> Any:
-    """What JSON has no word for, as the gateway reads it."""
+    """Return a value that JSON cannot represent in the form that the gateway reads."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, bytes):

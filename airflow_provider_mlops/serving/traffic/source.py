@@ -1,4 +1,4 @@
-"""The rows that are replayed, in their order."""
+"""The rows to replay, in their order."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from pyarrow import RecordBatch
 
 _ROWS = 1000
-"""How many rows are read at once: few enough that no request has to wait for it for long."""
+"""Number of rows that are read at once: small enough that reading them hardly delays a request."""
 
 
 class Source:
-    """A dataset, or a Parquet or CSV file. Raises InvalidSpecError if none lies there, or one without rows.
+    """A dataset, or a Parquet or CSV file. Raises InvalidSpecError if it does not exist or has no rows.
 
-    :param dataset: a Dataset, its URI, or the path or URI of a file.
+    Parameters
+    ----------
+    dataset
+        Dataset, its URI, or the path or URI of a file.
     """
 
     def __init__(self, dataset: str | Dataset) -> None:
@@ -30,19 +33,19 @@ class Source:
         self._table = _csv(dataset) if isinstance(dataset, str) and dataset.lower().endswith(".csv") else None
         self._files: list[str] = []
         if self._table is None:
-            found = Dataset.at(dataset) if isinstance(dataset, str) else dataset
-            self._files = found.files()
-            self.rows = found.rows
+            stored = Dataset.at(dataset) if isinstance(dataset, str) else dataset
+            self._files = stored.files()
+            self.rows = stored.rows
             with parquet_read.opened(self._files[0]) as file:
                 self.schema: pyarrow.Schema = file.schema_arrow
         else:
             self.rows = self._table.num_rows
             self.schema = self._table.schema
         if self.rows == 0:
-            raise InvalidSpecError("dataset", self.name, "it has no rows: there is nothing to send")
+            raise InvalidSpecError("dataset", self.name, "the dataset has no rows to send. Choose another dataset")
 
     def batches(self, columns: list[str]) -> Iterator[RecordBatch]:
-        """The rows of these columns, a few at a time."""
+        """Yield the rows of these columns in small batches."""
         if self._table is not None:
             yield from self._table.select(columns).to_batches(_ROWS)
         for uri in self._files:
@@ -55,6 +58,7 @@ def _csv(uri: str) -> pyarrow.Table:
         with fs.open(path, "rb") as file:
             return pyarrow.csv.read_csv(file, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True))
     except FileNotFoundError:
-        raise InvalidSpecError("dataset", uri, "there is no such file: correct the path") from None
+        raise InvalidSpecError("dataset", uri, "the file does not exist. Check the path") from None
     except pyarrow.ArrowInvalid as error:
-        raise InvalidSpecError("dataset", uri, f"it cannot be read as CSV ({error}): make a dataset of it") from error
+        hint = f"the file cannot be read as CSV ({error}). Correct it, or extract it to a dataset first"
+        raise InvalidSpecError("dataset", uri, hint) from error

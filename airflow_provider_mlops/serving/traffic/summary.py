@@ -1,22 +1,54 @@
-"""What came of the traffic."""
+"""The summary of a replay: counts of requests, answers and labels, and latencies."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
-from airflow_provider_mlops.serving.traffic.durations import Durations
+from airflow_provider_mlops.serving.traffic.durations import Durations, Milliseconds
+
+
+class LabelsFields(TypedDict):
+    """The counts of labels as JSON."""
+
+    due: int
+    acknowledged: int
+    lost: int
+    unsent: int
+
+
+class SummaryFields(TypedDict):
+    """A summary as JSON."""
+
+    requests: int
+    answered: int
+    rows: int
+    refused: dict[str, int]
+    failed: dict[str, int]
+    unsent: int
+    seconds: float
+    requests_per_second: float
+    latency_ms: Milliseconds
+    behind_ms: Milliseconds
+    versions: dict[str, int]
+    labels: LabelsFields
+    stopped: bool
+    problem: str | None
 
 
 @dataclass
 class Labels:
-    """What became of labels and rewards; one of both for the same prediction counts once.
+    """Counts of labels and rewards. A label and a reward for the same prediction count once.
 
-    :ivar due: all that were to be sent.
-    :ivar acknowledged: that the gateway has.
-    :ivar lost: that it refused, or did not acknowledge in time.
-    :ivar unsent: that were not sent because the replay was stopped.
+    Parameters
+    ----------
+    due
+        Number to be sent.
+    acknowledged
+        Number that the gateway has acknowledged.
+    lost
+        Number that the gateway refused, or did not acknowledge in time.
     """
 
     due: int = 0
@@ -25,26 +57,40 @@ class Labels:
 
     @property
     def unsent(self) -> int:
-        """Those that are neither acknowledged nor lost; while the replay goes on: those that wait."""
+        """Number that is neither acknowledged nor lost: waiting, or not sent because the replay was stopped."""
         return self.due - self.acknowledged - self.lost
 
 
 @dataclass
 class Summary:
-    """What came of the traffic, up to now while it goes on.
+    """The outcomes of a replay; during the replay, those so far.
 
-    :ivar requests: that were sent.
-    :ivar answered: that were answered with a prediction.
-    :ivar rows: that were predicted.
-    :ivar refused: answers that were none, by their HTTP status.
-    :ivar failed: requests without an answer: `connection` where there was none or it was lost, `timeout`, or `stopped`.
-    :ivar unsent: that were due within `seconds` and not sent, since all clients waited for answers.
-    :ivar latency: from sending to the whole answer, of those that were answered with a prediction.
-    :ivar behind: from the time at which a request was due to its sending.
-    :ivar versions: how many requests each version of the model has answered.
-    :ivar seconds: from the start to the last answer.
-    :ivar stopped: whether it was ended before it was through.
-    :ivar problem: what the first refusal or failure said.
+    Parameters
+    ----------
+    requests
+        Number of requests sent.
+    answered
+        Number of requests answered with a prediction.
+    rows
+        Number of rows predicted.
+    refused
+        Number of other responses, by HTTP status.
+    failed
+        Number of requests without a response, by cause: `connection`, `timeout` or `stopped`.
+    unsent
+        Number of requests that were due within `seconds` but not sent, because all clients were waiting for responses.
+    latency
+        Times from sending a request to its complete response, for requests answered with a prediction.
+    behind
+        Delays between the time at which a request was due and its sending.
+    versions
+        Number of requests that each version of the model answered.
+    seconds
+        Time from the start to the last response.
+    stopped
+        Whether the replay was stopped early.
+    problem
+        Message of the first refusal or failure.
     """
 
     requests: int = 0
@@ -63,11 +109,11 @@ class Summary:
 
     @property
     def errors(self) -> int:
-        """All requests that brought no prediction."""
+        """Number of requests without a prediction."""
         return self.refused.total() + self.failed.total()
 
-    def as_json(self) -> dict[str, Any]:
-        """The numbers by name; durations in milliseconds, keys are text."""
+    def as_json(self) -> SummaryFields:
+        """Return the summary as JSON, with durations in milliseconds."""
         return {
             "requests": self.requests,
             "answered": self.answered,
@@ -91,14 +137,14 @@ class Summary:
         }
 
     def lines(self) -> list[str]:
-        """The same for people."""
+        """Return the summary as lines of text."""
         numbers = self.as_json()
         labels = self.labels
         lines = [
             f"requests  {self.requests:,} in {self.seconds:.1f} s ({numbers['requests_per_second']:.1f}/s), "
             f"{self.answered:,} answered, {self.rows:,} rows",
-            f"latency   {_shown(numbers['latency_ms'])}",
-            f"behind    {_shown(numbers['behind_ms'])}",
+            f"latency   {_format_durations(numbers['latency_ms'])}",
+            f"behind    {_format_durations(numbers['behind_ms'])}",
             "versions  " + (", ".join(f"{name}: {count:,}" for name, count in numbers["versions"].items()) or "none"),
         ]
         if labels.due:
@@ -107,16 +153,16 @@ class Summary:
             )
         if self.refused:
             lines.append(
-                "refused   " + ", ".join(f"{count:,} with {name}" for name, count in numbers["refused"].items())
+                "refused   " + ", ".join(f"{count:,} with HTTP {name}" for name, count in numbers["refused"].items())
             )
         if self.failed:
             lines.append("failed    " + ", ".join(f"{count:,} by {name}" for name, count in numbers["failed"].items()))
         if self.unsent:
-            lines.append(f"unsent    {self.unsent:,}: more clients are needed to keep this rate")
+            lines.append(f"unsent    {self.unsent:,}: use more clients to keep this rate")
         if self.problem:
             lines.append(f"problem   {self.problem}")
         return lines
 
 
-def _shown(milliseconds: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.1f} ms" for name, value in milliseconds.items())
+def _format_durations(durations: Milliseconds) -> str:
+    return ", ".join(f"{name} {value:.1f} ms" for name, value in durations.items())

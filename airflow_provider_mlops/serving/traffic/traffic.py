@@ -1,4 +1,4 @@
-"""What is replayed, where to and how fast."""
+"""The settings of a replay: which dataset, to which gateway, and how fast."""
 
 from __future__ import annotations
 
@@ -17,31 +17,60 @@ CORRECT = "correct"
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is replayed. Raises InvalidSpecError for a value that cannot be.
+    """The settings of a replay. Raises InvalidSpecError for an invalid value.
 
-    Of the dataset's columns, those are sent that the model takes. It ends with the dataset or at the first of the
-    bounds `requests` and `seconds`; with `repeat` and no bound it goes on until it is stopped.
+    The replay sends the columns of the dataset that the model needs. It ends with the dataset, or at the first of the
+    bounds `requests` and `seconds`. With `repeat` and without bounds, it continues until it is stopped.
 
-    :ivar dataset: a Dataset, its URI, or the path or URI of a Parquet or CSV file. A CSV file is held in memory.
-    :ivar model: the model's name.
-    :ivar gateway_url: where the gateway listens.
-    :ivar rate: requests/s. Requests are due at their times whether or not earlier ones are answered.
-    :ivar even: whether requests are due at equal distances; by default they come at random, as a Poisson process.
-    :ivar seed: of the times and of which rows get a label.
-    :ivar rows: how many rows go in one request.
-    :ivar requests: how many requests are sent at most.
-    :ivar seconds: for how long requests are sent. Those that are not sent a second later are given up.
-    :ivar repeat: whether the dataset begins again when it ends.
-    :ivar clients: how many requests are under way at most, each on a connection of its own. Others wait for their turn.
-    :ivar timeout: seconds after which a request without an answer is given up.
-    :ivar headers: names of headers, each with the column that gives its value; with several rows, of the first one.
-    :ivar target: the column with the labels. Rows in which it is missing get none.
-    :ivar label_delay: seconds from an answer to its label.
-    :ivar label_share: the share of the rows that get a label and a reward.
-    :ivar label_patience: for how many seconds a label is sent again that is not acknowledged; then it is lost.
-    :ivar reward: the column with the rewards, which are sent with the labels or alone.
-    :ivar reward_from: `correct`: the reward is 1 where the answer is the label, and 0 where it is not.
-    :ivar record: the path of a local file to which each answer, failure and acknowledged label is written at once.
+    Parameters
+    ----------
+    dataset
+        Dataset, its URI, or the path or URI of a Parquet or CSV file. A CSV file is held in memory.
+    model
+        Name of the model.
+    gateway_url
+        URL of the gateway.
+    rate
+        Requests per second. Requests are due at their times whether or not earlier ones are answered.
+    even
+        Whether requests are due at equal intervals. By default, they arrive at random, as a Poisson process.
+    seed
+        Random seed for the times of requests and for which rows get a label.
+    rows
+        Number of rows per request.
+    requests
+        Maximum number of requests.
+    seconds
+        Time for which requests are sent. Requests that are not sent within one second after it are given up.
+    repeat
+        Whether to start again at the end of the dataset.
+    clients
+        Maximum number of requests in flight, each on its own connection. Further requests wait.
+    timeout
+        Time in seconds after which a request without a response is given up.
+    headers
+        Names of headers, each with the column that contains its value (in the request's first row).
+    target
+        Column with the labels. Rows without a value get no label.
+    label_delay
+        Time in seconds between a prediction and its label.
+    label_share
+        Share of rows that get a label and a reward.
+    label_patience
+        Time in seconds for which a label that is not acknowledged is sent again, before it is given up.
+    reward
+        Column with the rewards. They are sent with the labels, or alone.
+    reward_from
+        `correct`: the reward is 1 if the prediction equals the label, and 0 otherwise.
+    record
+        Path of a local file to which each response, failure and acknowledged label is written immediately.
+
+    Examples
+    --------
+    >>> Traffic("rows.parquet", "churn", rate=-1)
+    Traceback (most recent call last):
+    ...
+    airflow_provider_mlops.errors.InvalidSpecError: Invalid rate=-1: it must be a number greater than 0.
     """
 
     dataset: str | Dataset
@@ -69,22 +98,24 @@ class Traffic:
         for name in ("rate", "timeout", "seconds"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise InvalidSpecError(name, value, "give a number above 0")
+                raise InvalidSpecError(name, value, "it must be a number greater than 0")
         for name in ("rows", "clients", "requests"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise InvalidSpecError(name, value, "give a whole number of at least 1")
+                raise InvalidSpecError(name, value, "it must be an integer of at least 1")
         for name in ("label_delay", "label_patience"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidSpecError(name, getattr(self, name), "give seconds, at least 0")
+                raise InvalidSpecError(name, getattr(self, name), "it must be a number of seconds of at least 0")
         if not 0 <= self.label_share <= 1:
-            raise InvalidSpecError("label_share", self.label_share, "give a share from 0 to 1")
+            raise InvalidSpecError("label_share", self.label_share, "it must be a share between 0 and 1")
         if self.reward_from not in (None, CORRECT):
-            raise InvalidSpecError("reward_from", self.reward_from, f"give {CORRECT!r}, or the column as reward")
+            hint = f"it must be {CORRECT!r}. To send rewards from a column, set reward instead"
+            raise InvalidSpecError("reward_from", self.reward_from, hint)
         if self.reward_from and (self.reward or not self.target):
-            raise InvalidSpecError("reward_from", self.reward_from, "give a target with it, and no reward")
+            hint = "it needs target, and cannot be combined with reward. Set target and remove reward"
+            raise InvalidSpecError("reward_from", self.reward_from, hint)
 
     @property
-    def tells(self) -> bool:
-        """Whether answers are followed by labels or rewards."""
+    def has_feedback(self) -> bool:
+        """Whether predictions are followed by labels or rewards."""
         return self.target is not None or self.reward is not None
