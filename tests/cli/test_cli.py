@@ -74,7 +74,7 @@ def test_a_report_of_nothing_names_what_was_asked_for(tmp_path: Path) -> None:
     store.close()
     result = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)])
     assert result.exit_code == 2
-    assert "rollout='churn': there is no such rollout in sqlite:///" in result.output
+    assert "rollout='churn': the rollout store sqlite:///" in result.output
 
 
 def test_a_report_makes_no_store_where_there_is_none(tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ def _go_live(
         raise
     except MlopsError as error:
         outcome = _undo(workspace, registry, gateway, entry, str(error))
-        raise RejectedError(f"{str(error).rstrip('.')}. {outcome}.") from error
+        reason = str(error).removeprefix(f"Rejected {model}: ").rstrip(".")
+        raise RejectedError(f"Rejected {model}: {reason}. {outcome}.") from error
 
 
 def _undo(workspace: Workspace, registry: Registry, gateway: GatewayClient, entry: AuditEntry, why: str) -> str:

@@ -30,7 +30,7 @@ class Linear:
     >>> from sklearn.linear_model import LinearRegression
     >>> model = LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])
     >>> linear = Linear.of([], model, np.array([[0.0]]), lambda rows: (model.predict(rows), None))
-    >>> linear.predict(np.array([[2.0]]))[0].tolist()
+    >>> linear.predict(np.array([[2.0]]))[0].round(6).tolist()
     [5.0]
     """
 

@@ -25,7 +25,7 @@ class SplitEstimator:
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
     >>> pipeline = make_pipeline(StandardScaler(), LinearRegression()).fit([[0.0], [1.0]], [1.0, 3.0])
-    >>> SplitEstimator(pipeline).predict(np.array([[2.0]]))[0].tolist()
+    >>> SplitEstimator(pipeline).predict(np.array([[2.0]]))[0].round(6).tolist()
     [5.0]
     """
 

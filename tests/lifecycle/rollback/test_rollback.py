@@ -88,7 +88,7 @@ def test_a_rollback_while_the_gateway_is_away_takes_effect_when_it_is_back(
         gateway.kill()
         with caplog.at_level("WARNING"):
             assert roll_back(versions) == (1, 2)
-        assert "follows the alias as soon as it is back" in caplog.text
+        assert "will pick up the alias when it is back" in caplog.text
         assert versions.aliases()["champion"] == 1
         gateway.start()
         assert answers(gateway, versions.name) == 1
@@ -98,6 +98,6 @@ def test_a_wrong_token_is_named_and_the_alias_moves_all_the_same(versions: Versi
     versions.deploy(1)
     versions.deploy(2)
     wrong = versions.workspace.model_copy(update={"secrets": {"gateway_token": SecretStr("wrong")}})
-    with pytest.raises(InvalidSpecError, match=r"gateway_conn_id=.*The alias has moved already"):
+    with pytest.raises(InvalidSpecError, match=r"gateway_conn_id=.*The alias has already moved"):
         rollback(RollbackSpec(model_name=versions.name), with_task(wrong, "rollback"))
     gateway.wait(lambda: answers(gateway, versions.name) == 1, seconds=10)

@@ -141,11 +141,11 @@ def test_the_report_shows_all_of_it(store: RolloutStore, log: WriteAhead, tmp_pa
     for name in ("churn", rollout.id):
         done = CliRunner().invoke(app, ["report", name, "--storage-uri", str(tmp_path)], env={"COLUMNS": "160"})
         assert done.exit_code == 0, done.output
-        for text in (rollout.id, "running, step 1 of 1", "always candidate", "60 decisions", "begins"):
+        for text in (rollout.id, "running at step 1 of 1", "always candidate", "60 decisions", "the rollout started"):
             assert text in done.output
     unknown = CliRunner().invoke(app, ["report", "nothing", "--storage-uri", str(tmp_path)])
     assert unknown.exit_code == 2
-    assert "there is no such rollout" in unknown.output
+    assert "no rollout with this id" in unknown.output
 
 
 def test_the_report_of_an_ab_test_says_how_many_rewards_it_needs(store: RolloutStore, tmp_path: Path) -> None:
@@ -155,5 +155,5 @@ def test_the_report_of_an_ab_test_says_how_many_rewards_it_needs(store: RolloutS
     sizes = sample_sizes(plan)
     assert sizes is not None
     done = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)], env={"COLUMNS": "160"})
-    assert f"Planned for {sizes[0]:,} rewards of the candidate" in done.output
-    assert "fewer than two of its decisions" in done.output
+    assert f"Sample size: {sizes[0]:,} rewards of the candidate" in done.output
+    assert "fewer than two of the rollout" in done.output

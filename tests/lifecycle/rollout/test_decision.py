@@ -40,7 +40,7 @@ def test_a_step_lasts_its_time_and_sees_its_requests() -> None:
     early = after(plan, 0.5, GOOD)
     assert (early.action, early.reason) == ("wait", "the step lasts at least 1 hour, and 30 minutes are left")
     few = after(canary(min_requests=5000), 2, GOOD)
-    assert (few.action, few.reason) == ("wait", "too few requests in this step, 3,000 of at least 5,000")
+    assert (few.action, few.reason) == ("wait", "too few requests in this step: 3,000 of at least 5,000")
     on = after(plan, 1, GOOD)
     assert on.action == "next_step"
     assert on.reason.startswith("Error rate: candidate less champion is below 5 points")

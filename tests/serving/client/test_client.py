@@ -96,7 +96,7 @@ def test_rows_in_every_form(gateway: GatewayProcess) -> None:
             client.infer("churn", rows.assign(height=1.8))
         with pytest.raises(InvalidSpecError, match="'town'"):
             client.infer("churn", rows.assign(town=datetime(2026, 1, 1)).assign(town=5.0))
-        with pytest.raises(InvalidSpecError, match="there is no model"):
+        with pytest.raises(InvalidSpecError, match="does not serve a model"):
             client.infer("a name with?odd#characters", pd.DataFrame({"x": [1.0]}))
         with pytest.raises(InvalidSpecError) as raised:
             client.feedback("order-17", 1)

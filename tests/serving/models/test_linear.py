@@ -26,8 +26,8 @@ IRIS, SPECIES = load_iris(return_X_y=True)
 
 
 def arithmetic(estimator: Any, features: np.ndarray[Any, Any] = VALUES) -> Linear | None:
-    split = SplitEstimator(estimator)
-    return Linear.of(split.transformers, split.final, features[:1], split.predict)
+    transformers, final = [step for _, step in estimator.steps[:-1]], estimator.steps[-1][1]
+    return Linear.of(transformers, final, features[:1], SplitEstimator(estimator).predict)
 
 
 LINEAR = {

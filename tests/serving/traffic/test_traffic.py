@@ -212,10 +212,10 @@ def test_a_server_that_never_answers_is_given_up() -> None:
 
 
 def test_what_cannot_be_is_said_before_anything_is_sent(tmp_path: Path, dataset: str, gateway: GatewayProcess) -> None:
-    with pytest.raises(InvalidSpecError, match="there is no model"):
+    with pytest.raises(InvalidSpecError, match="does not serve a model"):
         Replay(Traffic(dataset, "nobody", gateway.url))
     for options in ({"target": "left"}, {"reward": "left"}, {"headers": {"X-User-Id": "left"}}):
-        with pytest.raises(InvalidSpecError, match=r"'left'.*name one of 'age', 'income'"):
+        with pytest.raises(InvalidSpecError, match=r"'left'.*Use one of 'age', 'income'"):
             Replay(traffic(dataset, gateway, **options))
     with pytest.raises(InvalidSpecError, match=r"reward='note'.*numbers"):
         Replay(traffic(dataset, gateway, reward="note"))
@@ -281,7 +281,7 @@ def test_the_command(tmp_path: Path, dataset: str, gateway: GatewayProcess) -> N
 
     done = subprocess.run(command(dataset, "nobody", *options), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "there is no model" in done.stderr
+    assert "does not serve a model" in done.stderr
     assert "Traceback" not in done.stderr
 
 
