@@ -176,4 +176,4 @@ def _undo(workspace: Workspace, registry: Registry, gateway: GatewayClient, entr
 _MOVED = "The alias stays, because someone moved it in the meantime"
 
 
-STEP = Step("deploy", DeploySpec, DeployResult, deploy)
+STEP = Step("deploy", DeploySpec, DeployResult, deploy, extras=("train",))

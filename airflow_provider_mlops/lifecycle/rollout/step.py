@@ -113,4 +113,4 @@ def _not_needed(spec: RolloutSpec, workspace: Workspace, entry: AuditEntry) -> R
     )
 
 
-STEP = Step("rollout", RolloutSpec, RolloutResult, rollout)
+STEP = Step("rollout", RolloutSpec, RolloutResult, rollout, extras=("train",))
