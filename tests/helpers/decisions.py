@@ -15,9 +15,14 @@ PAIR = {"champion": 1, "candidates": [2]}
 
 def canary(**fields: Any) -> RolloutPlan:
     values = {
-        **PAIR, "strategy": {"kind": "canary", "steps": [0.5, 1.0]}, "gates": [{"kind": "error_rate", "margin": 0.05}],
-        "bake_time": HOUR, "decision_timeout": 10 * HOUR, "min_requests": 100, **fields,
-    }  # fmt: skip
+        **PAIR,
+        "strategy": {"kind": "canary", "steps": [0.5, 1.0]},
+        "gates": [{"kind": "error_rate", "margin": 0.05}],
+        "bake_time": HOUR,
+        "decision_timeout": 10 * HOUR,
+        "min_requests": 100,
+        **fields,
+    }
     return RolloutPlan.model_validate(values)
 
 
@@ -26,6 +31,10 @@ def begun(plan: RolloutPlan, **fields: Any) -> RolloutState:
 
 
 AB = {
-    "strategy": {"kind": "ab", "min_effect": 0.1, "baseline": 0.3}, "gates": [{"kind": "metric"}],
-    "reward": {"binary": True}, "min_requests": 0, "bake_time": timedelta(0), "decision_timeout": timedelta(days=900),
-}  # fmt: skip
+    "strategy": {"kind": "ab", "min_effect": 0.1, "baseline": 0.3},
+    "gates": [{"kind": "metric"}],
+    "reward": {"binary": True},
+    "min_requests": 0,
+    "bake_time": timedelta(0),
+    "decision_timeout": timedelta(days=900),
+}

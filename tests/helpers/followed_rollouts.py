@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.router import Router
-from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.rollouts import canary
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,13 +20,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RolloutStore]:
-    store = RolloutStore(default_url(str(tmp_path / "store")))
-    yield store
-    store.close()
 
 
 def following(store: RolloutStore, **options: Any) -> Router:

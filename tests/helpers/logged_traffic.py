@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
@@ -16,7 +13,7 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
-from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.prediction_log import log_predictions
 from tests.helpers.rollouts import bandit, task
 
@@ -71,9 +68,14 @@ class Traffic:
 
     def fail(self, arm: str) -> None:
         self.log.failure(
-            prediction_id.new(), model="churn", version=2, arm=arm, latency_ms=1.0, error="ZeroDivisionError",
+            prediction_id.new(),
+            model="churn",
+            version=2,
+            arm=arm,
+            latency_ms=1.0,
+            error="ZeroDivisionError",
             rollout_context=answer_context(self.rollout.id, 0),
-        )  # fmt: skip
+        )
         self.add(arm, requests=1, errors=1)
 
     def reward(self, name: str, arm: str, value: float) -> None:
@@ -104,13 +106,6 @@ class Traffic:
                 self.log.feedback([(prediction_id.new(), "1")])
             elif self.open:
                 self.reward(*self.random.choice(self.open), float(self.random.choice([0, 1])))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RolloutStore]:
-    store = RolloutStore(default_url(str(tmp_path)))
-    yield store
-    store.close()
 
 
 def opened(tmp_path: Path, **options: Any) -> WriteAhead:

@@ -35,9 +35,14 @@ class Traffic:
                 name = prediction_id.new()
                 if number < fails:
                     self._log.failure(
-                        name, model=rollout.model, version=arm.version, arm=arm.name, latency_ms=2.0,
-                        error="ValueError", rollout_context=place,
-                    )  # fmt: skip
+                        name,
+                        model=rollout.model,
+                        version=arm.version,
+                        arm=arm.name,
+                        latency_ms=2.0,
+                        error="ValueError",
+                        rollout_context=place,
+                    )
                     continue
                 log_predictions(
                     self._log,

@@ -87,6 +87,10 @@ def roll_back_rollout(workspace: Workspace, name: str, reason: str) -> AuditEntr
         if not any(mine):
             return None
     return promotion.keep(
-        workspace.registry(), name, candidates=latest.plan.candidates, by=workspace.task, reason=reason,
+        workspace.registry(),
+        name,
+        candidates=latest.plan.candidates,
+        by=workspace.task,
+        reason=reason,
         rollout_id=latest.id,
-    )  # fmt: skip
+    )

@@ -102,9 +102,14 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
         from airflow_provider_mlops.stats.sequences.compare_rates import compare_with_limit
 
         comparison = compare_with_limit(
-            candidate.agreed, candidate.compared, gate.min_rate, what="agreement with the champion",
-            greater_is_better=True, confidence=confidence, expected_n=plan.expected_requests,
-        )  # fmt: skip
+            candidate.agreed,
+            candidate.compared,
+            gate.min_rate,
+            what="agreement with the champion",
+            greater_is_better=True,
+            confidence=confidence,
+            expected_n=plan.expected_requests,
+        )
     elif isinstance(gate, MetricGate):
         comparison = _metric(plan, gate, candidate, champion, confidence)
     else:
@@ -121,14 +126,26 @@ def _error_rate(
 
     if gate.max_rate is not None:
         return compare_with_limit(
-            candidate.errors, candidate.requests, gate.max_rate, what="error rate", greater_is_better=False,
-            confidence=confidence, expected_n=plan.expected_requests,
-        )  # fmt: skip
+            candidate.errors,
+            candidate.requests,
+            gate.max_rate,
+            what="error rate",
+            greater_is_better=False,
+            confidence=confidence,
+            expected_n=plan.expected_requests,
+        )
     return compare_rates(
-        candidate.errors, candidate.requests, champion.errors, champion.requests, what="error rate",
-        greater_is_better=False, margin=gate.margin, paired=_is_paired(plan), confidence=confidence,
+        candidate.errors,
+        candidate.requests,
+        champion.errors,
+        champion.requests,
+        what="error rate",
+        greater_is_better=False,
+        margin=gate.margin,
+        paired=_is_paired(plan),
+        confidence=confidence,
         expected_n=plan.expected_requests,
-    )  # fmt: skip
+    )
 
 
 def _latency_limit(
@@ -140,9 +157,14 @@ def _latency_limit(
     edge = edge_at_least(max_ms)
     slow, requests = slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
     return compare_with_limit(
-        slow, requests, 1 - gate.quantile, what=f"share of requests slower than {edge:.4g} ms",
-        greater_is_better=False, confidence=confidence, expected_n=plan.expected_requests,
-    )  # fmt: skip
+        slow,
+        requests,
+        1 - gate.quantile,
+        what=f"share of requests slower than {edge:.4g} ms",
+        greater_is_better=False,
+        confidence=confidence,
+        expected_n=plan.expected_requests,
+    )
 
 
 def _latency_ratio(
@@ -153,11 +175,14 @@ def _latency_ratio(
 
     own, reference = (
         quantile_sequence(
-            LATENCY_EDGES, arm.latency_counts(), gate.quantile, confidence=(1 + confidence) / 2,
+            LATENCY_EDGES,
+            arm.latency_counts(),
+            gate.quantile,
+            confidence=(1 + confidence) / 2,
             expected_n=plan.expected_requests,
         )
         for arm in (candidate, champion)
-    )  # fmt: skip
+    )
     verdict: Verdict = "inconclusive"
     if own.high <= gate.ratio * reference.low:
         verdict = "better"
@@ -190,23 +215,43 @@ def _metric(
     tuning = expected_n(plan)
     if reward.low is None or reward.high is None:
         return compare_means(
-            candidate.moments(), champion.moments(), what="mean reward", greater_is_better=reward.greater_is_better,
-            margin=gate.margin, goal=gate.goal, confidence=confidence, expected_n=tuning,
-        )  # fmt: skip
+            candidate.moments(),
+            champion.moments(),
+            what="mean reward",
+            greater_is_better=reward.greater_is_better,
+            margin=gate.margin,
+            goal=gate.goal,
+            confidence=confidence,
+            expected_n=tuning,
+        )
     low, width = reward.low, reward.high - reward.low
     if reward.is_binary:
         wins = [round((arm.reward_total - low * arm.reward_count) / width) for arm in (candidate, champion)]
         return compare_rates(
-            wins[0], candidate.reward_count, wins[1], champion.reward_count, what="reward rate",
-            greater_is_better=reward.greater_is_better, margin=gate.margin / width, goal=gate.goal,
-            confidence=confidence, expected_n=tuning,
-        )  # fmt: skip
+            wins[0],
+            candidate.reward_count,
+            wins[1],
+            champion.reward_count,
+            what="reward rate",
+            greater_is_better=reward.greater_is_better,
+            margin=gate.margin / width,
+            goal=gate.goal,
+            confidence=confidence,
+            expected_n=tuning,
+        )
     expected = reward.expected_mean if reward.expected_mean is not None else low + width / 2
     return compare_bounded_means(
-        candidate.bounded_moments(expected), champion.bounded_moments(expected), low=low, high=reward.high,
-        what="mean reward", greater_is_better=reward.greater_is_better, margin=gate.margin, goal=gate.goal,
-        confidence=confidence, expected_n=tuning,
-    )  # fmt: skip
+        candidate.bounded_moments(expected),
+        champion.bounded_moments(expected),
+        low=low,
+        high=reward.high,
+        what="mean reward",
+        greater_is_better=reward.greater_is_better,
+        margin=gate.margin,
+        goal=gate.goal,
+        confidence=confidence,
+        expected_n=tuning,
+    )
 
 
 def _drift(
@@ -216,9 +261,12 @@ def _drift(
     from airflow_provider_mlops.stats.drift.sequence import drift_sequence
 
     drift = drift_sequence(
-        candidate.output_counts(gate.cells), champion.output_counts(gate.cells), paired=_is_paired(plan),
-        confidence=confidence, expected_n=plan.expected_requests,
-    )  # fmt: skip
+        candidate.output_counts(gate.cells),
+        champion.output_counts(gate.cells),
+        paired=_is_paired(plan),
+        confidence=confidence,
+        expected_n=plan.expected_requests,
+    )
     return compare_drift(drift, gate.max_distance, confidence=confidence)
 
 

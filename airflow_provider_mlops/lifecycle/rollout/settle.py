@@ -42,9 +42,13 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
         raise _superseded(rollout)
     if state.status != "promoted":
         entry = promotion.keep(
-            registry, rollout.model, candidates=rollout.plan.candidates, by=workspace.task,
-            reason=_reason(spec, rollout), rollout_id=rollout.id,
-        )  # fmt: skip
+            registry,
+            rollout.model,
+            candidates=rollout.plan.candidates,
+            by=workspace.task,
+            reason=_reason(spec, rollout),
+            rollout_id=rollout.id,
+        )
         log.info("%s: version %s stays champion (audit entry %d)", rollout.model, entry.to_version, entry.sequence)
     else:
         entry = _promote(spec, workspace, store, rollout)
@@ -68,9 +72,13 @@ def _promote(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollo
     try:
         model = models.get(registry, rollout.model, version)
         entry = promotion.promote(
-            registry, model, expected=rollout.plan.champion, by=workspace.task, reason=_reason(spec, rollout),
+            registry,
+            model,
+            expected=rollout.plan.champion,
+            by=workspace.task,
+            reason=_reason(spec, rollout),
             rollout_id=rollout.id,
-        )  # fmt: skip
+        )
     except (PromotionConflictError, InvalidSpecError) as error:
         # The version may have been deleted in the meantime. Then the champion stays, and other rollouts may start.
         champion = promotion.champion(registry, rollout.model)

@@ -13,7 +13,8 @@ from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id
-from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
+from airflow_provider_mlops.serving.log.segments import Segment
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy.policy import Choice

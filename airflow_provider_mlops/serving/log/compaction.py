@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.serving.log import layout, prediction_id, write_ahead
+from airflow_provider_mlops.serving.log import layout, prediction_id, segments, write_ahead
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, FeedbackRow, feedback_rows
 from airflow_provider_mlops.serving.log.schema import FEEDBACK, LogSchema, column
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def compact(
     storage_uri: str,
     own: write_ahead.WriteAhead,
-    may_go: Callable[[write_ahead.Segment], bool] = lambda segment: True,
+    may_go: Callable[[segments.Segment], bool] = lambda segment: True,
 ) -> int:
     """Compact this process's finished segments and the segments of dead processes.
 
@@ -63,7 +63,7 @@ def compact(
     return done
 
 
-def compact_segment(storage_uri: str, segment: write_ahead.Segment) -> None:
+def compact_segment(storage_uri: str, segment: segments.Segment) -> None:
     """Write one segment's rows as Parquet and remove the segment, which must not change anymore."""
     for uri, table in _files(storage_uri, segment):
         sink = io.BytesIO()
@@ -72,8 +72,8 @@ def compact_segment(storage_uri: str, segment: write_ahead.Segment) -> None:
     os.unlink(segment.path)
 
 
-def _files(storage_uri: str, segment: write_ahead.Segment) -> Iterator[tuple[str, pa.Table]]:
-    content = SegmentContent(write_ahead.records(segment.path))
+def _files(storage_uri: str, segment: segments.Segment) -> Iterator[tuple[str, pa.Table]]:
+    content = SegmentContent(segments.records(segment.path))
     for (schema, date), rows in content.predictions.items():
         uri = layout.predictions_file(storage_uri, schema.model, schema.version, date, segment.name)
         yield uri, prediction_table(schema, rows)

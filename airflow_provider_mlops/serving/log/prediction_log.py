@@ -45,7 +45,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import engine
-from airflow_provider_mlops.serving.log import compaction, layout, write_ahead
+from airflow_provider_mlops.serving.log import compaction, layout, segments
 from airflow_provider_mlops.serving.log.schema import FEATURE, LogSchema
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ def _write_ahead(storage_uri: str, model: str) -> dict[str, compaction.SegmentCo
     """
     root = layout.write_ahead_root(storage_uri)
     contents = {}
-    for segment in write_ahead.segments(root):
+    for segment in segments.segments(root):
         try:
-            contents[segment.name] = compaction.SegmentContent(write_ahead.records(segment.path), model)
+            contents[segment.name] = compaction.SegmentContent(segments.records(segment.path), model)
         except FileNotFoundError:
             continue
     return contents

@@ -110,9 +110,15 @@ def encode(
 
 
 def encode_failure(
-    request_id: str, *, model: str, version: int, arm: str, latency_ms: float, error: str,
+    request_id: str,
+    *,
+    model: str,
+    version: int,
+    arm: str,
+    latency_ms: float,
+    error: str,
     rollout_context: RolloutContext,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Return the line for a request that a version of a rollout failed to answer."""
     return _dumps(
         {

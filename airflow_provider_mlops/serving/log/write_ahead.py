@@ -14,38 +14,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from airflow_provider_mlops.serving.log import record as log_record
 from airflow_provider_mlops.serving.log.record import FeedbackRow, RolloutContext
 from airflow_provider_mlops.serving.log.schema import LogSchema
-
-log = logging.getLogger(__name__)
+from airflow_provider_mlops.serving.log.segments import SUFFIX, Segment, file_names, segments_of
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 _LOCK = "lock"
-_SUFFIX = ".jsonl"
-
-
-@dataclass(frozen=True, order=True)
-class Segment:
-    """One file of a writer."""
-
-    writer: str
-    number: int
-    path: str = field(compare=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the segment, which is part of the names of the Parquet files made from it."""
-        return f"{self.writer}-{self.number:08d}"
 
 
 class WriteAhead:
@@ -92,14 +73,26 @@ class WriteAhead:
         self._append(b"".join(lines), schema, evidence=evidence)
 
     def failure(
-        self, request_id: str, *, model: str, version: int, arm: str, latency_ms: float, error: str,
+        self,
+        request_id: str,
+        *,
+        model: str,
+        version: int,
+        arm: str,
+        latency_ms: float,
+        error: str,
         rollout_context: RolloutContext,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Log that a version of a rollout failed to answer a request. Raises OSError as `append` does."""
         line = log_record.encode_failure(
-            request_id, model=model, version=version, arm=arm, latency_ms=latency_ms, error=error,
+            request_id,
+            model=model,
+            version=version,
+            arm=arm,
+            latency_ms=latency_ms,
+            error=error,
             rollout_context=rollout_context,
-        )  # fmt: skip
+        )
         self._append(line, None)
 
     def feedback(self, labels: Sequence[tuple[str, str] | tuple[str, str | None, float | None]]) -> None:
@@ -183,22 +176,13 @@ class WriteAhead:
 
     def _open_next(self) -> None:
         number = self._number + 1
-        path = os.path.join(self.directory, f"{number:08d}{_SUFFIX}")
+        path = os.path.join(self.directory, f"{number:08d}{SUFFIX}")
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         if self._file >= 0:
             os.close(self._file)
         self._file, self._path, self._number, self._size = file, path, number, 0
         # By identity: hashing a schema takes longer than writing a record.
         self._described: dict[int, LogSchema] = {}
-
-
-def segments(root: str) -> list[Segment]:
-    """Return all segments of all writers, as they are now."""
-    try:
-        writers = sorted(os.listdir(root))
-    except FileNotFoundError:
-        return []
-    return [segment for writer in writers for segment in segments_of(root, writer)]
 
 
 @contextlib.contextmanager
@@ -221,38 +205,9 @@ def orphans(root: str) -> Iterator[list[Segment]]:
         yield found
     finally:
         for directory, lock_file in held:
-            if not any(name.endswith(_SUFFIX) for name in _list(directory)):
+            if not any(name.endswith(SUFFIX) for name in file_names(directory)):
                 _remove(directory)
             os.close(lock_file)
-
-
-def records(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the records of a segment in order. Raises FileNotFoundError.
-
-    An unfinished last line was never acknowledged and is left out.
-    """
-    with open(path, "rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield log_record.parse(line)
-            except ValueError:
-                log.error("Skipped a line of %d bytes in %s: it is not JSON. Was the file edited?", len(line), path)
-
-
-def lines(path: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the complete lines of a segment between two positions, each with the position after it.
-
-    Raises FileNotFoundError.
-    """
-    with open(path, "rb") as file:
-        file.seek(start)
-        for line in file:
-            start += len(line)
-            if start > end or not line.endswith(b"\n"):
-                return
-            yield start, line
 
 
 def _new_writer(root: str) -> tuple[str, str, int]:
@@ -280,23 +235,6 @@ def _take(directory: str) -> int:
         os.close(file)
         raise
     return file
-
-
-def segments_of(root: str, writer: str) -> list[Segment]:
-    """Return the segments of one writer, oldest first."""
-    directory = os.path.join(root, writer)
-    return [
-        Segment(writer, int(name.removesuffix(_SUFFIX)), os.path.join(directory, name))
-        for name in sorted(_list(directory))
-        if name.endswith(_SUFFIX)
-    ]
-
-
-def _list(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _remove(directory: str) -> None:

@@ -196,8 +196,9 @@ class ServedModels:
         if model.active is not None:
             log.warning(
                 "Model %s: version %s was withdrawn; no version is active now. Deploy one to serve the model",
-                model.name, model.active,
-            )  # fmt: skip
+                model.name,
+                model.active,
+            )
         self._aliased.pop(model.name, None)
         self._behind.discard(model.name)
         model.deactivate()

@@ -189,8 +189,7 @@ def _beta_with_other_rewards(config: RolloutConfig) -> bool:
 def _planned_test(config: RolloutConfig) -> AbStrategy | None:
     """Return the A/B test whose sample size follows from the smallest effect; None for other rollouts."""
     strategy = config.strategy
-    is_planned = isinstance(strategy, AbStrategy) and strategy.min_effect is not None and strategy.sample_size is None
-    return strategy if is_planned and isinstance(strategy, AbStrategy) else None
+    return strategy if isinstance(strategy, AbStrategy) and strategy.needs_sample_size else None
 
 
 def _effect_within_margin(config: RolloutConfig) -> bool:

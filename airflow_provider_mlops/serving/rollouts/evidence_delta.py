@@ -6,17 +6,18 @@ import json
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
+from airflow_provider_mlops.serving.rollouts.context_features import CategoryFeature, NumberFeature
 from airflow_provider_mlops.serving.rollouts.gates import DriftGate
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
-from airflow_provider_mlops.serving.rollouts.strategies import CategoryFeature, ContextualStrategy, NumberFeature
+from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
@@ -259,3 +260,15 @@ def statistics_of_reward(plan: RolloutPlan, context: str | None, reward: float) 
         gram = tuple(float(value) for value in (features[:, None] * features).ravel())
         response = tuple(float(value) for value in features * reward)
     return ArmStatistics(reward_count=1, reward_total=reward, reward_squares=reward**2, gram=gram, response=response)
+
+
+def merge_feedback(feedback: Sequence[FeedbackEntry]) -> list[FeedbackEntry]:
+    """Return one entry per prediction, with its first label and reward: an upsert may not update a row twice."""
+    merged: dict[str, FeedbackEntry] = {}
+    for entry in feedback:
+        kept = merged.setdefault(entry["prediction_id"], entry.copy())
+        if kept["label"] is None:
+            kept["label"] = entry["label"]
+        if kept["reward"] is None:
+            kept["reward"] = entry["reward"]
+    return list(merged.values())

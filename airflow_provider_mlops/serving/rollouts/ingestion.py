@@ -24,13 +24,14 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_provider_mlops.serving.log import record, write_ahead
-from airflow_provider_mlops.serving.log.write_ahead import Segment, WriteAhead
+from airflow_provider_mlops.serving.log import record, segments, write_ahead
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.evidence_delta import (
     EvidenceDelta,
     FeedbackEntry,
     Key,
+    merge_feedback,
     reward_of,
     statistics_of_reward,
 )
@@ -88,7 +89,7 @@ class Ingestion:
             number, size = self._own.position()
             # Read after the position, so that no evidence before the position is missed.
             self._skip(self._own.writer, self._own.evidence(), (number, size))
-            for segment in write_ahead.segments_of(self._root, self._own.writer):
+            for segment in segments.segments_of(self._root, self._own.writer):
                 if segment.number < number:
                     done += self.ingest(segment)
                 elif segment.number == number:
@@ -100,7 +101,7 @@ class Ingestion:
             log.debug("Ingested rollout evidence in %d transactions in %.3f s", done, time.monotonic() - began)
         return done
 
-    def ingest(self, segment: Segment, end: int | None = None) -> int:
+    def ingest(self, segment: segments.Segment, end: int | None = None) -> int:
         """Ingest one segment up to a position, or as a whole if it will not change anymore.
 
         A writer's segments must be ingested in their order. Returns the number of transactions.
@@ -125,7 +126,7 @@ class Ingestion:
         if read is not None and evidence <= read < end:
             self._read[writer] = end
 
-    def is_ingested(self, segment: Segment) -> bool:
+    def is_ingested(self, segment: segments.Segment) -> bool:
         """Return whether a segment that will not change anymore is no longer needed for rollouts."""
         number, position = max(self._read.get(segment.writer, _BEGINNING), self._stored.get(segment.writer, _BEGINNING))
         if segment.number != number:
@@ -135,7 +136,7 @@ class Ingestion:
         except FileNotFoundError:
             return True
 
-    def _ingest(self, segment: Segment, end: int, *, is_whole: bool) -> int:
+    def _ingest(self, segment: segments.Segment, end: int, *, is_whole: bool) -> int:
         writer, done = segment.writer, 0
         if writer not in self._read:
             self._stored[writer] = self._read[writer] = self._cursor(writer)
@@ -155,9 +156,9 @@ class Ingestion:
                 done += 1
             self._read[writer] = (segment.number, reached)
 
-    def _read_stretch(self, segment: Segment, start: int, end: int) -> tuple[EvidenceDelta, int]:
+    def _read_stretch(self, segment: segments.Segment, start: int, end: int) -> tuple[EvidenceDelta, int]:
         delta, reached = EvidenceDelta(self._plan), start
-        for position, line in write_ahead.lines(segment.path, start, end):
+        for position, line in segments.lines(segment.path, start, end):
             if record.is_evidence(line):
                 try:
                     delta.add(record.parse(line))
@@ -177,10 +178,8 @@ class Ingestion:
             with self._store.engine.reading() as connection:
                 plan = self._plans[rollout] = _plan(connection, rollout)
             if plan is None:
-                log.error(
-                    "Skipping the records of rollout %s: the rollout store %s has no such rollout, or this release "
-                    "cannot read it", rollout, self._store.engine.address,
-                )  # fmt: skip
+                address = self._store.engine.address
+                log.error("Skipping the records of rollout %s: the store %s cannot provide it", rollout, address)
         return self._plans[rollout]
 
     def _commit(self, writer: str, delta: EvidenceDelta, cursor: Cursor) -> None:
@@ -203,7 +202,7 @@ class Ingestion:
     def _count_rewards(self, connection: Connection, delta: EvidenceDelta) -> dict[Key, ArmStatistics]:
         """Store the feedback, and return the statistics of rewards whose decision is known."""
         decided = {decision["prediction_id"] for decision in delta.decisions}
-        feedback = _first_feedback(self._relevant_feedback(connection, delta.feedback, decided))
+        feedback = merge_feedback(self._relevant_feedback(connection, delta.feedback, decided))
         if feedback:
             upsert = self._insert(REWARDS)
             added = upsert.excluded
@@ -216,12 +215,18 @@ class Ingestion:
         for ids in _chunks(sorted(changed)):
             query = (
                 select(
-                    REWARDS.c.prediction_id, REWARDS.c.label, REWARDS.c.reward,
-                    DECISIONS.c.rollout, DECISIONS.c.step, DECISIONS.c.arm, DECISIONS.c.context, DECISIONS.c.outputs,
+                    REWARDS.c.prediction_id,
+                    REWARDS.c.label,
+                    REWARDS.c.reward,
+                    DECISIONS.c.rollout,
+                    DECISIONS.c.step,
+                    DECISIONS.c.arm,
+                    DECISIONS.c.context,
+                    DECISIONS.c.outputs,
                 )
                 .join(DECISIONS, DECISIONS.c.prediction_id == REWARDS.c.decision_id)
                 .where(REWARDS.c.decision_id.in_(ids), REWARDS.c.counted.is_(None))
-            )  # fmt: skip
+            )
             for row in connection.execute(query).all():
                 plan = self._plans.get(row.rollout) or _plan(connection, row.rollout)
                 if plan is None:
@@ -286,18 +291,6 @@ def _plan(connection: Connection, rollout: str) -> RolloutPlan | None:
     except ValidationError as error:
         log.error("This release cannot read rollout %s, which another release started: %s", rollout, error)
         return None
-
-
-def _first_feedback(feedback: Sequence[FeedbackEntry]) -> list[FeedbackEntry]:
-    """Return one entry per prediction, with its first label and reward: an upsert may not update a row twice."""
-    merged: dict[str, FeedbackEntry] = {}
-    for entry in feedback:
-        kept = merged.setdefault(entry["prediction_id"], entry.copy())
-        if kept["label"] is None:
-            kept["label"] = entry["label"]
-        if kept["reward"] is None:
-            kept["reward"] = entry["reward"]
-    return list(merged.values())
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

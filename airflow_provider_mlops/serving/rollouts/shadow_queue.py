@@ -92,8 +92,10 @@ class ShadowQueue:
             else:
                 log.error(
                     "Stopped copying requests: the shadow did not answer within %g s, %d times. Check the candidate, "
-                    "and roll it back if it hangs", self._timeout, self._hung,
-                )  # fmt: skip
+                    "and roll it back if it hangs",
+                    self._timeout,
+                    self._hung,
+                )
                 lost = self._take_waiting()
         _log_quietly(lambda: batch.failed("timed_out", f"no answer within {self._timeout:g} seconds"))
         for waiting in lost:

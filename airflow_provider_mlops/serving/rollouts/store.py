@@ -90,10 +90,7 @@ class RolloutStore:
             joined = _joined(connection, model, by)
             if joined is not None:
                 if joined.plan != plan:
-                    log.warning(
-                        "Rollout %s of %s continues with the plan it started with; the task's fields have changed "
-                        "since then", joined.id, model,
-                    )  # fmt: skip
+                    log.warning("Rollout %s of %s keeps its plan; the task's fields have changed", joined.id, model)
                 return joined
             state = transitions.started(plan, moment, by.key)
             rollout = Rollout(secrets.token_hex(8), model, by, plan, state, revision=1)
@@ -153,8 +150,11 @@ class RolloutStore:
             except ValidationError as error:
                 log.error(
                     "Not following rollout %s of %s, because this release cannot read it. End it with the release that "
-                    "started it: %s", row.id, row.model, error,
-                )  # fmt: skip
+                    "started it: %s",
+                    row.id,
+                    row.model,
+                    error,
+                )
         return rollouts
 
     def compare_and_set(self, seen: Rollout, state: RolloutState) -> Rollout:

@@ -154,8 +154,9 @@ class StoreEngine:
         except DBAPIError as error:
             log.warning(
                 "Could not create a missing index in the rollout store %s, so queries may be slow: %s",
-                self.address, error.orig,
-            )  # fmt: skip
+                self.address,
+                error.orig,
+            )
 
     def _create_tables(self) -> None:
         with self._write() as connection:

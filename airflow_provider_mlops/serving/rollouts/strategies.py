@@ -13,6 +13,7 @@ from airflow_provider_mlops.serving.rollouts.algorithms import (
     ContextualAlgorithm,
     LinearThompsonAlgorithm,
 )
+from airflow_provider_mlops.serving.rollouts.context_features import ContextFeature, NumberFeature
 from airflow_provider_mlops.serving.rollouts.rules import Rule, check
 
 _MIN_PROPENSITY = Field(
@@ -33,8 +34,11 @@ _MAX_CONTEXT_SIZE = 64
 """The maximum number of encoded features; the statistics of a contextual bandit grow with its square."""
 
 
+_FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+
 class _Strategy(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+    model_config = _FROZEN
 
     def weights(self, step: int) -> tuple[float, ...] | None:
         """Return the shares of champion and candidate at a step; None if they follow from the rewards."""
@@ -159,6 +163,11 @@ class AbStrategy(_Strategy):
         check(self, _AB_RULES)
         return self
 
+    @property
+    def needs_sample_size(self) -> bool:
+        """Whether the sample size follows from `min_effect`."""
+        return self.min_effect is not None and self.sample_size is None
+
     @override
     def weights(self, step: int) -> tuple[float, ...] | None:
         return (1 - self.candidate_share, self.candidate_share)
@@ -173,52 +182,6 @@ class BanditStrategy(_Strategy):
     )
     min_propensity: float = _MIN_PROPENSITY
     probability_limit: float = _PROBABILITY_LIMIT
-
-
-FeatureSource: TypeAlias = Literal["field", "header", "hour"]
-
-
-class NumberFeature(BaseModel):
-    """A number in the context of a request."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
-
-    kind: Literal["number"] = "number"
-    name: str = Field(min_length=1, description="Name of the feature, and of the column or header that holds it.")
-    source: FeatureSource = Field(
-        default="field",
-        description="Source of the number. `field`: the column `name` in the request's first row; `header`: the "
-        "header `name`; `hour`: the hour of the day (UTC) of the request.",
-    )
-    center: float = Field(
-        default=0.0, description="Typical value. It is subtracted, and requests without the number count as having it."
-    )
-    scale: float = Field(
-        default=1.0, gt=0, description="Divisor after the subtraction, about the standard deviation of the feature."
-    )
-
-
-class CategoryFeature(BaseModel):
-    """A category in the context of a request."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
-
-    kind: Literal["category"] = "category"
-    name: str = Field(min_length=1, description="Name of the feature, and of the column or header that holds it.")
-    source: FeatureSource = Field(
-        default="field",
-        description="Source of the category. `field`: the column `name` in the request's first row; `header`: "
-        "the header `name`; `hour`: the hour of the day (UTC) of the request.",
-    )
-    values: tuple[str, ...] = Field(
-        min_length=1,
-        max_length=100,
-        description="Categories to distinguish, as text, such as `1` and `true`. All other values count as one further "
-        "category.",
-    )
-
-
-ContextFeature: TypeAlias = Annotated[NumberFeature | CategoryFeature, Field(discriminator="kind")]
 
 
 class ContextualStrategy(_Strategy):
@@ -270,11 +233,7 @@ _CANARY_RULES: tuple[Rule[CanaryStrategy], ...] = (
 
 _AB_RULES: tuple[Rule[AbStrategy], ...] = (
     Rule(
-        lambda strategy: (
-            strategy.min_effect is not None
-            and strategy.sample_size is None
-            and (strategy.baseline is None) == (strategy.std is None)
-        ),
+        lambda strategy: strategy.needs_sample_size and (strategy.baseline is None) == (strategy.std is None),
         "min_effect",
         "min_effect needs either baseline (rewards with two values) or std (other rewards). Give one of them, or give "
         "sample_size instead",

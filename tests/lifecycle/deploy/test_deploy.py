@@ -149,7 +149,7 @@ def test_without_a_given_champion_the_evaluation_says_which(
     evaluated = train(base, "evaluated", evaluated=True)
     rival = train(base, "evaluated", run_id="manual__2")
     promotion.promote(base.registry(), rival, expected=None, by=base.task, reason="in between")
-    with pytest.raises(PromotionConflictError, match="compared with no champion .*, but version 2 is champion"):
+    with pytest.raises(PromotionConflictError, match=r"compared with no champion .*, but version 2 is champion"):
         deploy(DeploySpec(model=evaluated), with_task(base, "deploy"))
 
 
@@ -230,9 +230,7 @@ def test_a_gateway_that_refuses_to_activate_brings_the_alias_back(
         return original(self, name, version, **options)
 
     monkeypatch.setattr(GatewayClient, "activate", activate)
-    with pytest.raises(
-        RejectedError, match=r"version 2 cannot be activated. Version 1 is the champion again"
-    ):
+    with pytest.raises(RejectedError, match=r"version 2 cannot be activated. Version 1 is the champion again"):
         versions.deploy(2)
     monkeypatch.undo()
     assert versions.trail() == [("promote", None, 1), ("promote", 1, 2), ("rollback", 2, 1)]

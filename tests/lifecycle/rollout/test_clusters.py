@@ -30,12 +30,20 @@ def test_at_the_border_requests_of_many_rows_decide_as_seldom_as_those_of_one(ki
         added = EvidenceDelta(lambda rollout: plan)
         for other in differs.tolist():
             for arm, output, marks in (
-                ("champion", 0, {}), ("shadow", int(other), {"shadow_of": "", "agreed": 0 if other else ROWS}),
-            ):  # fmt: skip
-                added.add({
-                    "predictions": "", "rollout": "", "step": 0, "arm": arm, "output": [output] * ROWS,
-                    "latency_ms": None, **marks,
-                })  # fmt: skip
+                ("champion", 0, {}),
+                ("shadow", int(other), {"shadow_of": "", "agreed": 0 if other else ROWS}),
+            ):
+                added.add(
+                    {
+                        "predictions": "",
+                        "rollout": "",
+                        "step": 0,
+                        "arm": arm,
+                        "output": [output] * ROWS,
+                        "latency_ms": None,
+                        **marks,
+                    }
+                )
         return {arm: found for (_, _, arm), found in added.statistics().items()}
 
     decided = 0

@@ -139,9 +139,11 @@ REWARDS = {
 
 def rewards(mean: float, count: int, std: float = 0.4) -> ArmStatistics:
     return ArmStatistics(
-        requests=count, reward_count=count, reward_total=mean * count,
+        requests=count,
+        reward_count=count,
+        reward_total=mean * count,
         reward_squares=(mean**2 + std**2) * count,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("kind", REWARDS)
@@ -166,8 +168,11 @@ def test_an_ab_test_ends_with_a_decision_or_at_its_planned_size() -> None:
     size = planned[0]
     assert 500 < size < 2000
     cases: list[tuple[float, int, str]] = [
-        (0.3, size - 1, "wait"), (0.3, size, "end"), (0.45, size // 2, "promote"), (0.15, size // 2, "roll_back"),
-    ]  # fmt: skip
+        (0.3, size - 1, "wait"),
+        (0.3, size, "end"),
+        (0.45, size // 2, "promote"),
+        (0.15, size // 2, "roll_back"),
+    ]
     for rate, count, action in cases:
         wins = round(rate * count)
         found = after(plan, 2, evidence(rewards(0.3, count), rewards(wins / count, count)))
@@ -230,9 +235,13 @@ def test_a_contextual_bandit_ends_when_one_version_is_the_best_for_everybody() -
         x = np.column_stack([np.ones(500), generator.normal(size=500)])
         r = x @ [base, slope] + generator.normal(size=500)
         return ArmStatistics(
-            requests=500, reward_count=500, reward_total=r.sum(), reward_squares=(r**2).sum(),
-            gram=tuple((x.T @ x).ravel()), response=tuple(x.T @ r),
-        )  # fmt: skip
+            requests=500,
+            reward_count=500,
+            reward_total=r.sum(),
+            reward_squares=(r**2).sum(),
+            gram=tuple((x.T @ x).ravel()),
+            response=tuple(x.T @ r),
+        )
 
     better = after(plan, 2, evidence(arm(0.0, 1.0), arm(0.5, -1.0)))
     assert (better.action, better.version) == ("promote", 2)

@@ -25,9 +25,16 @@ def test_drift_between_classes(classes: tuple[str, ...], outputs: tuple[Any, Any
     added = EvidenceDelta(lambda rollout: plan)
     for arm, output in zip(("champion", "candidate"), outputs, strict=True):
         for _ in range(2000):
-            added.add({
-                "predictions": "", "rollout": "", "step": 0, "arm": arm, "output": [output], "latency_ms": None,
-            })  # fmt: skip
+            added.add(
+                {
+                    "predictions": "",
+                    "rollout": "",
+                    "step": 0,
+                    "arm": arm,
+                    "output": [output],
+                    "latency_ms": None,
+                }
+            )
     (found,) = findings(plan, Evidence(total={arm: sums for (_, _, arm), sums in added.statistics().items()}))
     assert found.verdict == verdict, found.sentence
     if verdict == "inconclusive":

@@ -73,9 +73,13 @@ MOST_WRONG = int(stats.binom.ppf(0.999, SEEDS, RATE))
 def test_at_the_border_any_decision_is_wrong_and_at_most_as_frequent_as_stated() -> None:
     """The candidate's error rate is just as much higher as it may be: to promote and to roll back are both wrong."""
     plan = canary(
-        strategy={"kind": "canary", "steps": [0.5]}, min_requests=0, bake_time=timedelta(0), expected_requests=500,
-        false_alarm_rate=RATE, decision_timeout=timedelta(days=900),
-    )  # fmt: skip
+        strategy={"kind": "canary", "steps": [0.5]},
+        min_requests=0,
+        bake_time=timedelta(0),
+        expected_requests=500,
+        false_alarm_rate=RATE,
+        decision_timeout=timedelta(days=900),
+    )
     ends = [simulate(plan, errors(0.05, 0.10), seed, LOOKS).status for seed in range(SEEDS)]
     assert sum(status != "running" for status in ends) <= MOST_WRONG
 
@@ -125,13 +129,18 @@ def test_a_good_version_gets_through_all_steps() -> None:
 def test_several_gates_together_keep_the_stated_rate() -> None:
     """Equal versions, and four things that could go wrong: rollbacks of all gates together are rare."""
     gates = [
-        {"kind": "error_rate", "margin": 0.0}, {"kind": "latency", "ratio": 1.2},
-        {"kind": "drift", "classes": ["a", "b"], "max_distance": 0.01}, {"kind": "metric", "goal": "non_inferior"},
-    ]  # fmt: skip
+        {"kind": "error_rate", "margin": 0.0},
+        {"kind": "latency", "ratio": 1.2},
+        {"kind": "drift", "classes": ["a", "b"], "max_distance": 0.01},
+        {"kind": "metric", "goal": "non_inferior"},
+    ]
     plan = canary(
-        strategy={"kind": "canary", "steps": [0.5]}, gates=gates, reward={"binary": True}, false_alarm_rate=RATE,
+        strategy={"kind": "canary", "steps": [0.5]},
+        gates=gates,
+        reward={"binary": True},
+        false_alarm_rate=RATE,
         decision_timeout=timedelta(days=900),
-    )  # fmt: skip
+    )
 
     def draw(generator: np.random.Generator, count: int) -> tuple[ArmStatistics, ArmStatistics]:
         arms = []
@@ -142,11 +151,18 @@ def test_several_gates_together_keep_the_stated_rate() -> None:
             firsts, won = int(generator.binomial(count, 0.5)), float(generator.binomial(count, 0.3))
             arms.append(
                 ArmStatistics(
-                    count, int(generator.binomial(count, 0.05)), count, 0, 0,
-                    dict(zip(cells.tolist(), counts.tolist(), strict=True)), {0: firsts, 1: count - firsts},
-                    count, won, won,
+                    count,
+                    int(generator.binomial(count, 0.05)),
+                    count,
+                    0,
+                    0,
+                    dict(zip(cells.tolist(), counts.tolist(), strict=True)),
+                    {0: firsts, 1: count - firsts},
+                    count,
+                    won,
+                    won,
                 )
-            )  # fmt: skip
+            )
         return arms[0], arms[1]
 
     seeds = 20

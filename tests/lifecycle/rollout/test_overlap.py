@@ -21,7 +21,6 @@ from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.live_model import with_task
 from tests.helpers.live_rollouts import Killed, Rollouts
 from tests.helpers.live_versions import answers
-from tests.lifecycle.rollout.test_rollout import rollouts as rollouts
 
 
 def test_two_rollouts_of_a_model_cannot_overlap(rollouts: Rollouts, caplog: pytest.LogCaptureFixture) -> None:

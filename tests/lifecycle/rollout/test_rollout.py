@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,14 +26,6 @@ from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.live_model import customers, records, with_task
 from tests.helpers.live_rollouts import Killed, Rollouts
 from tests.helpers.live_versions import Versions
-
-
-@pytest.fixture
-def rollouts(versions: Versions, tmp_path: Path) -> Iterator[Rollouts]:
-    versions.deploy(1)
-    made = Rollouts(versions, tmp_path)
-    yield made
-    made.store.close()
 
 
 def test_a_canary_goes_up_step_by_step_and_becomes_champion(rollouts: Rollouts, gateway: LiveGateway) -> None:
@@ -125,8 +116,11 @@ def test_a_shadow_that_only_looks_leaves_the_champion(rollouts: Rollouts) -> Non
 
 def test_a_bandit_promotes_the_winner_of_several(rollouts: Rollouts) -> None:
     fields = {
-        "candidates": [rollouts.versions[3]], "strategy": "bandit", "gates": [], "reward": {"binary": True},
-    }  # fmt: skip
+        "candidates": [rollouts.versions[3]],
+        "strategy": "bandit",
+        "gates": [],
+        "reward": {"binary": True},
+    }
     rollouts.run(**fields)
     current = rollouts.current()
     assert [arm.name for arm in current.plan.arms] == ["champion", "candidate_2", "candidate_3"]

@@ -46,11 +46,14 @@ TESTS: dict[str, tuple[RolloutPlan, Draw, float, float]] = {
     "rates, a margin": (planned_for(RATE, {"binary": True}, margin=0.04), zero_or(1.0), 0.3, 0.4),
     "rates, not worse": (planned_for(RATE, {"binary": True}, margin=0.04, goal="non_inferior"), zero_or(1.0), 0.3, 0.4),
     "two values": (
-        planned_for({**RATE, "min_effect": 1.0}, {"binary": True, "high": 10.0}), zero_or(10.0), 3.0, 4.0,
+        planned_for({**RATE, "min_effect": 1.0}, {"binary": True, "high": 10.0}),
+        zero_or(10.0),
+        3.0,
+        4.0,
     ),
     "no bounds": (planned_for({**MEAN, "min_effect": 0.02}, UNBOUNDED), normal, 0.3, 0.32),
     "bounds": (planned_for(MEAN, {"expected_mean": 0.3}), within_bounds, 0.3, 0.33),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TESTS)
@@ -68,9 +71,10 @@ def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str)
             for arm, mean, count in zip(("candidate", "champion"), (candidate, champion), planned, strict=True):
                 rewards = draw(generator, mean, int(share * count))
                 arms[arm] = ArmStatistics(
-                    reward_count=rewards.size, reward_total=float(rewards.sum()),
+                    reward_count=rewards.size,
+                    reward_total=float(rewards.sum()),
                     reward_squares=float(np.square(rewards).sum()),
-                )  # fmt: skip
+                )
             passed += findings(plan, Evidence(total=arms))[0].verdict == "better"
         return passed
 

@@ -25,7 +25,7 @@ def test_the_old_champion_does_not_come_back_before_the_alias_is_looked_for(tmp_
     log = WriteAhead(str(tmp_path / "write-ahead"))
     models = ServedModels(RegistrySource(Registry(None, storage_uri=str(tmp_path))))
     following = RolloutFollower(Settings(str(tmp_path), poll_seconds=seldom), models, log, Metrics())
-    linger = following._routing.linger_seconds
+    linger = following._router.linger_seconds
     assert linger > seldom
     log.close()
 

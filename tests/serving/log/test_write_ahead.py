@@ -7,19 +7,19 @@ import sys
 import textwrap
 from pathlib import Path
 
-from airflow_provider_mlops.serving.log import layout, write_ahead
+from airflow_provider_mlops.serving.log import layout, segments
 from tests.helpers.prediction_log import ids, opened, predict
 
 
 def test_a_line_that_was_not_finished_is_ignored(tmp_path: Path) -> None:
     log = opened(tmp_path)
     names = predict(log, rows=3)
-    (segment,) = write_ahead.segments(log.root)
+    (segment,) = segments.segments(log.root)
     whole = Path(segment.path).read_bytes()
     last = whole.rindex(b"\n", 0, -1) + 1
     for cut in range(last, len(whole)):
         Path(segment.path).write_bytes(whole[:cut])
-        assert not [record for record in write_ahead.records(segment.path) if "predictions" in record]
+        assert not [record for record in segments.records(segment.path) if "predictions" in record]
     assert ids(tmp_path) == []
     Path(segment.path).write_bytes(whole)
     assert ids(tmp_path) == sorted(names)
@@ -54,8 +54,8 @@ def test_a_disk_that_fills_up_loses_nothing_and_corrupts_nothing(tmp_path: Path)
     assert 20 < len(acknowledged) < 40
     logged = [
         name
-        for segment in write_ahead.segments(root)
-        for record in write_ahead.records(segment.path)
+        for segment in segments.segments(root)
+        for record in segments.records(segment.path)
         for name, _, _ in record["feedback"]
     ]
     assert logged == acknowledged

@@ -75,10 +75,13 @@ def test_conversions_say_what_the_observations_say() -> None:
         x, r = features[place == arm], rewards[place == arm]
         arms.append(
             ArmStatistics(
-                reward_count=len(r), reward_total=r.sum(), reward_squares=(r**2).sum(),
-                gram=tuple((x.T @ x).ravel()), response=tuple(x.T @ r),
+                reward_count=len(r),
+                reward_total=r.sum(),
+                reward_squares=(r**2).sum(),
+                gram=tuple((x.T @ x).ravel()),
+                response=tuple(x.T @ r),
             )
-        )  # fmt: skip
+        )
     expected = LinearStatistics.of(place, features, rewards, 2)
     found = arm_statistics.linear_statistics([*arms, ArmStatistics()], 3)
     np.testing.assert_allclose(found.gram[:2], expected.gram)

@@ -12,7 +12,6 @@ from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.followed_rollouts import Clock, fail, following, limited, versions
-from tests.helpers.followed_rollouts import store as store
 from tests.helpers.rollouts import task
 
 
@@ -68,9 +67,14 @@ def test_errors_that_other_gateways_had_are_seen_in_the_store(store: RolloutStor
     def failures(count: int) -> None:
         for number in range(count):
             logs[number % 2].failure(
-                prediction_id.new(), model="churn", version=2, arm="candidate", latency_ms=1.0, error="",
+                prediction_id.new(),
+                model="churn",
+                version=2,
+                arm="candidate",
+                latency_ms=1.0,
+                error="",
                 rollout_context={"rollout": rollout.id, "step": 0},
-            )  # fmt: skip
+            )
         for log in logs:
             Ingestion(store, log.root, log).run()
 
@@ -96,9 +100,14 @@ def test_the_first_errors_in_the_store_count_where_none_were_before(store: Rollo
     log = WriteAhead(str(tmp_path / "write-ahead"))
     for _ in range(12):
         log.failure(
-            prediction_id.new(), model="churn", version=2, arm="candidate", latency_ms=1.0, error="",
+            prediction_id.new(),
+            model="churn",
+            version=2,
+            arm="candidate",
+            latency_ms=1.0,
+            error="",
             rollout_context={"rollout": rollout.id, "step": 0},
-        )  # fmt: skip
+        )
     Ingestion(store, log.root, log).run()
     router.poll()
     assert versions(router) == {1}

@@ -17,15 +17,12 @@ from sqlalchemy import event, insert
 from sqlalchemy.engine import Engine
 
 from airflow_provider_mlops.errors import BackendUnavailableError
-from airflow_provider_mlops.serving.log import compaction, write_ahead
+from airflow_provider_mlops.serving.log import compaction, segments
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rollouts.tables import DECISIONS
 from tests.helpers.logged_traffic import Traffic, opened, started
-from tests.helpers.logged_traffic import store as store
-from tests.serving.rollouts.test_rollout_store import cluster as cluster
-from tests.serving.rollouts.test_rollout_store import url as url
 
 
 def test_what_is_logged_is_counted_as_it_comes(url: str, tmp_path: Path) -> None:
@@ -37,7 +34,7 @@ def test_what_is_logged_is_counted_as_it_comes(url: str, tmp_path: Path) -> None
         ingestion.run()
         assert store.statistics(traffic.rollout.id) == traffic.expected
     assert ingestion.run() == 0
-    assert len(write_ahead.segments(log.root)) > 3
+    assert len(segments.segments(log.root)) > 3
     before = store.changes()
     ingestion.run()
     assert store.changes() == before
@@ -75,13 +72,13 @@ def test_a_kill_at_any_step_neither_loses_nor_doubles(store: RolloutStore, tmp_p
     log.close()
     store.close()
     fatal = 1
-    while dying(tmp_path, log.root, fatal):
-        seen = ArmStatistics.sum(RolloutStore(default_url(str(tmp_path))).statistics(rollout).values())
+    while dying(tmp_path / "store", log.root, fatal):
+        seen = ArmStatistics.sum(RolloutStore(default_url(str(tmp_path / "store"))).statistics(rollout).values())
         assert seen.requests <= ArmStatistics.sum(expected.values()).requests
         # From where the killed ones left off; each commit makes the rest shorter.
         fatal += 1
     assert fatal > 10
-    assert RolloutStore(default_url(str(tmp_path))).statistics(rollout) == expected
+    assert RolloutStore(default_url(str(tmp_path / "store"))).statistics(rollout) == expected
 
 
 @pytest.mark.parametrize("fatal", [1, 8, 20, 30, 45, 60])
@@ -90,7 +87,7 @@ def test_a_kill_in_the_middle_and_one_complete_run(store: RolloutStore, tmp_path
     traffic = Traffic(log, started(store))
     traffic.some(80)
     log.close()
-    assert dying(tmp_path, log.root, fatal)
+    assert dying(tmp_path / "store", log.root, fatal)
     Ingestion(store, log.root).run()
     assert store.statistics(traffic.rollout.id) == traffic.expected
 
@@ -103,13 +100,13 @@ def test_another_process_takes_over_a_dead_writer_in_the_middle(store: RolloutSt
     traffic.some(40)
     dead.close()
     # What was not finished was not acknowledged.
-    with open(write_ahead.segments(dead.root)[-1].path, "ab") as file:
+    with open(segments.segments(dead.root)[-1].path, "ab") as file:
         file.write(b'{"failure":"' + 32 * b"0" + b'","rollout":"')
     log = opened(tmp_path)
     ingestion = Ingestion(store, log.root, log)
     ingestion.run()
     assert store.statistics(traffic.rollout.id) == traffic.expected
-    left = [segment for segment in write_ahead.segments(log.root) if segment.writer == dead.writer]
+    left = [segment for segment in segments.segments(log.root) if segment.writer == dead.writer]
     assert all(map(ingestion.is_ingested, left))
     assert compaction.compact(str(tmp_path), log, ingestion.is_ingested) == len(left)
     ingestion.run()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_mlops.serving.log import write_ahead
+from airflow_provider_mlops.serving.log import segments
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
@@ -48,14 +48,14 @@ def test_plain_traffic_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     log = WriteAhead(str(tmp_path / "write-ahead"))
     ingestion = Ingestion(store, log.root, log)
     read: list[int] = []
-    lines = write_ahead.lines
+    lines = segments.lines
 
     def noted(path: str, start: int, end: int):  # type: ignore[no-untyped-def]
         read.append(end - start)
         return lines(path, start, end)
 
     ingestion.run()
-    monkeypatch.setattr(write_ahead, "lines", noted)
+    monkeypatch.setattr(segments, "lines", noted)
     for _ in range(5):
         champion_answers(log)
     ingestion.run()

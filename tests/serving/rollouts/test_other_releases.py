@@ -37,9 +37,14 @@ def test_a_rollout_that_cannot_be_read_keeps_nobody_from_the_others(
     log = WriteAhead(str(tmp_path / "write-ahead"))
     for rollout in (strange, known):
         log.failure(
-            prediction_id.new(), model=rollout.model, version=2, arm="candidate", latency_ms=1.0, error="KeyError",
+            prediction_id.new(),
+            model=rollout.model,
+            version=2,
+            arm="candidate",
+            latency_ms=1.0,
+            error="KeyError",
             rollout_context=answer_context(rollout.id, 0),
-        )  # fmt: skip
+        )
     log.feedback([(prediction_id.new(), None, 1.0)])
     Ingestion(store, log.root, log).run()
     assert store.statistics(known.id)[0, "candidate"].errors == 1

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_mlops.data.lineage import TaskIdentity
-from airflow_provider_mlops.serving.rollouts import algorithms, gates, rollout, strategies, transitions
+from airflow_provider_mlops.serving.rollouts import (
+    algorithms,
+    context_features,
+    gates,
+    reward,
+    rollout,
+    strategies,
+    transitions,
+)
 from airflow_provider_mlops.serving.rollouts import config as terms
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
@@ -29,10 +37,13 @@ PLANS: dict[str, dict[str, Any]] = {
     "ab": {**PAIR, "strategy": {"kind": "ab"}, "gates": [{"kind": "metric"}], "reward": REWARD},
     "bandit": {"champion": 1, "candidates": [2, 3], "strategy": {"kind": "bandit"}, "reward": REWARD, "gates": []},
     "contextual": {
-        **PAIR, "strategy": {"kind": "contextual_bandit", "features": [FEATURE]}, "reward": REWARD, "gates": [],
+        **PAIR,
+        "strategy": {"kind": "contextual_bandit", "features": [FEATURE]},
+        "reward": REWARD,
+        "gates": [],
     },
     "drift": {**PAIR, "gates": [{"kind": "drift", "classes": ["0", "1"]}]},
-}  # fmt: skip
+}
 
 
 def canary(**fields: Any) -> RolloutPlan:
@@ -55,9 +66,10 @@ def test_a_spec_survives_json(name: str) -> None:
 
 
 PLANNED: dict[str, Any] = {
-    "strategy": {"kind": "ab", "min_effect": 0.4, "baseline": 0.3}, "reward": {"binary": True},
+    "strategy": {"kind": "ab", "min_effect": 0.4, "baseline": 0.3},
+    "reward": {"binary": True},
     "gates": [{"kind": "metric"}],
-}  # fmt: skip
+}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"candidates": [1]}, "differ from each other and from the champion"),
     ({"candidates": []}, "at least 1"),
@@ -116,12 +128,13 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None
         canary(**fields)
 
 
-@pytest.mark.parametrize("module", [rollout, terms, gates, strategies, algorithms])
+@pytest.mark.parametrize("module", [rollout, terms, gates, strategies, algorithms, reward, context_features])
 def test_every_field_is_described(module: Any) -> None:
     models = [
-        value for value in vars(module).values()
+        value
+        for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
-    ]  # fmt: skip
+    ]
     assert models
     for model in models:
         for name, field in model.model_fields.items():
@@ -160,9 +173,9 @@ def test_the_transitions_of_a_canary() -> None:
 
 @given(value=st.floats(), low=st.floats(-10, 0), width=st.floats(0.1, 10), binary=st.booleans())
 def test_rewards_stay_within_their_bounds(value: float, low: float, width: float, binary: bool) -> None:
-    reward = Reward(low=low, high=low + width, binary=binary)
-    found = reward.clip(value)
+    declared = Reward(low=low, high=low + width, binary=binary)
+    found = declared.clip(value)
     if found is not None:
-        assert found in (reward.low, reward.high) if binary else low <= found <= low + width
-        assert reward.clip(found) == found
+        assert found in (declared.low, declared.high) if binary else low <= found <= low + width
+        assert declared.clip(found) == found
     assert (found is None) == (value != value or value in (float("inf"), float("-inf")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
@@ -20,32 +19,10 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, StaleRolloutError, default_url
 from airflow_provider_mlops.serving.rollouts.tables import METADATA
-from tests.helpers.postgresql_cluster import Cluster, programs
+from tests.helpers.postgresql_cluster import Cluster
 from tests.helpers.rollouts import canary, task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    pytest.importorskip("psycopg", reason="PostgreSQL's driver is missing: pip install 'psycopg[binary]'")
-    if programs() is None:
-        pytest.skip("PostgreSQL's server is missing: apt-get install postgresql")
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return default_url(str(tmp_path / "mlops"))
-    cluster: Cluster = request.getfixturevalue("cluster")
-    name = f"rollouts_{os.urandom(4).hex()}"
-    cluster.execute(f"CREATE DATABASE {name}", database="postgres")
-    return cluster.url(database=name)
 
 
 @pytest.fixture
@@ -168,10 +145,13 @@ def test_processes_that_make_the_tables_and_start_at_once(url: str, same: bool) 
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(STARTS), url, "run" if same else f"run-{number}"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for number in range(4)
-    ]  # fmt: skip
+    ]
     try:
         for process in processes:
             assert process.stdin is not None

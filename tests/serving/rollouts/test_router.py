@@ -17,7 +17,6 @@ from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions
-from tests.helpers.followed_rollouts import store as store
 from tests.helpers.prediction_log import log_predictions
 from tests.helpers.rollouts import bandit, task
 

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from airflow_provider_mlops.serving.log import compaction, prediction_id, prediction_log, write_ahead
+from airflow_provider_mlops.serving.log import compaction, prediction_id, prediction_log, segments
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context, shadow_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
 from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
 from tests.helpers.logged_traffic import SCHEMA, Traffic, champion_answers, opened, started
-from tests.helpers.logged_traffic import store as store
 from tests.helpers.prediction_log import log_predictions
 from tests.helpers.rollouts import bandit, canary, task
 
@@ -93,9 +92,13 @@ REWARDS_OF = [
 
 @pytest.mark.parametrize(("reward", "label", "number", "expected"), REWARDS_OF)
 def test_what_feedback_counts_as(
-    store: RolloutStore, tmp_path: Path, reward: dict[str, Any], label: str | None, number: float | None,
+    store: RolloutStore,
+    tmp_path: Path,
+    reward: dict[str, Any],
+    label: str | None,
+    number: float | None,
     expected: float | None,
-) -> None:  # fmt: skip
+) -> None:
     plan = canary(reward=reward, gates=[{"kind": "metric"}])
     log = opened(tmp_path)
     traffic = Traffic(log, started(store, plan))
@@ -197,7 +200,7 @@ def test_a_line_that_is_broken_does_not_stop_the_others(store: RolloutStore, tmp
     traffic = Traffic(log, started(store))
     traffic.answer("champion")
     log.close()
-    with open(write_ahead.segments(log.root)[0].path, "ab") as file:
+    with open(segments.segments(log.root)[0].path, "ab") as file:
         file.write(
             b'{"predictions":"","rollout":1}\n{"feedback":[[1]]}\n{"feedback"\n{"failure":"","rollout":"gone"}\n'
         )

@@ -22,7 +22,8 @@ from airflow_provider_mlops.serving.gateway.predict import predictor
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.log import layout, prediction_log
-from airflow_provider_mlops.serving.log.write_ahead import WriteAhead, records, segments
+from airflow_provider_mlops.serving.log.segments import records, segments
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.policy.direct import Direct
