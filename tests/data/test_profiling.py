@@ -15,8 +15,9 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.data import engine
+from airflow_provider_mlops.data.binning import bin_like, bins_like
 from airflow_provider_mlops.data.profile import Profile, bin_labels
-from airflow_provider_mlops.data.profiling import bin_like, bins_like, profile
+from airflow_provider_mlops.data.profiling import profile
 from airflow_provider_mlops.errors import InvalidSpecError
 
 
@@ -215,8 +216,8 @@ def test_a_large_table_is_estimated_and_says_so(connection: ibis.BaseBackend, mi
 def test_frequent_values_among_very_many_are_found_and_counted_exactly(
     connection: ibis.BaseBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_mlops.data.profiling.MANY_VALUES", 1000)
-    monkeypatch.setattr("airflow_provider_mlops.data.profiling.SAMPLE_ROWS", 5000)
+    monkeypatch.setattr("airflow_provider_mlops.data.top_values.MANY_VALUES", 1000)
+    monkeypatch.setattr("airflow_provider_mlops.data.top_values.SAMPLE_ROWS", 5000)
     values = [f"rare {index}" for index in range(20_000)] + ["often"] * 3000 + ["less"] * 1500
     found = profile(table(connection, pyarrow.table({"s": values})), exact_cells=0, top_values=2)
     assert [(top.value, top.count) for top in found.column("s").top_values] == [("often", 3000), ("less", 1500)]
@@ -267,9 +268,9 @@ def test_what_is_wrong_is_named(connection: ibis.BaseBackend, tmp_path: Path) ->
         profile(rows, target="b")
     with pytest.raises(InvalidSpecError, match=r"slices='c'"):
         profile(rows, slices=["c"])
-    with pytest.raises(InvalidSpecError, match="without rows"):
+    with pytest.raises(InvalidSpecError, match="at least one row"):
         profile(rows.limit(0))
-    with pytest.raises(InvalidSpecError, match="nothing lies there"):
+    with pytest.raises(InvalidSpecError, match="there is no profile at this URI"):
         Profile.read(str(tmp_path / "profile.json"))
     (tmp_path / "profile.json").write_text("{}")
     with pytest.raises(InvalidSpecError, match="not a profile"):

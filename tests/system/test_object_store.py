@@ -19,7 +19,8 @@ import pyarrow
 import pytest
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -204,7 +205,7 @@ def test_a_writer_that_is_killed_leaves_nothing_visible(s3: str) -> None:
     uri = f"{s3}/datasets/killed"
     code = f"""
 import os, pyarrow
-from airflow_provider_mlops.data.dataset import DatasetWriter
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 writer = DatasetWriter({uri!r}, "numbers")
 writer.__enter__()
 writer.write(pyarrow.table({{"a": [1, 2, 3]}}))
@@ -231,7 +232,7 @@ def test_what_another_process_writes_is_seen_at_once(s3: str) -> None:
     assert len(storage.names(uri)) == 2
     code = f"""
 import pyarrow
-from airflow_provider_mlops.data.dataset import DatasetWriter
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 with DatasetWriter({uri!r}, "numbers") as writer:
     writer.write(pyarrow.table({{"a": [1, 2, 3]}}))
     writer.commit()
