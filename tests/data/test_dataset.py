@@ -153,7 +153,7 @@ def test_an_invalid_manifest_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_parquet_is_not_half_a_dataset(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("a\n1\n")
-    with pytest.raises(InvalidSpecError, match="the file is not Parquet.* ExtractDataOperator"):
+    with pytest.raises(InvalidSpecError, match=r"the file is not Parquet.* ExtractDataOperator"):
         Dataset.at(str(file))
 
 

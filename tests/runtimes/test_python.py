@@ -162,9 +162,14 @@ def test_errors_keep_their_type(step_python: str, dataset: Dataset, workspace: W
     assert (invalid.value.field, invalid.value.value) == ("drop", "nothing")
     with pytest.raises(RejectedError, match="keep none of the 100 rows"):
         runtime.run(prepare.STEP, spec_with(dataset, "", filters=["a > 1000"]), workspace)
-    away = "from airflow_provider_mlops.errors import BackendUnavailableError\nraise BackendUnavailableError('Store', 'x:1', 'wait')"
-    with pytest.raises(BackendUnavailableError, match="Store at x:1 is unavailable \\(wait\\)"):
-        runtime.run(prepare.STEP, spec_with(dataset, away), workspace)
+    raise_unavailable = """
+        from airflow_provider_mlops.errors import BackendUnavailableError
+        raise BackendUnavailableError("Store", "x:1", "connection refused", "Check its port")
+    """
+    with pytest.raises(BackendUnavailableError) as unavailable:
+        runtime.run(prepare.STEP, spec_with(dataset, raise_unavailable), workspace)
+    assert str(unavailable.value) == "Store at x:1 is unavailable (connection refused). Check its port."
+    assert unavailable.value.hint == "Check its port"
     own = """
         from airflow_provider_mlops.errors import RejectedError
         class TooFew(RejectedError):
@@ -173,6 +178,42 @@ def test_errors_keep_their_type(step_python: str, dataset: Dataset, workspace: W
     """
     with pytest.raises(RejectedError, match="only three"):
         runtime.run(prepare.STEP, spec_with(dataset, own), workspace)
+
+
+LOOK_UP_HOSTS = """
+    import json, socket, sys, time
+    assert "mlflow" not in sys.modules
+    hosts = []
+    def look_up(host, *arguments, **keywords):
+        hosts.append(host)
+        raise socket.gaierror("no network in this test")
+    socket.getaddrinfo = look_up
+    import mlflow
+    from mlflow.telemetry import get_telemetry_client
+    client = get_telemetry_client()
+    if client is not None:
+        client.activate()
+    for _ in range(100):
+        if not client or hosts:
+            break
+        time.sleep(0.1)
+    open({path!r}, "w").write(json.dumps(hosts))
+"""
+
+
+@pytest.mark.parametrize(("environment", "looked_up"), [({}, False), ({"MLFLOW_DISABLE_TELEMETRY": "false"}, True)])
+def test_mlflow_reports_nothing_from_a_step_unless_the_user_wants_it(
+    step_python: str,
+    dataset: Dataset,
+    workspace: Workspace,
+    tmp_path: Path,
+    environment: dict[str, str],
+    looked_up: bool,
+) -> None:
+    path = tmp_path / "hosts.json"
+    spec = spec_with(dataset, LOOK_UP_HOSTS.format(path=str(path)))
+    PythonRuntime(step_python, environment=environment).run(prepare.STEP, spec, workspace)
+    assert bool(json.loads(path.read_text())) == looked_up
 
 
 def test_names_from_the_dag_file_are_explained(step_python: str, dataset: Dataset, workspace: Workspace) -> None:
@@ -185,7 +226,7 @@ def test_a_defect_is_told_from_an_error(
     step_python: str, dataset: Dataset, workspace: Workspace, arrivals: Arrivals
 ) -> None:
     spec = spec_with(dataset, "raise KeyError('my own mistake')")
-    with pytest.raises(RuntimeError, match="the step prepare failed with KeyError: 'my own mistake'; its traceback"):
+    with pytest.raises(RuntimeError, match=r"step prepare failed with KeyError: 'my own mistake'.*traceback"):
         PythonRuntime(step_python).run(prepare.STEP, spec, workspace)
     _, record = arrivals.one("Traceback")
     assert record.levelname == "ERROR"
@@ -195,10 +236,10 @@ def test_a_defect_is_told_from_an_error(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("import os; os.kill(os.getpid(), 9)", "the step prepare was killed by signal 9 and left no result"),
+        ("import os; os.kill(os.getpid(), 9)", "step prepare was killed by signal 9 without a result"),
         (
             "import os; print('out of here', flush=True); os._exit(3)",
-            "ended with exit code 3 .* last line: out of here",
+            "exited with code 3 .* last line .*: out of here",
         ),
     ],
 )
@@ -211,13 +252,13 @@ def test_a_process_that_ends_without_a_result(
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "/tmp", __file__])
 def test_an_interpreter_that_cannot_run(dataset: Dataset, workspace: Workspace, python: str) -> None:
-    with pytest.raises(InvalidSpecError, match=r"runtime\.python='.*': name an interpreter that exists"):
+    with pytest.raises(InvalidSpecError, match=r"runtime\.python='.*': .* executable Python interpreter"):
         PythonRuntime(python).run(prepare.STEP, spec_with(dataset, ""), workspace)
 
 
 def test_an_interpreter_without_the_package(tmp_path: Path, dataset: Dataset, workspace: Workspace) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "empty")], check=True)
-    with pytest.raises(InvalidSpecError, match=r"runtime\.python='.*': this package is not installed there"):
+    with pytest.raises(InvalidSpecError, match=r"runtime\.python='.*': airflow-provider-mlops is not installed"):
         PythonRuntime(str(tmp_path / "empty/bin/python")).run(prepare.STEP, spec_with(dataset, ""), workspace)
 
 

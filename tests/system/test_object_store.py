@@ -183,7 +183,7 @@ def test_a_dataset_shows_when_its_manifest_is_there(s3: str) -> None:
     uri = f"{s3}/datasets/whole"
     with DatasetWriter(uri, "numbers") as writer:
         writer.write(numbers(10))
-        with pytest.raises(InvalidSpecError, match=r"(nothing lies there|has no manifest)"):
+        with pytest.raises(InvalidSpecError, match=r"(there is no dataset|has no manifest)"):
             Dataset.at(uri)
         first = writer.commit()
     assert Dataset.at(uri) == first
@@ -214,7 +214,7 @@ os._exit(9)
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 9
     assert storage.names(uri)
-    with pytest.raises(InvalidSpecError, match="it has no manifest, so its writer has not finished"):
+    with pytest.raises(InvalidSpecError, match="no manifest, so its writer has not finished"):
         Dataset.at(uri)
     with DatasetWriter(uri, "numbers") as writer:
         writer.write(numbers(4))
@@ -285,18 +285,22 @@ def test_an_s3fs_that_would_overwrite_is_refused(s3: str, monkeypatch: pytest.Mo
 def test_the_audit_trail(s3: str, tracking_uri: str) -> None:
     registry = workspace_of(f"{s3}/audited", "deploy", tracking_uri=tracking_uri).registry()
     by = TaskIdentity(dag_id="churn", run_id="one", task_id="deploy")
-    move: dict[str, Any] = {
-        "action": "promote",
-        "model_name": "a model",
-        "previous_version": None,
-        "reason": "",
-        "by": by,
-    }
-    first = audit.append(registry, None, from_version=None, to_version=1, **move)
+    first = audit.AuditEntry(
+        sequence=1,
+        action="promote",
+        model_name="a model",
+        from_version=None,
+        to_version=1,
+        previous_version=None,
+        by=by,
+        reason="",
+    )
+    audit.append(registry, first)
     assert audit.last(registry, "a model") == first
     with pytest.raises(FileExistsError):
-        audit.append(registry, None, from_version=None, to_version=2, **move)
-    second = audit.append(registry, first, from_version=1, to_version=2, **move)
+        audit.append(registry, first.model_copy(update={"to_version": 2}))
+    changes = {"sequence": audit.next_sequence(first), "from_version": 1, "to_version": 2}
+    second = audit.append(registry, first.model_copy(update=changes))
     assert audit.entries(registry, "a model") == [first, second]
 
 
