@@ -145,7 +145,7 @@ def counts_by_bucket(
     numbers
         Numeric expression and its edges, by name. Rows in which it is NULL are not counted.
     label
-        Expression by whose values the counts are split. Without it, the label is empty text.
+        Expression whose values split the counts. Without it, the label is empty text.
     """
     import ibis
 

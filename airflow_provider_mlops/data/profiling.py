@@ -52,7 +52,7 @@ def profile(
     target
         Column to predict, if there is one.
     slices
-        Columns by whose values rows are counted.
+        Columns whose values rows are counted by.
     bins
         Number of bins of a histogram.
     top_values

@@ -168,7 +168,7 @@ def test_a_dataset_that_is_half_written_gone_or_changed_is_named(
     (tmp_path / "patients" / "manifest.json").unlink()
     with pytest.raises(InvalidSpecError, match="has not finished"):
         analyze(workspace, dataset=changed)
-    with pytest.raises(InvalidSpecError, match="nothing lies there"):
+    with pytest.raises(InvalidSpecError, match="there is no dataset"):
         analyze(workspace, dataset=changed.model_copy(update={"uri": str(tmp_path / "nowhere")}))
 
 
