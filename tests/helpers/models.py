@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.dataset_writer import DatasetWriter
+from airflow_provider_mlops.data.profile import Problem
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import registration, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
@@ -46,7 +47,7 @@ def write(workspace: Workspace, name: str, frame: pd.DataFrame) -> Dataset:
         return writer.commit()
 
 
-def fitted(dataset: Dataset, target: str, problem: str, features: Sequence[str], estimator: Any) -> Any:
+def fitted(dataset: Dataset, target: str, problem: Problem, features: Sequence[str], estimator: Any) -> Any:
     """Return a fitted Pipeline of preprocessing and the estimator."""
     from sklearn.compose import make_column_transformer
     from sklearn.pipeline import make_pipeline
@@ -65,7 +66,7 @@ def register(
     name: str,
     dataset: Dataset,
     target: str,
-    problem: str,
+    problem: Problem,
     features: Sequence[str],
     estimator: Any,
     task_id: str = "train",
