@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.registry import audit, models
+from airflow_provider_mlops.registry.aliases import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    format_version,
+    set_alias,
+    settle_aliases,
+)
 from airflow_provider_mlops.registry.audit import AuditEntry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
@@ -20,10 +28,6 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
 
 log = logging.getLogger(__name__)
-
-CHAMPION = "champion"
-CHALLENGER = "challenger"
-PREVIOUS = "previous"
 
 _EVALUATE_AGAIN = "Evaluate and validate the version against the new champion, then deploy again."
 _CHECK_TRAIL = "Check the audit trail, and try again if the change is still needed."
@@ -40,7 +44,7 @@ def champion(registry: Registry, name: str) -> ModelVersion | None:
 def set_challenger(registry: Registry, model: ModelVersion) -> None:
     """Point the alias `challenger` at a version. Raises InvalidSpecError if the version does not exist."""
     models.get(registry, model.name, model.version)
-    _set_alias(registry, model.name, CHALLENGER, model.version)
+    set_alias(registry, model.name, CHALLENGER, model.version)
     log.info("Set the alias challenger of %s to version %d", model.name, model.version)
 
 
@@ -86,13 +90,13 @@ def promote(
         There is no such version.
     """
     models.get(registry, model.name, model.version)
-    newest, moved = settle(registry, model.name), audit.last_move(registry, model.name)
+    newest, moved = settle_aliases(registry, model.name), audit.last_move(registry, model.name)
     if moved is not None and moved.action == "promote" and _is_same(moved, by, model.version):
         log.info("Kept %s as champion: an earlier try of this task promoted it", model)
         return moved
     current = _current(registry, model.name, newest)
     if check and current != expected:
-        compared = f"Version {model.version} of {model.name} was compared with {_format_version(expected)}"
+        compared = f"Version {model.version} of {model.name} was compared with {format_version(expected)}"
         raise _conflict(compared, current, newest, _EVALUATE_AGAIN)
     entry = AuditEntry(
         sequence=audit.next_sequence(newest),
@@ -146,7 +150,7 @@ def rollback(
     PromotionConflictError
         The champion is not the expected one, or another task changed it at the same time.
     """
-    newest, moved = settle(registry, name), audit.last_move(registry, name)
+    newest, moved = settle_aliases(registry, name), audit.last_move(registry, name)
     done = moved is not None and moved.action == "rollback" and moved.by.key == by.key
     if moved is not None and done and to_version in (None, moved.to_version):
         log.info("Kept %s at version %d: an earlier try of this task rolled it back", name, moved.to_version)
@@ -205,7 +209,7 @@ def keep(
 ) -> AuditEntry:
     """Record that a rollout left the champion in place. Only the first call for a rollout writes an entry."""
     while True:
-        newest = settle(registry, name)
+        newest = settle_aliases(registry, name)
         kept = audit.of_rollout(registry, name, rollout_id)
         if kept is not None:
             return kept
@@ -228,31 +232,18 @@ def keep(
             continue
 
 
-def settle(registry: Registry, name: str) -> AuditEntry | None:
-    """Move the aliases to where the newest audit entry says, and return that entry; None if there is no entry.
-
-    A slow writer may set an alias after a faster one. It then finds a newer entry, and follows that one.
-    """
-    followed: AuditEntry | None = None
-    while (newest := audit.last(registry, name)) != followed:
-        if newest is not None:
-            _follow(registry, newest)
-        followed = newest
-    return followed
-
-
 def _move(registry: Registry, entry: AuditEntry) -> AuditEntry:
     """Append an entry that moves the champion, and move the aliases."""
     try:
         audit.append(registry, entry)
     except FileExistsError:
         return _lose(registry, entry)
-    settle(registry, entry.model_name)
+    settle_aliases(registry, entry.model_name)
     log.info(
         "Changed the champion of %s from %s to %s (audit entry %d)",
         entry.model_name,
-        _format_version(entry.from_version),
-        _format_version(entry.to_version),
+        format_version(entry.from_version),
+        format_version(entry.to_version),
         entry.sequence,
     )
     return entry
@@ -269,64 +260,12 @@ def _lose(registry: Registry, entry: AuditEntry) -> AuditEntry:
         later = {"sequence": audit.next_sequence(winner), "time": datetime.now(UTC)}
         return _move(registry, entry.model_copy(update=later))
     if winner is not None and winner.action == entry.action and _is_same(winner, entry.by, entry.to_version):
-        settle(registry, entry.model_name)
+        settle_aliases(registry, entry.model_name)
         return winner
-    new, old = _format_version(entry.to_version), _format_version(entry.from_version)
+    new, old = format_version(entry.to_version), format_version(entry.from_version)
     wanted = f"The champion of {entry.model_name} was to change from {old} to {new}"
     hint = _EVALUATE_AGAIN if entry.action == "promote" else _CHECK_TRAIL
     raise _conflict(wanted, winner.to_version if winner else None, winner, hint)
-
-
-def _follow(registry: Registry, entry: AuditEntry) -> None:
-    """Set the aliases as the entry says. `challenger` is removed from a version that became the champion."""
-    client = registry.client
-    aliases = models.aliases(registry, entry.model_name)
-    if entry.to_version is not None and models.find(registry, entry.model_name, entry.to_version) is None:
-        log.warning(
-            "Left the aliases of %s unchanged: version %d of audit entry %d was deleted",
-            entry.model_name,
-            entry.to_version,
-            entry.sequence,
-        )
-        return
-    if aliases.get(CHAMPION) not in (entry.from_version, entry.to_version):
-        log.warning(
-            "Someone changed the alias champion of %s to %s by hand. Resetting it to %s (audit entry %d)",
-            entry.model_name,
-            _format_version(aliases.get(CHAMPION)),
-            _format_version(entry.to_version),
-            entry.sequence,
-        )
-    previous = entry.previous_version
-    if (
-        previous is not None
-        and aliases.get(PREVIOUS) != previous
-        and models.find(registry, entry.model_name, previous) is not None
-    ):
-        _set_alias(registry, entry.model_name, PREVIOUS, previous)
-    if entry.to_version is None:
-        if CHAMPION in aliases:
-            client.delete_registered_model_alias(entry.model_name, CHAMPION)
-    elif aliases.get(CHAMPION) != entry.to_version:
-        _set_alias(registry, entry.model_name, CHAMPION, entry.to_version)
-    if entry.action == "promote" and aliases.get(CHALLENGER) == entry.to_version:
-        client.delete_registered_model_alias(entry.model_name, CHALLENGER)
-
-
-def _set_alias(registry: Registry, name: str, alias: str, version: int) -> None:
-    """Point an alias at a version.
-
-    MLflow inserts an alias that does not exist yet, so if two processes do it at once, one of them gets an error. It
-    then finds the alias, and moves it.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        registry.client.set_registered_model_alias(name, alias, str(version))
-    except MlflowException:
-        if alias not in models.aliases(registry, name):
-            raise
-        registry.client.set_registered_model_alias(name, alias, str(version))
 
 
 def _current(registry: Registry, name: str, newest: AuditEntry | None) -> int | None:
@@ -347,8 +286,4 @@ def _is_same(entry: AuditEntry, by: TaskIdentity, version: int | None) -> bool:
 
 def _conflict(wanted: str, current: int | None, winner: AuditEntry | None, hint: str) -> PromotionConflictError:
     origin = "" if winner is None else f" (set by {winner.by.key} at {winner.time:%Y-%m-%d %H:%M:%S} UTC)"
-    return PromotionConflictError(f"{wanted}, but the champion is {_format_version(current)}{origin}. {hint}")
-
-
-def _format_version(version: int | None) -> str:
-    return "no champion" if version is None else f"version {version}"
+    return PromotionConflictError(f"{wanted}, but the champion is {format_version(current)}{origin}. {hint}")

@@ -14,7 +14,6 @@ from airflow_provider_mlops.registry import tags as tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Dataset as DatasetEntity
-    from mlflow.entities import Run as MlflowRun
 
     from airflow_provider_mlops.data.dataset import Dataset
     from airflow_provider_mlops.data.lineage import TaskIdentity
@@ -107,34 +106,16 @@ def identity_hash(task: TaskIdentity, step: str, *parts: str) -> str:
 
 
 class Run:
-    """An open MLflow run. Create one with `open_run`, `begin_run`, `attached_run` or `Run.child`.
-
-    Parameters
-    ----------
-    registry
-        Registry in which the run is logged.
-    experiment_id
-        Id of the run's experiment.
-    run_id
-        Id of the run.
-    tags
-        Tags of the run.
-    name
-        Name of the run.
-
-    Attributes
-    ----------
-    stays_open
-        Whether closing the run leaves it RUNNING, because other tasks still work on it. False by default.
-    """
+    """An open MLflow run. Create one with `open_run`, `begin_run`, `attached_run` or `Run.child`."""
 
     def __init__(self, registry: Registry, experiment_id: str, run_id: str, tags: Mapping[str, str], name: str) -> None:
         self.registry = registry
         self.experiment_id = experiment_id
         self.id = run_id
         self.name = name
-        self.stays_open = False
         self._tags = dict(tags)
+        self.stays_open = False
+        """Whether closing the run leaves it RUNNING, because other tasks still work on it."""
 
     @property
     def url(self) -> str | None:
@@ -149,7 +130,7 @@ class Run:
         from mlflow.entities import Param
 
         values = {name: str(value)[:_MAX_PARAMETER_LENGTH] for name, value in parameters.items()}
-        existing = self._fetch().data.params
+        existing = self.registry.client.get_run(self.id).data.params
         changed = sorted(name for name, value in values.items() if existing.get(name, value) != value)
         if changed and restart:
             self._restart()
@@ -221,9 +202,6 @@ class Run:
 
     def _child_identity(self, key: str) -> str:
         return hashlib.sha256(f"{self._tags[tag.IDENTITY]}\n{key}".encode()).hexdigest()[:32]
-
-    def _fetch(self) -> MlflowRun:
-        return self.registry.client.get_run(self.id)
 
     def _has_model_in_use(self) -> bool:
         """Return whether an alias points at a version that was made in this run."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from typing import Any, TypedDict
 
 from airflow_provider_mlops import __version__
 from airflow_provider_mlops.errors import BY_NAME
@@ -17,7 +17,38 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 log = logging.getLogger(__name__)
 
 
-def request_for(step: Step[Any, Any], spec: Spec, workspace: Workspace) -> dict[str, Any]:
+class Request(TypedDict):
+    """The request to run a step."""
+
+    version: str
+    step: str
+    spec: dict[str, Any]
+    workspace: dict[str, Any]
+
+
+class ErrorOutcome(TypedDict):
+    """An MlopsError: the name of its class, and its arguments."""
+
+    type: str
+    args: list[Any]
+
+
+class DefectOutcome(TypedDict):
+    """Any other exception: the name of its class, and its message."""
+
+    type: str
+    message: str
+
+
+class Outcome(TypedDict, total=False):
+    """The outcome of a step. It has exactly one of these keys."""
+
+    result: dict[str, Any]
+    error: ErrorOutcome
+    defect: DefectOutcome
+
+
+def request_for(step: Step[Any, Any], spec: Spec, workspace: Workspace) -> Request:
     """Return the request as JSON. It contains no secrets: the process gets them from `workspace.environment()`."""
     return {
         "version": __version__,
@@ -27,7 +58,7 @@ def request_for(step: Step[Any, Any], spec: Spec, workspace: Workspace) -> dict[
     }
 
 
-def parse_outcome(step: Step[Any, Any], outcome: dict[str, Any]) -> Result:
+def parse_outcome(step: Step[Any, Any], outcome: Outcome) -> Result:
     """Return the result in the outcome. Raises the MlopsError that the step raised, or RuntimeError for a defect."""
     if "error" in outcome:
         raise BY_NAME[outcome["error"]["type"]](*outcome["error"]["args"])

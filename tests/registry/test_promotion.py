@@ -14,6 +14,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit, models, promotion, registration
+from airflow_provider_mlops.registry.aliases import settle_aliases
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.run import open_run
@@ -168,7 +169,7 @@ def test_a_first_promotion_that_is_withdrawn_leaves_no_champion(registry: Regist
     assert (entry.action, entry.from_version, entry.to_version, entry.previous_version) == ("withdraw", 1, None, None)
     assert models.aliases(registry, "churn") == {}
     assert promotion.champion(registry, "churn") is None
-    assert promotion.settle(registry, "churn") == entry
+    assert settle_aliases(registry, "churn") == entry
     with pytest.raises(InvalidSpecError, match="no previous champion"):
         promotion.rollback(registry, "churn", by=_task("undo"), reason="")
     # The same task tries again, and another version may come first as well.
