@@ -86,7 +86,7 @@ def save(
     import mlflow.sklearn
     from mlflow.exceptions import MlflowException
 
-    skops = _skops()
+    skops = import_skops()
 
     trusted.check(trusted_types)
     if pip_requirements is None:
@@ -141,7 +141,7 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
     import mlflow.models
     import mlflow.sklearn
 
-    skops = _skops()
+    skops = import_skops()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     flavors = mlflow.models.Model.load(str(directory)).flavors
@@ -175,7 +175,7 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
         ) from error
 
 
-def _skops() -> Any:
+def import_skops() -> Any:
     """Return skops with its module `io`.
 
     Importing `skops.io` looks for every SciPy function in every loaded module. In an Airflow task that leads to a
@@ -193,7 +193,7 @@ def _skops() -> Any:
 
 def _explain_unsaved(model: Any, trusted_types: Sequence[str]) -> None:
     """Raise InvalidSpecError if skops cannot save the model, or if the model contains types that are not trusted."""
-    skops = _skops()
+    skops = import_skops()
     with tempfile.TemporaryDirectory(prefix="mlops-skops-") as directory:
         path = os.path.join(directory, "model.skops")
         try:
