@@ -142,7 +142,7 @@ class DatasetWriter:
 
         if self.schema is None:
             raise InvalidSpecError(
-                "dataset", self.uri, "its schema is not known yet. Write at least one batch before the commit"
+                "dataset", self.uri, "the dataset has no schema yet. Write at least one batch before the commit"
             )
         self._close_file()
         self._rewrite_narrow_files(self.schema)

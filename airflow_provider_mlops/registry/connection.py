@@ -197,7 +197,7 @@ def _check_reachable(uri: str) -> None:
             "MLflow",
             _without_password(uri),
             error.strerror or str(error),
-            "Check that it is running and that the host of the connection is right",
+            "Check that it is running and that the host of the connection is correct",
         ) from error
 
 

@@ -81,7 +81,7 @@ class Guard:
         return None
 
     def _unavailable(self, cause: str) -> BackendUnavailableError:
-        hint = "Check that it is running and that the host of the connection is right"
+        hint = "Check that it is running and that the host of the connection is correct"
         return BackendUnavailableError("MLflow", self.address, cause, hint)
 
 

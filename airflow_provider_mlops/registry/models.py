@@ -111,7 +111,7 @@ def signature(registry: Registry, model: ModelVersion) -> ModelSignature:
     saved: ModelSignature | None = _mlmodel(registry, model).signature
     if saved is None:
         raise InvalidSpecError(
-            "model", model.uri, "the version was saved without a signature. Train it with this package"
+            "model", model.uri, "the version was saved without a signature. Train the model with this package"
         )
     return saved
 
@@ -133,7 +133,7 @@ def input_example(registry: Registry, model: ModelVersion) -> pandas.DataFrame:
         rows = mlflow_model.load_input_example(str(directory)) if mlflow_model.saved_input_example_info else None
     if not isinstance(rows, pandas.DataFrame) or mlflow_model.signature is None:
         raise InvalidSpecError(
-            "model", model.uri, "the version was saved without an input example. Train it with this package"
+            "model", model.uri, "the version was saved without an input example. Train the model with this package"
         )
     return conform(rows, mlflow_model.signature)
 
@@ -145,7 +145,7 @@ def downloaded(registry: Registry, model: ModelVersion) -> Iterator[Path]:
     if storage.is_local(location):
         path = Path(storage.local_path(location))
         if not path.exists():
-            raise InvalidSpecError("model", model.uri, f"its files are missing from {path}. Train it again")
+            raise InvalidSpecError("model", model.uri, f"its files are missing from {path}. Train the model again")
         yield path
         return
     from mlflow.artifacts import download_artifacts
@@ -178,7 +178,7 @@ def _mlmodel(registry: Registry, model: ModelVersion) -> Model:
     if storage.is_local(location):
         path = storage.local_path(location)
         if not os.path.exists(path):
-            raise InvalidSpecError("model", model.uri, f"its files are missing from {path}. Train it again")
+            raise InvalidSpecError("model", model.uri, f"its files are missing from {path}. Train the model again")
         return Model.load(path)
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as directory:
         with registry.guard():

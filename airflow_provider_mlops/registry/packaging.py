@@ -170,8 +170,9 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
     try:
         return skops.io.load(path, trusted=sorted({*trusted.TRUSTED_TYPES, *trusted_types}))
     except UntrustedTypesFoundException as error:
+        reason = str(error).rstrip(".")
         raise InvalidSpecError(
-            "trusted_types", list(trusted_types), f"{error}. Add the types to trusted_types if you trust them"
+            "trusted_types", list(trusted_types), f"{reason}. Add the types to trusted_types if you trust them"
         ) from error
 
 

@@ -120,7 +120,10 @@ def _labels(column: pyarrow.ChunkedArray, target: str) -> numpy.ndarray[Any, Any
     if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or pyarrow.types.is_string_view(kind):
         return numpy.array(column.to_pylist(), dtype=object)
     raise InvalidSpecError(
-        "target", target, f"classes must be whole numbers, strings or booleans, but the column has the type {kind}"
+        "target",
+        target,
+        f"classes must be whole numbers, strings or booleans, but the column has the type {kind}. "
+        "Convert the column in the step prepare",
     )
 
 
