@@ -89,17 +89,17 @@ def test_secrets_travel_by_the_environment_only(
         from airflow_provider_mlops.lifecycle.workspace import Workspace
         request = Path(sys.argv[1]).read_text()
         workspace = Workspace.model_validate(json.loads(request)["workspace"])
-        found = {"argv": sys.argv, "request": request, "mode": Path(sys.argv[1]).parent.stat().st_mode & 0o777,
+        report = {"argv": sys.argv, "request": request, "mode": Path(sys.argv[1]).parent.stat().st_mode & 0o777,
                  "secret": workspace.secret("mlflow_token")}
     """
-    body = textwrap.dedent(body) + f"Path({str(seen)!r}).write_text(json.dumps(found))"
+    body = textwrap.dedent(body) + f"Path({str(seen)!r}).write_text(json.dumps(report))"
     with caplog.at_level(logging.DEBUG):
         PythonRuntime(step_python).run(prepare.STEP, spec_with(dataset, body), workspace)
-    found = json.loads(seen.read_text())
-    assert found["secret"] == secret
-    assert secret not in found["request"] + " ".join(found["argv"]) + caplog.text
-    assert found["mode"] == 0o700
-    assert not Path(found["argv"][1]).exists()
+    report = json.loads(seen.read_text())
+    assert report["secret"] == secret
+    assert secret not in report["request"] + " ".join(report["argv"]) + caplog.text
+    assert report["mode"] == 0o700
+    assert not Path(report["argv"][1]).exists()
 
 
 class Arrivals(logging.Handler):
@@ -112,9 +112,9 @@ class Arrivals(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append((time.monotonic(), record))
 
-    def one(self, text: str) -> tuple[float, logging.LogRecord]:
-        (found,) = [(at, record) for at, record in self.records if text in record.getMessage()]
-        return found
+    def only(self, text: str) -> tuple[float, logging.LogRecord]:
+        (arrival,) = [(at, record) for at, record in self.records if text in record.getMessage()]
+        return arrival
 
 
 @pytest.fixture
@@ -144,14 +144,14 @@ def test_logs_come_as_they_are_written(
     """
     PythonRuntime(step_python).run(prepare.STEP, spec_with(dataset, body), workspace)
     ended = time.monotonic()
-    at, record = arrivals.one("a warning of mine")
+    at, record = arrivals.only("a warning of mine")
     assert (record.name, record.levelname) == ("my.features", "WARNING")
     assert record.getMessage() == "a warning of mine\nwith a second line"
     assert ended - at > 2.5
-    assert arrivals.one("an info")[1].levelname == "INFO"
-    assert arrivals.one("printed ü")[1].levelname == "INFO"
-    assert arrivals.one("on standard error")[1].levelname == "INFO"
-    assert arrivals.one("deprecated thing")[1].levelname == "WARNING"
+    assert arrivals.only("an info")[1].levelname == "INFO"
+    assert arrivals.only("printed ü")[1].levelname == "INFO"
+    assert arrivals.only("on standard error")[1].levelname == "INFO"
+    assert arrivals.only("deprecated thing")[1].levelname == "WARNING"
     assert not [record for _, record in arrivals.records if "too quiet" in record.getMessage()]
 
 
@@ -222,13 +222,13 @@ def test_names_from_the_dag_file_are_explained(step_python: str, dataset: Datase
         PythonRuntime(step_python).run(prepare.STEP, spec, workspace)
 
 
-def test_a_defect_is_told_from_an_error(
+def test_a_defect_is_distinguished_from_an_error(
     step_python: str, dataset: Dataset, workspace: Workspace, arrivals: Arrivals
 ) -> None:
     spec = spec_with(dataset, "raise KeyError('my own mistake')")
     with pytest.raises(RuntimeError, match=r"step prepare failed with KeyError: 'my own mistake'.*traceback"):
         PythonRuntime(step_python).run(prepare.STEP, spec, workspace)
-    _, record = arrivals.one("Traceback")
+    _, record = arrivals.only("Traceback")
     assert record.levelname == "ERROR"
     assert "in features" in record.getMessage()
 
