@@ -17,15 +17,15 @@ import math
 import numpy as np
 from scipy import special
 
-from airflow_provider_mlops.stats.sequences.ab_sample_size import (
+from airflow_provider_mlops.stats.sequences.bounded_mean import log_mixture
+from airflow_provider_mlops.stats.sequences.mean import difference_radius, unit_radius
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
+from airflow_provider_mlops.stats.sequences.rate import log_evidence, log_evidence_above
+from airflow_provider_mlops.stats.sequences.sample_size import (
     requests_for_means,
     requests_for_rates,
     requests_for_sequence,
 )
-from airflow_provider_mlops.stats.sequences.bounded_mean import log_mixture
-from airflow_provider_mlops.stats.sequences.mean import difference_radius, unit_radius
-from airflow_provider_mlops.stats.sequences.rate import log_evidence, log_evidence_above
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 from benchmarks.measure import print_table, write_json
 
 LIMIT = -math.log(0.05)

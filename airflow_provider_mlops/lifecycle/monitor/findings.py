@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.monitor.spec import MonitorSpec
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
     from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
-    from airflow_provider_mlops.stats.drift.drift import DriftReport
+    from airflow_provider_mlops.stats.drift.detect import DriftReport
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def judge(
     evaluation: Evaluation | None,
 ) -> Findings:
     """Test the window against the profiles and the evaluation."""
-    from airflow_provider_mlops.stats.drift.drift import DriftThresholds, detect_drift
+    from airflow_provider_mlops.stats.drift.detect import DriftThresholds, detect_drift
 
     if window.rows < spec.min_rows:
         return Findings(

@@ -104,7 +104,7 @@ def counterfactual(decisions: LoggedDecisions, policy: Policy, *, confidence: fl
     """
     import numpy as np
 
-    from airflow_provider_mlops.stats.bandits.crosswise_rewards import crosswise_rewards
+    from airflow_provider_mlops.stats.bandits.cross_fitting import crosswise_rewards
     from airflow_provider_mlops.stats.bandits.off_policy import doubly_robust, inverse_propensity, self_normalized
 
     shares = np.array([policy(context) for context in decisions.contexts], dtype=np.float64)

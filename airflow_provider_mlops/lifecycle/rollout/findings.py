@@ -200,8 +200,8 @@ def _metric(
 def _drift(
     plan: RolloutPlan, gate: DriftGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> SequentialComparison:
-    from airflow_provider_mlops.stats.drift.gate import compare_drift
-    from airflow_provider_mlops.stats.drift.sequence import drift_sequence
+    from airflow_provider_mlops.stats.sequences.compare_drift import compare_drift
+    from airflow_provider_mlops.stats.sequences.drift import drift_sequence
 
     drift = drift_sequence(
         candidate.output_counts(gate.cells), champion.output_counts(gate.cells), paired=_is_paired(plan),

@@ -44,6 +44,6 @@ def difference(metric: Metric, model: Resampled, other: Resampled, confidence: f
 
     Both are positive where the model is better, whichever way the metric goes.
     """
-    from airflow_provider_mlops.stats.paired.margin import paired_gain
+    from airflow_provider_mlops.stats.paired.non_inferiority import paired_gain
 
     return paired_gain(model, other, metric.name, metric.greater_is_better, confidence)

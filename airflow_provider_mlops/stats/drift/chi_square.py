@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from airflow_provider_mlops.stats.drift.counts import filled_pair, pool_cells
-from airflow_provider_mlops.stats.drift.verdict import DriftTest
+from airflow_provider_mlops.stats.drift.result import DriftTest
 
 
 def chi_square_test(

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from airflow_provider_mlops.stats.drift.counts import count_pair
-from airflow_provider_mlops.stats.drift.verdict import DriftTest
+from airflow_provider_mlops.stats.drift.result import DriftTest
 
 
 def kolmogorov_smirnov_test(

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from airflow_provider_mlops.stats.drift.counts import Counts, count_pair, filled_pair, pool_cells
-from airflow_provider_mlops.stats.drift.verdict import DriftTest
+from airflow_provider_mlops.stats.drift.result import DriftTest
 
 
 def population_stability_index(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:

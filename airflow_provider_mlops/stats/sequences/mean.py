@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from airflow_provider_mlops.stats.intervals.interval import Interval
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 Floats = NDArray[np.float64]
 

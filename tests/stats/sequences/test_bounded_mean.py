@@ -14,7 +14,7 @@ from airflow_provider_mlops.stats.sequences.bounded_mean import (
     deviation_bound,
     log_mixture,
 )
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 
 @pytest.mark.parametrize(("deviations", "variation", "weight"), [(3.0, 2.0, 1.5), (20.0, 30.0, 6.0), (-5.0, 9.0, 3.0)])

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from airflow_provider_mlops.stats.sequences.latency import quantile_sequence, slower_than
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import log_evidence
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 EDGES = np.geomspace(1, 1000, 31)
 

@@ -17,7 +17,7 @@ from airflow_provider_mlops.stats.sequences.mean import (
     mean_sequence,
     unit_radius,
 )
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40)
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from airflow_provider_mlops.stats.intervals.interval import clopper_pearson_interval
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import (
     log_evidence,
     log_evidence_above,
     rate_bounds,
     rate_sequence,
 )
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 COUNTS = st.integers(1, 3000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
 RATES = st.floats(0.001, 0.999)

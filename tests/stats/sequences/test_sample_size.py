@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from statsmodels.stats.power import TTestIndPower
 from statsmodels.stats.proportion import power_proportions_2indep, samplesize_proportions_2indep_onetail
 
-from airflow_provider_mlops.stats.sequences.ab_sample_size import (
+from airflow_provider_mlops.stats.sequences.mean import difference_radius
+from airflow_provider_mlops.stats.sequences.sample_size import (
     requests_for_means,
     requests_for_rates,
     requests_for_sequence,
 )
-from airflow_provider_mlops.stats.sequences.mean import difference_radius
 
 SHARE, RATE, POWER = st.floats(0.05, 0.95), st.floats(0.005, 0.1), st.floats(0.5, 0.95)
 

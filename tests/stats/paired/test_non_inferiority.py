@@ -10,7 +10,7 @@ from scipy import stats
 
 from airflow_provider_mlops.stats.intervals.bootstrap import Scorer, resample
 from airflow_provider_mlops.stats.intervals.interval import Interval
-from airflow_provider_mlops.stats.paired.margin import compare_with_margin, paired_gain
+from airflow_provider_mlops.stats.paired.non_inferiority import compare_with_margin, paired_gain
 
 
 def mean_of(values: np.ndarray) -> Scorer:

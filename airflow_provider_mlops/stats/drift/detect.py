@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
+from airflow_provider_mlops.stats.drift.feature_tests import DriftPart, Question, drift_parts
 from airflow_provider_mlops.stats.drift.multiple_testing import holm
-from airflow_provider_mlops.stats.drift.parts import DriftPart, Question, drift_parts
 from airflow_provider_mlops.stats.drift.sample_size import detectable_drift, rows_to_detect_drift
 
 __all__ = ["DriftReport", "DriftThresholds", "FeatureCounts", "FeatureDrift", "Verdict", "detect_drift"]

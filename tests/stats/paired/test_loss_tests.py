@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from airflow_provider_mlops.stats.paired.losses import paired_t_test, wilcoxon_test
+from airflow_provider_mlops.stats.paired.loss_tests import paired_t_test, wilcoxon_test
 
 
 @given(st.integers(3, 80), st.floats(-1, 1), st.integers(0, 2**32 - 1))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_mlops.stats.drift.sequence import DriftSequence
 from airflow_provider_mlops.stats.sequences.comparison import SequentialComparison, with_limit
+from airflow_provider_mlops.stats.sequences.drift import DriftSequence
 
 
 def compare_drift(
@@ -22,7 +22,7 @@ def compare_drift(
     confidence
         Of `drift`, for the sentence.
 
-    >>> from airflow_provider_mlops.stats.drift.sequence import drift_sequence
+    >>> from airflow_provider_mlops.stats.sequences.drift import drift_sequence
     >>> found = compare_drift(drift_sequence([900, 100], [600, 400]), 0.1)
     >>> print(found.sentence)
     Share of predictions that moved is not below 0.1: 0.3, 95 % interval 0.2295 to 0.3703, on 1,000 observations.

@@ -10,8 +10,8 @@ from scipy import special
 
 from airflow_provider_mlops.stats.drift.counts import count_pair
 from airflow_provider_mlops.stats.intervals.interval import Interval
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate_difference import rate_difference_bounds
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 Floats = NDArray[np.float64]
 

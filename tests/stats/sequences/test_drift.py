@@ -8,10 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from airflow_provider_mlops.stats.drift.gate import compare_drift
-from airflow_provider_mlops.stats.drift.sequence import drift_sequence, log_ball, log_evidence_of_drift
+from airflow_provider_mlops.stats.sequences.compare_drift import compare_drift
+from airflow_provider_mlops.stats.sequences.drift import drift_sequence, log_ball, log_evidence_of_drift
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import log_evidence
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 COUNTS = st.lists(st.integers(0, 300), min_size=3, max_size=3)
 SHARES = np.array([0.6, 0.25, 0.1, 0.05])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from airflow_provider_mlops.stats.drift.drift import DriftThresholds, FeatureCounts, detect_drift
+from airflow_provider_mlops.stats.drift.detect import DriftThresholds, FeatureCounts, detect_drift
 
 FEATURES = 30
 Generator = np.random.Generator

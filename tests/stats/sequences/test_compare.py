@@ -13,7 +13,7 @@ from airflow_provider_mlops.stats.sequences.compare_means import compare_bounded
 from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates, compare_with_limit
 from airflow_provider_mlops.stats.sequences.comparison import judge, required_difference
 from airflow_provider_mlops.stats.sequences.mean import Moments
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 
 @pytest.mark.parametrize(

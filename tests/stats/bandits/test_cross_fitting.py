@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from airflow_provider_mlops.stats.bandits.crosswise_rewards import crosswise_rewards
+from airflow_provider_mlops.stats.bandits.cross_fitting import crosswise_rewards
 
 
 @pytest.mark.parametrize("folds", [2, 5])
