@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
-from airflow_provider_mlops.stats.bandits.lai_robbins import lai_robbins_means, lai_robbins_rates
+from airflow_provider_mlops.stats.bandits.lai_robbins import lai_robbins_bound_of_means, lai_robbins_bound_of_rates
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUCB
@@ -143,7 +143,7 @@ def main() -> None:
     headers = ["policy", "mean regret", "± 2 s.e.", "95 % quantile", "over the bound"]
 
     still = np.tile(RATES, (decisions, 1))
-    bound = lai_robbins_rates(RATES, decisions)
+    bound = lai_robbins_bound_of_rates(RATES, decisions)
     rows = []
     for name, choose in policies.items():
         lost = regret(choose, still, None, seeds)
@@ -153,10 +153,10 @@ def main() -> None:
     print_table(headers, rows, title)
 
     normal = np.tile(MEANS, (decisions, 1))
-    bound = lai_robbins_means(MEANS, NOISE, decisions)
+    bound = lai_robbins_bound_of_means(MEANS, NOISE, decisions)
     rows = []
     gaussian: dict[str, Choose] = {
-        "Thompson, known noise": GaussianThompson(noise=NOISE).sample,
+        "Thompson, known noise": GaussianThompson(known_std=NOISE).sample,
         "Thompson, Student": GaussianThompson().sample,
         "UCB1, width 2": drawn(UCB1(width=2.0)),
         "at random": uniform,

@@ -17,7 +17,7 @@ import math
 import numpy as np
 from scipy import special
 
-from airflow_provider_mlops.stats.sequences.bounded_mean import log_mixture
+from airflow_provider_mlops.stats.sequences.bounded_mean import log_gamma_mixture
 from airflow_provider_mlops.stats.sequences.mean import difference_radius, unit_radius
 from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import log_evidence, log_evidence_above
@@ -112,7 +112,9 @@ def error_of_bounded_means(streams: int, a: float, b: float) -> float:
     predicted = (np.cumsum(values, axis=1) - values + 0.5) / n
     variation = np.cumsum((values - predicted) ** 2, axis=1)
     deviations, weight = np.cumsum(values - a / (a + b), axis=1), prior_observations(1000 / 16, 0.05)
-    found = np.maximum(log_mixture(deviations, variation, weight), log_mixture(-deviations, variation, weight))
+    found = np.maximum(
+        log_gamma_mixture(deviations, variation, weight), log_gamma_mixture(-deviations, variation, weight)
+    )
     return ever(found >= -math.log(0.025))
 
 

@@ -1,4 +1,4 @@
-"""What a test for drift between two samples of one feature says."""
+"""The result of a drift test between two samples of one feature."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class DriftTest:
-    """The outcome of one drift test.
+class DriftTestResult:
+    """The result of one drift test.
 
     Parameters
     ----------
     statistic
-        The test's statistic, as its function defines it.
+        Statistic of the test, as its function defines it.
     p_value
-        How often a statistic at least as large would come up if nothing had drifted.
+        Probability of a statistic at least as large if nothing has drifted.
     threshold
-        The statistic above which the test calls drift at `false_alarm_rate`. It depends on both row counts:
-        that is what "calibrated" means here.
+        Statistic above which the test detects drift at `false_alarm_rate`. It depends on both numbers of rows: this is
+        what makes the test calibrated.
     effect
-        The size of the difference on a scale that does not grow with the number of rows.
+        Size of the difference, on a scale that does not grow with the number of rows.
     degrees_of_freedom
-        Of the statistic's null distribution; 0 for tests that have none, or when nothing could be compared.
+        Degrees of freedom of the null distribution; 0 for tests that have none, or if nothing could be compared.
     reference_rows, current_rows
-        Rows on either side.
+        Rows of each sample.
     false_alarm_rate
-        The rate at which `threshold` was taken.
+        Probability of a false alarm at `threshold`.
 
-    >>> DriftTest(0.21, 0.002, 0.15, 0.16, 9, 10_000, 120, 0.01).drifted
+    Examples
+    --------
+    >>> DriftTestResult(0.21, 0.002, 0.15, 0.16, 9, 10_000, 120, 0.01).drifted
     True
     """
 
@@ -41,8 +43,8 @@ class DriftTest:
     false_alarm_rate: float
 
     @classmethod
-    def of_nothing(cls, reference_rows: int, current_rows: int, false_alarm_rate: float) -> DriftTest:
-        """The outcome where the rows do not suffice to compare anything."""
+    def not_comparable(cls, reference_rows: int, current_rows: int, false_alarm_rate: float) -> DriftTestResult:
+        """Create the result for samples with too few rows to compare anything."""
         return cls(0.0, 1.0, float("inf"), 0.0, 0, reference_rows, current_rows, false_alarm_rate)
 
     @property

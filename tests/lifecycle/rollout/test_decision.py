@@ -43,7 +43,7 @@ def test_a_step_lasts_its_time_and_sees_its_requests() -> None:
     assert (few.action, few.reason) == ("wait", "too few requests in this step, 3,000 of at least 5,000")
     on = after(plan, 1, GOOD)
     assert on.action == "go_on"
-    assert on.reason.startswith("Error rate: candidate less champion is below 5 points")
+    assert on.reason.startswith("Error rate: candidate minus champion is below 5 points")
     assert after(plan, 1, Evidence(GOOD.total, GOOD.step), step=1).action == "promote"
     # What was seen in the step before does not count as requests of this one.
     assert (

@@ -148,7 +148,7 @@ def test_linear_thompson_has_the_posteriors_of_mabwiser(mab: Any) -> None:
     fit = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3))
     drawn = oracle.predict_expectations(np.tile(request, (5000, 1)))
     scores = np.array([[one[arm] for arm in ARMS] for one in drawn])
-    means, deviations = fit.means(request), 0.8 * fit.deviations(request)
+    means, deviations = fit.means(request), 0.8 * fit.stds(request)
     for arm in ARMS:
         assert stats.kstest(scores[:, arm], stats.norm(means[arm], deviations[arm]).cdf).pvalue > 0.001
     expected = LinearThompson(0.8).propensities(fit, request)
@@ -171,5 +171,5 @@ def test_linucb_makes_the_decisions_of_river(river: Any, seed: int) -> None:
         oracle.update(int(arm), dict(enumerate(x)), float(reward))
     fit = RidgeFit.of(statistics, strength=2.0)
     for x in np.random.default_rng(seed + 100).normal(size=(50, 3)):
-        index = fit.means(x) + np.sqrt(1 + fit.deviations(x) ** 2)
+        index = fit.means(x) + np.sqrt(1 + fit.stds(x) ** 2)
         assert oracle.pull(ARMS, dict(enumerate(x))) == int(index.argmax())

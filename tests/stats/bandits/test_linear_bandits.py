@@ -35,7 +35,7 @@ def test_the_fit_is_ridge_regression() -> None:
         oracle = Ridge(alpha=2.5, fit_intercept=False).fit(features[taken], rewards[taken])
         assert fit.coefficients[arm] == pytest.approx(oracle.coef_)
         gram = features[taken].T @ features[taken] + 2.5 * np.eye(4)
-        assert fit.deviations(x)[arm] == pytest.approx(math.sqrt(x @ np.linalg.solve(gram, x)))
+        assert fit.stds(x)[arm] == pytest.approx(math.sqrt(x @ np.linalg.solve(gram, x)))
         assert fit.means(x)[arm] == pytest.approx(oracle.predict([x])[0])
 
 
@@ -76,7 +76,7 @@ def test_linucb_takes_the_greatest_index_and_keeps_the_floor() -> None:
     found = policy.propensities(fit, features)
     assert found.shape == (40, 3)
     assert found.sum(axis=1) == pytest.approx(np.ones(40))
-    index = fit.means(features) + 0.8 * fit.deviations(features)
+    index = fit.means(features) + 0.8 * fit.stds(features)
     assert np.array_equal(found.argmax(axis=1), index.argmax(axis=1))
     assert np.sort(found, axis=1) == pytest.approx(np.tile([0.01, 0.01, 0.98], (40, 1)))
 
@@ -127,7 +127,7 @@ def test_nonsense_is_refused() -> None:
         lambda: FeatureEncoding(categories={"place": ()}),
         lambda: FeatureEncoding(categories={"place": ("a", "a")}),
         lambda: FeatureEncoding(numbers={"a": (0, 1)}, categories={"a": ("b",)}),
-        lambda: FeatureEncoding(largest=0),
+        lambda: FeatureEncoding(max_abs=0),
         lambda: LinUCB(-1.0),
         lambda: LinearThompson(0.0),
         lambda: RidgeFit.of(LinearStatistics.empty(2, 2), strength=0.0),
@@ -135,7 +135,7 @@ def test_nonsense_is_refused() -> None:
         lambda: LinearStatistics.of([2], [[1.0, 2.0]], [1.0], 2),
         lambda: LinearStatistics.of([0], [[1.0, math.inf]], [1.0], 2),
     ):
-        with pytest.raises(ValueError, match=r"scale|values|both|largest|must|decisions|arms|finite"):
+        with pytest.raises(ValueError, match=r"scale|values|both|max_abs|must|decisions|arms|finite"):
             refused()
 
 

@@ -71,7 +71,7 @@ def test_a_model_makes_the_estimate_more_precise(many: list[dict[str, OffPolicyE
 def test_the_mean_of_all_logs_is_the_true_value_exactly() -> None:
     """IPS and DR by enumeration: each context, arm and outcome weighted by its probability under the log."""
     expected_ips = expected_dr = 0.0
-    modelled = np.array([[0.4, 0.1, 0.6], [0.2, 0.2, 0.9], [0.0, 1.0, 0.3]])
+    predicted_rewards = np.array([[0.4, 0.1, 0.6], [0.2, 0.2, 0.9], [0.0, 1.0, 0.3]])
     for context in range(3):
         for arm in range(3):
             for outcome in (0.0, 1.0):
@@ -80,7 +80,7 @@ def test_the_mean_of_all_logs_is_the_true_value_exactly() -> None:
                 logged, wanted = [LOGGING[context, arm]] * 2, [TARGET[context, arm]] * 2
                 expected_ips += chance * inverse_propensity([outcome] * 2, logged, wanted).value
                 expected_dr += chance * doubly_robust(
-                    [outcome] * 2, logged, [arm] * 2, TARGET[[context] * 2], modelled[[context] * 2]
+                    [outcome] * 2, logged, [arm] * 2, TARGET[[context] * 2], predicted_rewards[[context] * 2]
                 ).value  # fmt: skip
     assert expected_ips == pytest.approx(TRUE)
     assert expected_dr == pytest.approx(TRUE)

@@ -109,11 +109,11 @@ def test_too_few_rows_for_two_cells_is_not_a_drift() -> None:
 
 @pytest.mark.parametrize("pair", [([0, 0], [1, 2]), ([1, 2], [0, 0])])
 def test_no_rows_are_refused(pair: tuple[list[int], list[int]]) -> None:
-    with pytest.raises(ValueError, match="rows on both sides"):
+    with pytest.raises(ValueError, match="both samples must have rows"):
         population_stability_index(*pair)
 
 
 @pytest.mark.parametrize("values", [(1.5, 10, 5, 5), (0.9, 1, 5, 5), (0.9, 10, 0, 5)])
 def test_a_quantile_of_nothing_is_refused(values: tuple[float, int, int, int]) -> None:
-    with pytest.raises(ValueError, match=r"probability|two cells"):
+    with pytest.raises(ValueError, match=r"probability|cells"):
         psi_null_quantile(*values)

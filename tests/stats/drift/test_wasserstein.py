@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from airflow_provider_mlops.stats.drift.wasserstein import (
-    histogram_deviation,
-    normalised_wasserstein_distance,
+    histogram_std,
+    normalized_wasserstein_distance,
     wasserstein_distance,
 )
 
@@ -54,13 +54,13 @@ def test_is_symmetric_and_goes_with_the_units(drawn: Drawn, factor: float, shift
 def test_a_shift_is_measured_in_deviations() -> None:
     edges = np.linspace(-8, 8, 400)
     first, second = (np.diff(stats.norm.cdf(edges, shift)) for shift in (0.0, 0.5))
-    assert normalised_wasserstein_distance(edges, first, second) == pytest.approx(0.5, abs=1e-3)
-    assert histogram_deviation(edges, first) == pytest.approx(1, abs=1e-3)
+    assert normalized_wasserstein_distance(edges, first, second) == pytest.approx(0.5, abs=1e-3)
+    assert histogram_std(edges, first) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_constant_reference() -> None:
-    assert normalised_wasserstein_distance([1, 1, 2], [5, 0], [5, 0]) == 0
-    assert normalised_wasserstein_distance([1, 1, 2], [5, 0], [0, 5]) == float("inf")
+    assert normalized_wasserstein_distance([1, 1, 2], [5, 0], [5, 0]) == 0
+    assert normalized_wasserstein_distance([1, 1, 2], [5, 0], [0, 5]) == float("inf")
 
 
 @pytest.mark.parametrize(

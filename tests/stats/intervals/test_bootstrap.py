@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from airflow_provider_mlops.stats.intervals.bca import acceleration, bca_interval, percentile_interval
-from airflow_provider_mlops.stats.intervals.bootstrap import Resampled, Scorer, resample
+from airflow_provider_mlops.stats.intervals.bootstrap import ResampledMetrics, Scorer, resample
 
 SKEWED = np.random.default_rng(0).lognormal(size=120)
 
@@ -146,9 +146,9 @@ def test_the_acceleration_is_the_skewness_of_the_influence() -> None:
 
 
 def test_nonsense_is_refused() -> None:
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="rows must be at least 1"):
         resample(of(mean_of(SKEWED)), 0)
     with pytest.raises(ValueError, match="resamples"):
         resample(of(mean_of(SKEWED)), 120, resamples=1)
     with pytest.raises(ValueError, match="confidence"):
-        Resampled(2, {"a": 1.0}, {"a": np.ones(2)}, {"a": np.ones(2)}).interval("a", 1.0)
+        ResampledMetrics(2, {"a": 1.0}, {"a": np.ones(2)}, {"a": np.ones(2)}).interval("a", 1.0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.stats.intervals.difference import difference_interval
-from airflow_provider_mlops.stats.intervals.interval import wilson_interval
+from airflow_provider_mlops.stats.intervals.proportion import wilson_interval
 
 
 @pytest.mark.parametrize(

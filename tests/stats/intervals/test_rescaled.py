@@ -32,5 +32,5 @@ def test_there_and_back_is_the_same(value: float, below: float, above: float, on
 
 def test_nonsense_is_refused() -> None:
     for confidence, wanted in ((0.95, 1.0), (0.0, 0.95), (95, 0.9)):
-        with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
+        with pytest.raises(ValueError, match="confidence must be between 0 and 1"):
             rescaled_interval(0.0, (-1.0, 1.0), confidence, wanted)

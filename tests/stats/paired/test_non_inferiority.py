@@ -96,5 +96,5 @@ def test_the_same_predictions_are_not_inferior_to_themselves() -> None:
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="margin"):
         compare_with_margin(0, 1, -0.1)
-    with pytest.raises(ValueError, match="upside down"):
+    with pytest.raises(ValueError, match="must not be greater than high"):
         compare_with_margin(1, 0, 0.1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from airflow_provider_mlops.stats.intervals.interval import clopper_pearson_interval
+from airflow_provider_mlops.stats.intervals.proportion import clopper_pearson_interval
 from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import (
     log_evidence,
