@@ -155,7 +155,7 @@ def _count(table: ibis.Table, profile: Profile, rows: int) -> Counted:
 
 def feature_counts(column: ColumnProfile, reference: BinCounts, current: BinCounts) -> FeatureCounts:
     """The counts of one column as the drift tests take them: numbers in as many bins as suit the smaller sample."""
-    from airflow_provider_mlops.stats.drift.binning import merge_bins, choose_bin_count
+    from airflow_provider_mlops.stats.drift.binning import choose_bin_count, merge_bins
     from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
 
     missing = (reference.counts[0], current.counts[0])

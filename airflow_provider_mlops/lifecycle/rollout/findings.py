@@ -111,7 +111,7 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
 def _error_rate(
     plan: RolloutPlan, gate: ErrorRateGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> SequentialComparison:
-    from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates, compare_rate_with_limit
+    from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit, compare_rates
 
     if gate.max_rate is not None:
         return compare_rate_with_limit(

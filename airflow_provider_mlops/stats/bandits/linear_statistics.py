@@ -44,21 +44,21 @@ class LinearStatistics:
         return cls(np.zeros(arms), np.zeros((arms, features, features)), np.zeros((arms, features)))
 
     @classmethod
-    def of(cls, arms: ArrayLike, features: ArrayLike, rewards: ArrayLike, number_of_arms: int) -> LinearStatistics:
+    def of(cls, arms: ArrayLike, features: ArrayLike, rewards: ArrayLike, arm_count: int) -> LinearStatistics:
         """Create statistics from decisions: indices of arms, features of shape `(decisions, features)`, and rewards."""
-        place, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
+        arm, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
         x = np.asarray(features, dtype=np.float64)
-        if place.ndim != 1 or x.ndim != 2 or place.shape != reward.shape or x.shape[:1] != place.shape:
+        if arm.ndim != 1 or x.ndim != 2 or arm.shape != reward.shape or x.shape[:1] != arm.shape:
             raise ValueError(
                 "arms, features and rewards must have one element per decision, "
-                f"got arms {place.shape}, features {x.shape} and rewards {reward.shape}"
+                f"got arms {arm.shape}, features {x.shape} and rewards {reward.shape}"
             )
         if not (np.all(np.isfinite(x)) and np.all(np.isfinite(reward))):
             raise ValueError("features and rewards must be finite")
-        if np.any((place < 0) | (place >= number_of_arms)):
-            raise ValueError(f"arms must be indices from 0 to {number_of_arms - 1}")
-        taken = np.equal.outer(np.arange(number_of_arms), place).astype(np.float64)
-        return cls(taken.sum(axis=1), np.einsum("an,ni,nj->aij", taken, x, x), (taken * reward) @ x)
+        if np.any((arm < 0) | (arm >= arm_count)):
+            raise ValueError(f"arms must be indices from 0 to {arm_count - 1}")
+        indicator = np.equal.outer(np.arange(arm_count), arm).astype(np.float64)
+        return cls(indicator.sum(axis=1), np.einsum("an,ni,nj->aij", indicator, x, x), (indicator * reward) @ x)
 
     def __add__(self, other: LinearStatistics) -> LinearStatistics:
         return LinearStatistics(self.count + other.count, self.gram + other.gram, self.response + other.response)

@@ -15,8 +15,9 @@ LEVELS = special.ndtr(np.linspace(-6.5, 6.5, 27))
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(5)
 
 
-def probability_of_best(quantile: Callable[[Floats], Floats], density: Callable[[Floats], Floats],
-                        below: Callable[[Floats], Floats]) -> Floats:  # fmt: skip
+def probability_of_best(
+    quantile: Callable[[Floats], Floats], density: Callable[[Floats], Floats], below: Callable[[Floats], Floats]
+) -> Floats:
     r"""Compute :math:`P(i\text{ is best}) = \int f_i(x) \prod_{j \ne i} F_j(x)\,dx` by numerical integration.
 
     It uses Gauss-Legendre quadrature between the quantiles of all arms, so that narrow and wide distributions are both

@@ -39,18 +39,18 @@ class RewardStatistics:
         return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape))
 
     @classmethod
-    def of(cls, arms: ArrayLike, rewards: ArrayLike, number_of_arms: int) -> RewardStatistics:
+    def of(cls, arms: ArrayLike, rewards: ArrayLike, arm_count: int) -> RewardStatistics:
         """Create statistics from decisions: the index of the arm, from 0, and the reward of each."""
-        place, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
-        if place.shape != reward.shape or place.ndim != 1 or not np.all(np.isfinite(reward)):
+        arm, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
+        if arm.shape != reward.shape or arm.ndim != 1 or not np.all(np.isfinite(reward)):
             raise ValueError(
                 "arms and rewards must be vectors over the same decisions, and rewards finite, "
-                f"got shapes {place.shape} and {reward.shape}"
+                f"got shapes {arm.shape} and {reward.shape}"
             )
-        if np.any((place < 0) | (place >= number_of_arms)):
-            raise ValueError(f"arms must be indices from 0 to {number_of_arms - 1}")
+        if np.any((arm < 0) | (arm >= arm_count)):
+            raise ValueError(f"arms must be indices from 0 to {arm_count - 1}")
         count, total, squares = (
-            np.bincount(place, weights=part, minlength=number_of_arms).astype(np.float64)
+            np.bincount(arm, weights=part, minlength=arm_count).astype(np.float64)
             for part in (np.ones_like(reward), reward, reward**2)
         )
         return cls(count, total, squares)

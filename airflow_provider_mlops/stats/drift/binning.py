@@ -62,18 +62,18 @@ def merge_bins(counts: Sequence[int], max_bins: int) -> list[tuple[int, int]]:
     if max_bins < 1:
         raise ValueError(f"max_bins must be at least 1, got {max_bins}")
     if len(counts) <= max_bins:
-        return [(bin_, bin_ + 1) for bin_ in range(len(counts))]
+        return [(index, index + 1) for index in range(len(counts))]
     groups: list[tuple[int, int]] = []
     start, left = 0, sum(counts)
     while start < len(counts):
         target = left / max(1, max_bins - len(groups))
-        end, taken = start + 1, counts[start]
+        end, rows = start + 1, counts[start]
         # The next bin joins if that brings the group nearer to its target.
         while end < len(counts) and (
-            len(groups) == max_bins - 1 or abs(taken + counts[end] - target) < abs(taken - target)
+            len(groups) == max_bins - 1 or abs(rows + counts[end] - target) < abs(rows - target)
         ):
-            taken += counts[end]
+            rows += counts[end]
             end += 1
         groups.append((start, end))
-        start, left = end, left - taken
+        start, left = end, left - rows
     return groups

@@ -91,16 +91,16 @@ def reliability_curve(
         raise ValueError(f"bins must be at least 1, got {bins}")
     if binning == "width":
         edges = np.linspace(0, 1, bins + 1)
-        place = bin_indices(predicted, bins)
+        bin_of_row = bin_indices(predicted, bins)
     else:
         inner = np.unique(np.quantile(predicted, np.linspace(0, 1, bins + 1)[1:-1]))
         edges = np.concatenate([[0.0], inner, [1.0]])
-        place = np.searchsorted(inner, predicted, side="right")
-    rows = np.bincount(place, minlength=edges.size - 1)
+        bin_of_row = np.searchsorted(inner, predicted, side="right")
+    rows = np.bincount(bin_of_row, minlength=edges.size - 1)
     filled = rows > 0
     return ReliabilityCurve(
-        predicted=np.bincount(place, weights=predicted, minlength=rows.size)[filled] / rows[filled],
-        observed=np.bincount(place, weights=labels, minlength=rows.size)[filled] / rows[filled],
+        predicted=np.bincount(bin_of_row, weights=predicted, minlength=rows.size)[filled] / rows[filled],
+        observed=np.bincount(bin_of_row, weights=labels, minlength=rows.size)[filled] / rows[filled],
         rows=rows[filled].astype(np.float64),
         lower=edges[:-1][filled],
         upper=edges[1:][filled],

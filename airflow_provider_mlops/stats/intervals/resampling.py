@@ -97,8 +97,8 @@ def count_rows(indices: Indices, rows: int) -> Floats:
     array([[2., 0., 1.]])
     """
     resamples = len(indices)
-    places = indices + np.arange(resamples, dtype=np.int64)[:, None] * rows
-    return np.bincount(places.ravel(), minlength=resamples * rows).reshape(resamples, rows).astype(np.float64)
+    flat = indices + np.arange(resamples, dtype=np.int64)[:, None] * rows
+    return np.bincount(flat.ravel(), minlength=resamples * rows).reshape(resamples, rows).astype(np.float64)
 
 
 def leave_one_out_counts(left_out: Indices, rows: int) -> Floats:

@@ -128,9 +128,13 @@ def bounded_mean_sequence(
     if moments.count == 0:
         return Interval(low, high)
     half = bounded_radius(
-        moments.count, moments.variation, range_width=high - low, confidence=confidence, expected_n=expected_n,
+        moments.count,
+        moments.variation,
+        range_width=high - low,
+        confidence=confidence,
+        expected_n=expected_n,
         expected_std=expected_std,
-    )  # fmt: skip
+    )
     mean = moments.total / moments.count
     return Interval(max(low, mean - half), min(high, mean + half))
 

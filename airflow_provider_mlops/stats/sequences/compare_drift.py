@@ -32,7 +32,12 @@ def compare_drift(
     """
     check_open_unit_interval(max_distance=max_distance)
     return judge_with_limit(
-        drift.interval, drift.estimate, (drift.candidate_count, drift.champion_count), max_distance,
-        what="proportion of predictions that moved", greater_is_better=False, min_count=min_count,
+        drift.interval,
+        drift.estimate,
+        (drift.candidate_count, drift.champion_count),
+        max_distance,
+        what="proportion of predictions that moved",
+        greater_is_better=False,
+        min_count=min_count,
         confidence=confidence,
-    )  # fmt: skip
+    )

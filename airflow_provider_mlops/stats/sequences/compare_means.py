@@ -46,9 +46,17 @@ def compare_means(
     )
     estimate = candidate.mean - champion.mean
     return judge_difference(
-        interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, min_count=min_count, confidence=confidence, format_value="{:.4g}".format,
-    )  # fmt: skip
+        interval,
+        estimate,
+        (candidate.count, champion.count),
+        what=what,
+        greater_is_better=greater_is_better,
+        margin=margin,
+        goal=goal,
+        min_count=min_count,
+        confidence=confidence,
+        format_value="{:.4g}".format,
+    )
 
 
 def compare_bounded_means(
@@ -89,14 +97,26 @@ def compare_bounded_means(
     """
     ends = [
         bounded_mean_sequence(
-            moments, low=low, high=high, confidence=(1 + confidence) / 2, expected_n=expected_n,
+            moments,
+            low=low,
+            high=high,
+            confidence=(1 + confidence) / 2,
+            expected_n=expected_n,
             expected_std=expected_std,
         )
         for moments in (candidate, champion)
-    ]  # fmt: skip
+    ]
     interval = Interval(ends[0].low - ends[1].high, ends[0].high - ends[1].low)
     estimate = candidate.total / max(candidate.count, 1) - champion.total / max(champion.count, 1)
     return judge_difference(
-        interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, min_count=min_count, confidence=confidence, format_value="{:.4g}".format,
-    )  # fmt: skip
+        interval,
+        estimate,
+        (candidate.count, champion.count),
+        what=what,
+        greater_is_better=greater_is_better,
+        margin=margin,
+        goal=goal,
+        min_count=min_count,
+        confidence=confidence,
+        format_value="{:.4g}".format,
+    )

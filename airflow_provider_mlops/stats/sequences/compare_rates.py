@@ -68,9 +68,17 @@ def compare_rates(
     )
     estimate = candidate_successes / max(candidate_trials, 1) - champion_successes / max(champion_trials, 1)
     return judge_difference(
-        interval, estimate, (candidate_trials, champion_trials), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, min_count=min_trials, confidence=confidence, format_value=points,
-    )  # fmt: skip
+        interval,
+        estimate,
+        (candidate_trials, champion_trials),
+        what=what,
+        greater_is_better=greater_is_better,
+        margin=margin,
+        goal=goal,
+        min_count=min_trials,
+        confidence=confidence,
+        format_value=points,
+    )
 
 
 def compare_rate_with_limit(
@@ -106,9 +114,15 @@ def compare_rate_with_limit(
     check_unit_interval(limit=limit)
     interval = rate_sequence(successes, trials, confidence=confidence, expected_n=expected_n)
     return judge_with_limit(
-        interval, successes / trials if trials else float("nan"), (trials,), limit, what=what,
-        greater_is_better=greater_is_better, min_count=min_trials, confidence=confidence,
-    )  # fmt: skip
+        interval,
+        successes / trials if trials else float("nan"),
+        (trials,),
+        limit,
+        what=what,
+        greater_is_better=greater_is_better,
+        min_count=min_trials,
+        confidence=confidence,
+    )
 
 
 def points(value: float) -> str:

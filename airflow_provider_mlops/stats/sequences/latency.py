@@ -33,12 +33,12 @@ def count_slower_than(edges: ArrayLike, counts: ArrayLike, limit: float) -> tupl
     (5, 100)
     """
     ends, requests = validate_histogram(edges, counts)
-    place = int(np.searchsorted(ends, limit))
-    if place == ends.size or ends[place] != limit:
+    edge = int(np.searchsorted(ends, limit))
+    if edge == ends.size or ends[edge] != limit:
         raise ValueError(
             f"limit must be one of the edges of the histogram ({', '.join(f'{end:g}' for end in ends)}), got {limit}"
         )
-    return int(requests[place + 1 :].sum()), int(requests.sum())
+    return int(requests[edge + 1 :].sum()), int(requests.sum())
 
 
 def quantile_sequence(

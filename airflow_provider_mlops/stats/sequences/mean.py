@@ -123,8 +123,8 @@ def mean_difference_sequence(
 ) -> Interval:
     r"""Return the interval of candidate's mean minus champion's, however values were divided between the arms.
 
-    Each arm has a normal mixture martingale. Their product is a martingale too, whichever arm each value goes to. The
-    differences of all pairs of means that the product does not exclude are (with :math:`\rho^2=1/c`)
+    Each arm has a normal mixture martingale. Their product is a martingale too, no matter which arm each value goes to.
+    The differences of all pairs of means that the product does not exclude are (with :math:`\rho^2=1/c`)
 
     .. math:: \bar x_1 - \bar x_0 \pm \sqrt{2\Big(\tfrac{s_0^2 (n_0 + c)}{n_0^2} + \tfrac{s_1^2 (n_1 + c)}{n_1^2}\Big)
               \log\frac{\sqrt{(1+n_0/c)(1+n_1/c)}}{\alpha}}

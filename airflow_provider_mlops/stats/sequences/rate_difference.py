@@ -33,7 +33,7 @@ def rate_difference_sequence(
 
     Each arm has the mixture martingale :math:`M` of `rate_sequence`. A trial of an arm multiplies that arm's martingale
     by a factor with mean one, given everything before. The product of the two is therefore a martingale as well,
-    *whichever arm each trial goes to and however that depends on the past*. By Ville's inequality the true pair of
+    *no matter which arm each trial goes to and how that depends on the past*. By Ville's inequality the true pair of
     rates stays, with probability at least :math:`1-\alpha`, in
 
     .. math:: \{(p_0, p_1): M_{n_0}(p_0)\, M_{n_1}(p_1) < 1/\alpha\}
@@ -130,10 +130,10 @@ def _least_differences(successes: Floats, trials: Floats, weight: float, limit: 
         own = np.where(n == 0, 0.0, own)
         # If rounding leaves no budget for this arm, only its center remains.
         difference = np.where(left <= enough, middle, own) - other
-        place = np.argmin(difference, axis=-1, keepdims=True)
-        best = np.minimum(best, np.take_along_axis(difference, place, axis=-1)[..., 0])
-        first = np.take_along_axis(other, np.maximum(place - 1, 0), axis=-1)[..., 0]
-        last = np.take_along_axis(other, np.minimum(place + 1, POINTS - 1), axis=-1)[..., 0]
+        best_point = np.argmin(difference, axis=-1, keepdims=True)
+        best = np.minimum(best, np.take_along_axis(difference, best_point, axis=-1)[..., 0])
+        first = np.take_along_axis(other, np.maximum(best_point - 1, 0), axis=-1)[..., 0]
+        last = np.take_along_axis(other, np.minimum(best_point + 1, POINTS - 1), axis=-1)[..., 0]
     return np.asarray(np.maximum(best, -1.0))
 
 

@@ -49,9 +49,9 @@ def test_replicas_together_are_one_stream(decisions: int, seed: int) -> None:
         mine = replica == one
         merged += LinearStatistics.of(arms[mine], features[mine], rewards[mine], 3)
     whole = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3))
-    found = RidgeFit.of(merged)
-    assert found.coefficients == pytest.approx(whole.coefficients)
-    assert found.inverse == pytest.approx(whole.inverse)
+    fit_of_merged = RidgeFit.of(merged)
+    assert fit_of_merged.coefficients == pytest.approx(whole.coefficients)
+    assert fit_of_merged.inverse == pytest.approx(whole.inverse)
 
 
 def test_propensities_are_the_frequencies_of_posterior_draws() -> None:
@@ -73,12 +73,12 @@ def test_linucb_takes_the_greatest_index_and_keeps_the_floor() -> None:
     arms, features, rewards = log_of(40)
     fit = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3))
     policy = LinUCB(exploration=0.8, min_propensity=0.01)
-    found = policy.propensities(fit, features)
-    assert found.shape == (40, 3)
-    assert found.sum(axis=1) == pytest.approx(np.ones(40))
+    propensities = policy.propensities(fit, features)
+    assert propensities.shape == (40, 3)
+    assert propensities.sum(axis=1) == pytest.approx(np.ones(40))
     index = fit.means(features) + 0.8 * fit.stds(features)
-    assert np.array_equal(found.argmax(axis=1), index.argmax(axis=1))
-    assert np.sort(found, axis=1) == pytest.approx(np.tile([0.01, 0.01, 0.98], (40, 1)))
+    assert np.array_equal(propensities.argmax(axis=1), index.argmax(axis=1))
+    assert np.sort(propensities, axis=1) == pytest.approx(np.tile([0.01, 0.01, 0.98], (40, 1)))
 
 
 @pytest.mark.parametrize("name", ["linucb", "thompson"])
@@ -115,10 +115,10 @@ VALUES = st.one_of(st.none(), st.floats(), st.text(), st.booleans())
 @given(st.dictionaries(st.sampled_from(["hour", "place", "else"]), VALUES))
 def test_any_context_has_finite_features_of_one_length(context: dict[str, object]) -> None:
     encoding = FeatureEncoding(numbers={"hour": (12.0, 6.0)}, categories={"place": ("north", "south")})
-    found = encoding.encode(context)
-    assert found.shape == (len(encoding.names),)
-    assert np.all(np.isfinite(found))
-    assert found[2:].sum() == 1
+    features = encoding.encode(context)
+    assert features.shape == (len(encoding.names),)
+    assert np.all(np.isfinite(features))
+    assert features[2:].sum() == 1
 
 
 def test_nonsense_is_refused() -> None:

@@ -75,15 +75,15 @@ def test_many_arms_against_draws(arms: int) -> None:
 @settings(max_examples=20)
 def test_arms_that_are_alike_share_and_order_does_not_matter(arms: list[tuple[float, float]]) -> None:
     a, b = np.array(arms).T
-    found = beta_probability_of_best(a, b)
-    assert beta_probability_of_best(a[::-1], b[::-1])[::-1] == pytest.approx(found, abs=1e-7)
+    probabilities = beta_probability_of_best(a, b)
+    assert beta_probability_of_best(a[::-1], b[::-1])[::-1] == pytest.approx(probabilities, abs=1e-7)
     doubled = beta_probability_of_best(np.repeat(a, 2), np.repeat(b, 2))
     assert doubled[::2] == pytest.approx(doubled[1::2], abs=1e-7)
 
 
 def test_millions_of_rewards_against_none() -> None:
-    found = beta_probability_of_best([1, 500_000], [1, 500_000])
-    assert found == pytest.approx([0.5, 0.5], abs=1e-3)
+    probabilities = beta_probability_of_best([1, 500_000], [1, 500_000])
+    assert probabilities == pytest.approx([0.5, 0.5], abs=1e-3)
     assert beta_probability_of_best([1, 999_000], [1, 1_000]) == pytest.approx([0.001, 0.999], abs=1e-4)
 
 

@@ -58,8 +58,8 @@ def test_the_posterior_of_a_mean_against_integration(rewards: list[float], at: f
         return integrate.quad(joint, -6, 9, limit=200, epsabs=0, epsrel=1e-8)[0]
 
     expected = density(at) / density(centre)
-    found = stats.t.pdf(at, freedom, centre, scale) / stats.t.pdf(centre, freedom, centre, scale)
-    assert found == pytest.approx(expected, rel=1e-4)
+    density = stats.t.pdf(at, freedom, centre, scale) / stats.t.pdf(centre, freedom, centre, scale)
+    assert density == pytest.approx(expected, rel=1e-4)
 
 
 def regrets(

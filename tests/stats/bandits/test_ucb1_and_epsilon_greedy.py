@@ -36,9 +36,9 @@ def test_propensities_sum_to_one_and_keep_the_floor(
     log: list[tuple[int, int, int]], policy: EpsilonGreedy | UCB1 | BetaThompson | GaussianThompson, floor: float
 ) -> None:
     arms, rewards, _ = (np.array(part) for part in zip(*log, strict=True))
-    found = with_floor(policy.propensities(RewardStatistics.of(arms, rewards, 3)), floor)
-    assert found.sum() == pytest.approx(1)
-    assert found.min() >= floor - 1e-12
+    propensities = with_floor(policy.propensities(RewardStatistics.of(arms, rewards, 3)), floor)
+    assert propensities.sum() == pytest.approx(1)
+    assert propensities.min() >= floor - 1e-12
 
 
 def test_ucb1_by_hand() -> None:
@@ -61,10 +61,10 @@ def test_many_problems_at_once_are_as_each_alone() -> None:
     total = generator.binomial(count.astype(int), 0.4).astype(float)
     many = RewardStatistics(count, total, total)
     for policy in (UCB1(), EpsilonGreedy(0.2)):
-        found = policy.propensities(many)
+        propensities = policy.propensities(many)
         for row in range(30):
             alone = RewardStatistics(count[row], total[row], total[row])
-            assert found[row] == pytest.approx(policy.propensities(alone))
+            assert propensities[row] == pytest.approx(policy.propensities(alone))
 
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=2, max_size=8), st.floats(0, 0.999999))

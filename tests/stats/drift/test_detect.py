@@ -105,14 +105,14 @@ def test_all_those_families_together() -> None:
 
 def test_half_a_deviation_in_one_of_thirty_features_is_found_on_five_hundred_rows() -> None:
     generator = np.random.default_rng(3)
-    found = 0
+    detected = 0
     for _ in range(15):
         features = normal_features(generator, 2000, 500)
         features[4] = normal_features(generator, 2000, 500, shift=0.5)[4]
         report = detect_drift(features)
         assert set(report.drifted) <= {"x4"}
-        found += report.drifted == ("x4",)
-    assert found >= 14
+        detected += report.drifted == ("x4",)
+    assert detected >= 14
 
 
 def test_half_a_deviation_in_every_feature_is_found_in_every_one() -> None:

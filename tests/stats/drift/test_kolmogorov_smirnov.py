@@ -16,10 +16,10 @@ VALUES = st.lists(st.integers(0, 8), min_size=2, max_size=60)
 @given(VALUES, VALUES)
 def test_one_bin_for_each_value_is_the_test_of_values(reference: list[int], current: list[int]) -> None:
     """Oracle: the asymptotic mode of `scipy.stats.ks_2samp`."""
-    found = kolmogorov_smirnov_test(np.bincount(reference, minlength=9), np.bincount(current, minlength=9))
+    test = kolmogorov_smirnov_test(np.bincount(reference, minlength=9), np.bincount(current, minlength=9))
     expected = stats.ks_2samp(reference, current, method="asymp")
-    assert found.statistic == pytest.approx(expected.statistic, abs=1e-12)
-    assert found.p_value == pytest.approx(expected.pvalue, abs=1e-6)
+    assert test.statistic == pytest.approx(expected.statistic, abs=1e-12)
+    assert test.p_value == pytest.approx(expected.pvalue, abs=1e-6)
 
 
 @given(VALUES, VALUES, st.sets(st.integers(1, 8), max_size=8))

@@ -30,17 +30,17 @@ PAIRS = (
 
 @given(PAIRS)
 def test_is_finite_not_negative_and_symmetric(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    found = population_stability_index(*pair)
-    assert np.isfinite(found)
-    assert found >= 0
-    assert found == pytest.approx(population_stability_index(*pair[::-1]), abs=1e-12)
+    index = population_stability_index(*pair)
+    assert np.isfinite(index)
+    assert index >= 0
+    assert index == pytest.approx(population_stability_index(*pair[::-1]), abs=1e-12)
 
 
 @given(PAIRS, st.integers(0, 2**32 - 1))
 def test_the_order_of_cells_does_not_matter(pair: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     order = np.random.default_rng(seed).permutation(pair[0].size)
-    found = population_stability_index(pair[0][order], pair[1][order])
-    assert found == pytest.approx(population_stability_index(*pair), abs=1e-12)
+    index = population_stability_index(pair[0][order], pair[1][order])
+    assert index == pytest.approx(population_stability_index(*pair), abs=1e-12)
 
 
 @given(PAIRS, st.integers(1, 1000))

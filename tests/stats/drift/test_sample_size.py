@@ -56,13 +56,13 @@ def test_the_promised_power_is_what_simulation_finds() -> None:
     rows = rows_to_detect_drift(effect, 10, reference_rows=1000)
     assert rows is not None
     generator = np.random.default_rng(0)
-    found = np.mean(
+    power = np.mean(
         [
             chi_square_test(generator.multinomial(1000, before), generator.multinomial(rows, now), ordered=True).drifted
             for _ in range(800)
         ]
     )
-    assert found == pytest.approx(0.8, abs=0.06)
+    assert power == pytest.approx(0.8, abs=0.06)
 
 
 def test_no_rows_show_nothing() -> None:

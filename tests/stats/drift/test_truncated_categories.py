@@ -16,15 +16,15 @@ from airflow_provider_mlops.stats.drift.truncated_categories import (
 
 def test_a_complete_list_is_an_ordinary_chi_square_test() -> None:
     expected = chi_square_test([500, 300, 200], [60, 20, 40])
-    found = compare_truncated_categories([500, 300, 200, 0], [60, 20, 40, 0])
-    assert (found.statistic, found.degrees_of_freedom) == (expected.statistic, expected.degrees_of_freedom)
+    comparison = compare_truncated_categories([500, 300, 200, 0], [60, 20, 40, 0])
+    assert (comparison.statistic, comparison.degrees_of_freedom) == (expected.statistic, expected.degrees_of_freedom)
 
 
 def test_values_that_are_clear_of_the_others_are_compared_as_they_are() -> None:
     expected = chi_square_test([500, 300, 200], [60, 20, 40])
-    found = compare_truncated_categories([500, 300, 200], [60, 20, 40])
+    comparison = compare_truncated_categories([500, 300, 200], [60, 20, 40])
     assert not borderline_values([500, 300, 20])[:2].any()
-    assert found.degrees_of_freedom == expected.degrees_of_freedom == 2
+    assert comparison.degrees_of_freedom == expected.degrees_of_freedom == 2
 
 
 def test_the_contrast_of_marginal_and_other_values_is_left_out() -> None:

@@ -45,9 +45,11 @@ def test_agrees_with_scipys_of_points_spread_over_the_bins(drawn: Drawn) -> None
 @given(HISTOGRAMS, st.floats(0.1, 10), st.floats(-50, 50))
 def test_is_symmetric_and_goes_with_the_units(drawn: Drawn, factor: float, shift: float) -> None:
     edges, reference, current = drawn
-    found = wasserstein_distance(*drawn)
-    assert wasserstein_distance(edges, current, reference) == pytest.approx(found, abs=1e-9)
-    assert wasserstein_distance(edges * factor + shift, reference, current) == pytest.approx(found * factor, abs=1e-7)
+    distance = wasserstein_distance(*drawn)
+    assert wasserstein_distance(edges, current, reference) == pytest.approx(distance, abs=1e-9)
+    assert wasserstein_distance(edges * factor + shift, reference, current) == pytest.approx(
+        distance * factor, abs=1e-7
+    )
     assert wasserstein_distance(edges, reference, 3 * reference) == pytest.approx(0, abs=1e-12)
 
 

@@ -47,9 +47,9 @@ def test_much_is_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=15)
 @given(st.integers(10_001, 200_000), st.integers(1, 60))
 def test_subsets_share_the_resamples_and_repeat_no_row(rows: int, resamples: int) -> None:
-    found = list(draw_subsets(rows, resamples, np.random.default_rng(0)))
-    assert sum(number for _, number in found) == resamples
-    for chosen, _ in found:
+    subsets = list(draw_subsets(rows, resamples, np.random.default_rng(0)))
+    assert sum(number for _, number in subsets) == resamples
+    for chosen, _ in subsets:
         assert len(np.unique(chosen)) == len(chosen) >= min(rows, 5_000)
         assert 0 <= chosen.min() <= chosen.max() < rows
 

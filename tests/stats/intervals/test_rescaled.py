@@ -15,8 +15,8 @@ def test_a_normal_interval_is_the_one_at_the_wanted_confidence(wanted: float) ->
     from statsmodels.stats.weightstats import DescrStatsW
 
     sample = DescrStatsW(np.random.default_rng(0).normal(size=50))
-    found = rescaled_interval(sample.mean, sample.zconfint_mean(0.05), 0.95, wanted)
-    assert found == pytest.approx(sample.zconfint_mean(1 - wanted))
+    interval = rescaled_interval(sample.mean, sample.zconfint_mean(0.05), 0.95, wanted)
+    assert interval == pytest.approx(sample.zconfint_mean(1 - wanted))
 
 
 CONFIDENCE = st.floats(0.5, 0.99)

@@ -84,8 +84,8 @@ def test_two_thousand_streams_looked_at_after_every_value(a: float, b: float, ho
 def test_scales_with_the_range(values: list[float]) -> None:
     scaled = [7 * value - 3 for value in values]
     low, high = bounded_mean_sequence(BoundedMoments().updated(values, low=0, high=1), low=0, high=1)
-    found = bounded_mean_sequence(BoundedMoments().updated(np.clip(scaled, -3, 4), low=-3, high=4), low=-3, high=4)
-    assert found == pytest.approx((7 * low - 3, 7 * high - 3), abs=1e-6)
+    interval = bounded_mean_sequence(BoundedMoments().updated(np.clip(scaled, -3, 4), low=-3, high=4), low=-3, high=4)
+    assert interval == pytest.approx((7 * low - 3, 7 * high - 3), abs=1e-6)
 
 
 def test_declared_predictions_need_only_sums_and_are_as_narrow_near_the_mean() -> None:

@@ -44,9 +44,9 @@ def test_the_interval_of_edges_holds_the_quantile(quantile: float) -> None:
     missed = 0
     for _ in range(100):
         latencies = generator.lognormal(3, 1, 3000)
-        found = [quantile_sequence(EDGES, histogram(latencies[:look]), quantile) for look in (50, 200, 1000, 3000)]
-        missed += not all(low <= true <= high for low, high in found)
-        assert found[-1].high - found[-1].low < found[0].high - found[0].low
+        intervals = [quantile_sequence(EDGES, histogram(latencies[:look]), quantile) for look in (50, 200, 1000, 3000)]
+        missed += not all(low <= true <= high for low, high in intervals)
+        assert intervals[-1].high - intervals[-1].low < intervals[0].high - intervals[0].low
     assert missed <= 5
 
 

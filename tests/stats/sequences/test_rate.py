@@ -37,8 +37,8 @@ def test_one_sided_evidence_mixes_over_higher_rates_only(
     mixing = stats.beta(weight * rate, weight * (1 - rate))
     fixed = stats.binom.pmf(successes, trials, rate)
     ratio, _ = integrate.quad(lambda p: stats.binom.pmf(successes, trials, p) / fixed * mixing.pdf(p), rate, 1)
-    found = log_evidence_above(successes, trials, rate, weight)
-    assert np.exp(found) == pytest.approx(ratio / mixing.sf(rate), rel=1e-6)
+    evidence = log_evidence_above(successes, trials, rate, weight)
+    assert np.exp(evidence) == pytest.approx(ratio / mixing.sf(rate), rel=1e-6)
 
 
 @given(COUNTS, st.floats(1.0, 1e5), st.floats(0.5, 0.999))
