@@ -79,7 +79,7 @@ def test_an_arm_that_cannot_be_is_never_drawn() -> None:
     assert draw([0.1] * 3 + [0.7, 0.0], np.nextafter(1, 0)) == 3
 
 
-def test_forgetting_follows_a_change() -> None:
+def test_discounted_periods_follow_a_change() -> None:
     """Two periods in which arm 0 was good, and one in which it is not."""
     periods = [RewardStatistics.of([0] * 10 + [1] * 10, [good] * 10 + [0.4] * 10, 2) for good in (0.9, 0.9, 0.0)]
     assert np.argmax(discount_periods(periods, 1.0).mean) == 0
