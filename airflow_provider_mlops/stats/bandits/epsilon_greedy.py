@@ -14,7 +14,7 @@ from airflow_provider_mlops.stats.checks import check_positive, check_unit_inter
 
 @dataclass(frozen=True, slots=True)
 class EpsilonGreedy:
-    r"""Takes an arm with the greatest mean with probability :math:`1-\varepsilon`, and any arm otherwise.
+    r"""Policy that takes an arm with the greatest mean with probability :math:`1-\varepsilon`, and any arm otherwise.
 
     Sutton and Barto (2018), *Reinforcement Learning*, section 2.2. With a `decay` :math:`D`, epsilon is
     :math:`\varepsilon_0 / (1 + N/D)` after :math:`N` rewards. This falls like the :math:`\min(1, cK/(d^2 N))` of Auer,

@@ -17,7 +17,7 @@ OTHER = "other"
 
 @dataclass(frozen=True, slots=True)
 class FeatureEncoding:
-    """Encodes numbers, scaled, and categories, with one slot for each declared value and one for all others.
+    """Encoding of numbers, which are scaled, and of categories, with a slot for each declared value and one for others.
 
     The first slot, the intercept, is always one. A number that is missing or not a number counts as its center. Scaled
     numbers are limited to `max_abs`, so that one unusual request cannot outweigh all others. Context that is not

@@ -16,7 +16,7 @@ from airflow_provider_mlops.stats.checks import check_positive
 
 @dataclass(frozen=True, slots=True)
 class LinearThompson:
-    r"""Takes each arm with the probability that it is the best one for this request.
+    r"""Policy that takes each arm with the probability that it is the best one for this request.
 
     The coefficients of each arm have the posterior :math:`N(\theta_a, v^2 A_a^{-1})`. Agrawal and Goyal (2013),
     *Thompson sampling for contextual bandits with linear payoffs*, ICML, here with a model for each arm. The expected

@@ -15,7 +15,7 @@ from airflow_provider_mlops.stats.checks import check_not_negative
 
 @dataclass(frozen=True, slots=True)
 class LinUCB:
-    r"""Takes the arm with the greatest :math:`x^\top\theta_a + \alpha\sqrt{x^\top A_a^{-1} x}`.
+    r"""Policy that takes the arm with the greatest :math:`x^\top\theta_a + \alpha\sqrt{x^\top A_a^{-1} x}`.
 
     Li, Chu, Langford and Schapire (2010), *A contextual-bandit approach to personalized news article recommendation*,
     WWW, section 3.1 (disjoint models). It is deterministic like `UCB1`, apart from the floor: of equal arms it takes

@@ -16,7 +16,7 @@ from airflow_provider_mlops.stats.checks import check_positive
 
 @dataclass(frozen=True, slots=True)
 class BetaThompson:
-    r"""Takes each arm with the probability that it is the best one.
+    r"""Policy that takes each arm with the probability that it is the best one.
 
     The rate of each arm has the posterior :math:`\mathrm{Beta}(a + s,\, b + n - s)`. Thompson (1933), *On the
     likelihood that one unknown probability exceeds another in view of the evidence of two samples*, Biometrika 25(3/4).

@@ -19,7 +19,7 @@ from airflow_provider_mlops.stats.checks import check_positive
 
 @dataclass(frozen=True, slots=True)
 class GaussianThompson:
-    r"""Takes each arm with the probability that its mean is the greatest.
+    r"""Policy that takes each arm with the probability that its mean is the greatest.
 
     Without `known_std`, each arm's mean and variance are unknown, with a normal-inverse-gamma prior. The posterior of
     the mean is then Student's with :math:`2a_n` degrees of freedom, center :math:`m_n` and scale :math:`\sqrt{b_n/(a_n

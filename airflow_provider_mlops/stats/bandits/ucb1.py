@@ -14,7 +14,7 @@ from airflow_provider_mlops.stats.checks import check_positive
 
 @dataclass(frozen=True, slots=True)
 class UCB1:
-    r"""Takes the arm with the greatest :math:`\bar x_a + w\sqrt{2\log N / n_a}`, and each arm once before that.
+    r"""Policy that takes the arm with the greatest :math:`\bar x_a + w\sqrt{2\log N / n_a}`, after each arm once.
 
     Auer, Cesa-Bianchi and Fischer (2002), *Finite-time analysis of the multiarmed bandit problem*, Machine Learning 47,
     for rewards in a range of `width` :math:`w`. It is deterministic: of arms with the same index it takes the first,

@@ -87,7 +87,7 @@ def chi_square_statistic(reference_counts: ArrayLike, current_counts: ArrayLike)
 
 
 def cramers_v(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
-    r"""Return the association between the sample that a row belongs to and its cell: :math:`\sqrt{X^2/(m+n)}`.
+    r"""Return the strength of association between the sample and the cell of a row: :math:`\sqrt{X^2/(m+n)}`.
 
     Cramér (1946), *Mathematical Methods of Statistics*, chapter 21, for a table of two rows. It is 0 for equal
     distributions, and 1 if no cell has rows of both samples. It depends on how the rows are divided between the two

@@ -108,7 +108,7 @@ def missing_values_test(counts: FeatureCounts) -> FeatureTest:
 
 
 def unseen_values_test(counts: FeatureCounts) -> FeatureTest:
-    r"""Test whether more current rows are outside the reference's range than chance explains: exact and one-sided.
+    r"""Test whether more current rows are outside the reference's range than chance explains, one-sided.
 
     The range usually ends at the reference's own minimum and maximum, beyond which the reference has no rows by
     construction. With :math:`m` reference and :math:`n` current rows, the number :math:`J` of current rows beyond the

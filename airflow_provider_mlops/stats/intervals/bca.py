@@ -59,7 +59,7 @@ def percentile_interval(estimate: float, resamples: Floats, confidence: float) -
 
 
 def bca_probabilities(tails: Floats, estimate: float, resamples: Floats, acceleration: float) -> Floats | None:
-    r"""Return the probabilities whose percentiles of the resamples are the ends of the BCa interval.
+    r"""Return the ends of the BCa interval as percentiles of the resamples, between 0 and 1.
 
     .. math:: \Phi\left(z_0 + \frac{z_0 + z_\alpha}{1 - a(z_0 + z_\alpha)}\right)
 

@@ -154,13 +154,14 @@ def bounded_radius(
     0.014
     """
     std = 0.25 if expected_std is None else expected_std / range_width
-    check_positive(expected_std=std)
+    if expected_std is not None:
+        check_positive(expected_std=expected_std)
     weight = prior_observations(expected_n * std**2, 1 - confidence)
     return float(gamma_mixture_bound(variation / range_width**2, weight, (1 - confidence) / 2)) * range_width / count
 
 
 def gamma_mixture_bound(variation: ArrayLike, weight: float, error: float) -> Floats:
-    """Return what the sum of differences from the mean ever exceeds with probability at most `error`.
+    """Return a bound that the sum of differences from the mean ever exceeds with probability at most `error`.
 
     The result has the shape of `variation`, the sum of squared differences so far.
 

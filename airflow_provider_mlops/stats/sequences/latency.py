@@ -44,7 +44,7 @@ def count_slower_than(edges: ArrayLike, counts: ArrayLike, limit: float) -> tupl
 def quantile_sequence(
     edges: ArrayLike, counts: ArrayLike, quantile: float, *, confidence: float = 0.95, expected_n: float = 1000
 ) -> Interval:
-    """Return the two edges between which a quantile is, valid at all times at once.
+    """Return the two edges that enclose a quantile, valid at all times at once.
 
     Requests up to the true quantile :math:`Q(q)` arrive at the rate :math:`q`. If so few requests are below an edge
     that a rate of :math:`q` is excluded, the edge is below the quantile; if too many are, it is above. Only the rate at
@@ -89,7 +89,7 @@ def validate_histogram(edges: ArrayLike, counts: ArrayLike) -> tuple[Floats, Flo
     Raises
     ------
     ValueError
-        If edges do not rise, a count is negative, or the counts are not one more than the edges.
+        If edges are not in ascending order, a count is negative, or there is not one count more than edges.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def validate_histogram(edges: ArrayLike, counts: ArrayLike) -> tuple[Floats, Flo
     """
     ends, requests = np.asarray(edges, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if ends.ndim != 1 or requests.shape != (ends.size + 1,):
-        raise ValueError(f"counts must be one more than edges, got shapes {requests.shape} and {ends.shape}")
+        raise ValueError(f"counts must have one element more than edges, got shapes {requests.shape} and {ends.shape}")
     if np.any(np.diff(ends) <= 0) or not np.all(np.isfinite(requests) & (requests >= 0)):
-        raise ValueError("edges must rise, and counts must be finite and not negative")
+        raise ValueError("edges must be in ascending order, and counts must be finite and not negative")
     return ends, requests

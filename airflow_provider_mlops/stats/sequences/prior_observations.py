@@ -9,7 +9,7 @@ from airflow_provider_mlops.stats.checks import check_open_unit_interval, check_
 
 
 def prior_observations(expected_n: float, error: float) -> float:
-    r"""Return how many observations the mixing distribution of a sequence tightest at `expected_n` is worth.
+    r"""Return the weight, in observations, of the mixture that makes a sequence tightest at `expected_n`.
 
     A confidence sequence mixes likelihood ratios over alternatives. With a normal mixture that is worth :math:`c`
     observations, its radius after :math:`n` is
