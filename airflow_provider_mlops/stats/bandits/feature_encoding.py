@@ -69,19 +69,19 @@ class FeatureEncoding:
         values_by_name = context or {}
         features = [1.0]
         for name, (center, scale) in self.numbers.items():
-            scaled = (_number(values_by_name.get(name), center) - center) / scale
+            scaled = (_as_number(values_by_name.get(name), center) - center) / scale
             features.append(max(-self.max_abs, min(self.max_abs, scaled)))
         for name, values in self.categories.items():
-            value = _category(values_by_name.get(name))
+            value = _as_category(values_by_name.get(name))
             features += [float(value == declared) for declared in values]
             features.append(float(value not in values))
         return np.array(features)
 
 
-def _category(value: Any) -> str | None:
+def _as_category(value: Any) -> str | None:
     """Return the value as text, the same for `1` and `1.0`; None if the value is missing.
 
-    >>> _category(1), _category(1.0), _category(True), _category("north"), _category(float("nan"))
+    >>> _as_category(1), _as_category(1.0), _as_category(True), _as_category("north"), _as_category(float("nan"))
     ('1', '1', 'true', 'north', None)
     """
     if value is None or value != value:
@@ -91,7 +91,7 @@ def _category(value: Any) -> str | None:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _number(value: Any, center: float) -> float:
+def _as_number(value: Any, center: float) -> float:
     """Return the value as a number, or the center if it is not a number."""
     try:
         number = float(value)

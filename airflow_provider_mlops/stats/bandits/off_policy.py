@@ -66,8 +66,8 @@ def inverse_propensity(
     >>> inverse_propensity([1, 0, 1, 1], [0.5, 0.5, 0.5, 0.5], [1, 0, 1, 0]).value
     1.0
     """
-    reward, weight = _weights(rewards, propensities, probabilities)
-    return _estimate(weight * reward, weight, confidence)
+    reward, weight = _rewards_and_weights(rewards, propensities, probabilities)
+    return _estimate_from_scores(weight * reward, weight, confidence)
 
 
 def self_normalized(
@@ -95,7 +95,7 @@ def self_normalized(
     >>> self_normalized([1, 0, 1, 1], [0.5, 0.25, 0.5, 0.25], [1, 1, 0, 0]).value
     0.3333333333333333
     """
-    reward, weight = _weights(rewards, propensities, probabilities)
+    reward, weight = _rewards_and_weights(rewards, propensities, probabilities)
     total = float(weight.sum())
     if not total > 0:
         raise ValueError(
@@ -103,7 +103,7 @@ def self_normalized(
         )
     value = float(weight @ reward) / total
     error = float(np.sqrt(np.square(weight * (reward - value)).sum())) / total
-    return _result(value, error, weight, confidence)
+    return _estimate_with_interval(value, error, weight, confidence)
 
 
 def doubly_robust(
@@ -155,12 +155,14 @@ def doubly_robust(
     if not np.allclose(target.sum(axis=1), 1, atol=1e-6):
         raise ValueError("policy must sum to 1 for each decision")
     rows = np.arange(chosen.size)
-    reward, weight = _weights(rewards, propensities, target[rows, chosen])
+    reward, weight = _rewards_and_weights(rewards, propensities, target[rows, chosen])
     scores = np.sum(target * expected, axis=1) + weight * (reward - expected[rows, chosen])
-    return _estimate(scores, weight, confidence)
+    return _estimate_from_scores(scores, weight, confidence)
 
 
-def _weights(rewards: ArrayLike, propensities: ArrayLike, probabilities: ArrayLike) -> tuple[Floats, Floats]:
+def _rewards_and_weights(
+    rewards: ArrayLike, propensities: ArrayLike, probabilities: ArrayLike
+) -> tuple[Floats, Floats]:
     """Return rewards and importance weights, after validation."""
     reward, logged, wanted = (np.asarray(part, dtype=np.float64) for part in (rewards, propensities, probabilities))
     if reward.ndim != 1 or not reward.shape == logged.shape == wanted.shape or reward.size < 2:
@@ -179,12 +181,14 @@ def _weights(rewards: ArrayLike, propensities: ArrayLike, probabilities: ArrayLi
     return reward, wanted / logged
 
 
-def _estimate(scores: Floats, weight: Floats, confidence: float) -> OffPolicyEstimate:
+def _estimate_from_scores(scores: Floats, weight: Floats, confidence: float) -> OffPolicyEstimate:
     """Return the estimate from one score per decision."""
-    return _result(float(scores.mean()), float(scores.std(ddof=1) / np.sqrt(scores.size)), weight, confidence)
+    return _estimate_with_interval(
+        float(scores.mean()), float(scores.std(ddof=1) / np.sqrt(scores.size)), weight, confidence
+    )
 
 
-def _result(value: float, error: float, weight: Floats, confidence: float) -> OffPolicyEstimate:
+def _estimate_with_interval(value: float, error: float, weight: Floats, confidence: float) -> OffPolicyEstimate:
     check_confidence(confidence)
     half = float(stats.norm.isf((1 - confidence) / 2)) * error
     squares = float(np.square(weight).sum())

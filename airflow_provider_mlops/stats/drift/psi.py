@@ -41,7 +41,7 @@ def population_stability_index(reference_counts: ArrayLike, current_counts: Arra
     >>> population_stability_index([10, 20], [100, 200])
     0.0
     """
-    return _index(*_proportions(reference_counts, current_counts))
+    return _psi(*_proportions(reference_counts, current_counts))
 
 
 def unbiased_population_stability_index(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
@@ -171,5 +171,5 @@ def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tupl
     return reference / reference.sum(), current / current.sum()
 
 
-def _index(reference: Floats, current: Floats) -> float:
+def _psi(reference: Floats, current: Floats) -> float:
     return float(np.sum((current - reference) * np.log(current / reference)))

@@ -55,7 +55,7 @@ def paired_t_test(candidate_losses: ArrayLike, champion_losses: ArrayLike, confi
     >>> test.gain, round(test.statistic, 3), round(test.p_value, 3)
     (0.5, 2.449, 0.092)
     """
-    gains = _gains(candidate_losses, champion_losses)
+    gains = _validated_gains(candidate_losses, champion_losses)
     mean, std = float(gains.mean()), float(gains.std(ddof=1))
     error = std / float(np.sqrt(gains.size))
     statistic = mean / error if error > 0 else (0.0 if mean == 0 else float(np.copysign(np.inf, mean)))
@@ -87,7 +87,7 @@ def wilcoxon_test(candidate_losses: ArrayLike, champion_losses: ArrayLike, confi
     >>> round(test.gain, 2), test.p_value
     (0.7, 0.03125)
     """
-    gains = _gains(candidate_losses, champion_losses)
+    gains = _validated_gains(candidate_losses, champion_losses)
     interval = mean_interval_from_moments(float(gains.mean()), float(gains.std(ddof=1)), gains.size, confidence)
     if not gains.any():
         return LossTestResult(0.0, 0.0, 1.0, *interval, gains.size)
@@ -102,7 +102,7 @@ def _pseudo_median(gains: Floats) -> float:
     return float(np.median((gains[first] + gains[second]) / 2))
 
 
-def _gains(candidate_losses: ArrayLike, champion_losses: ArrayLike) -> Floats:
+def _validated_gains(candidate_losses: ArrayLike, champion_losses: ArrayLike) -> Floats:
     candidate, champion = np.asarray(candidate_losses, np.float64), np.asarray(champion_losses, np.float64)
     if candidate.ndim != 1 or candidate.shape != champion.shape or candidate.size < 2:
         raise ValueError(

@@ -78,7 +78,7 @@ def requests_for_rates(
     alike = pooled * (1 - pooled) * (1 + 1 / ratio)
     apart = candidate_rate * (1 - candidate_rate) + champion_rate * (1 - champion_rate) / ratio
     root = stats.norm.isf(false_alarm_rate / 2) * math.sqrt(alike) + stats.norm.ppf(power) * math.sqrt(apart)
-    return _split((root / effect) ** 2, ratio)
+    return _rounded_up((root / effect) ** 2, ratio)
 
 
 def requests_for_means(
@@ -127,7 +127,7 @@ def requests_for_means(
 
     # The test needs at least one degree of freedom: a request in each arm and one more.
     least = max(1.0, 1 / ratio, 3 / (1 + ratio))
-    return _split(_smallest_sufficient(missing, least), ratio)
+    return _rounded_up(_smallest_sufficient(missing, least), ratio)
 
 
 def requests_for_sequence(
@@ -182,7 +182,7 @@ def requests_for_sequence(
         radius = float(difference_radius(counts, variances, confidence=confidence, expected_n=tuning))
         return abs(effect) - radius - z * math.sqrt(float(np.sum(variances / counts)))
 
-    return _split(_smallest_sufficient(missing, 1e-3), ratio)
+    return _rounded_up(_smallest_sufficient(missing, 1e-3), ratio)
 
 
 @functools.lru_cache(maxsize=256)
@@ -243,7 +243,7 @@ def requests_for_bounded_sequence(
         )
         return abs(effect) - radii - z * math.sqrt(float(np.sum(variances / counts)))
 
-    return _split(_smallest_sufficient(missing, 1.0), ratio)
+    return _rounded_up(_smallest_sufficient(missing, 1.0), ratio)
 
 
 def _smallest_sufficient(missing: Callable[[float], float], least: float) -> float:
@@ -256,7 +256,7 @@ def _smallest_sufficient(missing: Callable[[float], float], least: float) -> flo
     return float(optimize.brentq(missing, most / 2, most, xtol=1e-6, rtol=1e-12))
 
 
-def _split(candidate: float, ratio: float) -> SampleSize:
+def _rounded_up(candidate: float, ratio: float) -> SampleSize:
     # A remainder from rounding does not count as one more request.
     return SampleSize(math.ceil(candidate - 1e-6), math.ceil(candidate * ratio - 1e-6))
 

@@ -44,7 +44,7 @@ def test_the_posterior_of_a_mean_against_integration(rewards: list[float], at: f
     """Oracle: the joint density of mean and variance, integrated over the variance."""
     policy = GaussianThompson(prior_mean=0.3, prior_count=0.7, prior_std=1.2, prior_degrees_of_freedom=3.0)
     statistics = RewardStatistics.of([0] * len(rewards), rewards, 1)
-    centre, scale, freedom = (float(part[0]) for part in policy.posterior(statistics))
+    center, scale, degrees_of_freedom = (float(part[0]) for part in policy.posterior(statistics))
     prior = stats.invgamma(1.5, scale=1.5 * 1.2**2)
 
     def density(mean: float) -> float:
@@ -57,9 +57,9 @@ def test_the_posterior_of_a_mean_against_integration(rewards: list[float], at: f
 
         return integrate.quad(joint, -6, 9, limit=200, epsabs=0, epsrel=1e-8)[0]
 
-    expected = density(at) / density(centre)
-    density = stats.t.pdf(at, freedom, centre, scale) / stats.t.pdf(centre, freedom, centre, scale)
-    assert density == pytest.approx(expected, rel=1e-4)
+    expected = density(at) / density(center)
+    ratio = stats.t.pdf(at, degrees_of_freedom, center, scale) / stats.t.pdf(center, degrees_of_freedom, center, scale)
+    assert ratio == pytest.approx(expected, rel=1e-4)
 
 
 def regrets(

@@ -17,17 +17,19 @@ from airflow_provider_mlops.stats.sequences.bounded_mean import (
 from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 
-@pytest.mark.parametrize(("deviations", "variation", "weight"), [(3.0, 2.0, 1.5), (20.0, 30.0, 6.0), (-5.0, 9.0, 3.0)])
-def test_the_mixture_is_the_integral_it_stands_for(deviations: float, variation: float, weight: float) -> None:
+@pytest.mark.parametrize(
+    ("deviation_sum", "variation", "weight"), [(3.0, 2.0, 1.5), (20.0, 30.0, 6.0), (-5.0, 9.0, 3.0)]
+)
+def test_the_mixture_is_the_integral_it_stands_for(deviation_sum: float, variation: float, weight: float) -> None:
     """Oracle: numerical integration of exp(l s - psi(l) v) over a gamma density in 1 - l, cut off at one."""
     cut = stats.gamma(weight, scale=1 / weight)
 
     def integrand(rest: float) -> float:
         psi = -np.log(rest) - (1 - rest)
-        return float(np.exp((1 - rest) * deviations - psi * variation) * cut.pdf(rest) / cut.cdf(1))
+        return float(np.exp((1 - rest) * deviation_sum - psi * variation) * cut.pdf(rest) / cut.cdf(1))
 
     expected, _ = integrate.quad(integrand, 0, 1)
-    assert np.exp(log_gamma_mixture(deviations, variation, weight)) == pytest.approx(expected, rel=1e-8)
+    assert np.exp(log_gamma_mixture(deviation_sum, variation, weight)) == pytest.approx(expected, rel=1e-8)
 
 
 @given(st.floats(0.0, 1e5), st.floats(0.5, 500.0), st.floats(0.001, 0.2))
@@ -67,9 +69,9 @@ def test_two_thousand_streams_looked_at_after_every_value(a: float, b: float, ho
             predicted[:, mine] = (sums + 0.5) / np.arange(1, mine.sum() + 1)
     variation = np.cumsum((values - predicted) ** 2, axis=1)
     weight = prior_observations(500 / 16, 0.05)
-    deviations = np.cumsum(values - true, axis=1)
+    deviation_sum = np.cumsum(values - true, axis=1)
     evidence = np.maximum(
-        log_gamma_mixture(deviations, variation, weight), log_gamma_mixture(-deviations, variation, weight)
+        log_gamma_mixture(deviation_sum, variation, weight), log_gamma_mixture(-deviation_sum, variation, weight)
     )
     missed = np.any(evidence >= -np.log(0.025), axis=1)
     assert missed.mean() < 0.05
