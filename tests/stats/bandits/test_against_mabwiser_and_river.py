@@ -163,7 +163,7 @@ def test_linear_thompson_has_the_posteriors_of_mabwiser(mab: Any) -> None:
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_linucb_makes_the_decisions_of_river(river: Any, seed: int) -> None:
-    """river's model has a noise of precision beta; what it adds is the standard deviation of an outcome, not of a mean."""
+    """river's model has a noise of precision beta; it adds the standard deviation of an outcome, not of a mean."""
     arms, features, rewards = contextual_stream(120, seed)
     oracle = river.LinUCBDisjoint(alpha=2.0, beta=1.0, seed=1)
     statistics = LinearStatistics.of(arms, features, rewards, 3)

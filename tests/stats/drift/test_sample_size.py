@@ -49,7 +49,7 @@ def test_rows_effect_and_power_are_inverse_to_each_other(effect: float, cells: i
 
 
 def test_the_promised_power_is_what_simulation_finds() -> None:
-    """A normal feature in ten equal bins that moves by 0.4 standard deviations: the PSI of the bins is known exactly."""
+    """A normal feature in ten equal bins moves by 0.4 standard deviations: the PSI of the bins is known exactly."""
     edges = np.concatenate([[-np.inf], stats.norm.ppf(np.linspace(0, 1, 11)[1:-1]), [np.inf]])
     before, now = np.diff(stats.norm.cdf(edges)), np.diff(stats.norm.cdf(edges, 0.4))
     effect = float(np.sum((now - before) * np.log(now / before)))
