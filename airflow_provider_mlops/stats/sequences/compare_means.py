@@ -74,7 +74,7 @@ def compare_bounded_means(
     expected_n: float = 1000,
     expected_std: float | None = None,
 ) -> SequentialComparison:
-    """Compare two means of bounded values without asymptotics: two `bounded_mean_sequence`s at half the error each.
+    """Compare two means of bounded values without asymptotics: a `bounded_mean_sequence` per arm, at half the error.
 
     By the union bound, both contain their true mean at all times with the stated confidence. The difference of their
     ends therefore contains the true difference, however values are divided between the arms.

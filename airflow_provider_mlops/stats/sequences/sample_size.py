@@ -168,8 +168,7 @@ def requests_for_sequence(
     >>> requests_for_sequence((10.0, 10.0), 1.0)
     SampleSize(candidate=3634, champion=3634)
     """
-    check_open_unit_interval(candidate_share=candidate_share, confidence=confidence)
-    check_power(1 - confidence, power)
+    _check_sequence(candidate_share, confidence, power)
     check_positive(stds=min(stds))
     _check_effect(effect)
     ratio = (1 - candidate_share) / candidate_share
@@ -220,8 +219,7 @@ def requests_for_bounded_sequence(
     >>> requests_for_bounded_sequence((0.1, 0.1), 0.02, range_width=1.0, biases=(0.3, 0.3)).candidate
     12863
     """
-    check_open_unit_interval(candidate_share=candidate_share, confidence=confidence)
-    check_power(1 - confidence, power)
+    _check_sequence(candidate_share, confidence, power)
     check_positive(stds=min(stds), range_width=range_width)
     _check_effect(effect)
     ratio = (1 - candidate_share) / candidate_share
@@ -264,3 +262,9 @@ def _rounded_up(candidate: float, ratio: float) -> SampleSize:
 def _check_effect(effect: float) -> None:
     if not math.isfinite(effect) or effect == 0:
         raise ValueError(f"effect must be finite and not 0, got {effect}")
+
+
+def _check_sequence(candidate_share: float, confidence: float, power: float) -> None:
+    check_open_unit_interval(candidate_share=candidate_share, confidence=confidence, power=power)
+    if power <= 1 - confidence:
+        raise ValueError(f"power must be greater than 1 - confidence, got power={power} and confidence={confidence}")
