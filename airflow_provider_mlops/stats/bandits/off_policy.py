@@ -88,7 +88,7 @@ def self_normalized(
     Raises
     ------
     ValueError
-        Also if the policy assigns zero probability to every logged decision.
+        If `inverse_propensity` does, or if the policy assigns zero probability to every logged decision.
 
     Examples
     --------
