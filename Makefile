@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-lowest test-newest lint format docs constraints benchmarks clean
+.PHONY: help venv demo test test-slow test-lowest test-newest lint format tables docs constraints benchmarks clean
 
 # Where bytecode is not written, every task imports Airflow and MLflow four times as slowly.
 unexport PYTHONDONTWRITEBYTECODE
@@ -49,6 +49,11 @@ demo: .venv/.installed ## Data to monitored model in a real Airflow on this mach
 test: venv ## The whole test suite
 	@.venv/bin/python -m pytest $(PYTEST_ARGUMENTS)
 
+test-slow: venv ## What takes long: installations, and the suite on the oldest and the newest set
+	@.venv/bin/python -m pytest -m slow $(PYTEST_ARGUMENTS)
+	@$(MAKE) --no-print-directory test-lowest
+	@$(MAKE) --no-print-directory test-newest
+
 test-lowest: ## The suite on the oldest supported set
 	@$(MAKE) --no-print-directory test-set SET=lowest SET_PYTHON=3.11
 
@@ -65,15 +70,19 @@ test-set: .venv/.installed
 	@$(UV) pip install --quiet --python .venv-$(SET)-base/bin/python --constraints constraints/$(SET).txt --editable .
 	@MLOPS_BASE_PYTHON=$(CURDIR)/.venv-$(SET)-base/bin/python MLOPS_STEP_PYTHON=$(CURDIR)/.venv-$(SET)-step/bin/python .venv-$(SET)/bin/python -m pytest $(PYTEST_ARGUMENTS)
 
-lint: .venv/.installed ## ruff, mypy, import-linter
+lint: .venv/.installed ## ruff, mypy, import-linter, plain English
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/python -m pytest -q -p no:cacheprovider tests/docs/test_language.py
 
 format: .venv/.installed ## Let ruff put the code into shape
 	@.venv/bin/ruff check --fix --quiet . || true
 	@.venv/bin/ruff format .
+
+tables: .venv/.installed ## Write the tables of fields into the docs
+	@.venv/bin/python -m docs.tables
 
 docs: .venv/.installed ## Build the documentation; a warning is an error
 	@.venv/bin/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
