@@ -109,7 +109,7 @@ def test_a_shadow_is_promoted_or_ends_as_asked() -> None:
         plan = canary(strategy={"kind": "shadow", "on_success": on_success}, gates=gates)
         assert after(plan, 2, same).action == action
         assert "Agreement with the champion is not above 0.9" in after(plan, 2, other).reason
-        assert "Share of predictions that moved is not below 0.1" in after(plan, 2, moved).reason
+        assert "Proportion of predictions that moved is not below 0.1" in after(plan, 2, moved).reason
 
 
 def verdicts(gate: dict[str, Any], candidate: ArmStatistics, champion: ArmStatistics, **fields: Any) -> str:
