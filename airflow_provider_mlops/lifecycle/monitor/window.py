@@ -128,7 +128,7 @@ def count_predictions(window: Window, profile: Profile) -> Counted:
 
 
 def _count(table: ibis.Table, profile: Profile, rows: int) -> Counted:
-    from airflow_provider_mlops.data.profiling import bins_like
+    from airflow_provider_mlops.data.binning import bins_like
 
     left_out: dict[str, str] = {}
     compared: list[ColumnProfile] = []
