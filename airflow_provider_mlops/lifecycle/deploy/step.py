@@ -83,13 +83,14 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
 
 def _already_champion(registry: Registry, model: ModelVersion) -> AuditEntry | None:
     """Return the audit entry of an earlier try, or an earlier deployment, that made the version champion, if any."""
-    from airflow_provider_mlops.registry import audit, promotion
+    from airflow_provider_mlops.registry import audit
+    from airflow_provider_mlops.registry.aliases import settle_aliases
 
     entry = audit.last_move(registry, model.name)
     if entry is None or entry.to_version != model.version:
         return None
     log.info("%s is already the champion (audit entry %d); updating the gateway only", model, entry.sequence)
-    promotion.settle(registry, model.name)
+    settle_aliases(registry, model.name)
     return entry
 
 

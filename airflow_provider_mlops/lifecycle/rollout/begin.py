@@ -31,11 +31,12 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
     """
     from airflow_provider_mlops.lifecycle.deploy.check import expected_predictions, verify
     from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
-    from airflow_provider_mlops.registry import models, promotion
+    from airflow_provider_mlops.registry import models
+    from airflow_provider_mlops.registry.aliases import settle_aliases
 
     registry = workspace.registry()
     # From here on, an alias that points to another version was moved by hand.
-    promotion.settle(registry, spec.model.name)
+    settle_aliases(registry, spec.model.name)
     candidates = [models.get(registry, model.name, model.version) for model in (spec.model, *spec.candidates)]
     champion = expected_version(registry, candidates[0], spec)
     if champion is None:
@@ -70,13 +71,14 @@ def already_champion(spec: RolloutSpec, workspace: Workspace) -> AuditEntry | No
 
     An earlier try, or a deployment, may have made it the champion.
     """
-    from airflow_provider_mlops.registry import audit, promotion
+    from airflow_provider_mlops.registry import audit
+    from airflow_provider_mlops.registry.aliases import settle_aliases
 
     registry = workspace.registry()
     entry = audit.last_move(registry, spec.model.name)
     if entry is None or entry.to_version != spec.model.version:
         return None
-    promotion.settle(registry, spec.model.name)
+    settle_aliases(registry, spec.model.name)
     log.info("Nothing to roll out: %s is already the champion (audit entry %d)", spec.model, entry.sequence)
     return entry
 

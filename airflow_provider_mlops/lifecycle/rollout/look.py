@@ -78,10 +78,11 @@ def moved_champion(registry: Registry, rollout: Rollout) -> tuple[bool, int | No
     The champion has also changed if the alias points to another version, or is missing.
     """
     from airflow_provider_mlops.registry import models, promotion
+    from airflow_provider_mlops.registry.aliases import CHAMPION
 
     champion = promotion.champion(registry, rollout.model)
     version = None if champion is None else champion.version
     if version == rollout.plan.champion:
         # An alias that was moved by hand is not in the audit trail, but the gateways follow it.
-        version = models.aliases(registry, rollout.model).get(promotion.CHAMPION)
+        version = models.aliases(registry, rollout.model).get(CHAMPION)
     return version != rollout.plan.champion, version

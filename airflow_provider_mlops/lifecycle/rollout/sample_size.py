@@ -35,11 +35,11 @@ def sample_sizes(plan: RolloutPlan) -> tuple[int, int] | None:
 
 def _required_sizes(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple[int, int]:
     """Return the sizes that the test of these rewards needs; `findings` chooses the same test."""
-    from airflow_provider_mlops.stats.sequences.ab_sample_size import (
+    from airflow_provider_mlops.stats.sequences.mean import FIRST_LOOK
+    from airflow_provider_mlops.stats.sequences.sample_size import (
         requests_for_bounded_sequence,
         requests_for_sequence,
     )
-    from airflow_provider_mlops.stats.sequences.mean import FIRST_LOOK
 
     reward, share = plan.required_reward, strategy.candidate_share
     detectable = min(gate.distance_to_margin(effect) for gate in plan.metric_gates)
@@ -54,7 +54,9 @@ def _required_sizes(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> t
     stds = (strategy.std, strategy.std)
     if reward.low is not None and not reward.is_binary:
         # The expected mean is an estimate of the champion's mean.
-        size = requests_for_bounded_sequence(stds, detectable, reach=reward.range_width, misses=(effect, 0.0), **test)
+        size = requests_for_bounded_sequence(
+            stds, detectable, range_width=reward.range_width, biases=(effect, 0.0), **test
+        )
         return size.candidate, size.champion
     size = requests_for_sequence(stds, detectable, **test)
     if reward.is_binary:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlflow.models import Model
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.errors import RejectedError
@@ -111,6 +110,8 @@ class LoadedModel:
 
         Raises InvalidSpecError or RejectedError if it cannot be served, and BackendUnavailableError.
         """
+        from mlflow.models import Model
+
         began = time.monotonic()
         # One download for all three: an MLflow server sends the files again each time.
         with models.downloaded(registry, version) as directory:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
 from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Arm, Choice, Policy, RoutingRequest
-from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
+from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
 from airflow_provider_mlops.stats.bandits.propensity import draw
 

@@ -20,7 +20,7 @@ from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
+    from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
 
 Key = tuple[str, int, str]
 """Rollout, step and arm."""
@@ -237,7 +237,7 @@ def is_correct(output: Any, label: str) -> bool:
 
 def feature_encoding(strategy: ContextualStrategy) -> FeatureEncoding:
     """Return the encoding of a contextual bandit's context as numbers."""
-    from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
+    from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
 
     return FeatureEncoding(
         numbers={

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.model_source import Aliases, ModelSource, RegistrySource
@@ -53,7 +54,7 @@ class CountingSource(ModelSource):
 
 
 def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage: Path) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     served = ServedModels(RegistrySource(registry, ["cancer"]), ["cancer"])
 
     async def deploy_and_take_back() -> tuple[int | None, int | None]:
@@ -72,7 +73,7 @@ def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage
 
 
 def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     source = SlowSource(RegistrySource(registry, ["cancer"]))
     served = ServedModels(source, ["cancer"])
 
@@ -99,7 +100,7 @@ def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path) -> Non
 
 
 def test_an_alias_that_is_taken_away_is_followed(storage: Path) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     served = ServedModels(RegistrySource(registry, ["cancer"]), ["cancer"])
 
     async def withdraw() -> list[int | None]:
@@ -124,7 +125,7 @@ def test_an_alias_that_is_taken_away_is_followed(storage: Path) -> None:
 
 
 def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     served = ServedModels(RegistrySource(registry, ["cancer"]), ["cancer"])
 
     async def withdraw() -> None:
@@ -148,7 +149,7 @@ def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> No
 def test_a_version_that_cannot_be_loaded_is_tried_ever_less_often(
     storage: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     now = [0.0]
     source = CountingSource(RegistrySource(registry, ["cancer"]), lambda: now[0])
     served = ServedModels(source, ["cancer"], load_backoff=LoadBackoff(lambda: now[0]))
