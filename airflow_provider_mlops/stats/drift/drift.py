@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from airflow_provider_mlops.stats.drift import defaults
 from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
 from airflow_provider_mlops.stats.drift.multiple_testing import holm
 from airflow_provider_mlops.stats.drift.parts import DriftPart, Question, drift_parts
@@ -31,7 +32,7 @@ class DriftThresholds:
         Least PSI worth an alarm. A normal feature that moves by d standard deviations has a PSI of about d squared:
         0.1 is a third of a deviation.
     detectable_effect
-        PSI that must not have gone unseen for a verdict of stable; 0.25 is half a deviation.
+        PSI that must not have gone unseen for a verdict of stable; 0.5 is 0.7 standard deviations.
     power
         Chance with which it must have been seen.
 
@@ -47,8 +48,8 @@ class DriftThresholds:
     """
 
     false_alarm_rate: float = 0.01
-    min_effect: float = 0.1
-    detectable_effect: float = 0.25
+    min_effect: float = defaults.MIN_EFFECT
+    detectable_effect: float = defaults.DETECTABLE_EFFECT
     power: float = 0.8
 
     def __post_init__(self) -> None:
