@@ -7,26 +7,12 @@ from typing import Any
 
 import numpy
 import pyarrow
-import pytest
 
 from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
 from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 LOGISTIC = "sklearn.linear_model.LogisticRegression"
-
-
-@pytest.fixture(autouse=True)
-def no_global_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step must not use MLflow's global settings, so here they lead nowhere."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://global")
-
-
-@pytest.fixture(autouse=True)
-def commit(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The commit of the code, which another commit made during the tests must not change."""
-    monkeypatch.setenv("AIRFLOW_PROVIDER_MLOPS_GIT_COMMIT", "c0ffee")
-    return "c0ffee"
 
 
 def write(workspace: Workspace, table: pyarrow.Table, name: str = "rows") -> Dataset:

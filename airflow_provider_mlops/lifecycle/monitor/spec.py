@@ -95,8 +95,8 @@ class MonitorResult(Result):
         "list is shortened to fit into an XCom."
     )
     reasons: dict[str, str] = Field(
-        description="Reasons of the verdict, by feature, metric or check. Shortened to fit into an XCom; the report has "
-        "all of them."
+        description="Reasons of the verdict, by feature, metric or check. Shortened to fit into an XCom; the report "
+        "has all of them."
     )
     metrics: dict[str, float] = Field(
         description="Numbers behind the verdict. The numbers of single features are in the MLflow run."
