@@ -47,7 +47,7 @@ def test_the_positive_class_can_be_named(house: House) -> None:
         assert result.metrics["average_precision"] == pytest.approx(
             oracle.average_precision_score(frame.target, probability[:, code], pos_label=positive)
         )
-    with pytest.raises(InvalidSpecError, match="positive_class='lost': .*'gone', 'loyal'"):
+    with pytest.raises(InvalidSpecError, match=r"positive_class='lost': .*'gone', 'loyal'"):
         house.evaluate("positive", model=model, dataset=data, positive_class="lost")
 
 

@@ -57,7 +57,7 @@ def build_homemade() -> Any:
 
 
 def test_user_code_must_return_an_estimator(workspace: Workspace) -> None:
-    with pytest.raises(InvalidSpecError, match="returned dict': .*an object with fit and predict"):
+    with pytest.raises(InvalidSpecError, match=r"returned dict': .*an object with fit and predict"):
         train(spec_for(workspace, code=build_nothing), workspace)
 
 

@@ -299,7 +299,7 @@ def test_a_study_without_a_complete_trial_says_why(workspace: Workspace) -> None
     space = {"max_depth": IntegerRange(low=4, high=5)}
     with pytest.raises(RejectedError, match=r"all 2 trials.*ValueError: too deep"):
         tune(spec_for(workspace, code=build_picky, search_space=space, trials=2), workspace)
-    with pytest.raises(RejectedError, match="at least 1 is required.*phase='search'"):
+    with pytest.raises(RejectedError, match=r"at least 1 is required.*phase='search'"):
         tune(spec_for(workspace, phase="finish", study_name="nobody"), workspace)
 
 
@@ -344,10 +344,10 @@ def test_an_invalid_spec_is_refused_before_it_runs(workspace: Workspace, fields:
 
 def test_a_study_is_not_continued_with_another_metric_or_space(workspace: Workspace) -> None:
     tune(spec_for(workspace, trials=1, study_name="mine"), workspace)
-    with pytest.raises(InvalidSpecError, match="metric='f1': .*started with the metric accuracy"):
+    with pytest.raises(InvalidSpecError, match=r"metric='f1': .*started with the metric accuracy"):
         tune(spec_for(workspace, trials=2, study_name="mine", metric="f1"), task(workspace, "b"))
     space = {"max_depth": Choice(values=(1, 2))}
-    with pytest.raises(InvalidSpecError, match="started with another search space.*another study_name"):
+    with pytest.raises(InvalidSpecError, match=r"started with another search space.*another study_name"):
         tune(spec_for(workspace, trials=2, study_name="mine", search_space=space), task(workspace, "c"))
 
 
