@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -54,6 +55,13 @@ class Subject:
         """Return the URI of the directory for the files of the evaluation."""
         return self.workspace.uri("evaluations")
 
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Return the tags of the version."""
+        from airflow_provider_mlops.registry import models
+
+        return models.tags(self.registry, self.version)
+
 
 def measure(subject: Subject, features: tuple[str, ...]) -> tuple[Evaluation, RowPredictions]:
     """Measure the version on the test rows, and write the predictions, their profile and the example rows.
@@ -89,8 +97,6 @@ def read_test_rows(spec: EvaluateSpec, models: LoadedModels) -> tuple[LoadedMode
 
 def predict_all(subject: Subject, models: LoadedModels, test: TestRows) -> tuple[TargetDistribution, RowPredictions]:
     """Return the predictions of the model, the champion and the baseline, and what the baseline was fitted on."""
-    from airflow_provider_mlops.registry import models as registered_models
-
     spec, problem = subject.spec, models.problem
     classes: tuple[str, ...] = ()
     truth = test.truth
@@ -108,7 +114,7 @@ def predict_all(subject: Subject, models: LoadedModels, test: TestRows) -> tuple
         spec.target,
         problem,
         spec.training_dataset,
-        registered_models.tags(subject.registry, subject.version),
+        subject.tags,
     ) or fallback_distribution(test.predictions["model"], models.model, problem)
     predictions["baseline"] = predict_baseline(training, problem, classes, len(truth))
     groups = {str(name): group_labels(test.columns[name]) for name in test.columns}

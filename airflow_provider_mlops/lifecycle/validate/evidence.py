@@ -11,12 +11,12 @@ from airflow_provider_mlops.lifecycle.scoring.intervals import resample
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric
 from airflow_provider_mlops.lifecycle.scoring.predictions import RowPredictions
 from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
+from airflow_provider_mlops.lifecycle.validate.gate_result import GateVerdict
 from airflow_provider_mlops.lifecycle.validate.gates import (
     BaselineGate,
     ChampionGate,
     FairnessGate,
     Gate,
-    GateVerdict,
     LimitGate,
     SliceGate,
 )

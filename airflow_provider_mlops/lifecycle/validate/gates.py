@@ -6,13 +6,13 @@ are made in `metric_gates.py` and `package_gates.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.evaluate.fairness import check_fairness_name
 from airflow_provider_mlops.lifecycle.scoring.metrics import metric_named
+from airflow_provider_mlops.lifecycle.validate.gate_base import GateBase, check_limits, describe_limits
 
 _CONFIDENCE = Field(
     default=0.95,
@@ -35,33 +35,6 @@ _CERTAIN = Field(
 )
 
 
-class GateBase(BaseModel):
-    """The fields that all gates have."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: str
-    name: str | None = Field(
-        default=None,
-        max_length=60,
-        description="Title of the gate in the verdict. Defaults to its kind and its metric.",
-    )
-
-    _named_by: ClassVar[tuple[str, ...]] = ("metric",)
-
-    @property
-    def title(self) -> str:
-        """Return the gate's name, or else its kind and metric.
-
-        >>> LimitGate(metric="accuracy", min_value=0.9).title
-        'limit accuracy'
-        """
-        if self.name is not None:
-            return self.name
-        parts = (getattr(self, field, None) for field in self._named_by)
-        return " ".join((self.kind, *(part for part in parts if part)))
-
-
 class _MetricGate(GateBase):
     metric: str | None = Field(
         default=None,
@@ -79,8 +52,9 @@ class _MetricGate(GateBase):
 class LimitGate(_MetricGate):
     """An absolute limit on a metric.
 
-    >>> LimitGate(metric="accuracy", min_value=0.9).requirement
-    'at least 0.9'
+    >>> gate = LimitGate(metric="accuracy", min_value=0.9)
+    >>> gate.title, gate.requirement
+    ('limit accuracy', 'at least 0.9')
     """
 
     kind: Literal["limit"] = "limit"
@@ -92,13 +66,13 @@ class LimitGate(_MetricGate):
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
-        _check_limits(self.min_value, self.max_value)
+        check_limits(self.min_value, self.max_value)
         return self
 
     @property
     def requirement(self) -> str:
         """Return the limits in words."""
-        return _describe_limits(self.min_value, self.max_value)
+        return describe_limits(self.min_value, self.max_value)
 
 
 class ChampionGate(_MetricGate):
@@ -206,13 +180,13 @@ class FairnessGate(GateBase):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_fairness_name(self.metric)
-        _check_limits(self.min_value, self.max_value)
+        check_limits(self.min_value, self.max_value)
         return self
 
     @property
     def requirement(self) -> str:
         """Return the limits in words."""
-        return _describe_limits(self.min_value, self.max_value)
+        return describe_limits(self.min_value, self.max_value)
 
 
 class LatencyGate(GateBase):
@@ -306,34 +280,3 @@ DEFAULT_GATES: tuple[Gate, ...] = (
     LatencyGate(),
 )
 """The gates that a model must pass if the spec names no others."""
-
-GateVerdict: TypeAlias = Literal["passed", "failed", "inconclusive"]
-
-
-class GateResult(BaseModel):
-    """The decision of one gate and its reason."""
-
-    model_config = ConfigDict(frozen=True)
-
-    gate: str
-    kind: str
-    verdict: GateVerdict
-    reason: str = Field(description="Sentence with the numbers that decided.")
-    values: dict[str, float] = Field(default_factory=dict, description="Measured values by name.")
-
-
-def gate_result(gate: Gate, verdict: GateVerdict, reason: str, values: dict[str, float] | None = None) -> GateResult:
-    """Return the result of a gate under its title."""
-    return GateResult(gate=gate.title, kind=gate.kind, verdict=verdict, reason=reason, values=values or {})
-
-
-def _check_limits(min_value: float | None, max_value: float | None) -> None:
-    if min_value is None and max_value is None:
-        raise FieldError("min_value", "set min_value, max_value or both")
-    if min_value is not None and max_value is not None and min_value > max_value:
-        raise FieldError("min_value", f"it must not be above max_value={max_value}, or nothing could pass")
-
-
-def _describe_limits(min_value: float | None, max_value: float | None) -> str:
-    limits = (("at least", min_value), ("at most", max_value))
-    return " and ".join(f"{words} {bound:g}" for words, bound in limits if bound is not None)

@@ -15,15 +15,13 @@ from airflow_provider_mlops.lifecycle.scoring.evaluation import FairnessScore, I
 from airflow_provider_mlops.lifecycle.scoring.intervals import difference
 from airflow_provider_mlops.lifecycle.scoring.metrics import Metric
 from airflow_provider_mlops.lifecycle.validate.evidence import Evidence
+from airflow_provider_mlops.lifecycle.validate.gate_result import GateResult, GateVerdict, gate_result
 from airflow_provider_mlops.lifecycle.validate.gates import (
     BaselineGate,
     ChampionGate,
     FairnessGate,
-    GateResult,
-    GateVerdict,
     LimitGate,
     SliceGate,
-    gate_result,
 )
 
 if TYPE_CHECKING:

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.reports.report import format_number
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation, PredictedValues
-from airflow_provider_mlops.lifecycle.validate.gates import (
-    GateResult,
-    GateVerdict,
-    InfrastructureGate,
-    LatencyGate,
-    SignatureGate,
-    SizeGate,
-    gate_result,
-)
+from airflow_provider_mlops.lifecycle.validate.gate_result import GateResult, GateVerdict, gate_result
+from airflow_provider_mlops.lifecycle.validate.gates import InfrastructureGate, LatencyGate, SignatureGate, SizeGate
 from airflow_provider_mlops.lifecycle.validate.probe import ProbeResult
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from airflow_provider_mlops.lifecycle.reports.report import Report
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
-    from airflow_provider_mlops.lifecycle.validate.gates import GateResult
+    from airflow_provider_mlops.lifecycle.validate.gate_result import GateResult
     from airflow_provider_mlops.lifecycle.validate.spec import Verdict
 
 _ORDER = {"failed": 0, "inconclusive": 1, "passed": 2}

@@ -13,11 +13,11 @@ from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.validate import metric_gates, package_gates
 from airflow_provider_mlops.lifecycle.validate.evidence import Evidence, check_gate
+from airflow_provider_mlops.lifecycle.validate.gate_result import GateResult
 from airflow_provider_mlops.lifecycle.validate.gates import (
     BaselineGate,
     ChampionGate,
     FairnessGate,
-    GateResult,
     InfrastructureGate,
     LatencyGate,
     LimitGate,
@@ -56,15 +56,7 @@ def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
     from airflow_provider_mlops.registry import models, promotion
 
     started = time.monotonic()
-    evaluation = Evaluation.read(spec.evaluation_uri)
-    if (evaluation.model.name, evaluation.model.version) != (spec.model.name, spec.model.version):
-        raise InvalidSpecError(
-            "evaluation_uri",
-            spec.evaluation_uri,
-            f"the evaluation is of {evaluation.model}, not of {spec.model}. Run the evaluate step on that version",
-        )
-    for gate in spec.gates:
-        check_gate(gate, evaluation)
+    evaluation = _read_evaluation(spec)
     registry = workspace.registry()
     version = models.get(registry, spec.model.name, spec.model.version)
     champion = promotion.champion(registry, version.name)
@@ -93,6 +85,20 @@ def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
         report_uri=report_uri,
         mlflow_run_id=run.id,
     )
+
+
+def _read_evaluation(spec: ValidateSpec) -> Evaluation:
+    """Read the evaluation, and check that it is of the version and has everything that the gates need."""
+    evaluation = Evaluation.read(spec.evaluation_uri)
+    if (evaluation.model.name, evaluation.model.version) != (spec.model.name, spec.model.version):
+        raise InvalidSpecError(
+            "evaluation_uri",
+            spec.evaluation_uri,
+            f"the evaluation is of {evaluation.model}, not of {spec.model}. Run the evaluate step on that version",
+        )
+    for gate in spec.gates:
+        check_gate(gate, evaluation)
+    return evaluation
 
 
 def verdict_of(results: list[GateResult]) -> Verdict:
