@@ -110,4 +110,4 @@ def _check_columns(spec: EvaluateSpec, registry: Registry, version: ModelVersion
     return features
 
 
-STEP = Step("evaluate", EvaluateSpec, EvaluateResult, evaluate)
+STEP = Step("evaluate", EvaluateSpec, EvaluateResult, evaluate, extras=("train", "reports"))

@@ -208,4 +208,4 @@ def _format_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-STEP = Step("monitor", MonitorSpec, MonitorResult, monitor)
+STEP = Step("monitor", MonitorSpec, MonitorResult, monitor, extras=("train", "reports"))

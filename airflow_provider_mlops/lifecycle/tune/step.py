@@ -138,4 +138,4 @@ def _fixed_trial(parameters: dict[str, JsonValue]) -> optuna.trial.FixedTrial:
     return optuna.trial.FixedTrial(parameters)
 
 
-STEP = Step("tune", TuneSpec, TuneResult, tune)
+STEP = Step("tune", TuneSpec, TuneResult, tune, extras=("tune",))
