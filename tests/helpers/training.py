@@ -1,4 +1,4 @@
-"""Rows, specs and what MLflow holds afterwards, for the tests of the step train."""
+"""Rows and specs for the tests of the train step, and the runs and versions that it leaves in MLflow."""
 
 from __future__ import annotations
 

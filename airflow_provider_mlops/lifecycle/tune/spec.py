@@ -75,7 +75,10 @@ class TuneSpec(TrainSpec):
             metric = metric_named(self.metric)
             if metric.greater_is_better is None:
                 ranked = [name for name, known in METRICS.items() if known.greater_is_better is not None]
-                raise FieldError("metric", f"it must be a metric that can be optimized. Use one of {', '.join(ranked)}")
+                raise FieldError(
+                    "metric",
+                    f"it must be a metric for which higher or lower values are better. Use one of {', '.join(ranked)}",
+                )
         return self
 
 
