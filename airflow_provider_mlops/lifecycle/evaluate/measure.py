@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.workspace import Workspace
     from airflow_provider_mlops.registry.connection import Registry
     from airflow_provider_mlops.registry.model_version import ModelVersion
-    from airflow_provider_mlops.stats.intervals.bootstrap import Resampled
+    from airflow_provider_mlops.stats.intervals.bootstrap import ResampledMetrics
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def _warn_of_unknown_classes(subject: Subject, models: LoadedModels, test: TestR
         )
 
 
-def resample_all(spec: EvaluateSpec, rows: RowPredictions) -> dict[str, Resampled]:
+def resample_all(spec: EvaluateSpec, rows: RowPredictions) -> dict[str, ResampledMetrics]:
     """Compute the metrics of all models on the same bootstrap resamples of the rows."""
     models: dict[str, ModelOutput] = rows.models
     drawn = resample(
@@ -152,7 +152,7 @@ def assemble(
     models: LoadedModels,
     test: TestRows,
     rows: RowPredictions,
-    drawn: dict[str, Resampled],
+    drawn: dict[str, ResampledMetrics],
     training: TargetDistribution,
 ) -> Evaluation:
     """Put the evaluation together from the predictions and the resamples."""
@@ -197,7 +197,7 @@ def assemble(
     )
 
 
-def _champion(spec: EvaluateSpec, models: LoadedModels, drawn: dict[str, Resampled]) -> Champion | None:
+def _champion(spec: EvaluateSpec, models: LoadedModels, drawn: dict[str, ResampledMetrics]) -> Champion | None:
     if models.champion is None or models.champion_version is None:
         return None
     return Champion(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_mlops.data.profile import BinCounts, ColumnProfile, Profile
     from airflow_provider_mlops.lifecycle.monitor.window import Window
-    from airflow_provider_mlops.stats.drift.drift import FeatureCounts
+    from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def count_predictions(window: Window, profile: Profile) -> WindowCounts:
 
 
 def _count(table: ibis.Table, profile: Profile, window: Window) -> WindowCounts:
-    from airflow_provider_mlops.data.profiling import bins_like
+    from airflow_provider_mlops.data.binning import bins_like
 
     left_out: dict[str, str] = {}
     compared: list[ColumnProfile] = []
@@ -107,13 +107,13 @@ def _count(table: ibis.Table, profile: Profile, window: Window) -> WindowCounts:
 
 def feature_counts(column: ColumnProfile, reference: BinCounts, current: BinCounts) -> FeatureCounts:
     """Return the counts of one column for the drift tests: numbers in as many bins as suit the smaller sample."""
-    from airflow_provider_mlops.stats.drift.binning import merged_bins, suitable_bins
+    from airflow_provider_mlops.stats.drift.binning import choose_bin_count, merge_bins
     from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
 
     missing = (reference.counts[0], current.counts[0])
     if column.bins is not None:
         before, now = reference.counts[2:-1], current.counts[2:-1]
-        groups = merged_bins(before, suitable_bins(min(reference.rows, current.rows)))
+        groups = merge_bins(before, choose_bin_count(min(reference.rows, current.rows)))
         return FeatureCounts.numeric(
             column.name,
             [sum(before[start:end]) for start, end in groups],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.monitor.performance import Performance
     from airflow_provider_mlops.lifecycle.monitor.spec import MonitorSpec
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
-    from airflow_provider_mlops.stats.drift.drift import DriftReport
+    from airflow_provider_mlops.stats.drift.report import DriftReport
 
 Verdict: TypeAlias = Literal["ok", "alarm", "inconclusive"]
 
@@ -122,7 +122,8 @@ def judge(
     labels
         Labeled rows of the window; None if there are too few to judge the performance.
     """
-    from airflow_provider_mlops.stats.drift.drift import DriftThresholds, detect_drift
+    from airflow_provider_mlops.stats.drift.detect import detect_drift
+    from airflow_provider_mlops.stats.drift.report import DriftThresholds
 
     if counts.rows < spec.min_rows:
         reason = f"the window has {counts.rows:,} predictions, required at least min_rows={spec.min_rows:,}"
@@ -152,17 +153,17 @@ def _judge_quality(drift: DriftReport, rate: float, min_change: float) -> tuple[
     tested = [
         (feature.name, part)
         for feature in drift.features
-        for part in feature.parts
-        if part.question in ("missing", "unseen")
+        for part in feature.tests
+        if part.aspect in ("missing", "unseen")
     ]
     if not tested:
         return ()
     adjusted = holm([part.p_value for _, part in tested])
     checks = []
     for (name, part), p_value in zip(tested, adjusted, strict=True):
-        before, now = part.reference_share, part.current_share
+        before, now = part.reference_proportion, part.current_proportion
         alarm = bool(p_value <= rate and now - before >= min_change and now > before)
-        checks.append(Quality(name, part.question, before, now, float(p_value), alarm))
+        checks.append(Quality(name, part.aspect, before, now, float(p_value), alarm))
     return tuple(checks)
 
 

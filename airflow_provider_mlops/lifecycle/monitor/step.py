@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data.profile import Profile
+from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.monitor.spec import MonitorResult, MonitorSpec
 from airflow_provider_mlops.lifecycle.result_size import cut, first
@@ -113,7 +114,7 @@ def _open_window(spec: MonitorSpec, workspace: Workspace, version: ModelVersion)
     from airflow_provider_mlops.data import engine
     from airflow_provider_mlops.lifecycle.monitor.window import open_window
 
-    until = _in_utc(spec.until)
+    until = as_utc(spec.until or datetime.now(UTC))
     since = until - spec.window
     window = open_window(
         workspace.storage_uri,
@@ -196,12 +197,6 @@ def _summarize(reasons: dict[str, str]) -> str:
     parts = [f"{key}: {reason}" for key, reason in list(reasons.items())[:3]]
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     return "; ".join(parts) + more
-
-
-def _in_utc(moment: datetime | None) -> datetime:
-    if moment is None:
-        return datetime.now(UTC)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _format_time(moment: datetime) -> str:

@@ -63,7 +63,7 @@ def tune(spec: TuneSpec, workspace: Workspace) -> TuneResult:
         study = open_study(spec, workspace, metric)
         if spec.phase != "finish":
             run_trials(spec, workspace, study, run, rows, problem, metric)
-        run.goes_on = spec.phase == "search" and not is_search_over(study, spec.trials)
+        run.stays_open = spec.phase == "search" and not is_search_over(study, spec.trials)
         if spec.phase == "search" and not has_completed_trial(study):
             return TuneResult(
                 model=None,
