@@ -9,7 +9,7 @@ from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.profile import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult, AnalyzeSpec
-from airflow_provider_mlops.lifecycle.result_size import first
+from airflow_provider_mlops.lifecycle.result_size import first_that_fit
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.registry.run import open_run
 
@@ -67,8 +67,8 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
         rows=profile.rows,
         columns=len(profile.columns),
         duplicate_rows=profile.duplicate_rows,
-        suspected_leakage=first((leakage.column for leakage in profile.suspected_leakage), 3_000),
-        class_balance=None if balance is None else {name: balance[name] for name in first(balance, 3_000, beside=24)},
+        suspected_leakage=first_that_fit((leakage.column for leakage in profile.suspected_leakage), 3_000),
+        class_balance=None if balance is None else {name: balance[name] for name in first_that_fit(balance, 3_000, extra=24)},
         mlflow_run_id=run.id,
     )
 

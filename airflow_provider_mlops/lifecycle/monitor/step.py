@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.monitor.spec import MonitorResult, MonitorSpec
-from airflow_provider_mlops.lifecycle.result_size import cut, first
+from airflow_provider_mlops.lifecycle.result_size import first_that_fit, shorten
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -86,11 +86,11 @@ def monitor(spec: MonitorSpec, workspace: Workspace) -> MonitorResult:
         raise RejectedError(
             f"{spec.model_name} version {version.version}: {_few(findings.reasons)}. The report is {report_uri}"
         )
-    reasons = {cut(key, 80): cut(reason, 160) for key, reason in findings.reasons.items()}
+    reasons = {shorten(key, 80): shorten(reason, 160) for key, reason in findings.reasons.items()}
     return MonitorResult(
         verdict=findings.verdict,
-        drifted_features=first((cut(name, 80) for name in findings.drifted), 1_500),
-        reasons={name: reasons[name] for name in first(reasons, 4_000, beside=170)},
+        drifted_features=first_that_fit((shorten(name, 80) for name in findings.drifted), 1_500),
+        reasons={name: reasons[name] for name in first_that_fit(reasons, 4_000, extra=170)},
         metrics=metrics,
         rows=window.rows,
         labelled_rows=window.labelled_rows,

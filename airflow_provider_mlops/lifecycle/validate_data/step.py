@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
-from airflow_provider_mlops.lifecycle.result_size import cut, first
+from airflow_provider_mlops.lifecycle.result_size import first_that_fit, shorten
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.validate_data.spec import _SOURCES, ValidateDataResult, ValidateDataSpec, Verdict
 from airflow_provider_mlops.registry.run import open_run
@@ -72,8 +72,8 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
         verdict=verdict,
         expectations=len(outcome.results),
         failed_expectations=findings.failed,
-        schema_skew=first((cut(text, 300) for text in findings.schema), 3_000),
-        value_skew=first((cut(text, 300) for text in findings.values), 3_000),
+        schema_skew=first_that_fit((shorten(text, 300) for text in findings.schema), 3_000),
+        value_skew=first_that_fit((shorten(text, 300) for text in findings.values), 3_000),
         rows_checked=rows_checked,
         data_docs_uri=docs_uri,
         mlflow_run_id=run.id,
