@@ -1,7 +1,7 @@
 """User code that a step calls: a function, or its import path.
 
-A function is sent to another process as its import path if it has one, and otherwise as its source. A function written in
-a DAG file therefore needs no package around it, but it must import or define everything it uses inside itself.
+A function is sent to another process as its import path if it has one, and otherwise as its source. A function written
+in a DAG file therefore needs no package around it, but it must import or define everything it uses inside itself.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class UserCode(BaseModel):
             raise InvalidSpecError(
                 field,
                 self.name,
-                f"the function uses names that are defined outside of it: {', '.join(undefined)}. Import or define them "
+                f"the function uses names that are defined outside of it: {', '.join(undefined)}. Import or define "
+                "them "
                 "inside the function, or move it to a module and give its import path 'package.module:function'",
             )
         namespace: dict[str, Any] = {"__name__": "user_code"}
