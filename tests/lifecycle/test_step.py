@@ -75,7 +75,7 @@ def test_an_unknown_step() -> None:
         ({"split": {"test": 1.5}}, r"split\.test=1\.5: it must be less than 1\.$"),
         ({"split": {"test": -0.5}}, r"split\.test=-0\.5: it must be at least 0\.$"),
         ({"split": {"test": "half"}}, r"split\.test='half': it must be a number\.$"),
-        ({"split": {"method": "group"}}, r"split\.column=None: .*'group'.* column"),
+        ({"split": {"method": "group"}}, r"split\.column=None: .*'group' requires a column"),
         ({"split": {"method": "groups"}}, r"split\.method='groups': it must be 'random', .*Did you mean 'group'\?$"),
         ({"reuse": "perhaps"}, r"reuse='perhaps': it must be True or False\.$"),
         ({"features": "no_module"}, r"features='no_module': .*'package\.module:function'"),

@@ -157,7 +157,7 @@ def test_logs_come_as_they_are_written(
 
 def test_errors_keep_their_type(step_python: str, dataset: Dataset, workspace: Workspace) -> None:
     runtime = PythonRuntime(step_python)
-    with pytest.raises(InvalidSpecError, match="drop='nothing': there is no such column") as invalid:
+    with pytest.raises(InvalidSpecError, match="drop='nothing': it must be a column") as invalid:
         runtime.run(prepare.STEP, spec_with(dataset, "", drop=["nothing"]), workspace)
     assert (invalid.value.field, invalid.value.value) == ("drop", "nothing")
     with pytest.raises(RejectedError, match="keep none of the 100 rows"):
