@@ -40,8 +40,8 @@ def run_step(request: dict[str, Any]) -> dict[str, Any]:
     """Run the step that `request` describes and return what goes into the result file."""
     if request.get("version") != __version__:
         log.warning(
-            "This environment has airflow-provider-mlops %s, but the one that started the step has %s. "
-            "Install the same version in both.",
+            "This environment has airflow-provider-mlops %s, but the one that started the step has %s. Install the "
+            "same version in both.",
             __version__,
             request.get("version"),
         )

@@ -87,8 +87,7 @@ class UserCode(BaseModel):
                 field,
                 self.name,
                 f"the function uses names that are defined outside of it: {', '.join(undefined)}. Import or define "
-                "them "
-                "inside the function, or move it to a module and give its import path 'package.module:function'",
+                "them inside the function, or move it to a module and give its import path 'package.module:function'",
             )
         namespace: dict[str, Any] = {"__name__": "user_code"}
         exec(compile(self.source, f"<{self.name}>", "exec"), namespace)

@@ -32,8 +32,7 @@ class IntervalIncrement(BaseModel):
     kind: Literal["interval"] = Field(default="interval", description="The kind of increment.")
     column: str = Field(
         description="A column of times: timestamps, dates, ISO 8601 text, or seconds or milliseconds since 1970. A "
-        "time "
-        "without a zone is read as UTC."
+        "time without a zone is read as UTC."
     )
 
 
@@ -45,8 +44,7 @@ class WatermarkIncrement(BaseModel):
     kind: Literal["watermark"] = Field(default="watermark", description="The kind of increment.")
     column: str = Field(
         description="A column whose values only grow, such as a serial number or the time of the last change. Rows "
-        "without "
-        "a value are extracted by the first run only."
+        "without a value are extracted by the first run only."
     )
     initial: JsonValue = Field(
         default=None,

@@ -179,6 +179,6 @@ def _not_rows(source: CodeSource, returned: Any) -> InvalidSpecError:
     return InvalidSpecError(
         "source.function",
         str(source.function),
-        f"the function must return a pandas DataFrame, an Arrow table or an iterator of these, "
-        f"not {type(returned).__name__}",
+        "the function must return a pandas DataFrame, an Arrow table or an iterator of these, not "
+        f"{type(returned).__name__}",
     )

@@ -84,16 +84,15 @@ class RowChecks:
             return
         if self._newest is None:
             raise self._rejected(
-                f"freshness: no row has a value in {freshness.column!r}, so the age of the data is unknown. "
-                "Check the source"
+                f"freshness: no row has a value in {freshness.column!r}, so the age of the data is unknown. Check the "
+                "source"
             )
         now = datetime.now(UTC)
         age = (now if self._as_of is None else min(now, self._as_of)) - self._newest.replace(tzinfo=UTC)
         if age > freshness.max_age:
             raise self._rejected(
                 f"freshness: the newest row is {format_duration(age)} old ({self._newest.isoformat(sep=' ')} UTC), "
-                "allowed "
-                f"{format_duration(freshness.max_age)}. Check why the source has no newer rows"
+                f"allowed {format_duration(freshness.max_age)}. Check why the source has no newer rows"
             )
 
     def _rejected(self, reason: str) -> RejectedError:

@@ -22,8 +22,7 @@ class SqlSource(_Source):
     kind: Literal["sql"] = Field(default="sql", description=_KIND)
     query: str = Field(
         description="The SELECT statement. It may refer to `:interval_start`, `:interval_end`, `:watermark` and the "
-        "names "
-        "of `parameters`."
+        "names of `parameters`."
     )
     connection: str = Field(description="The Airflow connection of the database.")
     parameters: dict[str, JsonValue] = Field(
@@ -46,15 +45,13 @@ class FilesSource(_Source):
 
     kind: Literal["files"] = Field(default="files", description=_KIND)
     paths: str | tuple[str, ...] = Field(
-        description="One or several paths or URIs, for example `/data/customers.csv` or "
-        "`s3://bucket/2026/*.parquet`. A "
-        "directory stands for the files directly in it."
+        description="One or several paths or URIs, for example `/data/customers.csv` or `s3://bucket/2026/*.parquet`. "
+        "A directory stands for the files directly in it."
     )
     format: Literal["csv", "parquet", "jsonl"] | None = Field(
         default=None,
         description="Format of the files. By default it is inferred from each file's name, also for compressed text "
-        "such "
-        "as `.csv.gz` and `.jsonl.zst`.",
+        "such as `.csv.gz` and `.jsonl.zst`.",
     )
     encoding: str = Field(default="utf-8", description="Encoding of the text in CSV files, for example `latin-1`.")
 
@@ -68,9 +65,8 @@ class IbisSource(_Source):
     )
     backend: str | None = Field(
         default=None,
-        description="Ibis URL of the backend, for example `duckdb:///data/warehouse.duckdb`. By default a new "
-        "DuckDB in "
-        "memory. Store a URL with a password in an Airflow connection and set `connection`.",
+        description="Ibis URL of the backend, for example `duckdb:///data/warehouse.duckdb`. By default a new DuckDB "
+        "in memory. Store a URL with a password in an Airflow connection and set `connection`.",
     )
     connection: str | None = Field(
         default=None, description="The Airflow connection that holds the backend's URL. Use it instead of `backend`."

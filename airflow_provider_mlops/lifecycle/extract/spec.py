@@ -31,21 +31,18 @@ class ExtractSpec(Spec):
     """The fields of the step `extract`."""
 
     dataset_name: str = Field(
-        description="Name of the dataset. It may contain letters, digits, `_`, `-` and `.`, and begins with a "
-        "letter or a "
-        "digit."
+        description="Name of the dataset. It may contain letters, digits, `_`, `-` and `.`, and begins with a letter "
+        "or a digit."
     )
     source: Source = Field(
         description="Source of the rows: an `SqlSource`, `FilesSource`, `IbisSource`, `SklearnSource` or "
-        "`CodeSource`, or "
-        "a dictionary with its `kind` (`sql`, `files`, `ibis`, `sklearn`, `code`) and its fields."
+        "`CodeSource`, or a dictionary with its `kind` (`sql`, `files`, `ibis`, `sklearn`, `code`) and its fields."
     )
     incremental: Increment | None = Field(
         default=None,
-        description="Extract only new rows, selected by a `column`: the rows of the run's data interval "
-        "(`kind: interval`), or those with a greater value than any extracted before (`kind: watermark`). By "
-        "default all "
-        "rows are extracted.",
+        description="Extract only new rows, selected by a `column`: the rows of the run's data interval (`kind: "
+        "interval`), or those with a greater value than any extracted before (`kind: watermark`). By default all rows "
+        "are extracted.",
     )
     min_rows: int = Field(default=1, ge=0, description="Reject the data if it has fewer rows.")
     max_rows: int | None = Field(
@@ -53,8 +50,8 @@ class ExtractSpec(Spec):
     )
     freshness: Freshness | None = Field(
         default=None,
-        description="Reject the data if its newest row is too old: a `column` of times and a `max_age`. By default the "
-        "age is not checked.",
+        description="Reject the data if its newest row is too old: a `column` of times and a `max_age`. By default "
+        "the age is not checked.",
     )
     batch_rows: int = Field(
         default=100_000, ge=1, description="Number of rows held in memory at a time, if the source can be streamed."

@@ -39,8 +39,7 @@ class Preprocessing(BaseModel):
     numeric_impute: Literal["median", "mean", "most_frequent", "constant"] | None = Field(
         default="median",
         description="Replacement for missing numbers: a statistic of the training rows, or `numeric_fill` for "
-        "`constant`. "
-        "`None` leaves them missing, for estimators that support missing values.",
+        "`constant`. `None` leaves them missing, for estimators that support missing values.",
     )
     numeric_fill: float = Field(
         default=0.0, description="The number that replaces missing ones if `numeric_impute` is `constant`."
@@ -48,14 +47,13 @@ class Preprocessing(BaseModel):
     numeric_scale: Literal["standard", "minmax", "robust"] | None = Field(
         default="standard",
         description="Scaling of numbers: to mean 0 and standard deviation 1 (`standard`), to the range 0 to 1 "
-        "(`minmax`), or "
-        "by median and interquartile range, which outliers do not affect (`robust`). `None` leaves numbers unscaled.",
+        "(`minmax`), or by median and interquartile range, which outliers do not affect (`robust`). `None` leaves "
+        "numbers unscaled.",
     )
     categorical_impute: Literal["most_frequent", "constant"] = Field(
         default="constant",
         description="Replacement for missing categories: the most frequent one, or `categorical_fill` (`constant`), "
-        "which "
-        "makes missing values a category of their own.",
+        "which makes missing values a category of their own.",
     )
     categorical_fill: str = Field(
         default="missing", description="The category of missing values if `categorical_impute` is `constant`."
@@ -63,17 +61,14 @@ class Preprocessing(BaseModel):
     categorical_encode: Literal["one_hot", "ordinal"] = Field(
         default="one_hot",
         description="Encoding of categories: one 0/1 column for each category (`one_hot`), or one column with the "
-        "position "
-        "of the category in sorted order, which suits trees (`ordinal`). In the latter, -1 is an unknown category "
-        "and -2 a "
-        "missing number of an `as_categorical` column.",
+        "position of the category in sorted order, which suits trees (`ordinal`). In the latter, -1 is an unknown "
+        "category and -2 a missing number of an `as_categorical` column.",
     )
     max_categories: int = Field(
         default=100,
         ge=2,
         description="Maximum number of categories per column. Rarer ones are grouped as infrequent, so that an "
-        "identifier "
-        "left among the features cannot fill the memory.",
+        "identifier left among the features cannot fill the memory.",
     )
     as_categorical: tuple[str, ...] = Field(
         default=(), description="Columns of numbers that name categories, such as postal codes and product numbers."
@@ -81,8 +76,7 @@ class Preprocessing(BaseModel):
     code: UserCode | None = Field(
         default=None,
         description="A function that builds the preprocessing, used instead of all the other fields. It takes "
-        "`features` (a "
-        "pandas DataFrame without the target) and returns an unfitted scikit-learn transformer.",
+        "`features` (a pandas DataFrame without the target) and returns an unfitted scikit-learn transformer.",
     )
 
     def check(self) -> None:
@@ -194,8 +188,7 @@ class Preprocessing(BaseModel):
                 "preprocessing.code",
                 f"{code} returned {type(built).__name__}",
                 "the function must return an unfitted scikit-learn transformer: an object with fit and transform, "
-                "such as a "
-                "ColumnTransformer or a Pipeline",
+                "such as a ColumnTransformer or a Pipeline",
             )
         return clone(built)
 

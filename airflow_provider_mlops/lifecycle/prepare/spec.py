@@ -32,13 +32,10 @@ class PrepareSpec(Spec):
     features: UserCode | None = Field(
         default=None,
         description="A function that adds features. It takes `table` (an Ibis table, computed by the engine) or "
-        "`frame` (a "
-        "pandas DataFrame, all rows in memory), optionally `target`, and returns the table with the new columns. It "
-        "is not "
-        "part of the model: callers of the model must send the columns that it adds. It sees all rows before the "
-        "split, "
-        "so put anything that is learned from other rows into `preprocessing`, which is fitted on the training rows "
-        "only.",
+        "`frame` (a pandas DataFrame, all rows in memory), optionally `target`, and returns the table with the new "
+        "columns. It is not part of the model: callers of the model must send the columns that it adds. It sees all "
+        "rows before the split, so put anything that is learned from other rows into `preprocessing`, which is fitted "
+        "on the training rows only.",
     )
     drop: tuple[str, ...] = Field(
         default=(),
@@ -51,8 +48,7 @@ class PrepareSpec(Spec):
     reuse: bool = Field(
         default=True,
         description="Reuse the datasets of an earlier run of the same task if the rows, the fields and the text of "
-        "the user "
-        "code are unchanged. Changes in modules that the user code imports are not noticed.",
+        "the user code are unchanged. Changes in modules that the user code imports are not noticed.",
     )
 
 

@@ -65,8 +65,7 @@ class Split(BaseModel):
     key: tuple[str, ...] = Field(
         default=(),
         description="Columns that identify a row, such as a customer number. By default all columns of the dataset; "
-        "columns "
-        "added by `features` are not included, so a new feature does not move rows to another part.",
+        "columns added by `features` are not included, so a new feature does not move rows to another part.",
     )
 
     @model_validator(mode="after")
@@ -149,8 +148,7 @@ def _check_column(table: ibis.Table, split: Split, column: str) -> None:
             "split.column",
             column,
             f"it must be a column of times or numbers, not of type {values.type()}. Cast it to a timestamp in the "
-            "query or "
-            "in `features`",
+            "query or in `features`",
         )
     facts = table.aggregate(nulls=values.isnull().sum(), distinct=values.nunique()).to_pyarrow().to_pylist()[0]
     if split.method in ("time", "group") and facts["nulls"]:
@@ -165,8 +163,7 @@ def _check_column(table: ibis.Table, split: Split, column: str) -> None:
             "split.column",
             column,
             f"it must have at most {MAX_STRATA:,} values, not {facts['distinct']:,}. Name a column that `features` "
-            "makes by "
-            "binning it, or use the method 'random'",
+            "makes by binning it, or use the method 'random'",
         )
 
 

@@ -226,8 +226,8 @@ def _check_sizes(spec: PrepareSpec, sizes: list[int]) -> None:
         if share and not size:
             raise RejectedError(
                 f"Rejected {spec.dataset.uri}: split: the method {spec.split.method!r} leaves none of {rows:,} rows "
-                "for "
-                f"{part}, whose share is {share:.0%}. {_IF_EMPTY[spec.split.method].format(column=spec.split.column)}."
+                f"for {part}, whose share is {share:.0%}. "
+                f"{_IF_EMPTY[spec.split.method].format(column=spec.split.column)}."
             )
         if rows and abs(size / rows - share) > 0.05:
             log.warning(
