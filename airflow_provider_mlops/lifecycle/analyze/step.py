@@ -1,16 +1,17 @@
-"""Step 2, analyze: a dataset's profile, which later steps compare with, and a report for people."""
+"""Step 2, analyze: the profile of a dataset, with which later steps compare, and a report for people."""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.profile import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult, AnalyzeSpec
 from airflow_provider_mlops.lifecycle.result_size import first_that_fit
 from airflow_provider_mlops.lifecycle.step import Step
+from airflow_provider_mlops.lifecycle.suggestions import must_be_a_column
 from airflow_provider_mlops.registry.run import open_run
 
 if TYPE_CHECKING:
@@ -22,13 +23,18 @@ log = logging.getLogger(__name__)
 def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
     """Profile a dataset on the engine, and log the profile and a report to MLflow.
 
-    Raises InvalidSpecError for a dataset that is not there, is only half there or has no rows, and for a column that it
-    does not have; BackendUnavailableError if MLflow does not answer.
+    Raises
+    ------
+    InvalidSpecError
+        If the dataset is missing, incomplete or empty, or does not have a column that a field names.
+    BackendUnavailableError
+        If MLflow is unavailable.
     """
+    started = time.monotonic()
     names = tuple(column.name for column in spec.dataset.manifest.columns)
     for field, name in (("target", spec.target), *(("slices", name) for name in spec.slices)):
         if name is not None and name not in names:
-            raise InvalidSpecError(field, name, f"name one of the columns: {list_names(names)}")
+            raise InvalidSpecError(field, name, must_be_a_column(name, names))
     registry = workspace.registry()
     with open_run(registry, workspace.task, "analyze") as run:
         from airflow_provider_mlops.data.profiling import profile as profile_of
@@ -57,8 +63,15 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
         run.log_text(storage.read_text(profile_uri), "profile.json")
         run.log_text(storage.read_text(report_uri), "reports/analyze.html")
     for leakage in profile.suspected_leakage[:20]:
-        log.warning("Suspected leakage: %r: %s", leakage.column, leakage.reason)
-    log.info("The profile lies at %s, the report at %s", profile_uri, report_uri)
+        log.warning("Suspected leakage in column %r: %s", leakage.column, leakage.reason)
+    log.info(
+        "Analyzed %s rows with %d columns in %.1f s: profile in %s, report in %s",
+        f"{profile.rows:,}",
+        len(profile.columns),
+        time.monotonic() - started,
+        profile_uri,
+        report_uri,
+    )
     balance = profile.class_balance
     return AnalyzeResult(
         dataset=spec.dataset,
@@ -68,7 +81,9 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
         columns=len(profile.columns),
         duplicate_rows=profile.duplicate_rows,
         suspected_leakage=first_that_fit((leakage.column for leakage in profile.suspected_leakage), 3_000),
-        class_balance=None if balance is None else {name: balance[name] for name in first_that_fit(balance, 3_000, extra=24)},
+        class_balance=None
+        if balance is None
+        else {name: balance[name] for name in first_that_fit(balance, 3_000, extra=24)},
         mlflow_run_id=run.id,
     )
 
