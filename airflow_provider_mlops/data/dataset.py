@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from airflow_provider_mlops.data import parquet_file, storage
 from airflow_provider_mlops.data.lineage import TaskIdentity
@@ -39,10 +39,10 @@ class Dataset(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    uri: str
-    name: str
-    rows: int
-    fingerprint: str
+    uri: str = Field(description="URI of the directory with the Parquet files and the manifest.")
+    name: str = Field(description="Name of the dataset.")
+    rows: int = Field(description="Number of rows.")
+    fingerprint: str = Field(description="Hash of the content. The same rows in any order have the same fingerprint.")
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airflow_provider_mlops.errors import FieldError, InvalidSpecError
+from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.lifecycle.spec_errors import hint_of, kinds_of, models_in
 from airflow_provider_mlops.lifecycle.suggestions import suggest
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -49,7 +50,30 @@ class Step(Generic[SpecT, ResultT]):
     name: str
     spec: type[SpecT]
     result: type[ResultT]
-    run: Callable[[SpecT, Workspace], ResultT]
+    function: Callable[[SpecT, Workspace], ResultT]
+    extras: tuple[str, ...] = ()
+    """The extras of this package that the step needs (see `airflow_provider_mlops.extras`)."""
+
+    def run(self, spec: SpecT, workspace: Workspace) -> ResultT:
+        """Run the step in this process.
+
+        Raises
+        ------
+        MissingExtraError
+            If an extra that the step needs is not installed. It is raised before any work.
+        """
+        self.check_extras()
+        return self.function(spec, workspace)
+
+    def check_extras(self) -> None:
+        """Check that the extras that the step needs are installed in this environment.
+
+        Raises
+        ------
+        MissingExtraError
+            If one is missing.
+        """
+        require(f"The step {self.name}", *self.extras)
 
     def parse(self, fields: dict[str, Any]) -> SpecT:
         """Turn fields into the step's Spec.

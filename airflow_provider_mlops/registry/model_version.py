@@ -14,9 +14,9 @@ class ModelVersion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    name: str = Field(min_length=1)
-    version: int = Field(ge=1)
-    run_id: str
+    name: str = Field(min_length=1, description="Name of the registered model.")
+    version: int = Field(ge=1, description="Number of the version.")
+    run_id: str = Field(description="Id of the MLflow run that logged the model.")
 
     @property
     def uri(self) -> str:

@@ -33,7 +33,7 @@ def test_every_step_keeps_the_contract(name: str) -> None:
     assert (step.spec.__name__, step.result.__name__) == (f"{words}Spec", f"{words}Result")
     assert issubclass(step.spec, Spec)
     assert issubclass(step.result, Result)
-    assert step.run.__name__ == name
+    assert step.function.__name__ == name
     undocumented = [field for field, info in step.spec.model_fields.items() if not info.description]
     assert undocumented == []
     assert step.spec.__doc__

@@ -29,7 +29,7 @@ class IntervalIncrement(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["interval"] = Field(default="interval", description="The kind of increment.")
+    kind: Literal["interval"] = "interval"
     column: str = Field(
         description="A column of times: timestamps, dates, ISO 8601 text, or seconds or milliseconds since 1970. A "
         "time without a zone is read as UTC."
@@ -41,7 +41,7 @@ class WatermarkIncrement(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["watermark"] = Field(default="watermark", description="The kind of increment.")
+    kind: Literal["watermark"] = "watermark"
     column: str = Field(
         description="A column whose values only grow, such as a serial number or the time of the last change. Rows "
         "without a value are extracted by the first run only."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import engine
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
+from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.lifecycle.extract.increment import check_interval_is_known
 from airflow_provider_mlops.lifecycle.extract.sources import CodeSource, IbisSource, SklearnSource
 from airflow_provider_mlops.lifecycle.suggestions import suggest
@@ -100,7 +101,10 @@ def read_sklearn(source: SklearnSource) -> Iterator[pyarrow.Table]:
     ------
     InvalidSpecError
         If there is no such dataset.
+    MissingExtraError
+        If scikit-learn is not installed.
     """
+    require("The source 'sklearn'", "train")
     import pyarrow
     from sklearn import datasets
 

@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 
-_KIND = "The kind of source."
-
 
 class _Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,7 +17,7 @@ class _Source(BaseModel):
 class SqlSource(_Source):
     """The rows of a query over a database connection, streamed in batches."""
 
-    kind: Literal["sql"] = Field(default="sql", description=_KIND)
+    kind: Literal["sql"] = "sql"
     query: str = Field(
         description="The SELECT statement. It may refer to `:interval_start`, `:interval_end`, `:watermark` and the "
         "names of `parameters`."
@@ -43,7 +41,7 @@ class SqlSource(_Source):
 class FilesSource(_Source):
     """Files at any fsspec path: one, several, or all that match a pattern."""
 
-    kind: Literal["files"] = Field(default="files", description=_KIND)
+    kind: Literal["files"] = "files"
     paths: str | tuple[str, ...] = Field(
         description="One or several paths or URIs, for example `/data/customers.csv` or `s3://bucket/2026/*.parquet`. "
         "A directory stands for the files directly in it."
@@ -59,7 +57,7 @@ class FilesSource(_Source):
 class IbisSource(_Source):
     """An Ibis expression, computed by its backend and streamed from it."""
 
-    kind: Literal["ibis"] = Field(default="ibis", description=_KIND)
+    kind: Literal["ibis"] = "ibis"
     expression: UserCode = Field(
         description="A function that takes `connection`, the Ibis backend, and returns an Ibis table."
     )
@@ -76,7 +74,7 @@ class IbisSource(_Source):
 class SklearnSource(_Source):
     """A dataset that is bundled with scikit-learn."""
 
-    kind: Literal["sklearn"] = Field(default="sklearn", description=_KIND)
+    kind: Literal["sklearn"] = "sklearn"
     name: str = Field(
         default="breast_cancer",
         description="Name of the dataset: `breast_cancer`, `diabetes`, `digits`, `iris`, `linnerud` or `wine`.",
@@ -86,7 +84,7 @@ class SklearnSource(_Source):
 class CodeSource(_Source):
     """Rows that a function of yours returns."""
 
-    kind: Literal["code"] = Field(default="code", description=_KIND)
+    kind: Literal["code"] = "code"
     function: UserCode = Field(
         description="A function that returns a pandas DataFrame, an Arrow table, or an iterator of either, which is "
         "written batch by batch. It may take the arguments `interval_start`, `interval_end` and `watermark`."

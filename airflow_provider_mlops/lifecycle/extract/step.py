@@ -139,4 +139,4 @@ def _commit(writer: DatasetWriter, spec: ExtractSpec, workspace: Workspace, wate
     )
 
 
-STEP = Step("extract", ExtractSpec, ExtractResult, extract)
+STEP = Step("extract", ExtractSpec, ExtractResult, extract, extras=("data",))

@@ -146,4 +146,4 @@ def _first_five(lines: tuple[str, ...]) -> str:
     return "; ".join(lines[:5]) + more
 
 
-STEP = Step("validate_data", ValidateDataSpec, ValidateDataResult, validate_data)
+STEP = Step("validate_data", ValidateDataSpec, ValidateDataResult, validate_data, extras=("validation",))
