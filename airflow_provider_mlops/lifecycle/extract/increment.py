@@ -95,7 +95,7 @@ def select(increment: IntervalIncrement | WatermarkIncrement | None, workspace: 
     if isinstance(increment, IntervalIncrement):
         start, end = require_interval(task, "incremental", increment.kind, "incremental selects the data interval")
         return Selection(Window(increment.column, low=start, high=end, high_open=True, times=True), None, values)
-    state = WatermarkState(increment, workspace)
+    state = WatermarkState(increment.column, increment.initial, workspace)
     window = state.window()
     if window.low is None:
         log.info("Extracting all rows, because %r has no watermark yet", window.column)

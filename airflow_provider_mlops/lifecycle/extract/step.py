@@ -96,7 +96,7 @@ def _write(
     with DatasetWriter(workspace.uri("datasets", spec.dataset_name), spec.dataset_name, widen=True) as writer:
         for batch in _selected(spec, selection, checks, read):
             if state is not None:
-                watermark = greatest(watermark, batch, state.increment.column)
+                watermark = greatest(watermark, batch, state.column)
             writer.write(batch)
             checks.add(batch)
             progress.report("Extracted %s rows so far, in %.0f s", f"{checks.rows:,}", progress.seconds)

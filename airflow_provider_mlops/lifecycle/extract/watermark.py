@@ -13,7 +13,6 @@ from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.lifecycle.extract.window import Window
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.extract.increment import WatermarkIncrement
     from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -38,14 +37,15 @@ class WatermarkState:
     No rows are lost if a try dies after it has moved the watermark and before Airflow has recorded its success.
     """
 
-    def __init__(self, increment: WatermarkIncrement, workspace: Workspace) -> None:
+    def __init__(self, column: str, initial: JsonValue, workspace: Workspace) -> None:
         task = workspace.task
         mapped = () if task.map_index < 0 else (str(task.map_index),)
         # The path of an identity without its run.
         path = task.model_copy(update={"run_id": "watermark", "map_index": -1}).path
         self.uri = storage.join(workspace.storage_uri, "watermarks", path, *mapped) + ".json"
         self.run_id = task.run_id
-        self.increment = increment
+        self.column = column
+        self._initial = initial
         try:
             self._runs: list[_Run] = json.loads(storage.read_text(self.uri))["runs"]
         except FileNotFoundError:
@@ -57,13 +57,13 @@ class WatermarkState:
         this_run = self._this_run()
         if this_run is not None:
             return unpack(this_run["from"])
-        return unpack(self._runs[-1]["to"]) if self._runs else unpack(pack(self.increment.initial))
+        return unpack(self._runs[-1]["to"]) if self._runs else unpack(pack(self._initial))
 
     def window(self) -> Window:
         """Return the window of this run. It has an end if the run was extracted before and others have run since."""
         this_run = self._this_run()
         end = None if this_run is None or this_run is self._runs[-1] else unpack(this_run["to"])
-        return Window(self.increment.column, low=self.begin, low_open=True, high=end)
+        return Window(self.column, low=self.begin, low_open=True, high=end)
 
     def move(self, to: Any) -> None:
         """Store that this run has extracted up to `to`; None if it found no rows."""
@@ -74,7 +74,7 @@ class WatermarkState:
         else:
             self._runs[self._runs.index(this_run)] = entry
         storage.write_text(self.uri, json.dumps({"runs": self._runs[-_MAX_RUNS:]}, indent=1))
-        log.info("Set the watermark of %r to %s in %s", self.increment.column, to, self.uri)
+        log.info("Set the watermark of %r to %s in %s", self.column, to, self.uri)
 
     def _this_run(self) -> _Run | None:
         return next((entry for entry in self._runs if entry["run_id"] == self.run_id), None)

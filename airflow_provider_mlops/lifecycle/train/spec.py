@@ -47,7 +47,7 @@ class TrainSpec(Spec):
     preprocessing: Preprocessing | None = Field(
         default=None,
         description="How features are imputed, encoded and scaled, as the step `prepare` returns it. It is fitted "
-        "inside the model, so that serving cannot differ.",
+        "inside the model, so that the model that is served applies it in the same way.",
     )
     model_name: str = Field(description="The registered model of which this makes a new version.")
     experiment: str | None = Field(
