@@ -12,9 +12,11 @@ from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult, Analyze
 from airflow_provider_mlops.lifecycle.result_size import first_that_fit
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.suggestions import must_be_a_column
-from airflow_provider_mlops.registry.run import open_run
+from airflow_provider_mlops.registry import tags
+from airflow_provider_mlops.registry.run import Run, open_run
 
 if TYPE_CHECKING:
+    from airflow_provider_mlops.data.profile import Profile
     from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -46,20 +48,8 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
         profile_uri = profile.write(storage.join(workspace.uri("profiles"), "profile.json"))
         report = build(profile, spec.dataset.name, workspace.task.key)
         report_uri = report.write(storage.join(workspace.uri("reports"), "analyze.html"))
-        run.log_datasets([(spec.dataset, "analysis")])
-        run.log_params({"target": spec.target, "slices": ", ".join(spec.slices), "bins": spec.bins})
-        missing = sum(column.nulls for column in profile.columns) / (profile.rows * len(profile.columns))
-        run.log_metrics(
-            {
-                "rows": profile.rows,
-                "columns": len(profile.columns),
-                "duplicate_rows": profile.duplicate_rows,
-                "missing_share": missing,
-                "suspected_leakage": len(profile.suspected_leakage),
-                **{f"class_share/{name}": share for name, share in (profile.class_balance or {}).items()},
-            }
-        )
-        run.set_tags({"mlops.data_fingerprint": spec.dataset.fingerprint, "mlops.profile_uri": profile_uri})
+        _log_to_mlflow(run, spec, profile)
+        run.set_tags({tags.DATA_FINGERPRINT: spec.dataset.fingerprint, tags.PROFILE_URI: profile_uri})
         run.log_text(storage.read_text(profile_uri), "profile.json")
         run.log_text(storage.read_text(report_uri), "reports/analyze.html")
     for leakage in profile.suspected_leakage[:20]:
@@ -72,7 +62,6 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
         profile_uri,
         report_uri,
     )
-    balance = profile.class_balance
     return AnalyzeResult(
         dataset=spec.dataset,
         profile_uri=profile_uri,
@@ -81,11 +70,33 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
         columns=len(profile.columns),
         duplicate_rows=profile.duplicate_rows,
         suspected_leakage=first_that_fit((leakage.column for leakage in profile.suspected_leakage), 3_000),
-        class_balance=None
-        if balance is None
-        else {name: balance[name] for name in first_that_fit(balance, 3_000, extra=24)},
+        class_balance=_largest_classes(profile),
         mlflow_run_id=run.id,
     )
+
+
+def _log_to_mlflow(run: Run, spec: AnalyzeSpec, profile: Profile) -> None:
+    run.log_datasets([(spec.dataset, "analysis")])
+    run.log_params({"target": spec.target, "slices": ", ".join(spec.slices), "bins": spec.bins})
+    missing = sum(column.nulls for column in profile.columns) / (profile.rows * len(profile.columns))
+    run.log_metrics(
+        {
+            "rows": profile.rows,
+            "columns": len(profile.columns),
+            "duplicate_rows": profile.duplicate_rows,
+            "missing_share": missing,
+            "suspected_leakage": len(profile.suspected_leakage),
+            **{f"class_share/{name}": share for name, share in (profile.class_balance or {}).items()},
+        }
+    )
+
+
+def _largest_classes(profile: Profile) -> dict[str, float] | None:
+    """Return the shares of as many classes as fit into the result."""
+    balance = profile.class_balance
+    if balance is None:
+        return None
+    return {name: balance[name] for name in first_that_fit(balance, 3_000, extra=24)}
 
 
 STEP = Step("analyze", AnalyzeSpec, AnalyzeResult, analyze, extras=("data",))

@@ -20,6 +20,7 @@ _VERSIONS_HINT = (
 )
 
 if TYPE_CHECKING:
+    import ibis
     import pyarrow
 
     from airflow_provider_mlops.data.lineage import TaskIdentity
@@ -36,10 +37,25 @@ def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iter
     BackendUnavailableError
         If the backend is unavailable.
     """
-    import ibis
     import pyarrow
     from ibis.common.exceptions import IbisError
 
+    connection = _connect_ibis(source, workspace)
+    table = _ibis_table(source, connection)
+    try:
+        schema = table.schema().to_pyarrow()
+        yield schema.empty_table()
+        for batch in engine.batches(table, batch_rows):
+            yield pyarrow.Table.from_batches([batch])
+    except IbisError as error:
+        raise InvalidSpecError(
+            "source.expression", str(source.expression), f"the backend cannot compute it: {error}"
+        ) from error
+    finally:
+        connection.disconnect()
+
+
+def _connect_ibis(source: IbisSource, workspace: Workspace) -> Any:
     url = source.backend
     if source.connection is not None:
         url = workspace.secret(f"connection_{source.connection}")
@@ -51,7 +67,7 @@ def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iter
             )
     name = source.connection or source.backend or "DuckDB"
     try:
-        connection = engine.connect(url)
+        return engine.connect(url)
     except (ModuleNotFoundError, AttributeError, ValueError) as error:
         raise InvalidSpecError(
             "source.backend",
@@ -60,6 +76,12 @@ def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iter
         ) from error
     except Exception as error:
         raise BackendUnavailableError("The Ibis backend", name, f"{type(error).__name__}: {error}") from error
+
+
+def _ibis_table(source: IbisSource, connection: Any) -> ibis.Table:
+    """Call the user's expression, which must return a table."""
+    import ibis
+
     try:
         table = source.expression.call(connection=connection)
     except Exception as error:
@@ -72,17 +94,7 @@ def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iter
             str(source.expression),
             f"the function must return an Ibis table, not {type(table).__name__}",
         )
-    try:
-        schema = table.schema().to_pyarrow()
-        yield schema.empty_table()
-        for batch in engine.batches(table, batch_rows):
-            yield pyarrow.Table.from_batches([batch])
-    except IbisError as error:
-        raise InvalidSpecError(
-            "source.expression", str(source.expression), f"the backend cannot compute it: {error}"
-        ) from error
-    finally:
-        connection.disconnect()
+    return table
 
 
 def _is_version_conflict(error: Exception) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
+from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.extract.increment import check_interval_is_known
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
+from airflow_provider_mlops.lifecycle.extract.sql_connection import connected, connection_url, query_errors
 from airflow_provider_mlops.lifecycle.extract.sql_types import declared_types, to_arrow
 from airflow_provider_mlops.lifecycle.extract.window import Window, write_like
 
@@ -20,32 +19,6 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.expression import Executable
 
     from airflow_provider_mlops.lifecycle.workspace import Workspace
-
-# Words in a database's message that say whether a retry can help. The databases have no error code in common.
-_UNAVAILABLE = (
-    "locked",
-    "refused",
-    "timeout",
-    "timed out",
-    "could not connect",
-    "server closed",
-    "gone away",
-    "lost connection",
-    "terminating connection",
-    "shutting down",
-    "starting up",
-    "connection reset",
-    "broken pipe",
-)
-_WRONG_LOGIN = ("authentication failed", "access denied", "no password", "no pg_hba.conf entry")
-_WRONG_DATABASE = ("does not exist", "unknown database")
-
-# Interchangeable drivers by database, with the module that each needs.
-_DRIVERS = {
-    "postgresql": {"postgresql+psycopg": "psycopg", "postgresql+psycopg2": "psycopg2"},
-    "mysql": {"mysql+pymysql": "pymysql", "mysql+mysqldb": "MySQLdb", "mysql+mysqlconnector": "mysql.connector"},
-    "mariadb": {"mariadb+pymysql": "pymysql", "mariadb+mysqldb": "MySQLdb"},
-}
 
 
 def read_sql(
@@ -75,10 +48,10 @@ def read_sql(
     """
     used = _parameter_names(source) - set(source.parameters)
     check_interval_is_known(workspace.task, "source.query", source.query, used)
-    url = _url(source, workspace)
-    with _connected(url, source) as connection:
+    url = connection_url(source, workspace)
+    with connected(url, source) as connection:
         statement = _statement(source, window, connection, values)
-        with _query_errors(source, url):
+        with query_errors(source, url):
             result = connection.execution_options(stream_results=True, yield_per=batch_rows).execute(statement)
         if not result.returns_rows:
             raise InvalidSpecError("source.query", source.query, "it must be a SELECT statement, which returns rows")
@@ -95,7 +68,7 @@ def read_sql(
         empty = True
         partitions = result.partitions(batch_rows)
         while True:
-            with _query_errors(source, url):
+            with query_errors(source, url):
                 rows = next(partitions, None)
             if rows is None:
                 break
@@ -103,133 +76,6 @@ def read_sql(
             yield to_arrow(names, rows, declared)
         if empty:
             yield to_arrow(names, [], declared)
-
-
-def _url(source: SqlSource, workspace: Workspace) -> sqlalchemy.URL:
-    import sqlalchemy
-
-    secret = workspace.secret(f"connection_{source.connection}")
-    if secret is None:
-        raise InvalidSpecError(
-            "source.connection",
-            source.connection,
-            "it must be an Airflow connection. Create the connection, or correct the name",
-        )
-    try:
-        url = sqlalchemy.make_url(secret)
-    except sqlalchemy.exc.ArgumentError:
-        raise InvalidSpecError(
-            "source.connection",
-            source.connection,
-            "its URI must be one that SQLAlchemy can read. Correct the connection",
-        ) from None
-    url = _with_driver(url)
-    # SQLite would create an empty database at a wrong path.
-    on_disk = url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":memory:", "file:"))
-    if on_disk and not os.path.exists(str(url.database)):
-        raise InvalidSpecError(
-            "source.connection",
-            source.connection,
-            f"the database file {url.database} does not exist. Correct the connection",
-        )
-    return url
-
-
-def _with_driver(url: sqlalchemy.URL) -> sqlalchemy.URL:
-    """Return the URL with an installed driver if its own is not installed.
-
-    An Airflow connection names the driver of the worker, and the step may run elsewhere.
-    """
-    from importlib.util import find_spec
-
-    if url.drivername == "postgres":
-        url = url.set(drivername="postgresql")
-    drivers = _DRIVERS.get(url.get_backend_name())
-    if drivers is None:
-        return url
-    named = f"{url.get_backend_name()}+{url.get_driver_name()}"
-    installed = [name for name, module in drivers.items() if find_spec(module.partition(".")[0]) is not None]
-    return url.set(drivername=installed[0]) if named in drivers and installed and named not in installed else url
-
-
-@contextmanager
-def _connected(url: sqlalchemy.URL, source: SqlSource) -> Iterator[sqlalchemy.Connection]:
-    import sqlalchemy
-
-    address = url.render_as_string(hide_password=True)
-    try:
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
-        connection = engine.connect()
-    except (ModuleNotFoundError, sqlalchemy.exc.NoSuchModuleError) as error:
-        raise InvalidSpecError(
-            "source.connection",
-            source.connection,
-            f"the driver for {url.drivername} is not installed ({error}). Install it where the step runs",
-        ) from error
-    except sqlalchemy.exc.DBAPIError as error:
-        message = str(error.orig)
-        if any(word in message.lower() for word in _WRONG_LOGIN):
-            raise InvalidSpecError(
-                "source.connection",
-                source.connection,
-                f"{address} rejects the login. Correct the user and the password of the connection",
-            ) from error
-        if any(word in message.lower() for word in _WRONG_DATABASE):
-            raise InvalidSpecError(
-                "source.connection",
-                source.connection,
-                f"the database reports: {message.strip().rstrip('.')}. Correct the schema of the connection",
-            ) from error
-        raise BackendUnavailableError("The database", address, message.strip(), _check(source)) from error
-    try:
-        yield connection
-    except BaseException:
-        _abort(connection)
-        raise
-    finally:
-        connection.close()
-        engine.dispose()
-
-
-def _abort(connection: sqlalchemy.Connection) -> None:
-    """End a connection at once, instead of reading the remaining rows or waiting for the server first."""
-    if not connection.invalidated:
-        # PyMySQL reads the remaining rows even then, as soon as its result is garbage-collected.
-        unread = getattr(connection.connection.driver_connection, "_result", None)
-        if unread is not None and hasattr(unread, "unbuffered_active"):
-            unread.unbuffered_active = False
-    connection.invalidate()
-
-
-@contextmanager
-def _query_errors(source: SqlSource, url: sqlalchemy.URL) -> Iterator[None]:
-    import sqlalchemy
-
-    try:
-        yield
-    except sqlalchemy.exc.DBAPIError as error:
-        message = str(error.orig).strip()
-        if error.connection_invalidated or any(word in message.lower() for word in _UNAVAILABLE):
-            address = url.render_as_string(hide_password=True)
-            raise BackendUnavailableError("The database", address, message, _check(source)) from error
-        raise InvalidSpecError("source.query", source.query, f"the database rejects it: {message}") from error
-    except sqlalchemy.exc.StatementError as error:
-        message = str(error.orig).partition(" (Background")[0]
-        raise InvalidSpecError(
-            "source.query",
-            source.query,
-            f"a parameter is missing or wrong ({message}). Set it in parameters; write a colon that is not a "
-            "parameter as \\:",
-        ) from error
-    except ValueError as error:
-        # For example a date before the year 1, which Python cannot represent.
-        raise InvalidSpecError(
-            "source.query", source.query, f"the driver cannot read a value ({error}). Cast the column in the query"
-        ) from error
-
-
-def _check(source: SqlSource) -> str:
-    return f"Check the connection {source.connection!r}"
 
 
 def _parameter_names(source: SqlSource) -> set[str]:
@@ -262,7 +108,7 @@ def _statement(
     rows = text.columns(column(window.column)).subquery("extracted")
     low, high = window.low, window.high
     if window.times:
-        with _query_errors(source, connection.engine.url):
+        with query_errors(source, connection.engine.url):
             sample = connection.execute(
                 select(rows.c[window.column]).where(rows.c[window.column].is_not(None)).limit(1)
             ).scalar()

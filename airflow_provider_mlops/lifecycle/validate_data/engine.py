@@ -69,21 +69,28 @@ def run_suite(dataset: Dataset, suite: Any, max_rows: int | None) -> tuple[Expec
     ExpectationSuiteValidationResult, int
         The results, and the number of rows on which values were checked.
     """
-    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
-
     rows = _Rows(dataset, max_rows)
     groups = _group(suite.expectations, rows)
     batch_definition = _batch_definition(dataset.name)
     results: list[Any] = []
-    meta: dict[str, Any] = {}
+    version = ""
     progress = Progress(log)
     for number, (needs, expectations) in enumerate(groups, start=1):
         batch = batch_definition.get_batch({"dataframe": rows.frame(needs)})
         part = great_expectations().ExpectationSuite(name=suite.name, expectations=expectations, meta=suite.meta)
         outcome = batch.validate(part)
         results.extend(outcome.results)
-        meta = meta or outcome.meta
+        version = outcome.meta["great_expectations_version"]
         progress.report("Checked %d of %d groups of columns so far", number, len(groups))
+    return _combine(dataset, suite.name, results, version, rows.checked), rows.checked
+
+
+def _combine(
+    dataset: Dataset, suite_name: str, results: list[Any], version: str, rows_checked: int
+) -> ExpectationSuiteValidationResult:
+    """Return the results of all groups as the result of one validation."""
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+
     passed = sum(1 for result in results if result.success)
     statistics = {
         "evaluated_expectations": len(results),
@@ -91,22 +98,21 @@ def run_suite(dataset: Dataset, suite: Any, max_rows: int | None) -> tuple[Expec
         "unsuccessful_expectations": len(results) - passed,
         "success_percent": 100 * passed / len(results),
     }
-    whole = ExpectationSuiteValidationResult(
+    return ExpectationSuiteValidationResult(
         success=passed == len(results),
         results=results,
-        suite_name=suite.name,
+        suite_name=suite_name,
         suite_parameters={},
         statistics=statistics,
         meta={
-            "great_expectations_version": meta["great_expectations_version"],
+            "great_expectations_version": version,
             "batch_spec": {"data_asset_name": dataset.name},
             "dataset": dataset.uri,
             "fingerprint": dataset.fingerprint,
             "rows": dataset.rows,
-            "rows_checked": rows.checked,
+            "rows_checked": rows_checked,
         },
     )
-    return whole, rows.checked
 
 
 def _group(expectations: list[Expectation], rows: _Rows) -> list[tuple[tuple[str, ...], list[Expectation]]]:

@@ -16,7 +16,7 @@ from airflow_provider_mlops.lifecycle.validate_data.spec import (
     ValidateDataSpec,
     Verdict,
 )
-from airflow_provider_mlops.registry.run import open_run
+from airflow_provider_mlops.registry.run import Run, open_run
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.data.profile import Profile
@@ -39,7 +39,6 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
     from airflow_provider_mlops.lifecycle.validate_data.docs import result_page, write_docs
     from airflow_provider_mlops.lifecycle.validate_data.engine import run_suite
     from airflow_provider_mlops.lifecycle.validate_data.findings import failed_expectations
-    from airflow_provider_mlops.registry import tags
 
     started = time.monotonic()
     manifest = spec.dataset.manifest
@@ -56,20 +55,10 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
         verdict = _verdict(spec, findings)
         title = f"Data validation of {spec.dataset.name}: {verdict}"
         docs_uri = write_docs(workspace.uri("data_docs"), outcome, suite, title)
-        run.log_datasets([(spec.dataset, "validation")])
         run.log_params({"suite": suite.name, "on_value_skew": spec.on_value_skew})
-        run.log_metrics(
-            {
-                "expectations": len(outcome.results),
-                "failed_expectations": findings.failed,
-                "schema_skew": len(findings.schema),
-                "value_skew": len(findings.values),
-                "rows_checked": rows_checked,
-            }
-        )
-        run.set_tags({tags.VERDICT: verdict, tags.DATA_FINGERPRINT: spec.dataset.fingerprint})
-        run.log_text(json.dumps(findings.to_json(), indent=2), "validation.json")
+        run.log_metrics({"expectations": len(outcome.results), "rows_checked": rows_checked})
         run.log_text(result_page(outcome, title), "data_docs.html")
+        _log_findings(run, spec, findings, verdict)
     for line in (*findings.schema, *findings.values):
         log.warning("Failed expectation: %s", line)
     log.info(
@@ -92,6 +81,21 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
         data_docs_uri=docs_uri,
         mlflow_run_id=run.id,
     )
+
+
+def _log_findings(run: Run, spec: ValidateDataSpec, findings: Findings, verdict: Verdict) -> None:
+    from airflow_provider_mlops.registry import tags
+
+    run.log_datasets([(spec.dataset, "validation")])
+    run.log_metrics(
+        {
+            "failed_expectations": findings.failed,
+            "schema_skew": len(findings.schema),
+            "value_skew": len(findings.values),
+        }
+    )
+    run.set_tags({tags.VERDICT: verdict, tags.DATA_FINGERPRINT: spec.dataset.fingerprint})
+    run.log_text(json.dumps(findings.to_json(), indent=2), "validation.json")
 
 
 def _suite(spec: ValidateDataSpec) -> Any:
