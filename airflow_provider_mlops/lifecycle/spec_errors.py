@@ -30,6 +30,7 @@ _WORDS = {
     "datetime": _TIME,
     "date": _DATE,
     "callable": "a function",
+    "invalid-json": "a JSON value",
 }
 """What a value must be, by the first word of the type of pydantic's error: `int_parsing`, `int_from_float`."""
 _TYPE_WORDS = {

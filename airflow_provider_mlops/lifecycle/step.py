@@ -86,7 +86,10 @@ class Step(Generic[SpecT, ResultT]):
         try:
             return self.spec.model_validate(fields)
         except ValidationError as error:
-            raise invalid(error.errors(include_url=False)[0], self.spec) from error
+            errors = error.errors(include_url=False)
+            # A misspelled field is missing under its right name too, and the misspelling is the cause.
+            misspelled = [details for details in errors if details["type"] == "extra_forbidden"]
+            raise invalid((misspelled or errors)[0], self.spec) from error
 
 
 STEPS = (

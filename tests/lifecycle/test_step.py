@@ -122,6 +122,13 @@ def test_a_field_of_one_of_several_kinds_is_named_as_it_is_written(fields: dict[
         load("extract").parse({"dataset_name": "rows", **fields})
 
 
+def test_a_misspelled_field_is_named_before_the_one_that_is_missing() -> None:
+    with pytest.raises(
+        InvalidSpecError, match=r"dataset_nam='rows': .* of ExtractSpec\. Did you mean 'dataset_name'\?$"
+    ):
+        load("extract").parse({"dataset_nam": "rows", "source": {"kind": "sklearn"}})
+
+
 def test_specs_are_frozen_and_have_a_digest(dataset: Dataset) -> None:
     step = load("prepare")
     spec = step.parse({"dataset": dataset, "target": "target"})

@@ -186,9 +186,10 @@ class Preprocessing(BaseModel):
         if not (hasattr(built, "fit") and hasattr(built, "transform")) or isinstance(built, type):
             raise InvalidSpecError(
                 "preprocessing.code",
-                f"{code} returned {type(built).__name__}",
-                "the function must return an unfitted scikit-learn transformer: an object with fit and transform, "
-                "such as a ColumnTransformer or a Pipeline",
+                str(code),
+                "the function must return an unfitted scikit-learn transformer, such as a ColumnTransformer or a "
+                "Pipeline, "
+                f"not {'the class ' + built.__name__ if isinstance(built, type) else type(built).__name__}",
             )
         return clone(built)
 

@@ -54,7 +54,9 @@ def _check_predicate(predicate: str, table: ibis.Table, dialect: Any) -> str:
             "filters", predicate, "it must be one condition over the columns of a row, without a subquery"
         )
     if alone.find(expressions.AggFunc, expressions.Window):
-        raise InvalidSpecError("filters", predicate, "it must refer to one row only. Compute aggregates in `features`")
+        raise InvalidSpecError(
+            "filters", predicate, "a filter must refer to one row only. Compute aggregates in `features`"
+        )
     known = {name.lower() for name in table.columns}
     for column in alone.find_all(expressions.Column):
         if column.name.lower() not in known:
@@ -111,6 +113,7 @@ def build_features(table: ibis.Table, code: UserCode, target: str) -> ibis.Table
         return ibis.memtable(built)
     raise InvalidSpecError(
         "features",
-        f"{code} returned {type(built).__name__}",
-        "the function must return an Ibis table, a pandas DataFrame or an Arrow table that contains the target",
+        str(code),
+        "the function must return an Ibis table, a pandas DataFrame or an Arrow table that contains the target, not "
+        f"{type(built).__name__}",
     )

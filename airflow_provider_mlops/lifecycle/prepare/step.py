@@ -99,7 +99,9 @@ def _read_rows(spec: PrepareSpec) -> ibis.Table:
     table = apply_filters(spec.dataset.table(), spec.filters)
     if spec.filters:
         kept = int(_compute(spec, table.count()))
-        log.info("Kept %s of %s rows with %s", f"{kept:,}", f"{spec.dataset.rows:,}", " and ".join(spec.filters))
+        log.info(
+            "Kept %s of %s rows with the filters %s", f"{kept:,}", f"{spec.dataset.rows:,}", " and ".join(spec.filters)
+        )
         if not kept:
             raise RejectedError(
                 f"Rejected {spec.dataset.uri}: filters: {', '.join(map(repr, spec.filters))} keep none of the "
@@ -140,7 +142,9 @@ def _check_columns(spec: PrepareSpec, table: ibis.Table) -> None:
             raise InvalidSpecError("split.key", name, must_be_a_column(name, table.columns))
     reserved = RESERVED_COLUMNS & set(table.columns)
     if reserved:
-        raise InvalidSpecError("dataset", sorted(reserved), "the split uses these column names. Rename the columns")
+        raise InvalidSpecError(
+            "dataset", sorted(reserved), "these column names are reserved for the split. Rename the columns"
+        )
     if spec.preprocessing.code is None:
         sample = table.drop(spec.target, *spec.drop).head(1000).to_pandas()
         column_kinds(sample, spec.preprocessing.as_categorical)

@@ -75,8 +75,9 @@ def from_code(code: UserCode, dataset: Dataset) -> Any:
         return gx.ExpectationSuite(name=dataset.name, expectations=list(returned))
     raise InvalidSpecError(
         "suite_code",
-        f"{code} returned {type(returned).__name__}",
-        "the function must return a great_expectations.ExpectationSuite or a list of expectations",
+        str(code),
+        "the function must return a great_expectations.ExpectationSuite or a list of expectations, not "
+        f"{type(returned).__name__}",
     )
 
 

@@ -264,7 +264,7 @@ def test_expectations_from_code(workspace: Workspace) -> None:
         ({"suite_code": "airflow_provider_mlops.nowhere:suite"}, "the module cannot be imported"),
         (
             {"suite_code": number_in_code},
-            "suite_code='.*number_in_code returned int': the function must return a great_expectations",
+            "suite_code='.*number_in_code': the function must return a great_expectations.*not int",
         ),
         ({"suite_code": nothing_in_code}, "suite_code=.*at least one expectation"),
         ({"suite_file": "x.json", "on_value_skew": "shout"}, "on_value_skew='shout': it must be 'fail', 'warn'"),
