@@ -188,8 +188,7 @@ class Preprocessing(BaseModel):
                 "preprocessing.code",
                 str(code),
                 "the function must return an unfitted scikit-learn transformer, such as a ColumnTransformer or a "
-                "Pipeline, "
-                f"not {'the class ' + built.__name__ if isinstance(built, type) else type(built).__name__}",
+                f"Pipeline, not {'the class ' + built.__name__ if isinstance(built, type) else type(built).__name__}",
             )
         return clone(built)
 
