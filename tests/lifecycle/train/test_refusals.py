@@ -59,7 +59,7 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             "target='lable': name one of the columns of rows: a, b, label",
         ),
         (numbers(), {"estimator": "sklearn.nowhere.Model"}, InvalidSpecError, "module cannot be imported"),
-        (numbers(), {"estimator": "sklearn.linear_model.Nobody"}, InvalidSpecError, "has no Nobody"),
+        (numbers(), {"estimator": "sklearn.linear_model.Nobody"}, InvalidSpecError, "has no attribute Nobody"),
         (numbers(), {"estimator": "os.system"}, InvalidSpecError, "name a class with fit and predict"),
         (numbers(), {"estimator": "sklearn.preprocessing.StandardScaler"}, InvalidSpecError, "it has no predict"),
         (
@@ -84,7 +84,7 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             RejectedError,
             r"the columns \['a'\] have infinite values",
         ),
-        (numbers(), {"code": build_horizon}, InvalidSpecError, r"^code='.*build_horizon': it requires horizon"),
+        (numbers(), {"code": build_horizon}, InvalidSpecError, r"code='.*build_horizon': .*requires horizon"),
         (numbers(), {"code": "nowhere:build"}, InvalidSpecError, "^code='nowhere:build': the module cannot be"),
         (
             numbers(),
