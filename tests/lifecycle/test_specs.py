@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-import typing
 from collections.abc import Iterator
 from types import FunctionType
 
@@ -88,9 +87,6 @@ def test_validators_raise_only_field_errors() -> None:
 
 def problem_of(field: FieldInfo) -> str | None:
     text = field.description
-    if typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1:
-        # The tag of a union has one value, which the docs list.
-        return None
     if not text:
         return "has no description"
     if not text[0].isupper():
@@ -105,7 +101,8 @@ def test_every_field_has_a_description_that_is_a_sentence() -> None:
         f"{model.__module__}.{model.__qualname__}.{name} {problem}"
         for model in [*models_of_all_steps(), *(load(step).result for step in STEPS)]
         for name, field in model.model_fields.items()
-        if (problem := problem_of(field))
+        # The docs say of the field `kind` of a union that it selects the kind.
+        if name != "kind" and (problem := problem_of(field))
     ]
     assert not wrong, "\n" + "\n".join(sorted(set(wrong)))
 

@@ -35,8 +35,7 @@ def requires_too_much(table: Any, everything: Any) -> Any:
     [
         (
             no_table,
-            r"features='.*no_table': the function must return an Ibis table, .*not int, a pandas DataFrame or an "
-            r"Arrow table",
+            r"features='.*no_table': the function must return an Ibis table, .*not int",
         ),
         (without_target, "target='churned': it must be a column .*The columns are 'id', 'age'"),
         (unnamed, r"features=\[1\]: .*must be strings"),
