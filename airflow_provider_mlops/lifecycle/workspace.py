@@ -53,15 +53,17 @@ class Workspace(BaseModel):
     def registry(self) -> Registry:
         """Connect to MLflow with the secrets `mlflow_username`, `mlflow_password` and `mlflow_token`."""
         from airflow_provider_mlops.registry.connection import Registry
+        from airflow_provider_mlops.registry.settings import RegistrySettings
 
-        return Registry(
+        settings = RegistrySettings(
+            self.storage_uri,
             self.tracking_uri,
             self.registry_uri,
-            storage_uri=self.storage_uri,
             username=self.secret("mlflow_username"),
             password=self.secret("mlflow_password"),
             token=self.secret("mlflow_token"),
         )
+        return Registry(settings)
 
     def rollout_store(self) -> RolloutStore:
         """Return the rollout store at the secret `rollout_store_url`, or at its default URL.

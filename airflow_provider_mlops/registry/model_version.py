@@ -1,4 +1,4 @@
-"""A reference to one version of a registered model: what XCom carries in place of a model."""
+"""A reference to one version of a registered model, which XCom carries instead of a model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class ModelVersion(BaseModel):
 
     name: str = Field(min_length=1, description="Name of the registered model.")
     version: int = Field(ge=1, description="Number of the version.")
-    run_id: str = Field(description="Id of the MLflow run that logged the model.")
+    run_id: str = Field(description="Id of the MLflow run that made the version; empty if unknown.")
 
     @property
     def uri(self) -> str:
-        """What `mlflow.pyfunc.load_model` takes."""
+        """URI by which MLflow knows the version, for example in `mlflow.pyfunc.load_model`."""
         return f"models:/{self.name}/{self.version}"
 
     def __str__(self) -> str:

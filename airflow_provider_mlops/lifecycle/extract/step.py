@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.lifecycle.extract.increment import IntervalIncrement, Selection, select
 from airflow_provider_mlops.lifecycle.extract.row_checks import RowChecks
 from airflow_provider_mlops.lifecycle.extract.sources import (

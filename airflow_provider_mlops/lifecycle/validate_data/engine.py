@@ -9,12 +9,12 @@ dataset.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import parquet_read
 from airflow_provider_mlops.lifecycle.progress import Progress
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     import pandas
@@ -43,9 +43,8 @@ _SCHEMA_ONLY = frozenset(
 
 
 def great_expectations() -> Any:
-    """Import Great Expectations with its analytics turned off, because it must not send data about its use."""
-    # Great Expectations reads this at import and again for every context.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    """Import Great Expectations, with its usage statistics off unless the user has turned them on."""
+    disable_telemetry()
     import great_expectations
 
     return great_expectations
