@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_MAX_NAMES = 20
+from airflow_provider_mlops.data.names import list_names
 
 
 def suggest(name: str, valid: Iterable[str], nouns: str = "valid names") -> str:
@@ -20,8 +20,7 @@ def suggest(name: str, valid: Iterable[str], nouns: str = "valid names") -> str:
     nearest = difflib.get_close_matches(name, names, n=2)
     if nearest:
         return f"Did you mean {' or '.join(map(repr, nearest))}?"
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return f"The {nouns} are {', '.join(map(repr, names[:_MAX_NAMES]))}{more}." if names else f"There are no {nouns}."
+    return f"The {nouns} are {list_names(names)}." if names else f"There are no {nouns}."
 
 
 def must_be_a_column(name: str, columns: Iterable[str], of: str = "the dataset") -> str:
