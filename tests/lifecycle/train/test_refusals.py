@@ -93,7 +93,12 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             "the class LogisticRegression itself': return an object",
         ),
         (numbers(), {"pip_requirements": ["scikit-learn =="]}, InvalidSpecError, "^pip_requirements='scikit-learn =='"),
-        (numbers(), {"profile_uri": "/nowhere.json"}, InvalidSpecError, "^profile_uri='/nowhere.json': nothing lies"),
+        (
+            numbers(),
+            {"profile_uri": "/nowhere.json"},
+            InvalidSpecError,
+            "profile_uri='/nowhere.json': there is no profile",
+        ),
         (numbers(), {"estimator": "sklearn..Model"}, InvalidSpecError, "^estimator='sklearn..Model': .*no import path"),
     ],
 )
