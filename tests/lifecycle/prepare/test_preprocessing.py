@@ -70,8 +70,10 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_any_values_from_a_caller_become_finite_numbers(way: str) -> None:
-    import skops.io
+    from airflow_provider_mlops.registry import packaging
 
+    # Importing skops after Airflow would give a warning.
+    skops = packaging.import_skops()
     frame = features()
     fitted = Preprocessing(**WAYS[way]).build(frame).fit(frame)
     names = list(fitted.get_feature_names_out())
