@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
-from airflow_provider_mlops.lifecycle.result_size import cut
+from airflow_provider_mlops.lifecycle.result_size import shorten
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.validate import metric_gates, package_gates
@@ -120,7 +120,7 @@ def rejection(version: ModelVersion, verdict: Verdict, results: list[GateResult]
 def short_reasons(reasons: dict[str, str]) -> dict[str, str]:
     """Return the reasons of all gates, shortened so that together they fit into an XCom."""
     length = min(220, 4_000 // max(1, len(reasons)))
-    return {gate: cut(reason, length) for gate, reason in reasons.items()}
+    return {gate: shorten(reason, length) for gate, reason in reasons.items()}
 
 
 def _decide(

@@ -99,7 +99,7 @@ def test_the_spec_is_checked_before_anything_runs() -> None:
                 "confidence": 1.5,
             }
         )
-    with pytest.raises(InvalidSpecError, match="target=None: this field is required"):
+    with pytest.raises(InvalidSpecError, match="target=None: it is required"):
         STEP.parse({"model": {"name": "a", "version": 1, "run_id": "r"}, "dataset": _dataset()})
     spec = STEP.parse({"model": {"name": "a", "version": 1, "run_id": "r"}, "dataset": _dataset(), "target": "t"})
     assert STEP.parse(json.loads(spec.model_dump_json())) == spec
