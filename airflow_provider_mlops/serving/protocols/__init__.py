@@ -1,1 +1,1 @@
-"""What goes over the wire: the Open Inference Protocol, MLflow's `/invocations`, labels, refusals."""
+"""What is sent over HTTP: the Open Inference Protocol, MLflow's `/invocations`, feedback, and OpenAPI."""
