@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CUSTOMERS
 
 ROW = {"age": 40.0, "income": 30_000.0, "town": "Rome", "member": True}
@@ -134,25 +134,25 @@ def check(answer: httpx.Response, status: int, field: str | None) -> None:
 
 
 @pytest.mark.parametrize("case", V2)
-def test_v2(gateway: GatewayProcess, case: str) -> None:
+def test_v2(gateway: LiveGateway, case: str) -> None:
     content, status, field = V2[case]
     check(send(f"{gateway.url}/v2/models/churn/infer", content), status, field)
 
 
 @pytest.mark.parametrize("case", INVOCATIONS)
-def test_invocations(gateway: GatewayProcess, case: str) -> None:
+def test_invocations(gateway: LiveGateway, case: str) -> None:
     content, status, field = INVOCATIONS[case]
     check(send(f"{gateway.url}/models/churn/invocations", content), status, field)
 
 
-def test_the_good_request_that_the_bad_ones_are_made_of(gateway: GatewayProcess) -> None:
+def test_the_good_request_that_the_bad_ones_are_made_of(gateway: LiveGateway) -> None:
     assert send(f"{gateway.url}/v2/models/churn/infer", v2()).status_code == 200
     assert send(f"{gateway.url}/models/churn/invocations", record()).status_code == 200
     assert send(f"{gateway.url}/models/churn/invocations", record(age=None)).status_code == 200
     assert send(f"{gateway.url}/models/churn/invocations", record(age=float("nan"))).status_code == 200
 
 
-def test_a_matrix_of_the_wrong_width_or_type(gateway: GatewayProcess) -> None:
+def test_a_matrix_of_the_wrong_width_or_type(gateway: LiveGateway) -> None:
     values = CANCER.iloc[0].tolist()
     url = f"{gateway.url}/v2/models/cancer/infer"
     tensor = {"name": "rows", "shape": [1, 29], "datatype": "FP64", "data": values[:29]}
@@ -188,21 +188,21 @@ BODIES: dict[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize("path", ["/v2/models/churn/infer", "/models/churn/invocations", "/feedback"])
 @pytest.mark.parametrize("case", BODIES)
-def test_bodies_that_are_no_json(gateway: GatewayProcess, case: str, path: str) -> None:
+def test_bodies_that_are_no_json(gateway: LiveGateway, case: str, path: str) -> None:
     body, status = BODIES[case]
     answer = httpx.post(gateway.url + path, content=body, headers={"Content-Type": "application/json"}, timeout=10)
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]
 
 
-def test_a_large_body_without_a_length_is_cut_off(gateway: GatewayProcess) -> None:
+def test_a_large_body_without_a_length_is_cut_off(gateway: LiveGateway) -> None:
     answer = httpx.post(
         f"{gateway.url}/models/churn/invocations", content=(b" " * 50_000 for _ in range(20)), timeout=10
     )
     assert answer.status_code == 413
 
 
-def test_other_content_types_and_compression(gateway: GatewayProcess) -> None:
+def test_other_content_types_and_compression(gateway: LiveGateway) -> None:
     url = f"{gateway.url}/models/churn/invocations"
     answer = httpx.post(url, content=b"age,income\n1,2", headers={"Content-Type": "text/csv"})
     check(answer, 415, "Content-Type")
@@ -211,7 +211,7 @@ def test_other_content_types_and_compression(gateway: GatewayProcess) -> None:
     assert httpx.post(url, content=json.dumps(record()), headers={"Content-Type": ""}).status_code in (200, 415)
 
 
-def test_unknown_paths_methods_models_and_versions(gateway: GatewayProcess) -> None:
+def test_unknown_paths_methods_models_and_versions(gateway: LiveGateway) -> None:
     check(httpx.get(f"{gateway.url}/v3"), 404, None)
     check(httpx.get(f"{gateway.url}/feedback"), 405, None)
     check(send(f"{gateway.url}/v2/models/nobody/infer", v2()), 404, "name")
@@ -246,12 +246,12 @@ FEEDBACK: dict[str, tuple[Any, int, str | None]] = {
 
 
 @pytest.mark.parametrize("case", FEEDBACK)
-def test_feedback(gateway: GatewayProcess, case: str) -> None:
+def test_feedback(gateway: LiveGateway, case: str) -> None:
     content, status, field = FEEDBACK[case]
     check(send(f"{gateway.url}/feedback", content), status, field)
 
 
-def test_a_body_that_does_not_come_keeps_nobody_else_waiting(gateway: GatewayProcess) -> None:
+def test_a_body_that_does_not_come_keeps_nobody_else_waiting(gateway: LiveGateway) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
@@ -315,7 +315,7 @@ FUZZ: dict[str, st.SearchStrategy[bytes]] = {
 
 
 @pytest.mark.parametrize("path", FUZZ)
-def test_no_body_makes_a_500_or_a_hang(gateway: GatewayProcess, path: str) -> None:
+def test_no_body_makes_a_500_or_a_hang(gateway: LiveGateway, path: str) -> None:
     answered: list[str] = []
 
     with httpx.Client(base_url=gateway.url, timeout=10, headers={"Content-Type": "application/json"}) as client:
@@ -340,7 +340,7 @@ def test_no_body_makes_a_500_or_a_hang(gateway: GatewayProcess, path: str) -> No
     assert set(answered) <= requests
 
 
-def test_missing_columns_of_the_example_are_what_the_metadata_says(gateway: GatewayProcess) -> None:
+def test_missing_columns_of_the_example_are_what_the_metadata_says(gateway: LiveGateway) -> None:
     """Every column that the metadata calls nullable takes null, and no other does."""
     inputs = httpx.get(f"{gateway.url}/v2/models/churn").json()["inputs"]
     assert [entry["name"] for entry in inputs] == list(CUSTOMERS.columns)

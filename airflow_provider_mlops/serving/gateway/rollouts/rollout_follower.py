@@ -63,6 +63,11 @@ class RolloutFollower:
         self._active_at_start: dict[str, int | None] = {}
         self._ingest_problem: str | None = None
 
+    @property
+    def linger_seconds(self) -> float:
+        """Seconds for which a finished rollout is still followed, until the champion alias has been read again."""
+        return self._routing.linger_seconds
+
     def route(self, served: ServedModel) -> Route | None:
         """Return the current route of a model; None if its active version answers all requests.
 

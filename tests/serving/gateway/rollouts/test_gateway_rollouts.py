@@ -11,11 +11,9 @@ import httpx
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import canary, task
 from tests.helpers.rollouts_in_gateway import BODY, HALF, Serve, ask, begin, counted, log, now, versions
-from tests.helpers.rollouts_in_gateway import serve as serve
-from tests.helpers.rollouts_in_gateway import store as store
 
 V2 = {"inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": BODY["instances"][0]}]}
 
@@ -71,7 +69,7 @@ def test_the_same_user_gets_the_same_version_also_after_a_kill(
     process = serve()
     rollout = begin(store, process, plan)
 
-    def of_users(process: GatewayProcess) -> dict[int, str]:
+    def of_users(process: LiveGateway) -> dict[int, str]:
         found = {}
         for user in range(40):
             (version,) = versions(ask(process, 3, headers={"X-User": f"user-{user}"}))
@@ -132,7 +130,7 @@ def test_a_contextual_bandit_learns_and_remembers(serve: Serve, store: RolloutSt
     process = serve()
     rollout = begin(store, process, plan)
 
-    def chosen(process: GatewayProcess, segment: str, requests: int) -> list[httpx.Response]:
+    def chosen(process: LiveGateway, segment: str, requests: int) -> list[httpx.Response]:
         return ask(process, requests, headers={"X-Segment": segment})
 
     # The young like version 2, and the old version 1.

@@ -11,8 +11,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from airflow_provider_mlops.serving.gateway.http import protocol as http_protocol
-from airflow_provider_mlops.serving.gateway.http.protocol import HttpProtocol
+from airflow_provider_mlops.serving.gateway.http import http_protocol
+from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
 from airflow_provider_mlops.serving.protocols import body
 
 HEAD = b"POST /%s HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
@@ -27,7 +27,7 @@ class Echo:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            content = await body.read({}, receive, 1000)
+            content = await body.receive_json({}, receive, 1000)
         except body.RequestError as refusal:
             self.refused.append(refusal.message)
             raise
