@@ -1,1 +1,1 @@
-"""What is sent over HTTP: the Open Inference Protocol, MLflow's `/invocations`, feedback, and OpenAPI."""
+"""Formats of requests and responses: the Open Inference Protocol, MLflow's `/invocations`, feedback, and OpenAPI."""

@@ -29,7 +29,7 @@ _MAX_MESSAGE_LENGTH = 1000
 
 @dataclass(frozen=True, slots=True)
 class PredictionLogWriter:
-    """Where predictions are logged.
+    """The log of predictions.
 
     Parameters
     ----------
