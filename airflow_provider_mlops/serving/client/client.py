@@ -249,7 +249,7 @@ class GatewayClient:
             return InvalidSpecError(
                 TOKEN_FIELD,
                 token,
-                f"{problem}. The password of this connection must be the admin token of the gateway at {self.url}",
+                f"{problem}. Set the password of the connection to the admin token of the gateway at {self.url}",
             )
         if status in (408, 429) or status >= 500:
             return BackendUnavailableError(

@@ -73,8 +73,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_body_that_does_not_come_is_given_up() -> None:
     answer, refused = asyncio.run(_until_closed(HEAD % b"" + b"ab"))
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert b"did not come within 0.2 seconds" in answer
-    assert refused == ["the connection was closed before the body had come"]
+    assert b"did not arrive within 0.2 seconds" in answer
+    assert refused == ["The connection was closed before the whole body arrived."]
 
 
 @pytest.mark.parametrize("part", [b"P", b"POST / HTTP/1.1\r\nHost:"])

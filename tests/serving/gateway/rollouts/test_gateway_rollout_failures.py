@@ -133,7 +133,7 @@ def test_a_candidate_with_another_signature_is_to_blame_for_what_it_refuses(
     answers = ask(process, 60)
     refused = [answer for answer in answers if answer.status_code == 422]
     assert refused
-    assert "does not take what the champion takes" in refused[0].text
+    assert "rejects a request that the champion accepts" in refused[0].text
     process.wait(lambda: counted(store, rollout, "candidate").errors == len(refused), "they count against it")
     # What neither takes is the caller's fault.
     body = {"instances": [[1.0]]}
