@@ -18,6 +18,9 @@ from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.workers import listening
 
+_START_SECONDS = 240.0
+"""A start takes some seconds, but minutes on a machine that is busy with other tests."""
+
 
 class LiveGateway:
     """`airflow-mlops serve` on a free port.
@@ -59,7 +62,7 @@ class LiveGateway:
         with self.log.open("wb") as file:
             self._process = subprocess.Popen(command, stdout=file, stderr=file, env={**inherited, **self._environment})
         try:
-            self.wait(lambda: listening.find_url(self.log.read_text()), "it listens")
+            self.wait(lambda: listening.find_url(self.log.read_text()), "it listens", _START_SECONDS)
         except BaseException:
             self.kill()
             raise
@@ -70,7 +73,7 @@ class LiveGateway:
     def wait_until_ready(self) -> Self:
         """Wait until the models are loaded."""
         with self.client() as client:
-            self.wait(client.ready, "it is ready")
+            self.wait(client.ready, "it is ready", _START_SECONDS)
         return self
 
     @property
