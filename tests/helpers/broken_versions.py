@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from tests.helpers.served_registry import CANCER, register_pickled
 
 BROKEN = """
@@ -40,7 +41,7 @@ def add_broken_versions(storage: Path, directory: Path) -> dict[str, str]:
     try:
         import broken  # type: ignore[import-not-found]
 
-        registry = Registry(None, storage_uri=str(storage))
+        registry = Registry(RegistrySettings(str(storage)))
         for number, hangs in ((6, False), (7, True)):
             saved = directory / str(number)
             saved.mkdir()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
+from airflow_provider_mlops.data.json_values import json_value
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.protocols.responses import OutputTensor
 
@@ -43,23 +41,14 @@ def _columns(rows: Any) -> dict[str, list[Any]]:
 
 
 def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
-    data = [_json_value(name, value) for value in values]
+    data = [_model_value(name, value) for value in values]
     example = next((value for value in data if value is not None), None)
     datatype = "BOOL" if isinstance(example, bool) else "BYTES" if isinstance(example, str) else "FP64"
     return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
 
 
-def _json_value(column: str, value: Any) -> Any:
-    if value is None or type(value).__name__ == "NAType" or value != value:
-        return None
-    if isinstance(value, Decimal):
-        return float(value)
+def _model_value(column: str, value: Any) -> Any:
+    value = json_value(value)
     if isinstance(value, float) and math.isinf(value):
-        raise InvalidSpecError(
-            column, value, "models do not accept infinite numbers. Remove the rows that contain them"
-        )
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, date):
-        return value.isoformat()
-    return value.item() if hasattr(value, "item") else value
+        raise InvalidSpecError(column, value, "models do not accept infinite numbers. Remove these rows")
+    return value
