@@ -22,6 +22,7 @@ from tritonclient.utils import InferenceServerException
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, register
 
 
