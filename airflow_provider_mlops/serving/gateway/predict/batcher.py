@@ -90,16 +90,14 @@ class Batcher:
         if self._state == "idle" and self._running < self._threads:
             # Scheduled, not called: requests that arrive in the same turn of the loop join the batch.
             self._gather_until = time.perf_counter() + self._pace.seconds
-            self._schedule()
+            self._state = "gathering"
+            self._loop.call_soon(self._gather)
         return job.done
-
-    def _schedule(self) -> None:
-        self._state = "gathering"
-        self._loop.call_soon(self._gather)
 
     def _gather(self) -> None:
         if len(self._waiting) < self._expected_jobs and time.perf_counter() < self._gather_until:
-            self._schedule()
+            self._state = "gathering"
+            self._loop.call_soon(self._gather)
             return
         self._state = "idle"
         while self._waiting and self._running < self._threads:
@@ -113,7 +111,8 @@ class Batcher:
                 if self._waiting:
                     # The event loop does other work between two batches.
                     self._gather_until = 0.0
-                    self._schedule()
+                    self._state = "gathering"
+                    self._loop.call_soon(self._gather)
                 return
             self._running += 1
             work = self._loop.run_in_executor(self.executor, predictor.predict_jobs, jobs, self._model, self._writer)
