@@ -37,16 +37,7 @@ _MAX_BATCH_COPIES = 32
 class AnsweredRequest:
     """A request that the champion has answered.
 
-    Parameters
-    ----------
-    parse
-        Parses the body again, if the shadow has another schema than the champion.
-    body
-        Body of the request.
-    parsed
-        The request, parsed by the champion's schema.
-    prediction
-        The champion's prediction.
+    `parsed` follows the champion's schema. If the shadow has another schema, `parse` parses the body again.
     """
 
     parse: Parse

@@ -64,9 +64,11 @@ def test_the_same_user_gets_the_same_version_also_after_a_kill(
     serve: Serve, store: RolloutStore, storage: Path
 ) -> None:
     plan = canary(
-        strategy={"kind": "ab", "candidate_share": 0.5}, gates=[{"kind": "metric"}],
-        reward={"binary": True}, sticky={"source": "header", "name": "X-User"},
-    )  # fmt: skip
+        strategy={"kind": "ab", "candidate_share": 0.5},
+        gates=[{"kind": "metric"}],
+        reward={"binary": True},
+        sticky={"source": "header", "name": "X-User"},
+    )
     process = serve()
     rollout = begin(store, process, plan)
 
@@ -126,8 +128,10 @@ def test_a_contextual_bandit_learns_and_remembers(serve: Serve, store: RolloutSt
             ],
             "min_propensity": 0.05,
         },
-        reward={"binary": True}, gates=[], hard_limits=None,
-    )  # fmt: skip
+        reward={"binary": True},
+        gates=[],
+        hard_limits=None,
+    )
     process = serve()
     rollout = begin(store, process, plan)
 
