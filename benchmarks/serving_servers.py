@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.workers import listening
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.strategies import Strategy
@@ -66,12 +66,7 @@ def gateway(directory: Path, storage: Path, name: str, *options: str) -> Iterato
     """`airflow-mlops serve` with its defaults and the given options."""
     command = [sys.executable, "-m", "airflow_provider_mlops.cli", "serve", "--storage-uri", str(storage)]
     command += ["--port", "0", *options]
-
-    def address(log: str) -> str | None:
-        found = re.search(r"listens on (http://[^ ,]+)", log)
-        return found[1] if found else None
-
-    with _running(name, command, directory, _environment(), address, "/v2/health/ready") as server:
+    with _running(name, command, directory, _environment(), listening.find_url, "/v2/health/ready") as server:
         yield server
 
 

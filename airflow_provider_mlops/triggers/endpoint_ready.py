@@ -38,7 +38,7 @@ class EndpointReadyTrigger(WaitingTrigger):
         """`{"model_name", "version", "url"}` of what answers. Raises BackendUnavailableError while the gateway does not."""
         hook = MlopsGatewayHook(self.gateway_conn_id)
         with hook.client() as client:
-            status: list[dict[str, Any]] = client.models()
+            status = client.models()
         active = {model["name"]: model["active"] for model in status}.get(self.model_name)
         if active is None or active == self._fired_for or self.version not in (None, active):
             return None

@@ -62,7 +62,7 @@ def made(serving: LiveGateway, registry: Registry) -> Callable[..., None]:
         registry.client.set_registered_model_alias(name, "champion", "1")
         registry.client.set_registered_model_alias(name, "challenger", "2")
         with serving.client() as client:
-            serving.wait(lambda: client.model_ready(name), serving.storage / "gateway.log")
+            serving.wait(lambda: client.model_ready(name), "it serves")
 
     return make
 

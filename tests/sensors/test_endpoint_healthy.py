@@ -46,10 +46,9 @@ def send(gateway: LiveGateway, rows: str, requests: int) -> Any:
 @contextmanager
 def full_disk(gateway: LiveGateway) -> Iterator[None]:
     """The gateway can write no file meanwhile, and so it answers no prediction."""
-    assert gateway._process is not None
-    before = resource.prlimit(gateway._process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    before = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     yield
-    resource.prlimit(gateway._process.pid, resource.RLIMIT_FSIZE, before)
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, before)
 
 
 def trigger(**options: Any) -> EndpointHealthyTrigger:

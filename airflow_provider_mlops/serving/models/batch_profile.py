@@ -42,11 +42,11 @@ def measure(estimator: Any, predict: Callable[[Rows], Any], rows: Rows, *, by_ar
     loop: their time depends on the number of rows and not on what is in them.
     """
     own = is_scikit_learns_own(estimator)
-    one = rows.part(0, 1)
+    one = rows.slice(0, 1)
     seconds = _seconds(predict, one)
     if not own and not (rows.count > 1 and _says_the_same(predict, rows)):
         return BatchProfile(seconds, 1, False)
-    each = max(0.0, _seconds(predict, Rows.together([one] * _MANY)) - seconds) / (_MANY - 1)
+    each = max(0.0, _seconds(predict, Rows.concatenate([one] * _MANY)) - seconds) / (_MANY - 1)
     batch_rows = MAXIMUM_ROWS if each * MAXIMUM_ROWS <= ADDED_SECONDS else max(1, 1 + int(ADDED_SECONDS / each))
     return BatchProfile(seconds, batch_rows, own and by_array and seconds <= QUICK_SECONDS)
 
@@ -92,7 +92,7 @@ def _seconds(predict: Callable[[Rows], Any], rows: Rows) -> float:
 def _says_the_same(predict: Callable[[Rows], Any], rows: Rows) -> bool:
     together = predict(rows)
     for place in range(rows.count):
-        alone = predict(rows.part(place, place + 1))
+        alone = predict(rows.slice(place, place + 1))
         if not _same(together.output[place : place + 1], alone.output):
             return False
         if alone.probabilities is not None and not np.allclose(

@@ -38,7 +38,7 @@ _V2_OUTPUTS = {"long": "INT64", "double": "FP64", "boolean": "BOOL", "string": "
 
 
 @dataclass(slots=True)
-class Answer:
+class ModelResponse:
     """What a model says of some rows: one value a row, and (rows, classes) probabilities where it knows them."""
 
     output: list[Any]
@@ -122,13 +122,13 @@ class LoadedModel:
         """The datatype of the output in the Open Inference Protocol."""
         return _V2_OUTPUTS[self.output]
 
-    def predict(self, rows: Rows) -> Answer:
+    def predict(self, rows: Rows) -> ModelResponse:
         """Predict checked rows. Raises whatever the estimator raises."""
         output, probabilities = self._predict(rows)
         values = output.tolist()
         if self.output == "string":
             values = [str(value) for value in values]
-        return Answer(values, probabilities)
+        return ModelResponse(values, probabilities)
 
     def _predict(self, rows: Rows) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
         if not self._as_array:

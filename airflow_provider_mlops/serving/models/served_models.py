@@ -12,6 +12,7 @@ from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecEr
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.aliases import CHAMPION, PREVIOUS
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving.models import threads
 from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
@@ -30,7 +31,7 @@ class ServedModels:
         self._registry = registry
         self._names = tuple(names)
         self._allow_pickle = allow_pickle
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
         self._models: dict[str, ServedModel] = {}
         # Where the alias pointed at the last look, and the models for which that is not dealt with yet.
         self._aliased: dict[str, int] = {}

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, Feature, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError
+from airflow_provider_mlops.serving.rows.request_error import format_value as shown
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 _LARGEST: dict[str, float] = {

@@ -19,7 +19,7 @@ class UnansweredError(Exception):
 
 
 @dataclass(slots=True)
-class Answer:
+class HttpResponse:
     """What came back; the names of headers in lower case."""
 
     status: int = 0
@@ -44,7 +44,7 @@ class Connection:
         self._timeout = timeout
         self._wire: _Wire | None = None
 
-    async def post(self, path: str, content: bytes, headers: bytes = b"") -> Answer:
+    async def post(self, path: str, content: bytes, headers: bytes = b"") -> HttpResponse:
         """Send a body and wait for the answer. Raises UnansweredError.
 
         :param headers: further headers, each line with its end.
@@ -83,9 +83,9 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._answer = Answer()
+        self._answer = HttpResponse()
         self._parts: list[bytes] = []
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._waiter: asyncio.Future[HttpResponse] | None = None
         self._open = False
 
     @property
@@ -93,7 +93,7 @@ class _Wire(asyncio.Protocol):
         """Whether a request can be sent."""
         return self._open and self._waiter is None and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes, timeout: float) -> Answer:
+    async def exchange(self, request: bytes, timeout: float) -> HttpResponse:
         """Send a request and wait. Raises UnansweredError."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
@@ -127,7 +127,7 @@ class _Wire(asyncio.Protocol):
         self._fail("connection", f"the connection was lost: {error or 'it was closed'}")
 
     def on_message_begin(self) -> None:
-        self._answer = Answer()
+        self._answer = HttpResponse()
         self._parts = []
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -16,7 +16,7 @@ from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.rollouts.evidence_delta import as_text, is_correct
 from airflow_provider_mlops.serving.traffic.arrivals import arrivals, expected
-from airflow_provider_mlops.serving.traffic.connection import Answer, Connection, UnansweredError
+from airflow_provider_mlops.serving.traffic.connection import Connection, HttpResponse, UnansweredError
 from airflow_provider_mlops.serving.traffic.feedback import Feedback
 from airflow_provider_mlops.serving.traffic.record import Record
 from airflow_provider_mlops.serving.traffic.requests import Request, Requests
@@ -164,7 +164,7 @@ class Replay:
         if self._traffic.tells:
             feedback.add(self._told(request, answer))
 
-    def _told(self, request: Request, answer: Answer) -> Iterator[dict[str, object]]:
+    def _told(self, request: Request, answer: HttpResponse) -> Iterator[dict[str, object]]:
         """What will be sent to `/feedback` of an answer."""
         names = prediction_id.of_rows(answer.headers[b"x-prediction-id"].decode(), len(request.told))
         answers = None

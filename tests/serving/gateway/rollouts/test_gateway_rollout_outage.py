@@ -11,16 +11,13 @@ import httpx
 
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.broken_versions import LARGE
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import canary
-from tests.helpers.rollouts_in_gateway import HALF, Serve, ask, begin, counted, now, versions
-from tests.helpers.rollouts_in_gateway import serve as serve
-from tests.helpers.rollouts_in_gateway import store as store
-from tests.serving.gateway.test_gateway_rollout_failures import LARGE, copies
-from tests.serving.gateway.test_gateway_rollout_failures import broken as broken
+from tests.helpers.rollouts_in_gateway import HALF, Serve, ask, begin, copies, counted, now, versions
 
 
-def failures(process: GatewayProcess, work: str) -> float:
+def failures(process: LiveGateway, work: str) -> float:
     """Failed attempts to use the rollout store, as /metrics has them."""
     text = httpx.get(f"{process.url}/metrics").text
     found = re.search(rf'^mlops_rollout_store_failures_total\{{work="{work}"\}} ([\d.]+)$', text, re.MULTILINE)
@@ -45,9 +42,11 @@ def test_tables_that_are_gone_are_a_store_that_is_away(serve: Serve, store: Roll
     process.wait(lambda: versions(ask(process, 20)) == {"1": 20}, "it is followed again")
     text = process.log.read_text()
     for sentence in (
-        "The last known routes go on: The rollout store", "The rollout store answers again",
-        "The evidence of rollouts stays in the write-ahead log: The rollout store", "rollouts is ingested again",
-    ):  # fmt: skip
+        "The last known routes go on: The rollout store",
+        "The rollout store answers again",
+        "Could not ingest evidence of rollouts; it stays in the write-ahead log: The rollout store",
+        "Evidence of rollouts is being ingested again",
+    ):
         assert text.count(sentence) == 1, sentence
     assert "Traceback" not in text
 

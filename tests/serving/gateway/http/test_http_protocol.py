@@ -11,8 +11,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from airflow_provider_mlops.serving.gateway.http import protocol as http_protocol
-from airflow_provider_mlops.serving.gateway.http.protocol import HttpProtocol
+from airflow_provider_mlops.serving.gateway.http import http_protocol
+from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
 from airflow_provider_mlops.serving.protocols import body
 
 HEAD = b"POST /%s HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
@@ -27,7 +27,7 @@ class Echo:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            content = await body.read({}, receive, 1000)
+            content = await body.receive_json({}, receive, 1000)
         except body.RequestError as refusal:
             self.refused.append(refusal.message)
             raise
@@ -73,8 +73,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_body_that_does_not_come_is_given_up() -> None:
     answer, refused = asyncio.run(_until_closed(HEAD % b"" + b"ab"))
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert b"did not come within 0.2 seconds" in answer
-    assert refused == ["the connection was closed before the body had come"]
+    assert b"did not arrive within 0.2 seconds" in answer
+    assert refused == ["The connection was closed before the whole body arrived."]
 
 
 @pytest.mark.parametrize("part", [b"P", b"POST / HTTP/1.1\r\nHost:"])

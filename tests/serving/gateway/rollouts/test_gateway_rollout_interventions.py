@@ -11,8 +11,6 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.rollouts import canary, task
 from tests.helpers.rollouts_in_gateway import BODY, HALF, Serve, ask, ask_for, begin, now, versions
-from tests.helpers.rollouts_in_gateway import serve as serve
-from tests.helpers.rollouts_in_gateway import store as store
 
 
 def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store: RolloutStore) -> None:
@@ -40,7 +38,7 @@ def test_whoever_takes_the_alias_away_is_obeyed_at_once(serve: Serve, store: Rol
     process.wait(lambda: ask_for(process, BODY).status_code == 404, "nothing answers")
     assert {answer.status_code for answer in ask(process, 30)} == {404}
     process.wait(lambda: store.get(rollout.id).state.status == "ended", "the rollout has ended")
-    assert store.get(rollout.id).state.reason == "the champion was withdrawn meanwhile"
+    assert store.get(rollout.id).state.reason == "the champion was withdrawn during the rollout"
 
 
 def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(

@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
-from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
+from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -24,8 +24,8 @@ def test_the_old_champion_does_not_come_back_before_the_alias_is_looked_for(tmp_
     seldom = 30.0
     log = WriteAhead(str(tmp_path / "write-ahead"))
     models = ServedModels(Registry(RegistrySettings(str(tmp_path))))
-    following = RolloutFollower(Settings(str(tmp_path), poll_seconds=seldom), models, log, Metrics())
-    linger = following._routing.linger_seconds
+    follower = RolloutFollower(Settings(str(tmp_path), poll_seconds=seldom), models, log, Metrics())
+    linger = follower.linger_seconds
     assert linger > seldom
     log.close()
 

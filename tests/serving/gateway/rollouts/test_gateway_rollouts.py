@@ -12,11 +12,9 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import canary, task
 from tests.helpers.rollouts_in_gateway import BODY, HALF, Serve, ask, begin, counted, log, now, versions
-from tests.helpers.rollouts_in_gateway import serve as serve
-from tests.helpers.rollouts_in_gateway import store as store
 
 V2 = {"inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": BODY["instances"][0]}]}
 
@@ -66,13 +64,15 @@ def test_the_same_user_gets_the_same_version_also_after_a_kill(
     serve: Serve, store: RolloutStore, storage: Path
 ) -> None:
     plan = canary(
-        strategy={"kind": "ab", "candidate_share": 0.5}, gates=[{"kind": "metric"}],
-        reward={"binary": True}, sticky={"source": "header", "name": "X-User"},
-    )  # fmt: skip
+        strategy={"kind": "ab", "candidate_share": 0.5},
+        gates=[{"kind": "metric"}],
+        reward={"binary": True},
+        sticky={"source": "header", "name": "X-User"},
+    )
     process = serve()
     rollout = begin(store, process, plan)
 
-    def of_users(process: GatewayProcess) -> dict[int, str]:
+    def of_users(process: LiveGateway) -> dict[int, str]:
         found = {}
         for user in range(40):
             (version,) = versions(ask(process, 3, headers={"X-User": f"user-{user}"}))
@@ -128,12 +128,14 @@ def test_a_contextual_bandit_learns_and_remembers(serve: Serve, store: RolloutSt
             ],
             "min_propensity": 0.05,
         },
-        reward={"binary": True}, gates=[], hard_limits=None,
-    )  # fmt: skip
+        reward={"binary": True},
+        gates=[],
+        hard_limits=None,
+    )
     process = serve()
     rollout = begin(store, process, plan)
 
-    def chosen(process: GatewayProcess, segment: str, requests: int) -> list[httpx.Response]:
+    def chosen(process: LiveGateway, segment: str, requests: int) -> list[httpx.Response]:
         return ask(process, requests, headers={"X-Segment": segment})
 
     # The young like version 2, and the old version 1.

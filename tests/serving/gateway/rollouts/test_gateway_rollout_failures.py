@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -16,65 +13,10 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.broken_versions import LARGE
 from tests.helpers.rollouts import canary, task
-from tests.helpers.rollouts_in_gateway import HALF, Serve, ask, ask_for, begin, counted, now, versions
-from tests.helpers.rollouts_in_gateway import serve as serve
-from tests.helpers.rollouts_in_gateway import store as store
-from tests.helpers.served_registry import CANCER, cancer_model, register, register_pickled
-
-
-def copies(process: GatewayProcess) -> Counter[str]:
-    """The copies of requests for shadows by their outcome, as /metrics has them."""
-    found = re.findall(
-        r'^mlops_shadow_copies_total\{.*outcome="(\w+)".*\} ([\d.]+)$',
-        httpx.get(f"{process.url}/metrics").text,
-        re.MULTILINE,
-    )
-    return Counter({outcome: int(float(count)) for outcome, count in found if float(count)})
-
-
-BROKEN = """
-import time
-
-import numpy as np
-from sklearn.base import BaseEstimator
-
-
-class Broken(BaseEstimator):
-    def __init__(self, hangs=False):
-        self.hangs = hangs
-
-    def predict(self, features):
-        if np.asarray(features)[:, 0].max() > 500:
-            if self.hangs:
-                time.sleep(3600)
-            raise RuntimeError("I am broken")
-        return np.ones(len(features), dtype=int)
-"""
-LARGE = {"instances": [[1000.0, *CANCER.iloc[0, 1:].tolist()]]}
-"""A row on which the broken versions break."""
-
-
-@pytest.fixture
-def broken(storage: Path, tmp_path: Path) -> dict[str, str]:
-    """Version 6 fails and version 7 hangs on some rows. Returns the environment in which they can be loaded."""
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "broken.py").write_text(BROKEN)
-    sys.path.insert(0, str(modules))
-    try:
-        import broken  # type: ignore[import-not-found]
-
-        registry = Registry(RegistrySettings(str(storage)))
-        for number, hangs in ((6, False), (7, True)):
-            directory = tmp_path / str(number)
-            directory.mkdir()
-            assert register_pickled(registry, "cancer", broken.Broken(hangs), directory).version == number
-    finally:
-        sys.path.remove(str(modules))
-        sys.modules.pop("broken", None)
-    return {"PYTHONPATH": os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])}
+from tests.helpers.rollouts_in_gateway import HALF, Serve, ask, ask_for, begin, copies, counted, now, versions
+from tests.helpers.served_registry import CANCER, cancer_model, register
 
 
 @pytest.mark.parametrize(("version", "reason"), [(6, "RuntimeError: I am broken"), (7, "no answer within 0.3 seconds")])
@@ -192,7 +134,7 @@ def test_a_candidate_with_another_signature_is_to_blame_for_what_it_refuses(
     answers = ask(process, 60)
     refused = [answer for answer in answers if answer.status_code == 422]
     assert refused
-    assert "does not take what the champion takes" in refused[0].text
+    assert "rejects a request that the champion accepts" in refused[0].text
     process.wait(lambda: counted(store, rollout, "candidate").errors == len(refused), "they count against it")
     # What neither takes is the caller's fault.
     body = {"instances": [[1.0]]}
