@@ -12,7 +12,7 @@ from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.monitor.spec import MonitorResult, MonitorSpec
-from airflow_provider_mlops.lifecycle.result_size import cut, first
+from airflow_provider_mlops.lifecycle.result_size import first_that_fit, shorten
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -54,11 +54,11 @@ def monitor(spec: MonitorSpec, workspace: Workspace) -> MonitorResult:
     _log_verdict(version, findings, report_uri, time.monotonic() - started)
     if findings.verdict == "alarm" and spec.on_alarm == "fail":
         raise RejectedError(f"Rejected traffic of {version}: {_summarize(findings.reasons)}. Report: {report_uri}")
-    reasons = {cut(key, 80): cut(reason, 160) for key, reason in findings.reasons.items()}
+    reasons = {shorten(key, 80): shorten(reason, 160) for key, reason in findings.reasons.items()}
     return MonitorResult(
         verdict=findings.verdict,
-        drifted_features=first((cut(name, 80) for name in findings.drifted), 1_500),
-        reasons={name: reasons[name] for name in first(reasons, 4_000, beside=170)},
+        drifted_features=first_that_fit((shorten(name, 80) for name in findings.drifted), 1_500),
+        reasons={name: reasons[name] for name in first_that_fit(reasons, 4_000, extra=170)},
         metrics=findings.summary,
         rows=window.rows,
         labeled_rows=window.labeled_rows,
