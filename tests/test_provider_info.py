@@ -69,6 +69,29 @@ def test_every_operator_sensor_trigger_and_hook_is_listed():
     assert listed("hooks") == modules_that_define("hooks", BaseHook)
 
 
+def test_every_package_offers_its_classes_by_name():
+    from airflow.triggers.base import BaseTrigger
+
+    bases = {"operators": BaseOperator, "sensors": BaseOperator, "triggers": BaseTrigger, "hooks": BaseHook}
+    for kind, base in bases.items():
+        package = importlib.import_module(f"airflow_provider_mlops.{kind}")
+        offered = {name: getattr(package, name) for name in package.__all__}
+        expected = {value.__name__: value for value in classes(kind, base).values()}
+        assert offered == {name: value for name, value in expected.items() if name != "WaitingSensor"}
+    with pytest.raises(ImportError, match="TrainModelOperater"):
+        from airflow_provider_mlops.operators import TrainModelOperater  # noqa: F401
+
+
+def test_a_name_imports_its_own_module_only():
+    program = """
+import sys
+from airflow_provider_mlops.operators import TrainModelOperator
+loaded = [name for name in ("extract", "tune", "rollout") if f"airflow_provider_mlops.operators.{name}" in sys.modules]
+assert TrainModelOperator.__name__ == "TrainModelOperator" and not loaded, loaded
+"""
+    run(sys.executable, "-c", program)
+
+
 def test_every_link_is_listed():
     assert set(INFO["extra-links"]) == set(classes("links", BaseOperatorLink))
     used = {
