@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-lowest test-newest lint format docs constraints benchmarks clean
+.PHONY: help venv demo test test-lowest test-newest lint format stubs docs constraints benchmarks clean
 
 # Where bytecode is not written, every task imports Airflow and MLflow four times as slowly.
 unexport PYTHONDONTWRITEBYTECODE
@@ -61,6 +61,9 @@ lint: .venv/.installed ## ruff, mypy, import-linter
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+stubs: .venv/.installed ## Write the operators' arguments for type checkers, from the Specs
+	@.venv/bin/python -m tools.operator_arguments
 
 format: .venv/.installed ## Let ruff put the code into shape
 	@.venv/bin/ruff check --fix --quiet . || true

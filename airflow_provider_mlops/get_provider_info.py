@@ -53,7 +53,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("hooks", ("mlflow", "gateway")),
         "extra-links": [f"{_PACKAGE}.links.step.{name}" for name in _LINKS],
         "task-decorators": [
-            {"name": f"mlops_{name}", "class-name": f"{_PACKAGE}.decorators.{name}.{name}_task"} for name in _DECORATORS
+            {"name": f"mlops_{name}", "class-name": f"{_PACKAGE}.decorators.steps.{name}_task"} for name in _DECORATORS
         ],
         "connection-types": [_mlflow_connection(), _gateway_connection()],
         "asset-uris": [
