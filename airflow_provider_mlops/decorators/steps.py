@@ -35,19 +35,24 @@ if TYPE_CHECKING:
     # Editors and type checkers read the arguments of the decorators here. Airflow calls __getattr__.
 
     @declare
-    def extract_task(**arguments: Unpack[ExtractTaskArguments]) -> None: ...
+    def extract_task(**arguments: Unpack[ExtractTaskArguments]) -> None:
+        """Make a function the source of the rows."""
 
     @declare
-    def prepare_task(**arguments: Unpack[PrepareTaskArguments]) -> None: ...
+    def prepare_task(**arguments: Unpack[PrepareTaskArguments]) -> None:
+        """Make a function the features of the data."""
 
     @declare
-    def train_task(**arguments: Unpack[TrainTaskArguments]) -> None: ...
+    def train_task(**arguments: Unpack[TrainTaskArguments]) -> None:
+        """Make a function return the estimator to train."""
 
     @declare
-    def tune_task(**arguments: Unpack[TuneTaskArguments]) -> None: ...
+    def tune_task(**arguments: Unpack[TuneTaskArguments]) -> None:
+        """Make a function return the estimator for the parameters of a trial."""
 
     @declare
-    def validate_data_task(**arguments: Unpack[ValidateDataTaskArguments]) -> None: ...
+    def validate_data_task(**arguments: Unpack[ValidateDataTaskArguments]) -> None:
+        """Make a function return the expectations."""
 
 else:
 

@@ -1,4 +1,4 @@
-"""The connection of type `mlflow`."""
+"""The hook for connections of type `mlflow`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MlflowSettings:
-    """What a connection of type `mlflow` says. Without a connection all of it is None."""
+    """The settings of a connection of type `mlflow`. All are None if there is no connection."""
 
     tracking_uri: str | None = None
     registry_uri: str | None = None
@@ -26,19 +26,19 @@ class MlflowSettings:
     token: str | None = field(default=None, repr=False)
 
     def secrets(self) -> dict[str, SecretStr]:
-        """The credentials under the names by which a Workspace knows them."""
+        """Return the credentials under the names that a Workspace uses."""
         named = {"mlflow_username": self.username, "mlflow_password": self.password, "mlflow_token": self.token}
         return {name: SecretStr(value) for name, value in named.items() if value}
 
 
 class MlflowHook(BaseHook):
-    """MLflow's tracking server and model registry.
+    """Connects to MLflow's tracking server and model registry.
 
-    Host is the tracking URI, login and password or the extra `token` are the credentials, and the extra
-    `registry_uri` is for a registry that lies elsewhere. Where the connection `mlflow_default` does not exist,
-    an SQLite store under `[mlops] storage_uri` is used.
+    The host of the connection is the tracking URI. The credentials are the login and password, or the extra `token`.
+    Use the extra `registry_uri` if the registry is on another server. If the connection `mlflow_default` does not
+    exist, an SQLite store under `[mlops] storage_uri` is used.
 
-    :param mlflow_conn_id: the connection's id.
+    :param mlflow_conn_id: Id of the connection.
     """
 
     conn_name_attr = "mlflow_conn_id"
@@ -51,7 +51,7 @@ class MlflowHook(BaseHook):
         self.mlflow_conn_id = mlflow_conn_id
 
     def settings(self) -> MlflowSettings:
-        """What the connection says. Raises InvalidSpecError if it does not exist and is not the default one."""
+        """Return the connection's settings. Raises InvalidSpecError if it does not exist and is not the default one."""
         connection = find(self.mlflow_conn_id, self.default_conn_name, "mlflow_conn_id")
         if connection is None:
             return MlflowSettings()
@@ -65,7 +65,7 @@ class MlflowHook(BaseHook):
         )
 
     def get_conn(self) -> Registry:
-        """The registry. Nothing is sent before it is used."""
+        """Return the registry. It sends nothing until it is used."""
         from airflow_provider_mlops.registry.connection import Registry
 
         settings = self.settings()
@@ -79,13 +79,13 @@ class MlflowHook(BaseHook):
         )
 
     def run_url(self, run_id: str) -> str | None:
-        """The page of a run in the MLflow UI; None when MLflow is not reached over HTTP. Sends nothing."""
-        # MLflow's UI leads from this address to the run's page in its experiment, which we do not know here.
+        """Return the page of a run in the MLflow UI; None if MLflow is not accessed over HTTP. Sends nothing."""
+        # MLflow's UI redirects from this address to the run's page in its experiment, which is unknown here.
         uri = self._page(self.settings().tracking_uri)
         return uri and f"{uri}/#/runs/{run_id}"
 
     def model_url(self, name: str, version: int) -> str | None:
-        """The page of a model version in the MLflow UI; None when MLflow is not reached over HTTP."""
+        """Return the page of a model version in the MLflow UI; None if MLflow is not accessed over HTTP."""
         from urllib.parse import quote
 
         settings = self.settings()
@@ -93,7 +93,7 @@ class MlflowHook(BaseHook):
         return uri and f"{uri}/#/models/{quote(name, safe='')}/versions/{version}"
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the tracking server and the registry for something; for the form's test button."""
+        """Query the tracking server and the registry. The test button of the connection form calls this."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -101,10 +101,10 @@ class MlflowHook(BaseHook):
             experiments = len(registry.client.search_experiments(max_results=1000))
             registry.client.search_registered_models(max_results=1)
         except MlflowException as error:
-            return False, f"what answers at {self.settings().tracking_uri} is not MLflow, or is broken: {error}"
+            return False, f"The server at {self.settings().tracking_uri} is not MLflow, or has failed: {error}"
         except Exception as error:
             return False, str(error)
-        return True, f"MLflow at {registry.tracking_uri} answers; experiments: {experiments}"
+        return True, f"MLflow at {registry.tracking_uri} is available and has {experiments} experiments."
 
     @staticmethod
     def _page(uri: str | None) -> str | None:

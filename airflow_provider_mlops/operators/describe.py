@@ -10,7 +10,7 @@ from airflow_provider_mlops.hooks.gateway import DEFAULT_URL
 from airflow_provider_mlops.lifecycle.step import Step
 
 _COMMON_ARGUMENTS = f"""\
-:param runtime: Where the step runs. Defaults to the task's own process; use
+:param runtime: The runtime that runs the step. Defaults to the task's own process; use
     `PythonRuntime("/opt/training/bin/python")`, for example, for another interpreter.
 :param mlflow_conn_id: Id of a connection of type `mlflow`. If the connection does not exist, an MLflow store under
     `[mlops] storage_uri` is used.

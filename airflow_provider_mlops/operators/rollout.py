@@ -81,8 +81,9 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
 
     @override
     def asset_updates(self, spec: RolloutSpec, result: RolloutResult) -> list[AssetUpdate]:
-        promoted = result.status == "promoted" and result.deployment is not None
-        moved = deployed(result.deployment, result.reason) if promoted else []
+        moved = []
+        if result.status == "promoted" and result.deployment is not None:
+            moved = deployed(result.deployment, result.reason)
         return [*moved, rolled_out(result)] if result.rollout_id else moved
 
     @override

@@ -289,7 +289,7 @@ def test_the_triggers_survive_a_restart_and_hold_no_secret(storage, store, made,
     secret = f"sqlite:///{storage}/rollouts.db?"
     monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", secret)
     free = roundtrip(NoRolloutTrigger(model_name="restart", poke_interval=0.1))
-    assert free.check() == {"why": "no rollout of restart is under way"}
+    assert free.check() == {"why": "no rollout of restart is in progress"}
     other = begun_by_another(store, "restart")
     assert free.check() is None
     trigger = roundtrip(RolloutTrigger(rollout_id=other.id, poke_interval=0.1))

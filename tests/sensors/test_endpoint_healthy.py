@@ -53,7 +53,9 @@ def full_disk(gateway: LiveGateway) -> Iterator[None]:
 
 
 def trigger(**options: Any) -> EndpointHealthyTrigger:
-    return roundtrip(EndpointHealthyTrigger(model_name="churn", **{"min_requests": 20, "consecutive_checks": 2, **options}))
+    return roundtrip(
+        EndpointHealthyTrigger(model_name="churn", **{"min_requests": 20, "consecutive_checks": 2, **options})
+    )
 
 
 def test_it_is_healthy_for_so_many_looks_with_enough_requests(active, rows):
