@@ -1,11 +1,11 @@
-"""The three ways in which a step can fail, by whether trying again can help.
+"""The errors of this package. Their kinds differ in whether a retry can help.
 
 Any other exception is a defect in this package or in user code and keeps its own type.
 """
 
 from __future__ import annotations
 
-_LONGEST_VALUE = 200
+_MAX_VALUE_LENGTH = 200
 
 
 class MlopsError(Exception):
@@ -40,14 +40,14 @@ Use 'age' or 'size'.
         self.hint = hint
 
     def __str__(self) -> str:
-        shown = repr(self.value)
-        if len(shown) > _LONGEST_VALUE:
-            shown = shown[: _LONGEST_VALUE - 3] + "..."
-        return f"Invalid {self.field}={shown}: {_sentence(self.hint)}"
+        value = repr(self.value)
+        if len(value) > _MAX_VALUE_LENGTH:
+            value = value[: _MAX_VALUE_LENGTH - 3] + "..."
+        return f"Invalid {self.field}={value}: {_end_sentence(self.hint)}"
 
 
 class FieldError(ValueError):
-    """Raised by a validator of a spec to name the field that is invalid.
+    """A validator of a spec found a field with an invalid value.
 
     Parameters
     ----------
@@ -72,6 +72,38 @@ class PromotionConflictError(RejectedError):
 
 class RolloutConflictError(RejectedError):
     """Another rollout of the model is in progress. The effects of two at once could not be distinguished."""
+
+
+class MissingExtraError(MlopsError):
+    """An extra of this package is not installed where the step runs. A retry cannot help.
+
+    Parameters
+    ----------
+    subject
+        What needs the extra, at the beginning of a sentence: `The step train`.
+    extra
+        Name of the extra.
+    module
+        A module of the extra that is missing.
+
+    Examples
+    --------
+    >>> print(MissingExtraError("The step train", "train", "sklearn"))
+    The step train needs the extra 'train', which is not installed here (no module named 'sklearn'). \
+Install it where the step runs: pip install 'airflow-provider-mlops[train]'.
+    """
+
+    def __init__(self, subject: str, extra: str, module: str) -> None:
+        super().__init__(subject, extra, module)
+        self.subject = subject
+        self.extra = extra
+        self.module = module
+
+    def __str__(self) -> str:
+        return (
+            f"{self.subject} needs the extra {self.extra!r}, which is not installed here (no module named "
+            f"{self.module!r}). Install it where the step runs: pip install 'airflow-provider-mlops[{self.extra}]'."
+        )
 
 
 class BackendUnavailableError(MlopsError):
@@ -109,7 +141,7 @@ class BackendUnavailableError(MlopsError):
         return f"{self.backend} at {self.address} is unavailable ({self.cause.strip().rstrip('.')}). {hint}"
 
 
-def _sentence(text: str) -> str:
+def _end_sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
@@ -117,10 +149,11 @@ BY_NAME: dict[str, type[MlopsError]] = {
     error.__name__: error
     for error in (
         InvalidSpecError,
+        MissingExtraError,
         RejectedError,
         PromotionConflictError,
         RolloutConflictError,
         BackendUnavailableError,
     )
 }
-"""The errors that keep their type when they cross a process border as JSON."""
+"""Errors that keep their type when a step in another process returns them as JSON."""

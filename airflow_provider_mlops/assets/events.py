@@ -60,7 +60,11 @@ def emit(context: Context, alias: AssetAlias, updates: list[AssetUpdate], task: 
 
 def dataset_made(dataset: Dataset, extra: Mapping[str, JsonValue]) -> AssetUpdate:
     """Return the update for a new version of a dataset."""
-    version = {"dataset_uri": dataset.uri, "fingerprint": dataset.fingerprint, "rows": dataset.rows}
+    version: dict[str, JsonValue] = {
+        "dataset_uri": dataset.uri,
+        "fingerprint": dataset.fingerprint,
+        "rows": dataset.rows,
+    }
     return AssetUpdate(dataset_uri(dataset.name), {**version, **extra})
 
 

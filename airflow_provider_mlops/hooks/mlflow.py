@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
@@ -10,20 +10,16 @@ from pydantic import SecretStr
 
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
+from airflow_provider_mlops.registry.settings import RegistrySettings
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
 
 
 @dataclass(frozen=True)
-class MlflowSettings:
-    """The settings of a connection of type `mlflow`. All are None if there is no connection."""
-
-    tracking_uri: str | None = None
-    registry_uri: str | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
+class MlflowSettings(RegistrySettings):
+    """The settings in a connection of type `mlflow`. Without a connection, only the storage URI is set."""
 
     def secrets(self) -> dict[str, SecretStr]:
         """Return the credentials under the names that a Workspace uses."""
@@ -54,9 +50,10 @@ class MlflowHook(BaseHook):
         """Return the connection's settings. Raises InvalidSpecError if it does not exist and is not the default one."""
         connection = find(self.mlflow_conn_id, self.default_conn_name, "mlflow_conn_id")
         if connection is None:
-            return MlflowSettings()
+            return MlflowSettings(storage_uri())
         extra = connection.extra_dejson
         return MlflowSettings(
+            storage_uri(),
             tracking_uri=address(connection),
             registry_uri=extra.get("registry_uri") or None,
             username=connection.login or None,
@@ -68,15 +65,7 @@ class MlflowHook(BaseHook):
         """Return the registry. It sends nothing until it is used."""
         from airflow_provider_mlops.registry.connection import Registry
 
-        settings = self.settings()
-        return Registry(
-            settings.tracking_uri,
-            settings.registry_uri,
-            storage_uri=storage_uri(),
-            username=settings.username,
-            password=settings.password,
-            token=settings.token,
-        )
+        return Registry(self.settings())
 
     def run_url(self, run_id: str) -> str | None:
         """Return the page of a run in the MLflow UI; None if MLflow is not accessed over HTTP. Sends nothing."""
@@ -94,6 +83,7 @@ class MlflowHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Query the tracking server and the registry. The test button of the connection form calls this."""
+        disable_telemetry()
         from mlflow.exceptions import MlflowException
 
         try:

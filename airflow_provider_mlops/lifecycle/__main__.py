@@ -19,6 +19,7 @@ from airflow_provider_mlops.errors import BY_NAME, MlopsError
 from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.third_party_logs import quiet_third_party_loggers
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
 log = logging.getLogger("airflow_provider_mlops.lifecycle")
 
@@ -45,6 +46,7 @@ def run_step(request: dict[str, Any]) -> dict[str, Any]:
     try:
         step = load(request["step"])
         workspace = Workspace.model_validate(request["workspace"])
+        step.check_extras()
         result = step.run(step.parse(request["spec"]), workspace)
     except MlopsError as error:
         kind = next((base for base in type(error).__mro__ if BY_NAME.get(base.__name__) is base), None)
@@ -72,6 +74,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     quiet_third_party_loggers()
+    disable_telemetry()
     outcome = run_step(json.loads(storage.read_text(request_uri)))
     storage.write_text(result_uri, json.dumps(outcome))
     return 0 if "result" in outcome else 1 if "error" in outcome else 2

@@ -18,17 +18,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import AssetAlias, BaseOperator
 
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
-from airflow_provider_mlops.lifecycle.step import Spec
+from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.operators import fields
-
-if TYPE_CHECKING:
-    from airflow_provider_mlops.operators.step import StepOperator
 
 COMMON_ARGUMENTS: dict[str, object] = {
     "runtime": None,
@@ -50,18 +47,21 @@ REQUIRED = _Required()
 
 
 def make_constructor(
-    spec: type[Spec], events: AssetAlias | None, extra_arguments: Mapping[str, object]
+    step: Step[Any, Any], events: AssetAlias | None, extra_arguments: Mapping[str, object]
 ) -> Callable[..., None]:
     """Return an `__init__` whose signature names the fields of the Spec and the arguments of all steps."""
 
-    def __init__(self: StepOperator[Any, Any], **kwargs: Any) -> None:
-        construct(self, kwargs)
+    others = {**COMMON_ARGUMENTS, **extra_arguments}
+    model_fields = step.spec.model_fields
+
+    def __init__(self: BaseOperator, **kwargs: Any) -> None:
+        kwargs["outlets"] = with_alias(kwargs.get("outlets"), events)
+        construct(self, step, others, kwargs)
 
     defaults: dict[str, object] = {
-        **{name: fields.default(field) for name, field in spec.model_fields.items()},
-        **{name: REQUIRED for name, field in spec.model_fields.items() if field.is_required()},
-        **COMMON_ARGUMENTS,
-        **extra_arguments,
+        **{name: fields.default(field) for name, field in model_fields.items()},
+        **{name: REQUIRED for name, field in model_fields.items() if field.is_required()},
+        **others,
         "outlets": with_alias(None, events),
         "multiple_outputs": True,
     }
@@ -77,13 +77,14 @@ def make_constructor(
     return __init__
 
 
-def construct(operator: StepOperator[Any, Any], arguments: dict[str, Any]) -> None:
-    """Pass Airflow's arguments to Airflow, and check and store the others.
+def construct(
+    operator: BaseOperator, step: Step[Any, Any], others: Mapping[str, object], arguments: dict[str, Any]
+) -> None:
+    """Pass Airflow's arguments to Airflow, and check and store the fields of the Spec and the others.
 
     Raises InvalidSpecError for an unknown or invalid field, and TypeError for a missing one.
     """
-    spec = operator.definition.spec
-    others = {**COMMON_ARGUMENTS, **operator.extra_arguments}
+    spec = step.spec
     known = {*spec.model_fields, *others, *_AIRFLOW_ARGUMENTS}
     for name in arguments.keys() - known:
         owner = f"{type(operator).__name__} (task {arguments.get('task_id')})"
@@ -91,16 +92,16 @@ def construct(operator: StepOperator[Any, Any], arguments: dict[str, Any]) -> No
     given = {name: fields.to_template(arguments.pop(name)) for name in spec.model_fields if name in arguments}
     _refuse_missing(name for name, field in spec.model_fields.items() if field.is_required() and name not in given)
     values = {name: arguments.pop(name, default) for name, default in others.items()}
-    fields.check_known(operator.definition, given)
-    arguments["outlets"] = with_alias(arguments.get("outlets"), operator.events)
+    fields.check_known(step, given)
     arguments.setdefault("multiple_outputs", True)
     BaseOperator.__init__(operator, **arguments)
-    operator.templated = frozenset(name for name, value in given.items() if not fields.is_known(value))
     for name, field in spec.model_fields.items():
         setattr(operator, name, given[name] if name in given else fields.default(field))
     # Each task has its own runtime, because its settings are templated and it remembers what it has started.
+    values["runtime"] = copy.copy(values["runtime"])
+    values["templated"] = frozenset(name for name, value in given.items() if not fields.is_known(value))
     for name, value in values.items():
-        setattr(operator, name, copy.copy(value) if name == "runtime" else value)
+        setattr(operator, name, value)
 
 
 def with_alias(outlets: object, events: AssetAlias | None) -> list[object]:

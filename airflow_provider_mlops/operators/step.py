@@ -84,7 +84,7 @@ class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
         cls.template_fields_renderers = {
             name: _renderer(field.annotation) for name, field in step.spec.model_fields.items()
         } | cls.template_fields_renderers
-        setattr(cls, "__init__", make_constructor(step.spec, cls.events, cls.extra_arguments))  # noqa: B010
+        setattr(cls, "__init__", make_constructor(step, cls.events, cls.extra_arguments))  # noqa: B010
         cls.__doc__ = describe(cls.__doc__ or step.spec.__doc__ or "", step)
 
     @override

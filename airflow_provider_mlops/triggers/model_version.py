@@ -43,9 +43,10 @@ class ModelVersionTrigger(WaitingTrigger[NewVersionEvent]):
 
     @override
     def observe(self) -> Observation[NewVersionEvent]:
+        # Before mlflow is imported, so that its telemetry is off.
+        client = MlflowHook(self.mlflow_conn_id).get_conn().client
         from mlflow.exceptions import MlflowException
 
-        client = MlflowHook(self.mlflow_conn_id).get_conn().client
         try:
             if self.alias is not None:
                 versions = [client.get_model_version_by_alias(self.model_name, self.alias)]

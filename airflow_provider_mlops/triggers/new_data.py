@@ -10,8 +10,9 @@ from typing_extensions import override
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.manifest import MANIFEST
+from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.triggers.events import NewDatasetEvent, NewFilesEvent
-from airflow_provider_mlops.triggers.times import parse_time, with_zone
+from airflow_provider_mlops.triggers.times import parse_time
 from airflow_provider_mlops.triggers.waiting import Observation, WaitingArguments, WaitingTrigger
 
 NAMED_FILES = 50
@@ -76,7 +77,7 @@ class NewDataTrigger(WaitingTrigger[NewFilesEvent | NewDatasetEvent]):
                 if fs.isdir(name):
                     continue
                 try:
-                    time = with_zone(fs.modified(name))
+                    time = as_utc(fs.modified(name))
                 except FileNotFoundError:
                     continue
                 if newer_than is None or time > newer_than:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.errors import InvalidSpecError
-
-
-def with_zone(time: datetime) -> datetime:
-    """Return the time with its zone, which is UTC if it has none."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 def parse_time(field: str, text: str | None) -> datetime | None:
@@ -17,7 +13,7 @@ def parse_time(field: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return with_zone(datetime.fromisoformat(text))
+        return as_utc(datetime.fromisoformat(text))
     except ValueError:
         raise InvalidSpecError(
             field, text, "it must be an ISO 8601 time, for example '2026-01-31T06:00:00+00:00'"

@@ -7,7 +7,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.manifest import Manifest
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.prepare import reuse as prepare_reuse
@@ -225,4 +226,4 @@ def _check_sizes(spec: PrepareSpec, sizes: list[int]) -> None:
             )
 
 
-STEP = Step("prepare", PrepareSpec, PrepareResult, prepare)
+STEP = Step("prepare", PrepareSpec, PrepareResult, prepare, extras=("data",))
