@@ -16,6 +16,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.sensor import BaseSensorOperator
 from packaging.version import Version
 
+import airflow_provider_mlops
 from airflow_provider_mlops.operators.task_arguments import TaskSettings
 from airflow_provider_mlops.sensors.waiting import PollingArguments
 from tools import operator_arguments
@@ -61,3 +62,8 @@ def test_the_arguments_of_airflow_are_complete():
         assert declared == taken
     polling = set(inspect.signature(BaseSensorOperator.__init__).parameters) - {"self", "kwargs"}
     assert set(PollingArguments.__annotations__) - declared - {"task_id"} == polling
+
+
+def test_type_checkers_are_told_that_the_package_is_typed():
+    package = Path(airflow_provider_mlops.__file__).parent
+    assert (package / "py.typed").exists()
