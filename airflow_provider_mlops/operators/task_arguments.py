@@ -87,9 +87,3 @@ class StepSettings(TaskSettings, total=False):
     runtime: Runtime | None
     mlflow_conn_id: str
     gateway_conn_id: str
-
-
-class StepArguments(StepSettings, total=False):
-    """The arguments that the operators of all steps take, with the `task_id`."""
-
-    task_id: Required[str]

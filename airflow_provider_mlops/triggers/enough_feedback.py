@@ -47,9 +47,9 @@ class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
     def waiting_for(self) -> str:
         wanted = []
         if self.min_labels or not self.min_rewards:
-            wanted.append(f"{self.min_labels} labels")
+            wanted.append(f"{self.min_labels:,} labels")
         if self.min_rewards:
-            wanted.append(f"{self.min_rewards} rewards")
+            wanted.append(f"{self.min_rewards:,} rewards")
         model = self.model_name if self.version is None else f"{self.model_name} version {self.version}"
         within = "" if self.rollout is None else f" in rollout {self.rollout}"
         since = "" if self.since is None else f" since {self.since}"
@@ -77,7 +77,7 @@ class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
 
     def _describe(self, event: FeedbackEvent) -> str:
         if not self.min_rewards:
-            return f"{event['labels']} so far, {event['predictions']} predictions"
+            return f"{event['labels']:,} so far, {event['predictions']:,} predictions"
         if not self.min_labels:
-            return f"{event['rewards']} so far, {event['predictions']} predictions"
-        return f"{event['labels']} labels and {event['rewards']} rewards so far, {event['predictions']} predictions"
+            return f"{event['rewards']:,} so far, {event['predictions']:,} predictions"
+        return f"{event['labels']:,} labels and {event['rewards']:,} rewards so far, {event['predictions']:,} predictions"

@@ -90,7 +90,7 @@ class NewDataTrigger(WaitingTrigger[NewFilesEvent | NewDatasetEvent]):
         event = NewFilesEvent(
             paths=newest_first[:NAMED_FILES], count=len(modified), newest=max(modified.values()).isoformat()
         )
-        return Observation(f"{len(modified)} found, the newest is {newest_first[0]}", event)
+        return Observation(f"{len(modified):,} found, the newest is {newest_first[0]}", event)
 
     def _observe_dataset(self, uri: str) -> Observation[NewFilesEvent | NewDatasetEvent]:
         if not storage.exists(storage.join(uri, MANIFEST)):
