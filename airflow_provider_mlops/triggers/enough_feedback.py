@@ -76,8 +76,11 @@ class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
         self._last_event = event
 
     def _describe(self, event: FeedbackEvent) -> str:
+        labels, rewards = f"{event['labels']:,}", f"{event['rewards']:,}"
         if not self.min_rewards:
-            return f"{event['labels']:,} so far, {event['predictions']:,} predictions"
-        if not self.min_labels:
-            return f"{event['rewards']:,} so far, {event['predictions']:,} predictions"
-        return f"{event['labels']:,} labels and {event['rewards']:,} rewards so far, {event['predictions']:,} predictions"
+            seen = labels
+        elif not self.min_labels:
+            seen = rewards
+        else:
+            seen = f"{labels} labels and {rewards} rewards"
+        return f"{seen} so far, {event['predictions']:,} predictions"
