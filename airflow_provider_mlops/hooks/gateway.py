@@ -11,19 +11,17 @@ from pydantic import SecretStr
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
+from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.serving.client.client import GatewayClient
-
-DEFAULT_URL = "http://127.0.0.1:8710"
-"""Where `airflow-mlops serve` listens unless it is told otherwise."""
 
 
 @dataclass(frozen=True)
 class GatewaySettings:
     """What a connection of type `mlops_gateway` says."""
 
-    url: str = DEFAULT_URL
+    url: str = DEFAULT_GATEWAY_URL
     token: str | None = field(default=None, repr=False)
 
     def secrets(self) -> dict[str, SecretStr]:
@@ -55,7 +53,7 @@ class MlopsGatewayHook(BaseHook):
         if connection is None:
             return GatewaySettings()
         return GatewaySettings(
-            url=address(connection) or DEFAULT_URL,
+            url=address(connection) or DEFAULT_GATEWAY_URL,
             token=secret(connection.password, "password"),
         )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.hooks.gateway import DEFAULT_URL, MlopsGatewayHook
+from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
+from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 from airflow_provider_mlops.serving.gateway.admin import token
 from tests.helpers.live_gateway import LiveGateway
 
@@ -24,7 +25,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
 
 def test_without_a_connection_this_machine(storage):
     settings = MlopsGatewayHook().settings()
-    assert (settings.url, settings.secrets()) == (DEFAULT_URL, {})
+    assert (settings.url, settings.secrets()) == (DEFAULT_GATEWAY_URL, {})
     with pytest.raises(InvalidSpecError, match="gateway_conn_id='nowhere'"):
         MlopsGatewayHook("nowhere").settings()
 

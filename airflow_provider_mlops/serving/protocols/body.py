@@ -9,7 +9,6 @@ from starlette.types import Receive
 
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
-MAXIMUM_BYTES = 16 * 1024 * 1024
 HEADER_LENGTH = b"inference-header-content-length"
 _JSON = b"application/json"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.data.dataset import Dataset
@@ -46,7 +47,7 @@ class Traffic:
 
     dataset: str | Dataset
     model: str
-    gateway_url: str = "http://127.0.0.1:8710"
+    gateway_url: str = DEFAULT_GATEWAY_URL
     rate: float = 10.0
     even: bool = False
     seed: int = 0
