@@ -12,7 +12,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from airflow_provider_mlops.data.samples import customers
-from airflow_provider_mlops.data.samples.customers import FEATURES, OFFERS, SHIFT_AT, CustomersSample
+from airflow_provider_mlops.data.samples.customer_columns import OFFERS, SHIFT_AT
+from airflow_provider_mlops.data.samples.customers import FEATURES, CustomersSample
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.stats.drift.psi import population_stability_index
 
