@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Usage, machine, print_table, run_child, versions, write_json
+from benchmarks.measure import Usage, machine, print_table, run_child, unwind_on_signals, versions, write_json
 
 LIMIT = 2**30
 BATCH = 50_000
@@ -124,6 +124,7 @@ def measure(rows: int, directory: Path) -> dict[str, float]:
 
 def main() -> int:
     """The command line. The exit code is 1 if a step took more memory than the limit."""
+    unwind_on_signals()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--json", metavar="FILE", help="write the numbers here")
