@@ -311,7 +311,7 @@ def deploy(tracking_uri: str, gateway_url: str, token: str, model_name: str, ver
     httpx.post(f"{admin}/load", json={"version": int(version)}, headers=headers, timeout=60).raise_for_status()
     answer = _infer(f"{gateway_url}/v2/models/{model_name}/versions/{version}/infer", example.iloc[0].to_dict())
     if answer["outputs"][0]["data"][0] != model.predict(example)[0]:
-        raise ValueError("the endpoint answers something else than the model")
+        raise ValueError("the endpoint and the model give different predictions")
     mlflow.MlflowClient().set_registered_model_alias(model_name, "champion", version)
     httpx.post(f"{admin}/activate", json={"version": int(version)}, headers=headers, timeout=60).raise_for_status()
     return version

@@ -1,12 +1,12 @@
-"""What does the provider cost? The level 1 work, done three ways with the same libraries, in one run.
+"""How much time does the provider add? The level 1 work, done in four ways with the same libraries.
 
 (a) one plain script that calls the libraries: `by_hand.py`;
 (b) a DAG of `@task` functions that call the libraries: `pipeline_dags/by_hand_level_1.py`;
 (c) the level 1 example DAG, with this package's operators;
-and, for the steps' own time without Airflow, (d) this package's steps in one plain script: `our_steps.py`.
+(d) one plain script with this package's steps, for their time without Airflow: `our_steps.py`.
 
-All use the same MLflow server and gateway; (b) and (c) the same `airflow standalone`. Rounds alternate, so that what
-else the machine does meets all alike; medians are compared.
+All use the same MLflow server and gateway; (b) and (c) use the same `airflow standalone`. Rounds alternate, so that
+other load on the machine affects all ways alike. Medians are compared.
 
     python -m benchmarks.pipeline [--rounds N] [--json FILE]
 """
@@ -42,7 +42,7 @@ FORM: dict[str, Any] = {
 
 
 def main() -> None:
-    """Take the measurements and print them."""
+    """Run the rounds and print the results."""
     unwind_on_signals()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str, dict[str, list[float]]]]:
-    """Seconds of each round by way, and seconds of each task by DAG. The first round, which warms up, is left out."""
+    """Return the seconds of each round by way, and of each task by DAG, without the first round, which is a warm-up."""
     dags = folder / "dags"
     shutil.copytree(DAGS / "level_1", dags)
     shutil.copytree(ROOT / "benchmarks" / "pipeline_dags", dags / "by_hand")
@@ -95,7 +95,7 @@ def measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str
 
 
 def script(name: str, number: int, environment: dict[str, str]) -> float:
-    """Seconds for a whole Python process that does the work."""
+    """Return the seconds of a Python process that does the work."""
     started = time.monotonic()
     command = [sys.executable, "-m", "benchmarks.pipeline_scripts", name, str(number)]
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -114,7 +114,7 @@ def dag(
     by_task: dict[str, dict[str, list[float]]],
     counts: bool,
 ) -> float:
-    """Seconds from the start of a run to its end, as Airflow has them."""
+    """Return the seconds from the start of a run to its end, as Airflow recorded them."""
     run_id = api.trigger(dag_id, conf)
     state = api.wait_for_run(dag_id, run_id, 600)
     if state != "success":
@@ -130,7 +130,7 @@ def dag(
 
 
 def report(seconds: dict[str, list[float]], by_task: dict[str, dict[str, list[float]]], path: str | None) -> None:
-    """Print the tables; write the ratios if a path is given."""
+    """Print the tables, and write the ratios if a path is given."""
     median = {way: statistics.median(values) for way, values in seconds.items()}
     names = {
         "a": "a plain script, the libraries by hand",
@@ -142,15 +142,15 @@ def report(seconds: dict[str, list[float]], by_task: dict[str, dict[str, list[fl
         (f"({way}) {name}", round(median[way], 2), round(min(seconds[way]), 2), round(max(seconds[way]), 2))
         for way, name in names.items()
     ]
-    print_table(("way", "median s", "least s", "most s"), rows, "The level 1 work")
+    print_table(("way", "median s", "min s", "max s"), rows, "The level 1 work")
     tasks = [
         (name, round(statistics.median(by_task[BY_HAND][name]), 2), round(statistics.median(values), 2))
         for name, values in by_task[OURS].items()
     ]
-    print_table(("task", "by hand s", "ours s"), tasks, "Task by task, as Airflow has them")
+    print_table(("task", "by hand s", "ours s"), tasks, "Seconds per task, as Airflow recorded them")
     ratios = {"ours_of_by_hand_dag": median["c"] / median["b"], "steps_of_plain_script": median["d"] / median["a"]}
     print_table(
-        ("ratio", "measured", "to reach"),
+        ("ratio", "measured", "target"),
         [
             ("ours_of_by_hand_dag (c/b)", round(ratios["ours_of_by_hand_dag"], 3), "at most 1.0"),
             ("steps_of_plain_script (d/a)", round(ratios["steps_of_plain_script"], 3), "at most 1.2"),
