@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-lowest test-newest lint format docs constraints benchmarks clean
+.PHONY: help venv demo test test-slow test-lowest test-newest lint format tables docs constraints benchmarks clean
 
 # Where bytecode is not written, every task imports Airflow and MLflow four times as slowly.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,7 +17,7 @@ PYTEST_ARGUMENTS ?= --numprocesses 2 --dist loadfile
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
 
-venv: .venv/.installed .venv-step/.installed ## Make the environments, from pinned constraints
+venv: .venv/.installed .venv-step/.installed .venv-base/.installed ## Make the environments, from pinned constraints
 
 $(UV):
 	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version'
@@ -33,7 +33,14 @@ $(UV):
 .venv-step/.installed: $(UV) pyproject.toml $(CONSTRAINTS)
 	@echo "Installing the package without Airflow into .venv-step"
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-step
-	@$(UV) pip install --quiet --python .venv-step/bin/python --constraints $(CONSTRAINTS) --editable .
+	@$(UV) pip install --quiet --python .venv-step/bin/python --constraints $(CONSTRAINTS) --editable '.[steps,serving]'
+	@touch $@
+
+# The package and nothing else, to see that a step names the extra that is missing.
+.venv-base/.installed: $(UV) pyproject.toml $(CONSTRAINTS)
+	@echo "Installing the package without any extra into .venv-base"
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-base
+	@$(UV) pip install --quiet --python .venv-base/bin/python --constraints $(CONSTRAINTS) --editable .
 	@touch $@
 
 demo: .venv/.installed ## Data to monitored model in a real Airflow on this machine
@@ -41,6 +48,11 @@ demo: .venv/.installed ## Data to monitored model in a real Airflow on this mach
 
 test: venv ## The whole test suite
 	@.venv/bin/python -m pytest $(PYTEST_ARGUMENTS)
+
+test-slow: venv ## What takes long: installations, and the suite on the oldest and the newest set
+	@.venv/bin/python -m pytest -m slow $(PYTEST_ARGUMENTS)
+	@$(MAKE) --no-print-directory test-lowest
+	@$(MAKE) --no-print-directory test-newest
 
 test-lowest: ## The suite on the oldest supported set
 	@$(MAKE) --no-print-directory test-set SET=lowest SET_PYTHON=3.11
@@ -53,18 +65,24 @@ test-set: .venv/.installed
 	@$(UV) venv --quiet --allow-existing --python $(SET_PYTHON) .venv-$(SET)
 	@$(UV) pip install --quiet --python .venv-$(SET)/bin/python --constraints constraints/$(SET).txt --editable '.[dev]'
 	@$(UV) venv --quiet --allow-existing --python $(SET_PYTHON) .venv-$(SET)-step
-	@$(UV) pip install --quiet --python .venv-$(SET)-step/bin/python --constraints constraints/$(SET).txt --editable .
-	@MLOPS_STEP_PYTHON=$(CURDIR)/.venv-$(SET)-step/bin/python .venv-$(SET)/bin/python -m pytest $(PYTEST_ARGUMENTS)
+	@$(UV) pip install --quiet --python .venv-$(SET)-step/bin/python --constraints constraints/$(SET).txt --editable '.[steps,serving]'
+	@$(UV) venv --quiet --allow-existing --python $(SET_PYTHON) .venv-$(SET)-base
+	@$(UV) pip install --quiet --python .venv-$(SET)-base/bin/python --constraints constraints/$(SET).txt --editable .
+	@MLOPS_BASE_PYTHON=$(CURDIR)/.venv-$(SET)-base/bin/python MLOPS_STEP_PYTHON=$(CURDIR)/.venv-$(SET)-step/bin/python .venv-$(SET)/bin/python -m pytest $(PYTEST_ARGUMENTS)
 
-lint: .venv/.installed ## ruff, mypy, import-linter
+lint: .venv/.installed ## ruff, mypy, import-linter, plain English
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/python -m pytest -q -p no:cacheprovider tests/docs/test_language.py
 
 format: .venv/.installed ## Let ruff put the code into shape
 	@.venv/bin/ruff check --fix --quiet . || true
 	@.venv/bin/ruff format .
+
+tables: .venv/.installed ## Write the tables of fields into the docs
+	@.venv/bin/python -m docs.tables
 
 docs: .venv/.installed ## Build the documentation; a warning is an error
 	@.venv/bin/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
@@ -74,7 +92,7 @@ docs: .venv/.installed ## Build the documentation; a warning is an error
 COMPILE := $(UV) pip compile --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 constraints: $(UV) ## Resolve the pinned versions anew
 	@for version in 3.11 3.12 3.13; do \
-	  $(COMPILE) --upgrade --python-version $$version --extra dev --extra docker --extra kubernetes --extra spark --extra feast \
+	  $(COMPILE) --upgrade --python-version $$version --extra dev --extra docker --extra kubernetes --extra spark \
 	    --constraints constraints/pinned.in pyproject.toml --output-file constraints/python-$$version.txt; done
 	@$(COMPILE) --upgrade --python-version 3.11 --resolution lowest-direct --extra dev \
 	    --constraints constraints/lowest.in pyproject.toml --output-file constraints/lowest.txt

@@ -74,6 +74,38 @@ class RolloutConflictError(RejectedError):
     """Another rollout of the model is in progress. The effects of two at once could not be distinguished."""
 
 
+class MissingExtraError(MlopsError):
+    """An extra of this package is not installed where the step runs. A retry cannot help.
+
+    Parameters
+    ----------
+    subject
+        What needs the extra, at the beginning of a sentence: `The step train`.
+    extra
+        Name of the extra.
+    module
+        A module of the extra that is missing.
+
+    Examples
+    --------
+    >>> print(MissingExtraError("The step train", "train", "sklearn"))
+    The step train needs the extra 'train', which is not installed here (no module named 'sklearn'). \
+Install it where the step runs: pip install 'airflow-provider-mlops[train]'.
+    """
+
+    def __init__(self, subject: str, extra: str, module: str) -> None:
+        super().__init__(subject, extra, module)
+        self.subject = subject
+        self.extra = extra
+        self.module = module
+
+    def __str__(self) -> str:
+        return (
+            f"{self.subject} needs the extra {self.extra!r}, which is not installed here (no module named "
+            f"{self.module!r}). Install it where the step runs: pip install 'airflow-provider-mlops[{self.extra}]'."
+        )
+
+
 class BackendUnavailableError(MlopsError):
     """A service that the step needs is unavailable. Airflow's retries can help.
 
@@ -117,6 +149,7 @@ BY_NAME: dict[str, type[MlopsError]] = {
     error.__name__: error
     for error in (
         InvalidSpecError,
+        MissingExtraError,
         RejectedError,
         PromotionConflictError,
         RolloutConflictError,

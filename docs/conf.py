@@ -12,7 +12,15 @@ author = "The airflow-provider-mlops developers"
 copyright = "2026, " + author
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx_copybutton", "step_fields"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "api_reference",
+    "mathml",
+    "step_fields",
+]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 root_doc = "index"
@@ -20,7 +28,8 @@ root_doc = "index"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 # Airflow's and MLflow's own sites are linked by address: an inventory would have to be downloaded.
-suppress_warnings: list[str] = []
+# Attributes of several classes have the same name; autodoc cannot know which one a docstring means.
+suppress_warnings = ["ref.python"]
 
 html_theme = "furo"
 html_title = "airflow-provider-mlops"
@@ -28,3 +37,13 @@ html_show_sphinx = False
 html_copy_source = False
 pygments_style = "friendly"
 pygments_dark_style = "native"
+
+html_math_renderer = "mathml"
+
+# A name in single backquotes is code, in docstrings, too.
+default_role = "code"
+napoleon_google_docstring = False
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+add_module_names = False

@@ -12,9 +12,6 @@ from typing_extensions import override
 from airflow_provider_mlops.cli import report, sample, serve, step, traffic
 from airflow_provider_mlops.errors import MlopsError
 
-_EXTRAS = {"serve": "serving", "traffic": "serving", "report": "serving", "sample": "data", "step": "steps"}
-"""The extra of the package that a command needs."""
-
 
 class Commands(TyperGroup):
     """The commands. An error of this package is printed as a sentence, with exit code 2 and without a traceback."""
@@ -24,22 +21,8 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except MlopsError as error:
-            _fail(ctx, str(error), error)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("airflow_provider_mlops"):
-                raise
-            extra = _EXTRAS.get(ctx.invoked_subcommand, "all")
-            _fail(
-                ctx,
-                f"The Python package {error.name} is not installed. "
-                f"Run: pip install 'airflow-provider-mlops[{extra}]'.",
-                error,
-            )
-
-
-def _fail(ctx: Any, message: str, error: Exception) -> None:
-    typer.echo(f"airflow-mlops {ctx.invoked_subcommand}: {message}", err=True)
-    raise typer.Exit(2) from error
+            typer.echo(f"airflow-mlops {ctx.invoked_subcommand}: {error}", err=True)
+            raise typer.Exit(2) from error
 
 
 app = typer.Typer(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from airflow_provider_mlops import extras
 from airflow_provider_mlops.cli.storage_options import RolloutStoreUrl, StorageUri
 from airflow_provider_mlops.data.default_storage import default_storage_uri
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -18,6 +19,7 @@ def report(
     rollout_store: RolloutStoreUrl = None,
 ) -> None:
     """Show the history of a rollout, the results of each arm, and estimates for other policies."""
+    extras.require("The command report", "train")
     from rich.console import Console
 
     from airflow_provider_mlops.lifecycle.rollout import report as rollout_report

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from airflow_provider_mlops import extras
 from airflow_provider_mlops.cli.options import with_fields_of
 from airflow_provider_mlops.data.samples.customers import CustomersSample
 
@@ -23,5 +24,6 @@ def customers(
     The first file has numbers, categories, dates and nulls, the label `churned`, the time `label_at` at which it
     became known, and a reward per offer. Prices rise in month 18. The second file has the true probabilities.
     """
+    extras.require("The command sample", "data")
     for path in sample.write(directory):
         typer.echo(f"Wrote {path}: {sample.rows:,} rows, {path.stat().st_size / 2**20:.1f} MiB")

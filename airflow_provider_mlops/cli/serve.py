@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from airflow_provider_mlops import extras
 from airflow_provider_mlops.cli.options import Extra, with_fields_of
 from airflow_provider_mlops.cli.storage_options import ROLLOUT_STORE, STORAGE
 from airflow_provider_mlops.serving.defaults import DEFAULT_HOST, DEFAULT_PORT
@@ -41,6 +42,7 @@ def serve(
     """Run the gateway: answer prediction requests, log them and accept labels, until SIGTERM or Ctrl-C."""
     # One thread per prediction: for a few rows, more of them would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    extras.require("The command serve", "serving")
     from airflow_provider_mlops.serving.gateway.workers import logs, server, workers
 
     logs.configure(log_format)

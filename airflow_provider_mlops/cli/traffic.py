@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from airflow_provider_mlops import extras
 from airflow_provider_mlops.cli.options import Extra, with_fields_of
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
@@ -29,6 +30,7 @@ def traffic(
     ] = None,
 ) -> None:
     """Replay a dataset against the gateway at a given rate, and send labels after a given delay, until Ctrl-C."""
+    extras.require("The command traffic", "serving")
     from rich.console import Console
 
     from airflow_provider_mlops.serving.traffic.progress import ProgressBar

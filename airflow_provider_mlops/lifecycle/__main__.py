@@ -45,6 +45,7 @@ def run_step(request: dict[str, Any]) -> dict[str, Any]:
     try:
         step = load(request["step"])
         workspace = Workspace.model_validate(request["workspace"])
+        step.check_extras()
         result = step.run(step.parse(request["spec"]), workspace)
     except MlopsError as error:
         kind = next((base for base in type(error).__mro__ if BY_NAME.get(base.__name__) is base), None)

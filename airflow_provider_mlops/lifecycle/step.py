@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airflow_provider_mlops.errors import FieldError, InvalidSpecError
+from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,7 +51,18 @@ class Step(Generic[SpecT, ResultT]):
     name: str
     spec: type[SpecT]
     result: type[ResultT]
-    run: Callable[[SpecT, Workspace], ResultT]
+    function: Callable[[SpecT, Workspace], ResultT]
+    extras: tuple[str, ...] = ()
+    """The extras of this package that the step needs, see `airflow_provider_mlops.extras`."""
+
+    def run(self, spec: SpecT, workspace: Workspace) -> ResultT:
+        """Carry out the step in this process. Raises MissingExtraError before any work if an extra is missing."""
+        self.check_extras()
+        return self.function(spec, workspace)
+
+    def check_extras(self) -> None:
+        """Check that the extras of the step are installed here. Raises MissingExtraError."""
+        require(f"The step {self.name}", *self.extras)
 
     def parse(self, fields: dict[str, Any]) -> SpecT:
         """Turn fields into the step's Spec. Raises InvalidSpecError, which names the first wrong field."""

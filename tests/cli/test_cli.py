@@ -100,13 +100,23 @@ def test_an_invalid_url_is_named(tmp_path: Path, url: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_package_names_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "airflow_provider_mlops.data.samples.customer_columns", raising=False)
-    result = CliRunner().invoke(app, ["sample", "customers"])
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        ("pyarrow", ["sample", "customers"], "data"),
+        ("uvicorn", ["serve"], "serving"),
+        ("orjson", ["traffic", "rows.csv", "churn"], "serving"),
+        ("scipy", ["report", "churn"], "train"),
+    ],
+)
+def test_a_missing_package_names_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str], extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert "pyarrow is not installed" in result.output
-    assert "airflow-provider-mlops[data]" in result.output
+    assert module in result.output
+    assert f"airflow-provider-mlops[{extra}]" in result.output
 
 
 def test_output_that_is_not_for_a_terminal_has_no_escape_sequences() -> None:

@@ -73,4 +73,4 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
     )
 
 
-STEP = Step("analyze", AnalyzeSpec, AnalyzeResult, analyze)
+STEP = Step("analyze", AnalyzeSpec, AnalyzeResult, analyze, extras=("data",))

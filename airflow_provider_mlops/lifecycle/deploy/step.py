@@ -160,4 +160,4 @@ def _bring_back(workspace: Workspace, registry: Registry, gateway: GatewayClient
 _MOVED = "Somebody moved the alias in the meantime, so it stays where it is"
 
 
-STEP = Step("deploy", DeploySpec, DeployResult, deploy)
+STEP = Step("deploy", DeploySpec, DeployResult, deploy, extras=("train",))

@@ -241,4 +241,13 @@ def _champion(spec: EvaluateSpec, registry: Registry, version: ModelVersion) -> 
     return found.version, champion, f"compared with the champion, version {found.version}, on the same rows"
 
 
-STEP = Step("evaluate", EvaluateSpec, EvaluateResult, evaluate)
+STEP = Step(
+    "evaluate",
+    EvaluateSpec,
+    EvaluateResult,
+    evaluate,
+    extras=(
+        "train",
+        "reports",
+    ),
+)

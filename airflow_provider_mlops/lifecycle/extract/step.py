@@ -214,4 +214,4 @@ def _span(span: timedelta) -> str:
     return str(span - timedelta(microseconds=span.microseconds))
 
 
-STEP = Step("extract", ExtractSpec, ExtractResult, extract)
+STEP = Step("extract", ExtractSpec, ExtractResult, extract, extras=("data",))

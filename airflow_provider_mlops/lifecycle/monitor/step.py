@@ -159,4 +159,13 @@ def _say(spec: MonitorSpec, window: Window, findings: Findings, report_uri: str,
     )  # fmt: skip
 
 
-STEP = Step("monitor", MonitorSpec, MonitorResult, monitor)
+STEP = Step(
+    "monitor",
+    MonitorSpec,
+    MonitorResult,
+    monitor,
+    extras=(
+        "train",
+        "reports",
+    ),
+)

@@ -225,4 +225,4 @@ def _check_sizes(spec: PrepareSpec, sizes: list[int]) -> None:
             )
 
 
-STEP = Step("prepare", PrepareSpec, PrepareResult, prepare)
+STEP = Step("prepare", PrepareSpec, PrepareResult, prepare, extras=("data",))

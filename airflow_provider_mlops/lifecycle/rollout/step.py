@@ -89,4 +89,4 @@ def _not_needed(spec: RolloutSpec, workspace: Workspace, entry: AuditEntry) -> R
     )  # fmt: skip
 
 
-STEP = Step("rollout", RolloutSpec, RolloutResult, rollout)
+STEP = Step("rollout", RolloutSpec, RolloutResult, rollout, extras=("train",))

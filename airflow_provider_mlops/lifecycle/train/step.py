@@ -31,4 +31,4 @@ def train(spec: TrainSpec, workspace: Workspace) -> TrainResult:
         return TrainResult(model=version, model_uri=version.uri, metrics=metrics, mlflow_run_id=run.id)
 
 
-STEP = Step("train", TrainSpec, TrainResult, train)
+STEP = Step("train", TrainSpec, TrainResult, train, extras=("train",))

@@ -116,4 +116,4 @@ def _as_fixed(parameters: dict[str, JsonValue]) -> optuna.trial.FixedTrial:
     return optuna.trial.FixedTrial(parameters)
 
 
-STEP = Step("tune", TuneSpec, TuneResult, tune)
+STEP = Step("tune", TuneSpec, TuneResult, tune, extras=("tune",))

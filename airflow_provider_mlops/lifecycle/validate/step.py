@@ -192,4 +192,4 @@ def _tag(gate: str) -> str:
     return _GATE_TAG + "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in gate)
 
 
-STEP = Step("validate", ValidateSpec, ValidateResult, validate)
+STEP = Step("validate", ValidateSpec, ValidateResult, validate, extras=("train",))

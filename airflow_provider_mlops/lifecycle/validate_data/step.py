@@ -132,4 +132,4 @@ def _listed(lines: tuple[str, ...]) -> str:
     return "; ".join(lines[:5]) + more
 
 
-STEP = Step("validate_data", ValidateDataSpec, ValidateDataResult, validate_data)
+STEP = Step("validate_data", ValidateDataSpec, ValidateDataResult, validate_data, extras=("validation",))
