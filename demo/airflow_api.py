@@ -81,7 +81,7 @@ class AirflowApi:
         raise TimeoutError(f"The run {run_id} of {dag_id} has not ended within {seconds:.0f} s.")
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-        """Return one value that a task pushed."""
+        """Return a value that a task pushed."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.get(path, deserialize=False, stringify=False)["value"]
 

@@ -94,10 +94,11 @@ def test_there_are_categories_with_letters_outside_ascii(frame: pd.DataFrame) ->
 
 
 def test_churn_can_be_learned_but_not_perfectly(frame: pd.DataFrame) -> None:
-    encoded = pd.get_dummies(frame[list(FEATURES)])
-    train = np.arange(len(frame)) % 4 > 0
-    model = HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(encoded[train], frame["churned"][train])
-    score = roc_auc_score(frame["churned"][~train], model.predict_proba(encoded[~train])[:, 1])
+    some = frame.iloc[::4]
+    encoded, label = pd.get_dummies(some[list(FEATURES)]), some["churned"]
+    train = np.arange(len(some)) % 4 > 0
+    model = HistGradientBoostingClassifier(max_iter=40, random_state=0).fit(encoded[train], label[train])
+    score = roc_auc_score(label[~train], model.predict_proba(encoded[~train])[:, 1])
     assert 0.7 < score < 0.9
 
 
