@@ -42,6 +42,3 @@ app.command()(step.step)
 samples = typer.Typer(help="Write synthetic datasets to try things with.", no_args_is_help=True)
 samples.command()(sample.customers)
 app.add_typer(samples, name="sample")
-
-if __name__ == "__main__":
-    app(prog_name="airflow-mlops")
