@@ -94,7 +94,7 @@ def traffic(serving: LiveGateway, tmp_path: Path) -> Iterator[Callable[[str], No
 
     def start(model: str) -> None:
         command = [sys.executable, "-m", "airflow_provider_mlops.cli", "traffic", str(rows), model]
-        command += ["--gateway", serving.url, "--rate", "100", "--seconds", "150", "--repeat", "--target", "churned"]
+        command += ["--gateway", serving.url, "--rate", "100", "--seconds", "280", "--repeat", "--target", "churned"]
         command += ["--reward-from", "correct", "--header", "X-User-Id=customer_id"]
         running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
