@@ -14,9 +14,9 @@ HOURS = 2
 
 
 def start_traffic(stack: Stack) -> None:
-    """Replay the sample of customers against the gateway: 20 requests per second, with labels and rewards, for 2 h."""
+    """Replay the sample of customers against the gateway: 50 requests per second, with labels and rewards, for 2 h."""
     rows, _ = CustomersSample().write(stack.home.path / "sample")
-    arguments = [str(rows), MODEL, "--rate", "20", "--seconds", str(HOURS * 3600), "--repeat"]
+    arguments = [str(rows), MODEL, "--rate", "50", "--seconds", str(HOURS * 3600), "--repeat"]
     arguments += ["--target", "churned", "--reward-from", "correct", "--header", "X-User-Id=customer_id"]
     stack.start_traffic(arguments)
 
@@ -26,7 +26,7 @@ def show_next_steps(stack: Stack, console: Console) -> None:
     row = CustomersSample(rows=1000).customers().select(FEATURES).slice(0, 1).to_pylist()[0]
     body = json.dumps({"dataframe_records": [row]}, ensure_ascii=False)
     sections = {
-        f"The sample of customers is replayed at 20 requests per second for {HOURS} hours. Ask for a prediction:": (
+        f"The sample of customers is replayed at 50 requests per second for {HOURS} hours. Ask for a prediction:": (
             f"curl -s {stack.gateway_url}/models/{MODEL}/invocations -H 'Content-Type: application/json' \\\n"
             f"    -d '{body}'"
         ),
