@@ -35,7 +35,7 @@ _UNIONS = (Union, types.UnionType)
 
 
 @dataclasses.dataclass(frozen=True)
-class Extra:
+class OptionDetails:
     """Facts about an option that only the command line knows.
 
     Parameters
@@ -68,7 +68,9 @@ class OptionRow(NamedTuple):
     help: str
 
 
-def with_fields_of(cls: type[T], extras: Mapping[str, Extra]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_fields_of(
+    cls: type[T], details: Mapping[str, OptionDetails]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option per field of a dataclass.
 
     The command takes an instance of the dataclass as its first argument, and any options of its own after it.
@@ -77,7 +79,7 @@ def with_fields_of(cls: type[T], extras: Mapping[str, Extra]) -> Callable[[Calla
     ----------
     cls
         The dataclass.
-    extras
+    details
         What to add to the options of some fields, by the name of the field.
 
     Examples
@@ -93,7 +95,7 @@ def with_fields_of(cls: type[T], extras: Mapping[str, Extra]) -> Callable[[Calla
     """
     hints = get_type_hints(cls)
     options = {
-        field.name: _parameter(field, hints[field.name], extras.get(field.name, Extra()))
+        field.name: _parameter(field, hints[field.name], details.get(field.name, OptionDetails()))
         for field in dataclasses.fields(cls)
     }
 
@@ -103,7 +105,8 @@ def with_fields_of(cls: type[T], extras: Mapping[str, Extra]) -> Callable[[Calla
         def run(**values: Any) -> None:
             chosen = {name: values.pop(name) for name in options}
             converted = {
-                name: _convert(name, value, hints[name], extras.get(name, Extra())) for name, value in chosen.items()
+                name: _convert(name, value, hints[name], details.get(name, OptionDetails()))
+                for name, value in chosen.items()
             }
             command(cls(**converted), **values)
 
@@ -179,26 +182,26 @@ def _say_default(default: object) -> str:
     return str(default)
 
 
-def _parameter(field: dataclasses.Field[Any], hint: Any, extra: Extra) -> inspect.Parameter:
+def _parameter(field: dataclasses.Field[Any], hint: Any, detail: OptionDetails) -> inspect.Parameter:
     """Return a field as a parameter that Typer understands."""
-    metadata, name = field.metadata, extra.name or f"--{field.name.replace('_', '-')}"
+    metadata, name = field.metadata, detail.name or f"--{field.name.replace('_', '-')}"
     kind, is_optional = _kind(hint)
     default: Any = () if kind == list[str] else field.default
     if default is dataclasses.MISSING:
-        default = inspect.Parameter.empty if extra.default_factory is None else None
+        default = inspect.Parameter.empty if detail.default_factory is None else None
     described: dict[str, Any] = {
         "help": metadata.get("help"),
         "metavar": metadata.get("metavar"),
-        "envvar": list(extra.environment) or None,
+        "envvar": list(detail.environment) or None,
     }
     described["min"], described["max"] = metadata.get("min"), metadata.get("max")
     described = {key: value for key, value in described.items() if value is not None}
-    if extra.is_argument:
+    if detail.is_argument:
         info: Any = typer.Argument(**(described | {"metavar": field.name.upper()}))
     else:
         names = [f"{name}/--no-{name[2:]}"] if default is True else [name]
         has_default = not (default is None or default == ())
-        info = typer.Option(*names, **described, show_default=extra.default_text or has_default)
+        info = typer.Option(*names, **described, show_default=detail.default_text or has_default)
     is_optional = is_optional or default is None
     return inspect.Parameter(
         field.name,
@@ -216,15 +219,15 @@ def _kind(hint: Any) -> tuple[Any, bool]:
     return (hint, False) if hint in _SCALARS else (list[str], False)
 
 
-def _convert(name: str, value: Any, hint: Any, extra: Extra) -> Any:
+def _convert(name: str, value: Any, hint: Any, detail: OptionDetails) -> Any:
     if value in (None, ""):
         # An environment variable that is set to nothing counts as not set.
-        return extra.default_factory() if extra.default_factory else None
+        return detail.default_factory() if detail.default_factory else None
     if not isinstance(value, list):
         return value
     if get_origin(hint) is tuple:
         return tuple(value)
-    return dict(_pair(text, extra.name or f"--{name}") for text in value)
+    return dict(_pair(text, detail.name or f"--{name}") for text in value)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from airflow_provider_mlops import extras
-from airflow_provider_mlops.cli.options import Extra, with_fields_of
+from airflow_provider_mlops.cli.options import OptionDetails, with_fields_of
 from airflow_provider_mlops.cli.storage_options import ROLLOUT_STORE, STORAGE
 from airflow_provider_mlops.serving.defaults import DEFAULT_HOST, DEFAULT_PORT
 from airflow_provider_mlops.serving.gateway.settings import Settings
@@ -18,11 +18,11 @@ from airflow_provider_mlops.serving.gateway.settings import Settings
     Settings,
     {
         "storage_uri": STORAGE,
-        "tracking_uri": Extra(environment=["MLFLOW_TRACKING_URI"]),
-        "registry_uri": Extra(environment=["MLFLOW_REGISTRY_URI"]),
-        "token": Extra(environment=["AIRFLOW_MLOPS_GATEWAY_TOKEN"]),
+        "tracking_uri": OptionDetails(environment=["MLFLOW_TRACKING_URI"]),
+        "registry_uri": OptionDetails(environment=["MLFLOW_REGISTRY_URI"]),
+        "token": OptionDetails(environment=["AIRFLOW_MLOPS_GATEWAY_TOKEN"]),
         "rollout_store": ROLLOUT_STORE,
-        "models": Extra(name="--model"),
+        "models": OptionDetails(name="--model"),
     },
 )
 def serve(

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from airflow_provider_mlops.cli.options import Extra
+from airflow_provider_mlops.cli.options import OptionDetails
 from airflow_provider_mlops.data.default_storage import default_storage_uri
 from airflow_provider_mlops.serving.gateway.settings import Settings
 
-STORAGE = Extra(
+STORAGE = OptionDetails(
     environment=("AIRFLOW_MLOPS_STORAGE_URI", "AIRFLOW__MLOPS__STORAGE_URI"),
     default_factory=default_storage_uri,
     default_text="$AIRFLOW_HOME/mlops",
 )
-ROLLOUT_STORE = Extra(environment=("AIRFLOW_MLOPS_ROLLOUT_STORE", "AIRFLOW__MLOPS__ROLLOUT_STORE_URL"))
+ROLLOUT_STORE = OptionDetails(environment=("AIRFLOW_MLOPS_ROLLOUT_STORE", "AIRFLOW__MLOPS__ROLLOUT_STORE_URL"))
 
 _HELP = {field.name: field.metadata["help"] for field in fields(Settings)}
 

@@ -9,17 +9,17 @@ from typing import Annotated
 import typer
 
 from airflow_provider_mlops import extras
-from airflow_provider_mlops.cli.options import Extra, with_fields_of
+from airflow_provider_mlops.cli.options import OptionDetails, with_fields_of
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
 
 @with_fields_of(
     Traffic,
     {
-        "dataset": Extra(is_argument=True),
-        "model": Extra(is_argument=True),
-        "gateway_url": Extra(name="--gateway", environment=["AIRFLOW_MLOPS_GATEWAY_URL"]),
-        "headers": Extra(name="--header"),
+        "dataset": OptionDetails(is_argument=True),
+        "model": OptionDetails(is_argument=True),
+        "gateway_url": OptionDetails(name="--gateway", environment=["AIRFLOW_MLOPS_GATEWAY_URL"]),
+        "headers": OptionDetails(name="--header"),
     },
 )
 def traffic(

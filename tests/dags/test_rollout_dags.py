@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -55,7 +55,7 @@ def registry(storage: Path) -> Registry:
 def model(labels: pd.Series) -> Pipeline:
     """A classifier of the customers."""
     encoder = make_column_transformer(
-        (OneHotEncoder(sparse_output=False), make_column_selector(dtype_include=object)), remainder="passthrough"
+        (OneHotEncoder(sparse_output=False), ["segment", "city", "plan"]), remainder="passthrough"
     )
     return make_pipeline(encoder, HistGradientBoostingClassifier(max_iter=20)).fit(FEATURES, labels)
 
