@@ -1,11 +1,11 @@
-"""The three ways in which a step can fail, by whether trying again can help.
+"""The errors of this package. Their kinds differ in whether a retry can help.
 
 Any other exception is a defect in this package or in user code and keeps its own type.
 """
 
 from __future__ import annotations
 
-_LONGEST_VALUE = 200
+_MAX_VALUE_LENGTH = 200
 
 
 class MlopsError(Exception):
@@ -40,14 +40,14 @@ Use 'age' or 'size'.
         self.hint = hint
 
     def __str__(self) -> str:
-        shown = repr(self.value)
-        if len(shown) > _LONGEST_VALUE:
-            shown = shown[: _LONGEST_VALUE - 3] + "..."
-        return f"Invalid {self.field}={shown}: {_sentence(self.hint)}"
+        value = repr(self.value)
+        if len(value) > _MAX_VALUE_LENGTH:
+            value = value[: _MAX_VALUE_LENGTH - 3] + "..."
+        return f"Invalid {self.field}={value}: {_end_sentence(self.hint)}"
 
 
 class FieldError(ValueError):
-    """Raised by a validator of a spec to name the field that is invalid.
+    """A validator of a spec found a field with an invalid value.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class BackendUnavailableError(MlopsError):
         return f"{self.backend} at {self.address} is unavailable ({self.cause.strip().rstrip('.')}). {hint}"
 
 
-def _sentence(text: str) -> str:
+def _end_sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
@@ -156,4 +156,4 @@ BY_NAME: dict[str, type[MlopsError]] = {
         BackendUnavailableError,
     )
 }
-"""The errors that keep their type when they cross a process border as JSON."""
+"""Errors that keep their type when a step in another process returns them as JSON."""

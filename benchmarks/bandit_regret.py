@@ -1,7 +1,7 @@
-"""How much reward do the bandits lose, against the bound of Lai and Robbins, and how long do propensities take?
+"""Measure the reward that bandits lose compared with the bound of Lai and Robbins, and the time of propensities.
 
-Each algorithm on 200 seeds at once: a stationary problem, the same with a change of the best arm halfway, one with
-normal rewards, and one where the best arm depends on the context.
+Each algorithm runs on 200 seeds at once, on four problems: stationary, with a change of the best arm halfway, with
+normal rewards, and with a best arm that depends on the context.
 
     python -m benchmarks.bandit_regret [--seeds 200] [--decisions 10000] [--json FILE]
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
-from airflow_provider_mlops.stats.bandits.lai_robbins import lai_robbins_means, lai_robbins_rates
+from airflow_provider_mlops.stats.bandits.lai_robbins import lai_robbins_bound_of_means, lai_robbins_bound_of_rates
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUCB
@@ -27,14 +27,14 @@ from benchmarks.measure import print_table, write_json
 
 RATES = np.array([0.30, 0.35, 0.45])
 MEANS, NOISE = np.array([0.0, 0.2, 0.5]), 1.0
-# A period of so many decisions counts so much of the one after it, where a policy forgets.
+# Decisions of a period, and how much a period counts compared with the next one, for policies that discount.
 PERIOD, FACTOR = 100, 0.9
 
 Choose = Callable[[RewardStatistics, np.random.Generator], np.ndarray]
 
 
-def drawn(policy: EpsilonGreedy | UCB1) -> Choose:
-    """Arms by the propensities of many problems at once."""
+def sampler(policy: EpsilonGreedy | UCB1) -> Choose:
+    """Return a function that draws arms by the propensities of many problems at once."""
 
     def choose(statistics: RewardStatistics, generator: np.random.Generator) -> np.ndarray:
         sums = np.cumsum(policy.propensities(statistics), axis=1)
@@ -48,13 +48,15 @@ def uniform(statistics: RewardStatistics, generator: np.random.Generator) -> np.
     return generator.integers(0, arms, seeds)
 
 
-def regret(choose: Choose, worth: np.ndarray, noise: float | None, seeds: int, *, forgets: bool = False) -> np.ndarray:
-    """Lost reward after all decisions, for each seed. `worth` has a row for each decision."""
+def regret(
+    choose: Choose, expected: np.ndarray, noise: float | None, seeds: int, *, discounts: bool = False
+) -> np.ndarray:
+    """Return the reward that each seed has lost after all decisions; `expected` has a row per decision."""
     generator = np.random.default_rng(20)
-    statistics = RewardStatistics.empty(seeds, worth.shape[1])
+    statistics = RewardStatistics.empty(seeds, expected.shape[1])
     lost, everyone = np.zeros(seeds), np.arange(seeds)
-    for step, means in enumerate(worth):
-        if forgets and step % PERIOD == 0:
+    for step, means in enumerate(expected):
+        if discounts and step % PERIOD == 0:
             for part in (statistics.count, statistics.total, statistics.squares):
                 part *= FACTOR
         arm = choose(statistics, generator)
@@ -70,7 +72,7 @@ def regret(choose: Choose, worth: np.ndarray, noise: float | None, seeds: int, *
 
 
 def contextual_regret(policy: LinUCB | LinearThompson | None, decisions: int, seeds: int) -> np.ndarray:
-    """Three arms, five features, of which the best arm depends on; the models are renewed every ten decisions."""
+    """Return the lost reward if the best of three arms depends on five features, with a new fit every ten decisions."""
     generator = np.random.default_rng(21)
     arms, size, noise = 3, 5, 0.5
     truth = generator.normal(0, 0.4, (seeds, arms, size))
@@ -87,16 +89,16 @@ def contextual_regret(policy: LinUCB | LinearThompson | None, decisions: int, se
             arm = policy.index(fit, x).argmax(axis=1)
         else:
             arm = policy.sample(fit, x, generator)
-        worth = np.einsum("si,sai->sa", x, truth)
-        reward = worth[everyone, arm] + noise * generator.standard_normal(seeds)
+        expected = np.einsum("si,sai->sa", x, truth)
+        reward = expected[everyone, arm] + noise * generator.standard_normal(seeds)
         gram[everyone, arm] += x[:, :, None] * x[:, None, :]
         response[everyone, arm] += reward[:, None] * x
-        lost += worth.max(axis=1) - worth[everyone, arm]
+        lost += expected.max(axis=1) - expected[everyone, arm]
     return lost
 
 
 def propensity_times() -> list[list[object]]:
-    """Milliseconds for the propensities of one problem, the best of ten."""
+    """Return the milliseconds for the propensities of one problem, the best of ten."""
     rows = []
     for arms in (2, 5, 10):
         generator = np.random.default_rng(1)
@@ -105,18 +107,18 @@ def propensity_times() -> list[list[object]]:
         fit = RidgeFit.of(LinearStatistics.of(generator.integers(0, arms, 500), features, features[:, 0], arms))
         calls: dict[str, Callable[[], object]] = {
             "Thompson, Beta": lambda s=statistics: BetaThompson().propensities(s),
-            "Thompson, Student": lambda s=statistics: GaussianThompson().propensities(s),
+            "Thompson, unknown variance": lambda s=statistics: GaussianThompson().propensities(s),
             "Thompson, linear": lambda f=fit, x=features[0]: LinearThompson().propensities(f, x),
             "LinUCB": lambda f=fit, x=features[0]: LinUCB().propensities(f, x),
             "UCB1": lambda s=statistics: UCB1().propensities(s),
         }
         for name, call in calls.items():
-            taken = []
+            seconds = []
             for _ in range(10):
                 start = time.perf_counter()
                 call()
-                taken.append(time.perf_counter() - start)
-            rows.append([name, arms, round(1000 * min(taken), 3)])
+                seconds.append(time.perf_counter() - start)
+            rows.append([name, arms, round(1000 * min(seconds), 3)])
     return rows
 
 
@@ -134,16 +136,16 @@ def main() -> None:
     seeds, decisions = arguments.seeds, arguments.decisions
     policies: dict[str, Choose] = {
         "Thompson, Beta": BetaThompson().sample,
-        "UCB1": drawn(UCB1()),
-        "epsilon-greedy 0.1": drawn(EpsilonGreedy(0.1)),
-        "epsilon-greedy 1, halved by 50": drawn(EpsilonGreedy(1.0, decay=50.0)),
-        "at random": uniform,
+        "UCB1": sampler(UCB1()),
+        "epsilon-greedy 0.1": sampler(EpsilonGreedy(0.1)),
+        "epsilon-greedy 1, halved by 50": sampler(EpsilonGreedy(1.0, decay=50.0)),
+        "random": uniform,
     }
     ratios: dict[str, float] = {}
     headers = ["policy", "mean regret", "± 2 s.e.", "95 % quantile", "over the bound"]
 
     still = np.tile(RATES, (decisions, 1))
-    bound = lai_robbins_rates(RATES, decisions)
+    bound = lai_robbins_bound_of_rates(RATES, decisions)
     rows = []
     for name, choose in policies.items():
         lost = regret(choose, still, None, seeds)
@@ -153,38 +155,40 @@ def main() -> None:
     print_table(headers, rows, title)
 
     normal = np.tile(MEANS, (decisions, 1))
-    bound = lai_robbins_means(MEANS, NOISE, decisions)
+    bound = lai_robbins_bound_of_means(MEANS, NOISE, decisions)
     rows = []
     gaussian: dict[str, Choose] = {
-        "Thompson, known noise": GaussianThompson(noise=NOISE).sample,
-        "Thompson, Student": GaussianThompson().sample,
-        "UCB1, width 2": drawn(UCB1(width=2.0)),
-        "at random": uniform,
+        "Thompson, known variance": GaussianThompson(known_std=NOISE).sample,
+        "Thompson, unknown variance": GaussianThompson().sample,
+        "UCB1, width 2": sampler(UCB1(width=2.0)),
+        "random": uniform,
     }
     for name, choose in gaussian.items():
         lost = regret(choose, normal, NOISE, seeds)
         rows.append([name, *summary(lost), round(lost.mean() / bound, 2)])
         ratios[f"normal: {name}"] = round(lost.mean() / bound, 3)
-    title = f"Stationary, normal rewards of means {MEANS.tolist()} and deviation {NOISE:g}; Lai-Robbins {bound:.1f}"
+    title = f"Stationary, normal rewards, means {MEANS.tolist()}, standard deviation {NOISE:g}; Lai-Robbins {bound:.1f}"
     print_table(headers, rows, title)
 
     changing = still.copy()
     changing[decisions // 2 :] = RATES[::-1]
     rows = []
     for name, choose in policies.items():
-        for forgets in (False, True):
-            if name == "at random" and forgets:
+        for discounts in (False, True):
+            if name == "random" and discounts:
                 continue
-            lost = regret(choose, changing, None, seeds, forgets=forgets)
-            rows.append([name + (", forgetting" if forgets else ""), *summary(lost)])
+            lost = regret(choose, changing, None, seeds, discounts=discounts)
+            rows.append([name + (", discounting" if discounts else ""), *summary(lost)])
             ratios[f"changing: {rows[-1][0]}"] = round(float(lost.mean()), 1)
     print_table(headers[:4], rows, f"Changing: the best arm becomes the worst after {decisions // 2:,} decisions")
 
     rows = []
     linear: dict[str, LinUCB | LinearThompson | None] = {
-        "LinUCB, exploration 0.5": LinUCB(0.5), "LinUCB, exploration 1": LinUCB(1.0),
-        "Thompson, linear, deviation 0.5": LinearThompson(0.5), "at random": None,
-    }  # fmt: skip
+        "LinUCB, exploration 0.5": LinUCB(0.5),
+        "LinUCB, exploration 1": LinUCB(1.0),
+        "Thompson, linear, std 0.5": LinearThompson(0.5),
+        "random": None,
+    }
     for name, policy in linear.items():
         lost = contextual_regret(policy, decisions // 5, seeds)
         rows.append([name, *summary(lost)])
@@ -193,7 +197,7 @@ def main() -> None:
 
     times = propensity_times()
     print_table(["propensities of", "arms", "ms"], times, "One set of propensities")
-    ratios |= {f"propensities: {name}, {arms} arms, ms": float(str(taken)) for name, arms, taken in times}
+    ratios |= {f"propensities: {name}, {arms} arms, ms": float(str(ms)) for name, arms, ms in times}
     if arguments.json:
         write_json(arguments.json, ratios)
 

@@ -1,10 +1,10 @@
-"""How often do the confidence sequences err when looked at after every request, and what do they cost in requests?
+"""Measure how often confidence sequences are wrong if checked after every request, and how many requests they take.
 
-Error: 2,000 streams without any difference, each looked at after every single observation; a 95 % sequence may miss in
-at most 5 % of them, ever. Beside it the usual interval for one look, which was not made for this.
+Error: 2,000 streams without a difference are checked after every observation. A 95 % sequence may ever be wrong in at
+most 5 % of them. The usual interval for one look, which is not valid for this use, is shown for comparison.
 
-Power: requests of each arm until the sequence finds a true difference, against those of the test at one fixed size
-with 80 % power.
+Power: requests of each arm until the sequence detects a true difference, compared with a test of fixed size with 80 %
+power.
 
     python -m benchmarks.confidence_sequences [--streams 2000] [--json FILE]
 """
@@ -17,40 +17,43 @@ import math
 import numpy as np
 from scipy import special
 
-from airflow_provider_mlops.stats.sequences.ab_sample_size import (
+from airflow_provider_mlops.stats.sequences.bounded_mean import log_gamma_mixture
+from airflow_provider_mlops.stats.sequences.mean import difference_radius, unit_radius
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
+from airflow_provider_mlops.stats.sequences.rate import log_evidence, log_evidence_above
+from airflow_provider_mlops.stats.sequences.sample_size import (
     requests_for_means,
     requests_for_rates,
     requests_for_sequence,
 )
-from airflow_provider_mlops.stats.sequences.bounded_mean import log_mixture
-from airflow_provider_mlops.stats.sequences.mean import difference_radius, unit_radius
-from airflow_provider_mlops.stats.sequences.rate import log_evidence, log_evidence_above
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 from benchmarks.measure import print_table, write_json
 
 LIMIT = -math.log(0.05)
 LOOKS = 3000
 
 
-def ever(outside: np.ndarray) -> float:
-    """Share of streams, the first axis, that are outside at any look."""
+def fraction_ever(outside: np.ndarray) -> float:
+    """Return the fraction of streams, the first axis, that are outside at any look."""
     return float(np.mean(np.any(outside, axis=1)))
 
 
 def error_of_rates(streams: int, rate: float) -> tuple[float, float, float]:
-    """Of the two-sided and the one-sided sequence, and of the interval for one look (from the 30th on)."""
+    """Return the errors of the two-sided and the one-sided sequence, and of the one-look interval from look 30 on."""
     generator, n = np.random.default_rng(1), np.arange(1, LOOKS + 1)
     successes = np.cumsum(generator.random((streams, LOOKS)) < rate, axis=1)
-    both = ever(log_evidence(successes, n, rate, prior_observations(1000, 0.05)) >= LIMIT)
-    # The incomplete beta functions of the one-sided one take their time.
+    both = fraction_ever(log_evidence(successes, n, rate, prior_observations(1000, 0.05)) >= LIMIT)
+    # The incomplete beta functions of the one-sided sequence are slow.
     first = slice(0, LOOKS // 3)
     one = log_evidence_above(successes[:, first], n[first], rate, prior_observations(500, 0.1))
     once = np.abs(successes / n - rate) > 1.96 * np.sqrt(rate * (1 - rate) / n)
-    return both, ever(one >= LIMIT), ever(once[:, 30:])
+    return both, fraction_ever(one >= LIMIT), fraction_ever(once[:, 30:])
 
 
 def error_of_differences(streams: int, rate: float) -> tuple[float, float]:
-    """Two arms of one rate, of which the one that looks better gets nine in ten requests; and the one-look interval."""
+    """Return the errors for two arms with the same rate: of the sequence, and of the one-look interval.
+
+    The arm that looks better gets nine in ten requests.
+    """
     generator, weight = np.random.default_rng(2), prior_observations(500, 0.05)
     successes, trials = np.zeros((streams, 2)), np.zeros((streams, 2))
     out, once = np.zeros(streams, dtype=bool), np.zeros(streams, dtype=bool)
@@ -62,14 +65,14 @@ def error_of_differences(streams: int, rate: float) -> tuple[float, float]:
         trials[everyone, arm] += 1
         out |= log_evidence(successes, trials, rate, weight).sum(axis=1) >= LIMIT
         if look >= 60:
-            share = successes / np.maximum(trials, 1)
-            spread = np.sqrt(np.sum(share * (1 - share) / np.maximum(trials, 1), axis=1))
-            once |= (np.abs(share[:, 1] - share[:, 0]) > 1.96 * spread) & (trials.min(axis=1) >= 30)
+            rates = successes / np.maximum(trials, 1)
+            spread = np.sqrt(np.sum(rates * (1 - rates) / np.maximum(trials, 1), axis=1))
+            once |= (np.abs(rates[:, 1] - rates[:, 0]) > 1.96 * spread) & (trials.min(axis=1) >= 30)
     return float(out.mean()), float(once.mean())
 
 
 def error_of_means(streams: int, kind: str) -> tuple[float, float]:
-    """Of the asymptotic sequence with a first look at 500, and of the one-look interval from there on."""
+    """Return the errors of the asymptotic sequence, and of the one-look interval, both from look 500 on."""
     generator, n = np.random.default_rng(3), np.arange(1, LOOKS + 1)
     if kind == "normal":
         values = generator.standard_normal((streams, LOOKS))
@@ -82,17 +85,17 @@ def error_of_means(streams: int, kind: str) -> tuple[float, float]:
     late = slice(499, None)
     sequence = np.abs(mean) > std * unit_radius(n)
     once = np.abs(mean) > 1.96 * std / np.sqrt(n)
-    return ever(sequence[:, late]), ever(once[:, late])
+    return fraction_ever(sequence[:, late]), fraction_ever(once[:, late])
 
 
 def error_of_mean_differences(streams: int) -> float:
-    """Two arms of exponential values, in canary steps of 5, 25 and 50 %."""
+    """Return the error for two arms with exponential values, in canary steps of 5, 25 and 50 %."""
     generator, everyone = np.random.default_rng(4), np.arange(streams)
     count, total, squares = (np.zeros((streams, 2)) for _ in range(3))
     out = np.zeros(streams, dtype=bool)
     for look in range(2 * LOOKS):
-        share = (0.05, 0.25, 0.5)[3 * look // (2 * LOOKS)]
-        arm = (generator.random(streams) < share).astype(int)
+        candidate_share = (0.05, 0.25, 0.5)[3 * look // (2 * LOOKS)]
+        arm = (generator.random(streams) < candidate_share).astype(int)
         value = generator.exponential(1, streams)
         count[everyone, arm] += 1
         total[everyone, arm] += value
@@ -106,57 +109,57 @@ def error_of_mean_differences(streams: int) -> float:
 
 
 def error_of_bounded_means(streams: int, a: float, b: float) -> float:
-    """Of beta values, each predicted by the mean of those before it."""
+    """Return the error for beta values, each predicted by the mean of the earlier ones."""
     generator, looks = np.random.default_rng(5), LOOKS // 2
     values, n = generator.beta(a, b, (streams, looks)), np.arange(1, looks + 1)
     predicted = (np.cumsum(values, axis=1) - values + 0.5) / n
     variation = np.cumsum((values - predicted) ** 2, axis=1)
-    deviations, weight = np.cumsum(values - a / (a + b), axis=1), prior_observations(1000 / 16, 0.05)
-    found = np.maximum(log_mixture(deviations, variation, weight), log_mixture(-deviations, variation, weight))
-    return ever(found >= -math.log(0.025))
+    sums, weight = np.cumsum(values - a / (a + b), axis=1), prior_observations(1000 / 16, 0.05)
+    evidence = np.maximum(log_gamma_mixture(sums, variation, weight), log_gamma_mixture(-sums, variation, weight))
+    return fraction_ever(evidence >= -math.log(0.025))
 
 
 def error_of_drift(streams: int) -> float:
-    """Two arms with the same five cells, to which requests go by turns; of either of the two sets ever missing."""
-    shares = np.array([0.5, 0.25, 0.15, 0.07, 0.03])
-    generator, everyone, ends = np.random.default_rng(6), np.arange(streams), np.cumsum(shares)
+    """Return the error of either of the two bounds for two arms with the same five cells, which take turns."""
+    proportions = np.array([0.5, 0.25, 0.15, 0.07, 0.03])
+    generator, everyone, ends = np.random.default_rng(6), np.arange(streams), np.cumsum(proportions)
     counts = np.zeros((2, streams, 5))
-    prior, weight = prior_observations(500, 0.025) * shares + 0.5, prior_observations(500, 0.005)
+    prior, weight = prior_observations(500, 0.025) * proportions + 0.5, prior_observations(500, 0.005)
     out = np.zeros(streams, dtype=bool)
     for look in range(LOOKS // 2):
         cell = np.searchsorted(ends, generator.random(streams)).clip(max=4)
         counts[look % 2, everyone, cell] += 1
         trials = counts.sum(axis=2)
-        mixture = (special.gammaln(prior + counts) - special.gammaln(prior) - counts * np.log(shares)).sum(axis=2)
+        mixture = (special.gammaln(prior + counts) - special.gammaln(prior) - counts * np.log(proportions)).sum(axis=2)
         mixture += special.gammaln(prior.sum()) - special.gammaln(prior.sum() + trials)
-        cells = log_evidence(counts, trials[:, :, None], shares, weight).sum(axis=0)
+        cells = log_evidence(counts, trials[:, :, None], proportions, weight).sum(axis=0)
         out |= (mixture.sum(axis=0) >= -math.log(0.025)) | np.any(cells >= -math.log(0.005), axis=1)
     return float(out.mean())
 
 
-def no_difference_left(s1: np.ndarray, s0: np.ndarray, n: np.ndarray, weight: float) -> np.ndarray:
-    """Whether the evidence against every common rate has reached the limit: then the interval leaves out 0."""
+def excludes_no_difference(s1: np.ndarray, s0: np.ndarray, n: np.ndarray, weight: float) -> np.ndarray:
+    """Return whether the evidence against every common rate has reached the limit, so that the interval excludes 0."""
     low, high = np.zeros_like(s1), np.ones_like(s1)
     rows = tuple(np.indices(s1.shape))
     for _ in range(5):
         rate = low[..., None] + (high - low)[..., None] * np.linspace(0, 1, 11)
         evidence = log_evidence(s1[..., None], n[..., None], rate, weight)
         evidence = evidence + log_evidence(s0[..., None], n[..., None], rate, weight)
-        place = np.argmin(evidence, axis=-1)
-        low, high = rate[(*rows, np.maximum(place - 1, 0))], rate[(*rows, np.minimum(place + 1, 10))]
+        best = np.argmin(evidence, axis=-1)
+        low, high = rate[(*rows, np.maximum(best - 1, 0))], rate[(*rows, np.minimum(best + 1, 10))]
     return np.asarray(evidence.min(axis=-1) >= LIMIT)
 
 
-def first_found(found: np.ndarray, looks: np.ndarray) -> np.ndarray:
-    """The look at which each stream found the difference, infinite where it never did."""
-    return np.where(found.any(axis=1), looks[np.argmax(found, axis=1)].astype(float), np.inf)
+def first_detection(detected: np.ndarray, looks: np.ndarray) -> np.ndarray:
+    """Return the look at which each stream detects the difference, infinite if it never does."""
+    return np.where(detected.any(axis=1), looks[np.argmax(detected, axis=1)].astype(float), np.inf)
 
 
 def power_of_rates(champion: float, effect: float, streams: int, tuned: float) -> tuple[np.ndarray, int, int]:
-    """Requests of each arm until found; those of the fixed test; and those that `requests_for_sequence` says."""
+    """Return requests of each arm until detection, those of the fixed test, and those of `requests_for_sequence`."""
     fixed = requests_for_rates(champion, effect).candidate
-    deviations = tuple(math.sqrt(rate * (1 - rate)) for rate in (champion + effect, champion))
-    planned = requests_for_sequence((deviations[0], deviations[1]), effect).candidate
+    candidate_std, champion_std = (math.sqrt(rate * (1 - rate)) for rate in (champion + effect, champion))
+    planned = requests_for_sequence((candidate_std, champion_std), effect).candidate
     looks = np.unique(np.geomspace(max(20, fixed / 50), 6 * fixed, 150).astype(int))
     steps = np.diff(looks, prepend=0)
     generator = np.random.default_rng(7)
@@ -164,11 +167,11 @@ def power_of_rates(champion: float, effect: float, streams: int, tuned: float) -
     s0 = np.cumsum(generator.binomial(steps, champion, (streams, looks.size)), axis=1).astype(float)
     n = np.broadcast_to(looks.astype(float), s1.shape)
     weight = prior_observations(planned if tuned == 0 else tuned, 0.05)
-    return first_found(no_difference_left(s1, s0, n, weight), looks), fixed, planned
+    return first_detection(excludes_no_difference(s1, s0, n, weight), looks), fixed, planned
 
 
 def power_of_means(effect: float, streams: int, tuned: float) -> tuple[np.ndarray, int, int]:
-    """The same for means of deviation one."""
+    """Return the results of `power_of_rates` for means of values with standard deviation one."""
     fixed = requests_for_means(1.0, effect).candidate
     planned = requests_for_sequence((1.0, 1.0), effect).candidate
     looks = np.unique(np.geomspace(500 if fixed > 500 else 50, 6 * fixed, 200).astype(int))
@@ -177,7 +180,7 @@ def power_of_means(effect: float, streams: int, tuned: float) -> tuple[np.ndarra
     drift = generator.standard_normal((streams, looks.size)) * np.sqrt(2 * steps) + effect * steps
     counts = np.stack([looks, looks], axis=1)
     radius = difference_radius(counts, [1.0, 1.0], expected_n=planned if tuned == 0 else tuned)
-    return first_found(np.abs(np.cumsum(drift, axis=1) / looks) > radius, looks), fixed, planned
+    return first_detection(np.abs(np.cumsum(drift, axis=1) / looks) > radius, looks), fixed, planned
 
 
 def main() -> None:
@@ -193,41 +196,41 @@ def main() -> None:
         both, one, once = error_of_rates(streams, rate)
         rows += [[f"rate {rate}", both, once], [f"rate {rate}, one-sided, {LOOKS // 3:,} looks", one, "–"]]
     for rate in (0.05, 0.3):
-        found, once = error_of_differences(streams, rate)
-        rows.append([f"difference of rates {rate}, adaptive allocation", found, once])
+        error, once = error_of_differences(streams, rate)
+        rows.append([f"difference of rates {rate}, adaptive allocation", error, once])
     for kind in ("normal", "exponential", "log-normal"):
-        found, once = error_of_means(streams, kind)
-        rows.append([f"mean, {kind}, from 500 on", found, once])
+        error, once = error_of_means(streams, kind)
+        rows.append([f"mean, {kind}, from 500 on", error, once])
     rows.append(["difference of means, exponential, canary steps", error_of_mean_differences(streams), "–"])
     for a, b in ((1.0, 3.0), (20.0, 20.0)):
         rows.append([f"bounded mean, beta({a:g}, {b:g})", error_of_bounded_means(streams, a, b), "–"])
     rows.append(["drift, five cells", error_of_drift(streams), "–"])
-    shown = [[name, *(f"{100 * v:.1f} %" if isinstance(v, float) else v for v in values)] for name, *values in rows]
-    title = f"Streams of {streams:,} that ever miss, looked at after every observation; at most 5 %"
-    print_table(["sequence at 95 %", "ever misses", "interval for one look"], shown, title)
+    formatted = [[name, *(f"{100 * v:.1f} %" if isinstance(v, float) else v for v in values)] for name, *values in rows]
+    title = f"Fraction of {streams:,} streams that ever miss, checked after every observation; the limit is 5 %"
+    print_table(["sequence at 95 %", "ever misses", "interval for one look"], formatted, title)
     ratios |= {f"error: {row[0]}": float(str(row[1])) for row in rows}
 
     rows = []
     cases = [("rates 0.10, 0.12", 0.10, 0.02), ("rates 0.10, 0.15", 0.10, 0.05), ("rates 0.01, 0.03", 0.01, 0.02)]
     for name, champion, effect in cases:
         for tuned in (0.0, 1000.0):
-            taken, fixed, planned = power_of_rates(champion, effect, 500, tuned)
-            rows.append(_power_row(name, tuned, taken, fixed, planned))
+            requests, fixed, planned = power_of_rates(champion, effect, 500, tuned)
+            rows.append(_power_row(name, tuned, requests, fixed, planned))
     for effect in (0.1, 0.2):
         for tuned in (0.0, 1000.0):
-            taken, fixed, planned = power_of_means(effect, 2000, tuned)
-            rows.append(_power_row(f"means {effect:g} deviations apart", tuned, taken, fixed, planned))
-    headers = ["difference", "tuned for", "fixed test, 80 %", "median", "80 % found by", "planned", "median ratio"]
-    print_table(headers, rows, "Requests of each arm until a difference is found")
+            requests, fixed, planned = power_of_means(effect, 2000, tuned)
+            rows.append(_power_row(f"means {effect:g} standard deviations apart", tuned, requests, fixed, planned))
+    headers = ["difference", "tuned for", "fixed test, 80 %", "median", "80 % detected by", "planned", "median ratio"]
+    print_table(headers, rows, "Requests of each arm until a difference is detected")
     ratios |= {f"power: {row[0]}, tuned for {row[1]}": float(str(row[-1])) for row in rows}
     if arguments.json:
         write_json(arguments.json, ratios)
 
 
-def _power_row(name: str, tuned: float, taken: np.ndarray, fixed: int, planned: int) -> list[object]:
-    median, most = np.quantile(taken, [0.5, 0.8], method="higher")
+def _power_row(name: str, tuned: float, requests: np.ndarray, fixed: int, planned: int) -> list[object]:
+    median, eighty = np.quantile(requests, [0.5, 0.8], method="higher")
     label = f"{planned if tuned == 0 else int(tuned):,}"
-    return [name, label, fixed, int(median), int(most), planned, round(median / fixed, 2)]
+    return [name, label, fixed, int(median), int(eighty), planned, round(median / fixed, 2)]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.registry import registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.run import open_run
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
 from benchmarks import serving_servers
@@ -32,7 +33,7 @@ def build(storage: Path, directory: Path) -> dict[str, Path]:
     """Train and register both models. Returns a file with the body of a request for each."""
     features, target = load_breast_cancer(return_X_y=True, as_frame=True)
     features = features.astype(np.float64)
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     estimators: dict[str, Any] = {
         LOGISTIC: make_pipeline(StandardScaler(), LogisticRegression()),
         BOOSTING: GradientBoostingClassifier(n_estimators=200),

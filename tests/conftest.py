@@ -39,9 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing in them: creating one takes seconds, copying it does not."""
     from airflow_provider_mlops.registry.connection import Registry
+    from airflow_provider_mlops.registry.settings import RegistrySettings
 
     directory = tmp_path_factory.mktemp("mlflow-template")
-    assert Registry(None, storage_uri=str(directory)).client is not None
+    assert Registry(RegistrySettings(str(directory))).client is not None
     return directory / "mlflow.db"
 
 

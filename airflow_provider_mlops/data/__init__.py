@@ -1,1 +1,1 @@
-"""What a dataset is and where it lies."""
+"""Datasets, profiles of data, and the storage they are kept in."""

@@ -1,4 +1,4 @@
-"""How strongly two columns go together, from counts and moments that an engine has aggregated."""
+"""Measures of association between two columns, from counts and moments that an engine has aggregated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The count, mean and population variance of a number within one group of rows."""
+    """The count, mean and population variance of a numeric column within one group of rows."""
 
     count: int
     mean: float
@@ -21,56 +21,61 @@ class Group:
 
 
 def merge(groups: Iterable[Group]) -> Group:
-    """The moments of all groups taken together (Chan, Golub and LeVeque 1979).
+    """Return the count, mean and variance of all groups together (Chan, Golub and LeVeque 1979).
 
     >>> merge([Group(1, 1.0, 0.0), Group(1, 3.0, 0.0)])
     Group(count=2, mean=2.0, variance=1.0)
     """
-    held = [group for group in groups if group.count]
-    count = sum(group.count for group in held)
+    filled = [group for group in groups if group.count]
+    count = sum(group.count for group in filled)
     if not count:
         return Group(0, 0.0, 0.0)
-    mean = math.fsum(group.count * group.mean for group in held) / count
-    squares = math.fsum(group.count * (group.variance + (group.mean - mean) ** 2) for group in held)
+    mean = math.fsum(group.count * group.mean for group in filled) / count
+    squares = math.fsum(group.count * (group.variance + (group.mean - mean) ** 2) for group in filled)
     return Group(count, mean, squares / count)
 
 
 def correlation_ratio(groups: Sequence[Group]) -> float | None:
-    """The correlation ratio η: the root of the share of the variance that lies between the groups.
+    """Return the correlation ratio η: the square root of the proportion of variance that is between the groups.
 
-    η = sqrt(Σ nₖ (x̄ₖ - x̄)² / Σ (x - x̄)²) (Pearson 1905), from 0 to 1. None where the number is constant.
+    η = sqrt(Σ nₖ (x̄ₖ - x̄)² / Σ (x - x̄)²) (Pearson 1905), from 0 to 1. None if the column is constant.
 
     >>> correlation_ratio([Group(2, 1.0, 0.0), Group(2, 3.0, 0.0)])
     1.0
     """
-    whole = merge(groups)
-    # Rounding of the moments of a constant column leaves a variance that is tiny beside the mean.
-    if whole.count == 0 or whole.variance <= 1e-24 * whole.mean**2 or whole.variance == 0:
+    total = merge(groups)
+    # Rounding of the moments of a constant column leaves a variance that is tiny compared with the mean.
+    if total.count == 0 or total.variance <= 1e-24 * total.mean**2 or total.variance == 0:
         return None
-    between = math.fsum(group.count * (group.mean - whole.mean) ** 2 for group in groups) / whole.count
-    return min(1.0, math.sqrt(between / whole.variance))
+    between = math.fsum(group.count * (group.mean - total.mean) ** 2 for group in groups) / total.count
+    return min(1.0, math.sqrt(between / total.variance))
 
 
 def cramers_v(counts: Mapping[tuple[Any, Any], int]) -> float | None:
-    """Cramér's V with Bergsma's bias correction, from the counts of pairs of categories; 0 to 1.
+    """Return Cramér's V with Bergsma's bias correction, from 0 to 1, given the counts of pairs of categories.
 
     φ² = χ²/n is corrected to max(0, φ² - (k-1)(r-1)/(n-1)), and each table dimension k to k - (k-1)²/(n-1)
-    (Bergsma 2013, Journal of the Korean Statistical Society 42). None where a side has a single category.
+    (Bergsma 2013, Journal of the Korean Statistical Society 42). None if a column has a single category.
 
     >>> cramers_v({("a", 0): 500, ("b", 1): 500})
     1.0
     """
-    left: dict[Any, int] = {}
-    right: dict[Any, int] = {}
-    for (one, other), count in counts.items():
-        left[one] = left.get(one, 0) + count
-        right[other] = right.get(other, 0) + count
-    total = sum(left.values())
-    rows, columns = len(left), len(right)
+    row_totals: dict[Any, int] = {}
+    column_totals: dict[Any, int] = {}
+    for (row, column), count in counts.items():
+        row_totals[row] = row_totals.get(row, 0) + count
+        column_totals[column] = column_totals.get(column, 0) + count
+    total = sum(row_totals.values())
+    rows, columns = len(row_totals), len(column_totals)
     if rows < 2 or columns < 2 or total < 2:
         return None
-    # Σ O²/E - n is χ², and only the pairs that occur enter it.
-    chi_square = math.fsum(total * n * n / (left[a] * right[b]) for (a, b), n in counts.items()) - total
+    # χ² is Σ O²/E - n, to which only the pairs that occur contribute.
+    chi_square = (
+        math.fsum(
+            total * count * count / (row_totals[row] * column_totals[column]) for (row, column), count in counts.items()
+        )
+        - total
+    )
     phi = max(0.0, chi_square / total - (rows - 1) * (columns - 1) / (total - 1))
     smaller = min(rows - (rows - 1) ** 2 / (total - 1), columns - (columns - 1) ** 2 / (total - 1))
     if smaller <= 1:
@@ -79,7 +84,7 @@ def cramers_v(counts: Mapping[tuple[Any, Any], int]) -> float | None:
 
 
 def area_under_curve(counts: Sequence[tuple[int, int]]) -> float | None:
-    """The area under the ROC curve of an ordered number, from (negatives, positives) per bin; a tie counts half.
+    """Return the area under the ROC curve, given (negatives, positives) for each bin in order. A tie counts half.
 
     >>> area_under_curve([(3, 0), (0, 5)])
     1.0
@@ -94,21 +99,24 @@ def area_under_curve(counts: Sequence[tuple[int, int]]) -> float | None:
     return won / (negatives * positives)
 
 
-def spearman(one: numpy.ndarray, other: numpy.ndarray) -> float | None:
-    """Spearman's rank correlation where neither is NaN; ties get their average rank. None if constant."""
+def spearman(x: numpy.ndarray, y: numpy.ndarray) -> float | None:
+    """Return Spearman's rank correlation of the pairs without NaN; None if `x` or `y` is constant.
+
+    Ties get their average rank.
+    """
     import numpy
 
-    both = ~(numpy.isnan(one) | numpy.isnan(other))
-    if both.sum() < 3:
+    complete = ~(numpy.isnan(x) | numpy.isnan(y))
+    if complete.sum() < 3:
         return None
-    left, right = average_ranks(one[both]), average_ranks(other[both])
-    left, right = left - left.mean(), right - right.mean()
-    scale = math.sqrt(float(left @ left) * float(right @ right))
-    return None if scale == 0 else max(-1.0, min(1.0, float(left @ right) / scale))
+    x_ranks, y_ranks = average_ranks(x[complete]), average_ranks(y[complete])
+    x_ranks, y_ranks = x_ranks - x_ranks.mean(), y_ranks - y_ranks.mean()
+    scale = math.sqrt(float(x_ranks @ x_ranks) * float(y_ranks @ y_ranks))
+    return None if scale == 0 else max(-1.0, min(1.0, float(x_ranks @ y_ranks) / scale))
 
 
 def average_ranks(values: numpy.ndarray) -> numpy.ndarray:
-    """The rank of each value, from 1; equal values share the average of theirs.
+    """Return the rank of each value, from 1. Equal values share their average rank.
 
     >>> import numpy
     >>> average_ranks(numpy.array([10.0, 20.0, 10.0])).tolist()

@@ -1,4 +1,4 @@
-"""The Ibis expressions that profiles are made of: what a column is as a number, as text, and as a bin."""
+"""Ibis expressions for profiles: a column as numbers, as text, and as the bins that its values fall into."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.data.profile import Kind
 
 COLUMNS_PER_QUERY = 40
-"""Engines plan queries over a thousand columns slowly, so wide tables are asked about in parts."""
+"""Number of columns in one query. Engines are slow to plan queries over a thousand columns."""
 
-LONGEST_TEXT = 1000
-"""Text longer than this is no category: it is counted, but not kept as a top value."""
+MAX_TEXT_LENGTH = 1000
+"""Longest text that can be a top value. Longer text is counted as distinct, but not kept."""
 
 _LOWEST = -1.7976931348623157e308
 
-LARGEST_SQUARED = 1e150
-"""Beyond this the square of a number is not a double any more, and engines refuse to give a deviation."""
+MAX_SQUARABLE = 1e150
+"""Largest number whose square fits into a double. Engines cannot compute a standard deviation beyond it."""
 
 T = TypeVar("T")
 
 
 def kind_of(dtype: dt.DataType) -> Kind:
-    """What statistics make sense for an Ibis type."""
+    """Return the kind of statistics that an Ibis type allows."""
     if dtype.is_boolean():
         return "boolean"
     if dtype.is_numeric():
@@ -39,21 +39,21 @@ def kind_of(dtype: dt.DataType) -> Kind:
 
 
 def missing(column: ibis.Value) -> ibis.Value:
-    """True where the value is NULL or NaN."""
+    """Return whether the value is NULL or NaN."""
     if not column.type().is_floating():
         return column.isnull()
     return column.isnull() | column.isnan().fill_null(False)
 
 
-def how_many(condition: ibis.Value) -> ibis.Value:
-    """In how many rows the condition is true; NULL without rows."""
+def count_where(condition: ibis.Value) -> ibis.Value:
+    """Return the number of rows in which the condition is true; NULL if there are no rows."""
     import ibis
 
     return ibis.ifelse(condition, 1, 0).cast("int64").sum()
 
 
 def present(column: ibis.Value) -> ibis.Value:
-    """The value, with NaN turned into NULL."""
+    """Return the value, with NaN as NULL."""
     import ibis
 
     if not column.type().is_floating():
@@ -62,7 +62,10 @@ def present(column: ibis.Value) -> ibis.Value:
 
 
 def number(column: ibis.Value) -> ibis.Value:
-    """The value as a double: truth as 0 and 1, a time as seconds since 1970. NULL where it is missing or infinite."""
+    """Return the value as a double: a boolean as 0 or 1, a time as seconds since 1970.
+
+    NULL if the value is missing or infinite.
+    """
     import ibis
 
     dtype = column.type()
@@ -70,7 +73,7 @@ def number(column: ibis.Value) -> ibis.Value:
         moment = column.cast("timestamp") if dtype.is_date() else column
         return moment.epoch_seconds().cast("float64")
     if dtype.is_boolean():
-        # Not cast: PostgreSQL makes no number of truth, or not of every width.
+        # PostgreSQL casts booleans to integers of some widths only.
         return ibis.ifelse(column, 1.0, ibis.ifelse(~column, 0.0, ibis.null("float64")))
     double = column.cast("float64")
     if not dtype.is_floating():
@@ -79,33 +82,33 @@ def number(column: ibis.Value) -> ibis.Value:
 
 
 def squarable(value: ibis.Value) -> ibis.Value:
-    """A number, NULL where its square is not a double any more."""
+    """Return the number, or NULL if its square does not fit into a double."""
     import ibis
 
-    return ibis.ifelse(value.abs() < LARGEST_SQUARED, value, ibis.null("float64"))
+    return ibis.ifelse(value.abs() < MAX_SQUARABLE, value, ibis.null("float64"))
 
 
 def text(column: ibis.Value) -> ibis.Value:
-    """The value as text, the same for the same value. NULL where it is missing, infinite or too long."""
+    """Return the value as text, the same for equal values. NULL if it is missing, infinite or too long."""
     import ibis
 
     dtype = column.type()
     if dtype.is_boolean():
         return ibis.ifelse(column, "true", ibis.ifelse(~column, "false", ibis.null("string")))
     if dtype.is_string():
-        return ibis.ifelse(column.length() <= LONGEST_TEXT, column, ibis.null("string"))
+        return ibis.ifelse(column.length() <= MAX_TEXT_LENGTH, column, ibis.null("string"))
     if dtype.is_floating():
         return ibis.ifelse(column.isnan() | column.isinf(), ibis.null(dtype), column).cast("string")
     return column.cast("string")
 
 
 def as_text(value: Any) -> str:
-    """A plain value as `text` writes it."""
+    """Return a Python value as the text that `text` makes of it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse(value: str, dtype: dt.DataType) -> Any:
-    """The plain value that `text` was made from."""
+    """Return the Python value that `text` was made from."""
     if dtype.is_boolean():
         return value == "true"
     if dtype.is_integer():
@@ -116,13 +119,13 @@ def parse(value: str, dtype: dt.DataType) -> Any:
 
 
 def bucket(value: ibis.Value, edges: Sequence[float]) -> ibis.Value:
-    """The number of edges that are smaller than the value: 0 to len(edges). NULL where there is no value."""
+    """Return the number of edges that are smaller than the value, from 0 to len(edges). NULL if the value is NULL."""
     import ibis
 
     if len(edges) < 2:
         above = ibis.ifelse(value > edges[0], 1, 0) if edges else ibis.literal(0)
         return ibis.ifelse(value.isnull(), ibis.null("int16"), above).cast("int16")
-    # One node of the expression, however many edges: a tree of comparisons takes Ibis ten times as long to compile.
+    # A single node of the expression: Ibis takes ten times as long to compile a tree of comparisons.
     return value.bucket(list(edges), closed="right", close_extreme=False, include_under=True, include_over=True).cast(
         "int16"
     )
@@ -131,14 +134,18 @@ def bucket(value: ibis.Value, edges: Sequence[float]) -> ibis.Value:
 def counts_by_bucket(
     table: ibis.Table, numbers: Mapping[str, tuple[ibis.Value, Sequence[float]]], label: ibis.Value | None = None
 ) -> Iterator[tuple[str, int, str | None, int]]:
-    """How many rows fall into each `bucket` of many numbers, as (name, bucket, label, count).
+    """Yield (name, bucket, label, count) for every `bucket` that rows fall into.
 
-    Rows without a number are not counted.
+    DuckDB needs one pass, with one aggregate for each column; other engines group by each column separately.
 
-    :param numbers: by name, the number and its edges.
-    :param label: what rows are told apart by as well; without one it is empty text.
-
-    DuckDB does it in one pass and one aggregate a number; for other engines each number is grouped by itself.
+    Parameters
+    ----------
+    table
+        Table that the expressions belong to.
+    numbers
+        Numeric expression and its edges, by name. Rows in which it is NULL are not counted.
+    label
+        Expression whose values split the counts. Without it, the label is empty text.
     """
     import ibis
 
@@ -147,22 +154,22 @@ def counts_by_bucket(
         for name, (number, edges) in numbers.items():
             keys = {
                 "name": ibis.literal(name),
-                "place": bucket(number, edges),
+                "bucket": bucket(number, edges),
                 "label": ibis.literal("") if label is None else label,
             }
             branches.append(table.group_by(**keys).aggregate(n=number.count()))
         for row in run_together(branches):
             if row["n"]:
-                yield row["name"], row["place"], row["label"], row["n"]
+                yield row["name"], row["bucket"], row["label"], row["n"]
         return
 
     @ibis.udf.agg.builtin(name="histogram", signature=(("float64", "array<float64>"), "map<float64, int64>"))
     def histogram(number, bins):  # type: ignore[no-untyped-def]
-        """How many numbers lie at each of the bins' upper edges or between it and the one before."""
+        """Count the numbers in each bin. A bin includes its upper edge."""
 
     for part in in_parts(list(numbers.items())):
         # DuckDB reads a list of short decimals as decimals of one scale, unless one of them is a double. No double is
-        # smaller than the first edge, and what is larger than the last one is counted under infinity.
+        # smaller than the first edge, and numbers larger than the last edge are counted under infinity.
         aggregates = {
             f"counts_{index}": histogram(number, ibis.literal([_LOWEST, *edges], type="array<float64>"))
             for index, (_, (number, edges)) in enumerate(part)
@@ -176,20 +183,20 @@ def counts_by_bucket(
                 if len(counted) == len(edges) + 1:
                     counted.append((float("inf"), 0))
                 (_, lowest), *others = counted
-                for place, (_, count) in enumerate(others):
-                    total = count + (lowest if place == 0 else 0)
+                for index_of_bucket, (_, count) in enumerate(others):
+                    total = count + (lowest if index_of_bucket == 0 else 0)
                     if total:
-                        yield name, place, "" if label is None else row["label"], total
+                        yield name, index_of_bucket, "" if label is None else row["label"], total
 
 
 def run(expression: ibis.Table) -> list[dict[str, Any]]:
-    """The rows of a small result."""
+    """Run the expression and return its rows, which must be few."""
     rows: list[dict[str, Any]] = expression.to_pyarrow().to_pylist()
     return rows
 
 
 def run_together(branches: Iterable[ibis.Table]) -> Iterator[dict[str, Any]]:
-    """The rows of many small results that have the same columns, as few queries."""
+    """Run expressions with the same columns in as few queries as possible, and yield all of their rows."""
     import ibis
 
     for part in in_parts(list(branches)):
@@ -197,7 +204,7 @@ def run_together(branches: Iterable[ibis.Table]) -> Iterator[dict[str, Any]]:
 
 
 def in_parts(items: Sequence[T], size: int = COLUMNS_PER_QUERY) -> Iterator[Sequence[T]]:
-    """Consecutive parts of at most `size` items.
+    """Yield consecutive parts of at most `size` items.
 
     >>> list(in_parts("abcde", 2))
     ['ab', 'cd', 'e']

@@ -1,9 +1,9 @@
-"""What a dataset's content hashes to.
+"""Fingerprints: hashes of the content of datasets.
 
-The fingerprint depends on the schema and on the rows as a bag: neither the order in which a
-database happened to return them nor the size of the batches in which they came changes it.
+A fingerprint depends on the schema and on the rows as a bag: neither the order in which a database returned them nor
+the size of the batches changes it.
 
-It tells different content apart; it is no defence against somebody who wants two to look alike.
+It detects that content differs by accident; it does not protect against content that was crafted to collide.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LANE_STEP = 0xD1342543DE82EF95
 
 
 class Fingerprint:
-    """The running fingerprint of batches of rows.
+    """The fingerprint of batches of rows, updated batch by batch.
 
     Every value is hashed to 64 bits, the values of a row are combined under two sets of odd multipliers (lanes), one
     multiplier per column, and each lane's row hashes are mixed and added modulo 2**64. Adding is what makes the
@@ -33,10 +33,10 @@ class Fingerprint:
 
     >>> import pyarrow
     >>> rows = pyarrow.table({"a": [1, 2, 3], "b": ["x", "y", None]})
-    >>> whole, parts = Fingerprint(), Fingerprint()
-    >>> whole.update(rows)
-    >>> parts.update(rows.slice(2)); parts.update(rows.slice(0, 2))
-    >>> whole.hexdigest() == parts.hexdigest()
+    >>> at_once, in_parts = Fingerprint(), Fingerprint()
+    >>> at_once.update(rows)
+    >>> in_parts.update(rows.slice(2)); in_parts.update(rows.slice(0, 2))
+    >>> at_once.hexdigest() == in_parts.hexdigest()
     True
     """
 
@@ -46,7 +46,7 @@ class Fingerprint:
         self._schema: pyarrow.Schema | None = None
 
     def update(self, batch: pyarrow.RecordBatch | pyarrow.Table) -> None:
-        """Take in a batch. Every batch has the columns of the first one."""
+        """Add a batch. Every batch must have the columns of the first one."""
         import numpy
 
         self._schema = batch.schema
@@ -62,20 +62,23 @@ class Fingerprint:
                 self._sums[lane] = (self._sums[lane] + mixed) % 2**64
 
     def add(self, other: Fingerprint) -> None:
-        """Take in all rows that another fingerprint has seen."""
+        """Add all rows of another fingerprint."""
         self._schema = other._schema or self._schema
         self._rows += other._rows
-        self._sums = [(one + two) % 2**64 for one, two in zip(self._sums, other._sums, strict=True)]
+        self._sums = [(own + added) % 2**64 for own, added in zip(self._sums, other._sums, strict=True)]
 
     def hexdigest(self) -> str:
-        """32 hexadecimal digits."""
+        """Return the fingerprint as 32 hexadecimal digits."""
         fields = [] if self._schema is None else [f"{field.name}:{field.type}" for field in self._schema]
         text = "\n".join([*fields, str(self._rows), *(f"{total:016x}" for total in self._sums)])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def hash_values(column: pyarrow.Array) -> numpy.ndarray:
-    """64 bits for each value. A missing value hashes the same in every type; so do all NaNs, and 0.0 and -0.0."""
+    """Return a 64-bit hash of each value.
+
+    Missing values have the same hash in every type. All NaNs have the same hash, and so do 0.0 and -0.0.
+    """
     import numpy
     import pyarrow
     import pyarrow.compute
@@ -105,17 +108,17 @@ def hash_values(column: pyarrow.Array) -> numpy.ndarray:
 
 
 def _parts(batch: pyarrow.RecordBatch | pyarrow.Table) -> Iterator[pyarrow.RecordBatch]:
-    """The batch in pieces that stay in the processor's cache."""
+    """Yield the batch in parts that fit into the processor's cache."""
     import pyarrow
 
     batches = [batch] if isinstance(batch, pyarrow.RecordBatch) else batch.to_batches()
-    for one in batches:
-        for start in range(0, one.num_rows, _ROWS_AT_ONCE):
-            yield one.slice(start, _ROWS_AT_ONCE)
+    for record_batch in batches:
+        for start in range(0, record_batch.num_rows, _ROWS_AT_ONCE):
+            yield record_batch.slice(start, _ROWS_AT_ONCE)
 
 
 def _multiplier(index: int, lane: int) -> int:
-    """An odd number for a column and a lane, by SplitMix64."""
+    """Return an odd number for a column and a lane, by SplitMix64."""
     value = (_SEEDS[lane] + (index + 1) * _LANE_STEP) % 2**64
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) % 2**64
@@ -123,7 +126,7 @@ def _multiplier(index: int, lane: int) -> int:
 
 
 def _mix(values: numpy.ndarray) -> numpy.ndarray:
-    """SplitMix64's finalizer (Steele, Lea and Flood 2014), in place: every bit of the input moves every bit."""
+    """Apply SplitMix64's finalizer (Steele, Lea and Flood 2014) in place: each input bit affects every output bit."""
     import numpy
 
     values += numpy.uint64(_MISSING)
@@ -136,7 +139,7 @@ def _mix(values: numpy.ndarray) -> numpy.ndarray:
 
 
 def _as_bytes(column: pyarrow.Array) -> pyarrow.Array:
-    """Whatever is neither a number nor a time as binary: text in UTF-8, nested values as JSON."""
+    """Return text, decimals and nested values as bytes: text in UTF-8, nested values as JSON."""
     import pyarrow
 
     types = pyarrow.types
@@ -154,7 +157,7 @@ def _canonical(value: Any) -> bytes:
 
 
 def _hash_text(column: pyarrow.Array) -> numpy.ndarray:
-    """The bytes of each value weighted by a random number for their place, summed and mixed with the length."""
+    """Sum the bytes of each value, weighted by a random number for their position, and mix in the length."""
     import numpy
 
     offset_type = "int64" if "large" in str(column.type) else "int32"
@@ -166,7 +169,7 @@ def _hash_text(column: pyarrow.Array) -> numpy.ndarray:
     sums = numpy.zeros(len(column), dtype="uint64")
     start = 0
     while start < len(column):
-        # At least one value, and as many as stay small: each byte becomes a number of eight.
+        # At least one value, but no more than fit into the limit: each byte becomes a number of eight bytes.
         end = int(numpy.searchsorted(offsets, offsets[start] + _TEXT_BYTES_AT_ONCE, side="right")) - 1
         end = min(max(end, start + 1), len(column))
         sums[start:end] = _weighted(data[offsets[start] : offsets[end]], lengths[start:end])
@@ -182,9 +185,9 @@ def _weighted(data: numpy.ndarray, lengths: numpy.ndarray) -> numpy.ndarray:
     if not len(data):
         return sums
     starts = numpy.cumsum(lengths) - lengths
-    places = numpy.arange(len(data), dtype="int64") - numpy.repeat(starts, lengths)
+    positions = numpy.arange(len(data), dtype="int64") - numpy.repeat(starts, lengths)
     weights = _mix(numpy.arange(int(lengths.max()), dtype="uint64"))
-    weighted = weights[places] * (data.astype("uint64") + numpy.uint64(1))
+    weighted = weights[positions] * (data.astype("uint64") + numpy.uint64(1))
     # Values without bytes have no segment of their own for reduceat.
     sums[filled] = numpy.add.reduceat(weighted, starts[filled])
     return sums

@@ -1,62 +1,52 @@
-"""Who made a thing: the identity that names everything a task makes."""
+"""The identity of a task, which names everything that the task makes."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class TaskIdentity(BaseModel):
-    """The task that makes something, as (dag, run, task, map index).
+    """The task that makes something, identified by DAG, run, task and map index.
 
-    A retry of the task has the same identity, so what it makes replaces or continues what the
-    first try made.
+    A retry of the task has the same identity, so what it makes replaces or continues what the first try made.
 
-    :ivar first_try: the try with which its present retries began: 1, or the first one after it was last cleared.
+    >>> TaskIdentity(dag_id="churn", run_id="manual__1", task_id="train", map_index=3).key
+    'churn/manual__1/train/3'
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int = -1
-    try_number: int = 1
-    first_try: int = 1
-    owner: str = "airflow"
-    logical_date: datetime | None = None
-    interval_start: datetime | None = None
-    interval_end: datetime | None = None
+    dag_id: str = Field(description="Id of the DAG.")
+    run_id: str = Field(description="Id of the DAG run.")
+    task_id: str = Field(description="Id of the task.")
+    map_index: int = Field(default=-1, description="Index of a mapped task instance; -1 if the task is not mapped.")
+    try_number: int = Field(default=1, description="Number of the try, from 1.")
+    first_try: int = Field(
+        default=1, description="Try with which the current retries began: 1, or the first try after the last clearing."
+    )
+    owner: str = Field(default="airflow", description="Owner of the task.")
+    logical_date: datetime | None = Field(default=None, description="Logical date of the run, if it has one.")
+    interval_start: datetime | None = Field(default=None, description="Start of the run's data interval, if any.")
+    interval_end: datetime | None = Field(default=None, description="End of the run's data interval, if any.")
 
     @property
     def key(self) -> str:
-        """One line that is the same for every try of the same task instance.
+        """Identity as one line, the same for every try of the task instance.
 
         >>> TaskIdentity(dag_id="churn", run_id="manual__1", task_id="train").key
         'churn/manual__1/train'
-        >>> TaskIdentity(dag_id="churn", run_id="manual__1", task_id="train", map_index=3).key
-        'churn/manual__1/train/3'
         """
         mapped = () if self.map_index < 0 else (str(self.map_index),)
         return "/".join((self.dag_id, self.run_id, self.task_id, *mapped))
 
     @property
     def path(self) -> str:
-        """`key` with nothing in it that a file system or an object store dislikes.
+        """`key`, without characters that file systems or object stores do not allow.
 
         >>> TaskIdentity(dag_id="churn", run_id="manual__2026-01-01T00:00:00+00:00", task_id="train").path
         'churn/manual__2026-01-01T00_00_00_00_00/train'
         """
         return re.sub(r"[^A-Za-z0-9._/-]", "_", self.key)
-
-    def tags(self) -> dict[str, str]:
-        """The identity as MLflow tags. `try_number` is left out: a retry must find what it made."""
-        return {
-            "mlops.dag_id": self.dag_id,
-            "mlops.run_id": self.run_id,
-            "mlops.task_id": self.task_id,
-            "mlops.map_index": str(self.map_index),
-            "mlops.owner": self.owner,
-        }

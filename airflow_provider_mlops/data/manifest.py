@@ -1,4 +1,4 @@
-"""What is known of a dataset: the file that makes it visible."""
+"""The manifest of a dataset: the file that makes it visible."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from airflow_provider_mlops.data.lineage import TaskIdentity
 
 MANIFEST = "manifest.json"
-"""The name of the file."""
+"""Name of the manifest's file."""
 
 
 class Column(BaseModel):
-    """A column's name and its Arrow type, as Arrow writes it: `double`, `string`, `timestamp[us, tz=UTC]`."""
+    """The name of a column and its Arrow type, as Arrow writes it: `double`, `string`, `timestamp[us, tz=UTC]`."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    type: str
+    name: str = Field(description="Name of the column.")
+    type: str = Field(description="Arrow type of the column.")
 
 
 class Manifest(BaseModel):
-    """What is known of a dataset; the file that makes it visible."""
+    """The description of a dataset: its rows, columns, files and origin."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    rows: int
-    fingerprint: str
-    columns: tuple[Column, ...]
-    files: tuple[str, ...]
-    bytes: int
-    source: dict[str, JsonValue] = Field(default_factory=dict)
-    interval: tuple[datetime, datetime] | None = None
-    watermark: JsonValue = None
-    parents: tuple[str, ...] = ()
-    spec_digest: str | None = None
-    created_at: datetime
-    created_by: TaskIdentity | None = None
+    name: str = Field(description="Name of the dataset.")
+    rows: int = Field(description="Number of rows.")
+    fingerprint: str = Field(description="Hash of the columns and the rows, regardless of the rows' order.")
+    columns: tuple[Column, ...] = Field(description="Columns, in order.")
+    files: tuple[str, ...] = Field(description="Names of the Parquet files, in order.")
+    bytes: int = Field(description="Total size of the Parquet files, in bytes.")
+    source: dict[str, JsonValue] = Field(default_factory=dict, description="Source that the rows were read from.")
+    interval: tuple[datetime, datetime] | None = Field(
+        default=None, description="Start and end of the interval that was extracted; null if there was none."
+    )
+    watermark: JsonValue = Field(default=None, description="Largest value of the column for incremental extraction.")
+    parents: tuple[str, ...] = Field(default=(), description="Fingerprints of the datasets it was made from.")
+    spec_digest: str | None = Field(default=None, description="Hash of the spec of the step that made it.")
+    created_at: datetime = Field(description="Time of the commit, in UTC.")
+    created_by: TaskIdentity | None = Field(default=None, description="Task that made the dataset.")

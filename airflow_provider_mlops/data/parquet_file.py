@@ -1,4 +1,4 @@
-"""A Parquet file that somebody else wrote, described as a dataset, so that one step can be added to a DAG as it is."""
+"""A Parquet file from elsewhere, described as a dataset, so that existing DAGs can add a single step."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ _ROWS_PER_BATCH = 100_000
 
 
 def describe(uri: str) -> Manifest:
-    """The manifest that the file at `uri` would have. The file is read once for its fingerprint, in batches.
+    """Return the manifest that the file at `uri` would have. Its rows are read once, in batches.
 
-    Raises FileNotFoundError if there is no file, InvalidSpecError if it is not Parquet.
+    Raises
+    ------
+    FileNotFoundError
+        There is no file at `uri`.
+    InvalidSpecError
+        The file is not Parquet.
     """
     fs, path = storage.locate(uri)
     return _describe(uri, str(fs.ukey(path)))
@@ -37,11 +42,13 @@ def _describe(uri: str, state: str) -> Manifest:
         rows = 0
         fingerprint.update(plain(schema.empty_table()))
         for batch in parquet_read.batches(uri, _ROWS_PER_BATCH):
-            # As an extraction would have written them: the same data has the same fingerprint.
+            # In the types that an extraction would have written, so that the same data has the same fingerprint.
             fingerprint.update(plain(batch))
             rows += batch.num_rows
     except pyarrow.ArrowInvalid as error:
-        raise InvalidSpecError("dataset", uri, f"it cannot be read as Parquet ({error}): write it again") from error
+        raise InvalidSpecError(
+            "dataset", uri, f"the file is not valid Parquet ({error}). Write the file again"
+        ) from error
     fs, path = storage.locate(uri)
     name = uri.rsplit("/", 1)[-1]
     return Manifest(

@@ -1,7 +1,7 @@
-"""Reads Parquet files, so that no thread of Arrow's holds a Python object.
+"""Reads Parquet files without letting Arrow's threads hold Python objects.
 
-Arrow's threads let go of a file somewhat later than the reader does. If that file is a Python object and the
-interpreter ends in between, the process is aborted: about one in twenty processes that had just read a dataset.
+Arrow's threads release a file slightly later than the reader does. If the file is a Python object and the interpreter
+exits in between, the process aborts: this happened in about one of twenty processes that had just read a dataset.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened(uri: str) -> Iterator[ParquetFile]:
-    """The file at `uri`. Raises FileNotFoundError, or pyarrow.ArrowInvalid if it is not Parquet."""
+    """Open the file at `uri`. Raises FileNotFoundError, or pyarrow.ArrowInvalid if it is not Parquet."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -33,14 +33,14 @@ def opened(uri: str) -> Iterator[ParquetFile]:
 
 
 def read(uri: str, columns: list[str] | None = None) -> pyarrow.Table:
-    """All rows of the file; of `columns`, if given, in that order."""
+    """Return all rows of the file; with `columns`, only these columns, in this order."""
     with opened(uri) as file:
         table: pyarrow.Table = file.read(columns=columns, use_threads=storage.is_local(uri))
         return table if columns is None else table.select(columns)
 
 
 def batches(uri: str, rows: int, columns: list[str] | None = None) -> Iterator[pyarrow.RecordBatch]:
-    """The rows of the file in its order, at most `rows` at a time; of `columns`, if given, in that order."""
+    """Yield the rows of the file in order, at most `rows` at a time; with `columns`, only these, in this order."""
     with opened(uri) as file:
         for batch in file.iter_batches(rows, columns=columns, use_threads=storage.is_local(uri)):
             yield batch if columns is None else batch.select(columns)

@@ -1,7 +1,7 @@
-"""What is known of a table's columns once its rows are gone.
+"""Profiles: what remains known of a table's columns without its rows.
 
-A profile is small, is JSON, and is what monitoring and data validation compare later rows with, so
-that nobody has to keep the reference rows.
+A profile is small and is JSON. Monitoring and data validation compare later rows with it, so the reference rows need
+not be kept.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.names import suggest_column
 from airflow_provider_mlops.errors import InvalidSpecError
 
 Kind = Literal["numeric", "categorical", "boolean", "temporal", "other"]
+"""Kind of statistics that a column has."""
+
+Measure = Literal["pearson", "spearman", "cramers_v", "correlation_ratio"]
+"""Measure of association between a column and the target."""
+
+Problem = Literal["classification", "regression"]
+"""Kind of learning that a target asks for."""
 
 
 class _Part(BaseModel):
@@ -23,166 +31,179 @@ class _Part(BaseModel):
 
 
 class Histogram(_Part):
-    """Counts between edges; there is one edge more than there are counts."""
+    """Counts between edges. There is one more edge than there are counts."""
 
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    edges: tuple[float, ...] = Field(description="Edges of the bins, in ascending order.")
+    counts: tuple[int, ...] = Field(description="Number of rows in each bin.")
 
 
 class TopValue(_Part):
     """A value and the number of rows that have it."""
 
-    value: JsonValue
-    count: int
+    value: JsonValue = Field(description="Value; null stands for missing values.")
+    count: int = Field(description="Number of rows with the value.")
 
 
 class Association(_Part):
-    """How strongly a column goes with the target.
+    """The strength of the association between a column and the target."""
 
-    `measure` is `pearson` or `spearman` (-1 to 1) for two numbers, `cramers_v` (0 to 1, bias-corrected)
-    for two categories, and `correlation_ratio` (0 to 1) for a number and a category.
-    """
-
-    measure: Literal["pearson", "spearman", "cramers_v", "correlation_ratio"]
-    value: float
+    measure: Measure = Field(
+        description="`pearson` or `spearman` for two numbers, `cramers_v` for two categories, `correlation_ratio` for "
+        "a number and a category."
+    )
+    value: float = Field(
+        description="Strength: from -1 to 1 for `pearson` and `spearman`; from 0 to 1 for `cramers_v` (bias-corrected) "
+        "and `correlation_ratio`."
+    )
 
 
 class Leakage(_Part):
-    """A column that probably knows the target, or names the row, and the reason for the suspicion."""
+    """A column that probably contains the target or identifies the row."""
 
-    column: str
-    reason: str
+    column: str = Field(description="Name of the column.")
+    reason: str = Field(description="Reason for the suspicion.")
 
 
 class BinCounts(_Part):
     """Counts of rows per bin, in an order that only depends on the reference profile.
 
-    Two of them made from the same `ColumnProfile` have the same labels, so their counts can be compared
-    place by place. The first bin holds the missing values.
+    Two of them that were made from the same `ColumnProfile` have the same labels, so their counts can be compared bin
+    by bin. The first bin counts missing values.
     """
 
-    labels: tuple[str, ...]
-    counts: tuple[int, ...]
+    labels: tuple[str, ...] = Field(description="Names of the bins.")
+    counts: tuple[int, ...] = Field(description="Number of rows in each bin.")
 
     @property
     def rows(self) -> int:
-        """How many rows were counted."""
+        """Number of rows that were counted."""
         return sum(self.counts)
 
 
 class ColumnProfile(_Part):
-    """One column.
+    """The profile of one column.
 
-    Missing values (NULL, and NaN, which pandas writes for it) and infinite ones are counted and then left out of
-    everything else. Times are measured in seconds since 1970-01-01 UTC wherever a number is needed; `minimum` and
-    `maximum` of times are ISO 8601 text.
+    Missing values (NULL, and NaN, which pandas writes instead) and infinite values are counted and excluded from all
+    other figures. In figures that need numbers, times are seconds since 1970-01-01 UTC.
     """
 
-    name: str
-    type: str = Field(description="The engine's type, as Ibis writes it: `float64`, `string`, `timestamp('UTC')`.")
-    kind: Kind
-    rows: int
-    nulls: int = 0
-    infinite: int = 0
-    distinct: int | None = None
-    minimum: JsonValue = None
-    maximum: JsonValue = None
-    mean: float | None = None
-    std: float | None = Field(default=None, description="The sample standard deviation (n - 1).")
-    quantiles: dict[str, float] = Field(default_factory=dict, description="By probability: `{'0.5': 13.4}`.")
+    name: str = Field(description="Name of the column.")
+    type: str = Field(description="Type of the column as Ibis writes it: `float64`, `string`, `timestamp('UTC')`.")
+    kind: Kind = Field(description="Kind of statistics that the type allows.")
+    rows: int = Field(description="Number of rows of the table.")
+    nulls: int = Field(default=0, description="Number of missing values, NaN included.")
+    infinite: int = Field(default=0, description="Number of infinite values.")
+    distinct: int | None = Field(default=None, description="Number of distinct values.")
+    minimum: JsonValue = Field(default=None, description="Smallest value; times are ISO 8601 text.")
+    maximum: JsonValue = Field(default=None, description="Largest value; times are ISO 8601 text.")
+    mean: float | None = Field(default=None, description="Mean of the values.")
+    std: float | None = Field(default=None, description="Sample standard deviation (n - 1).")
+    quantiles: dict[str, float] = Field(default_factory=dict, description="Quantiles by probability: `{'0.5': 13.4}`.")
     histogram: Histogram | None = Field(
         default=None,
-        description="Bins of equal width, for looking at. A bin holds its left edge; the last one holds both.",
+        description="Bins of equal width, for plots. A bin includes its left edge; the last bin includes both edges.",
     )
     bins: Histogram | None = Field(
         default=None,
-        description="Bins of about equal counts, for comparing. A bin holds its right edge; the first one holds both, "
-        "and has no width where one value makes up a whole bin.",
+        description="Bins of about equal counts, for comparisons. A bin includes its right edge; the first bin "
+        "includes both edges, and has no width if one value fills a whole bin.",
     )
-    top_values: tuple[TopValue, ...] = ()
-    associations: tuple[Association, ...] = ()
-    identifier_like: bool = False
+    top_values: tuple[TopValue, ...] = Field(default=(), description="Most frequent values, most frequent first.")
+    associations: tuple[Association, ...] = Field(default=(), description="Associations with the target.")
+    identifier_like: bool = Field(
+        default=False, description="Whether every row has a different value, as in a column of identifiers."
+    )
 
     @property
     def values(self) -> int:
-        """The rows that have a finite value."""
+        """Number of rows that have a finite value."""
         return self.rows - self.nulls - self.infinite
 
     @property
     def bin_counts(self) -> BinCounts | None:
-        """The reference's own counts in the bins that `data.profiling.bin_like` counts other rows in.
+        """Counts of the reference rows in the bins that `data.binning.bin_like` counts other rows in.
 
-        For numbers and times: missing, below the minimum, the bins, above the maximum (an infinite value
-        is below or above). For categories: missing, the top values, other. None for columns of kind `other`, for those
-        without a single value, and for large categorical columns in which no value is frequent.
+        The bins of numbers and times are: missing, below the minimum, the bins, above the maximum. An infinite value is
+        below or above. Those of categories are: missing, the top values, other. None for columns of kind `other`, for
+        columns without values, and for large categorical columns without frequent values.
         """
         labels = bin_labels(self)
         if labels is None:
             return None
         if self.bins is not None:
-            # On which side the reference's infinite values lie is not kept; they are rare enough to be called above.
+            # The sign of the reference's infinite values is not kept; they are rare enough to count as above.
             return BinCounts(labels=labels, counts=(self.nulls, 0, *self.bins.counts, self.infinite))
         top = tuple(top.count for top in self.top_values)
         return BinCounts(labels=labels, counts=(self.nulls, *top, self.rows - self.nulls - sum(top)))
 
 
 class SliceProfile(_Part):
-    """How many rows each value of a slicing column has, most frequent first."""
+    """The number of rows for each value of a slicing column."""
 
-    column: str
-    counts: tuple[TopValue, ...]
-    other: int = Field(default=0, description="Rows of the values that are not listed.")
+    column: str = Field(description="Name of the column.")
+    counts: tuple[TopValue, ...] = Field(description="Values and their numbers of rows, most frequent first.")
+    other: int = Field(default=0, description="Number of rows with values that are not listed.")
 
 
 class Profile(_Part):
-    """A table's columns, and what they say together."""
+    """The profile of a table."""
 
-    rows: int
-    columns: tuple[ColumnProfile, ...]
-    target: str | None = None
-    problem: Literal["classification", "regression"] | None = None
-    duplicate_rows: int = Field(default=0, description="Rows that repeat an earlier row in every column.")
+    rows: int = Field(description="Number of rows of the table.")
+    columns: tuple[ColumnProfile, ...] = Field(description="Profiles of the columns, in order.")
+    target: str | None = Field(default=None, description="Column to predict, if one was given.")
+    problem: Problem | None = Field(default=None, description="Kind of learning that the target asks for.")
+    duplicate_rows: int = Field(default=0, description="Number of rows that equal an earlier row in every column.")
     class_balance: dict[str, float] | None = Field(
-        default=None, description="The share of each class among the rows that have one."
+        default=None, description="Proportion of each class among the rows that have one."
     )
-    suspected_leakage: tuple[Leakage, ...] = ()
-    slices: tuple[SliceProfile, ...] = ()
+    suspected_leakage: tuple[Leakage, ...] = Field(
+        default=(), description="Columns that probably contain the target or identify the row."
+    )
+    slices: tuple[SliceProfile, ...] = Field(default=(), description="Numbers of rows by slice.")
     approximate: tuple[str, ...] = Field(
-        default=(), description="Which figures are estimates, because the table is large: e.g. `distinct`, `quantiles`."
+        default=(), description="Figures that are estimates because the table is large, such as `distinct`."
     )
-    dataset_uri: str | None = None
-    dataset_fingerprint: str | None = None
-    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    dataset_uri: str | None = Field(default=None, description="URI of the dataset.")
+    dataset_fingerprint: str | None = Field(default=None, description="Fingerprint of the dataset.")
+    created_at: datetime = Field(
+        default_factory=lambda: datetime.now(UTC), description="Time at which the profile was made, in UTC."
+    )
 
     def column(self, name: str) -> ColumnProfile:
-        """The column called `name`. Raises InvalidSpecError, which lists the columns there are."""
+        """Return the profile of a column. Raises InvalidSpecError if there is no such column."""
         for column in self.columns:
             if column.name == name:
                 return column
-        raise InvalidSpecError("column", name, f"the profile has the columns {list_names(self.names)}")
+        raise InvalidSpecError(
+            "column", name, f"it must be a column of the profile. {suggest_column(name, self.names)}"
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """Names of the columns."""
         return tuple(column.name for column in self.columns)
 
     @property
     def inferred_schema(self) -> dict[str, str]:
-        """The type of each column by name."""
+        """Type of each column, by name."""
         return {column.name: column.type for column in self.columns}
 
     @classmethod
     def read(cls, uri: str) -> Self:
-        """The profile at `uri`. Raises InvalidSpecError if there is none, or none that can be read."""
+        """Return the profile at `uri`. Raises InvalidSpecError if it does not exist or is not valid."""
         try:
             return cls.model_validate_json(storage.read_text(uri))
         except FileNotFoundError:
             raise InvalidSpecError(
-                "profile_uri", uri, "nothing lies there: run the analyze step first, or correct the URI"
+                "profile_uri",
+                uri,
+                "there is no profile at this URI. Run the analyze step first, or correct the URI",
             ) from None
         except ValidationError as error:
             raise InvalidSpecError(
-                "profile_uri", uri, f"this is not a profile ({error.error_count()} errors): run the analyze step again"
+                "profile_uri",
+                uri,
+                f"the file is not a profile ({error.error_count()} errors). Run the analyze step again",
             ) from error
 
     def write(self, uri: str) -> str:
@@ -192,7 +213,7 @@ class Profile(_Part):
 
 
 def bin_labels(column: ColumnProfile) -> tuple[str, ...] | None:
-    """The names of the bins of `ColumnProfile.bin_counts`."""
+    """Return the names of the bins of `ColumnProfile.bin_counts`."""
     if column.bins is not None:
         edges = [f"{edge:.12g}" for edge in column.bins.edges]
         ranges = tuple(f"({low}, {high}]" for low, high in pairwise(edges[1:]))
@@ -200,13 +221,3 @@ def bin_labels(column: ColumnProfile) -> tuple[str, ...] | None:
     if column.kind in ("categorical", "boolean") and column.top_values:
         return ("missing", *(f"= {top.value}" for top in column.top_values), "other")
     return None
-
-
-def list_names(names: tuple[str, ...] | list[str], at_most: int = 20) -> str:
-    """Names for a message, not too many.
-
-    >>> list_names(["a", "b", "c"], at_most=2)
-    "'a', 'b' and 1 more"
-    """
-    shown = ", ".join(repr(name) for name in names[:at_most])
-    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown

@@ -1,7 +1,7 @@
-"""Plain types, and one schema for batches that came with several.
+"""Plain types, and one schema for batches with different schemas.
 
-Databases without declared types, CSV files and Python objects show their types only batch by batch: a column that is
-empty in the first batch holds numbers in the next, and whole numbers are followed by fractions.
+Databases without declared types, CSV files and Python objects reveal their types batch by batch: a column that is empty
+in the first batch has numbers in the next, and integers are followed by fractions.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def plain(batch: pyarrow.RecordBatch | pyarrow.Table) -> pyarrow.Table:
-    """The same rows in types that every engine reads the same.
+    """Return the rows in types that every engine reads the same way.
 
-    Dictionaries become their values, decimals doubles, half floats floats, and times microseconds; large and view
-    types become the common ones, and metadata go.
+    Dictionaries become their values, decimals doubles, half floats floats, and times microseconds. Large and view types
+    become the usual ones, and metadata is dropped.
     """
     import pyarrow
 
@@ -27,7 +27,7 @@ def plain(batch: pyarrow.RecordBatch | pyarrow.Table) -> pyarrow.Table:
 
 
 def plain_type(kind: pyarrow.DataType) -> pyarrow.DataType:
-    """The plain type that values of `kind` are kept in."""
+    """Return the plain type in which values of type `kind` are stored."""
     import pyarrow
 
     types = pyarrow.types
@@ -54,49 +54,51 @@ def plain_type(kind: pyarrow.DataType) -> pyarrow.DataType:
     return kind
 
 
-def wider(one: pyarrow.Schema, other: pyarrow.Schema) -> pyarrow.Schema:
-    """A schema that holds the rows of both: the columns of `one`, then those that only `other` has.
+def wider(first: pyarrow.Schema, second: pyarrow.Schema) -> pyarrow.Schema:
+    """Return a schema that holds the rows of both: the columns of `first`, then those that only `second` has.
 
     >>> import pyarrow
-    >>> whole, text = pyarrow.schema({"a": "int64"}), pyarrow.schema({"a": "float64", "b": "string"})
-    >>> wider(whole, text).field("a").type, wider(whole, text).names
+    >>> integers, floats = pyarrow.schema({"a": "int64"}), pyarrow.schema({"a": "float64", "b": "string"})
+    >>> wider(integers, floats).field("a").type, wider(integers, floats).names
     (DataType(double), ['a', 'b'])
     """
     import pyarrow
 
     fields = [
-        pyarrow.field(field.name, wider_type(field.type, other.field(field.name).type))
-        if field.name in other.names
+        pyarrow.field(field.name, wider_type(field.type, second.field(field.name).type))
+        if field.name in second.names
         else field
-        for field in one
+        for field in first
     ]
-    return pyarrow.schema([*fields, *(field for field in other if field.name not in one.names)])
+    return pyarrow.schema([*fields, *(field for field in second if field.name not in first.names)])
 
 
-def wider_type(one: pyarrow.DataType, other: pyarrow.DataType) -> pyarrow.DataType:
-    """A type for the values of both; text where numbers, times or truth do not go together."""
+def wider_type(first: pyarrow.DataType, second: pyarrow.DataType) -> pyarrow.DataType:
+    """Return a type that holds the values of both types; text if they have no other type in common."""
     import pyarrow
 
-    if one == other:
-        return one
+    if first == second:
+        return first
     types = pyarrow.types
-    if types.is_null(one) or types.is_null(other):
-        return other if types.is_null(one) else one
-    numbers = [types.is_integer(kind) or types.is_floating(kind) for kind in (one, other)]
-    if all(numbers) and (types.is_floating(one) or types.is_floating(other) or "uint64" in (str(one), str(other))):
+    if types.is_null(first) or types.is_null(second):
+        return second if types.is_null(first) else first
+    both = (first, second)
+    if all(types.is_integer(kind) or types.is_floating(kind) for kind in both) and (
+        any(types.is_floating(kind) or str(kind) == "uint64" for kind in both)
+    ):
         return pyarrow.float64()
-    if types.is_binary(one) != types.is_binary(other):
+    if types.is_binary(first) != types.is_binary(second):
         return pyarrow.string()
     try:
-        schemas = [pyarrow.schema([("a", kind)]) for kind in (one, other)]
-        found = pyarrow.unify_schemas(schemas, promote_options="permissive").field("a").type
+        schemas = [pyarrow.schema([("a", kind)]) for kind in both]
+        unified = pyarrow.unify_schemas(schemas, promote_options="permissive").field("a").type
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
         return pyarrow.string()
-    return plain_type(found)
+    return plain_type(unified)
 
 
 def conform(table: pyarrow.Table, schema: pyarrow.Schema) -> pyarrow.Table:
-    """The rows under a schema that is at least as wide; columns that are missing are empty."""
+    """Return the rows in a schema that is at least as wide. Missing columns are filled with nulls."""
     import pyarrow
 
     if table.schema.equals(schema, check_metadata=True):
@@ -118,12 +120,12 @@ def _cast(column: pyarrow.ChunkedArray, kind: pyarrow.DataType) -> pyarrow.Chunk
     if isinstance(column.type, pyarrow.BaseExtensionType):
         column = pyarrow.chunked_array([chunk.storage for chunk in column.chunks], type=column.type.storage_type)
     if pyarrow.types.is_string(kind) and (pyarrow.types.is_nested(column.type) or pyarrow.types.is_binary(column.type)):
-        return pyarrow.chunked_array([pyarrow.array([_written(value) for value in column.to_pylist()], type=kind)])
-    # Not safe: microseconds in place of nanoseconds, and doubles in place of whole numbers beyond 2**53, are meant.
+        return pyarrow.chunked_array([pyarrow.array([_to_text(value) for value in column.to_pylist()], type=kind)])
+    # Unsafe on purpose: nanoseconds become microseconds, and integers beyond 2**53 become doubles.
     return column.cast(kind, safe=False)
 
 
-def _written(value: Any) -> str | None:
+def _to_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):

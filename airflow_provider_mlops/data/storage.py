@@ -1,7 +1,7 @@
 """Files under a storage URI: any fsspec scheme, a local directory by default.
 
-A write is seen whole or not at all. On object stores that is what a put does; on a local disk it
-takes a temporary name and a rename.
+Readers see a write completely or not at all. On object stores a put guarantees that; on a local disk a file is written
+under a temporary name and then renamed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, cast
 
+from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.errors import InvalidSpecError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def locate(uri: str) -> tuple[AbstractFileSystem, str]:
     import fsspec
 
     fs, path = cast("tuple[AbstractFileSystem, str]", fsspec.core.url_to_fs(uri))
-    # Object stores remember what a directory held, and would not see what other processes have written since.
+    # fsspec caches listings of directories, and would not see what other processes have written since.
     fs.invalidate_cache()
     return fs, path
 
@@ -40,7 +41,7 @@ def join(uri: str, *parts: str) -> str:
 
 
 def is_local(uri: str) -> bool:
-    """Whether `uri` lies on this machine's disk.
+    """Return whether `uri` is a path on this machine's disk.
 
     >>> [is_local(uri) for uri in ("/data", "data/x", "file:///data", "s3://bucket/x", "mlflow-artifacts:/1/x")]
     [True, True, True, False, False]
@@ -50,64 +51,70 @@ def is_local(uri: str) -> bool:
 
 
 def local_path(uri: str) -> str:
-    """The path on disk of a local `uri`."""
+    """Return the path on disk of a local `uri`."""
     return locate(uri)[1]
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or a directory lies at `uri`."""
+    """Return whether there is a file or a directory at `uri`."""
     fs, path = locate(uri)
     return bool(fs.exists(path))
 
 
 def is_file(uri: str) -> bool:
-    """Whether a file lies at `uri`, and not a directory."""
+    """Return whether there is a file, not a directory, at `uri`."""
     fs, path = locate(uri)
     return bool(fs.isfile(path))
 
 
 def read_bytes(uri: str) -> bytes:
-    """The whole file at `uri`. Raises FileNotFoundError."""
+    """Return the content of the file at `uri`. Raises FileNotFoundError."""
     fs, path = locate(uri)
     return cast("bytes", fs.cat_file(path))
 
 
 def read_text(uri: str) -> str:
-    """The whole file at `uri` as UTF-8. Raises FileNotFoundError."""
+    """Return the content of the UTF-8 file at `uri`. Raises FileNotFoundError."""
     return read_bytes(uri).decode()
 
 
 def write_bytes(uri: str, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
+    """Write a file so that a reader sees either the old or the new content, never a part."""
     fs, path = locate(uri)
     if not is_local(uri):
         fs.pipe_file(path, content)
         return
-    _name_when_written(path, content, os.replace)
+    _write_then_name(path, content, os.replace)
 
 
 def write_text(uri: str, content: str) -> None:
-    """`write_bytes` for text in UTF-8."""
+    """Write text in UTF-8 like `write_bytes`."""
     write_bytes(uri, content.encode())
 
 
 def create(uri: str, content: bytes) -> None:
-    """Write a file that must not be there yet; of several writers exactly one succeeds.
+    """Write a file that must not exist yet. If several writers try at once, exactly one succeeds.
 
-    Raises FileExistsError for the others, and InvalidSpecError where it cannot be done. On a local
-    disk a hard link makes the name, so that a writer that dies half-way leaves no name behind; object
-    stores do it with a conditional put.
+    On a local disk a hard link creates the name, so that a writer that dies halfway leaves no file. Object stores use a
+    conditional put.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists, or another writer was faster.
+    InvalidSpecError
+        The installed client of the object store has no conditional put.
     """
     fs, path = locate(uri)
     if not is_local(uri):
         _require_exclusive(fs, uri)
         fs.pipe_file(path, content, mode="create")
         return
-    _name_when_written(path, content, os.link)
+    _write_then_name(path, content, os.link)
 
 
 def _require_exclusive(fs: AbstractFileSystem, uri: str) -> None:
-    """Refuse an s3fs before 2024.12 and a botocore before 1.35.21: they write over what is there all the same."""
+    """Refuse s3fs before 2024.12 and botocore before 1.35.21, which overwrite the file instead of failing."""
     if "s3" not in fs.protocol:
         return
     botocore = tuple(int(number) for number in version("botocore").split(".")[:3])
@@ -115,13 +122,13 @@ def _require_exclusive(fs: AbstractFileSystem, uri: str) -> None:
         raise InvalidSpecError(
             "storage_uri",
             uri,
-            "the installed s3fs or botocore cannot create a file only if it is not there: "
-            "install s3fs>=2024.12 and aiobotocore>=2.16",
+            "the installed s3fs or botocore cannot refuse to overwrite a file. "
+            "Install s3fs>=2024.12 and aiobotocore>=2.16",
         )
 
 
-def _name_when_written(path: str, content: bytes, name: Callable[[str, str], None]) -> None:
-    """Write a local file under a temporary name, and let `name` give it its own once it is on the disk."""
+def _write_then_name(path: str, content: bytes, name: Callable[[str, str], None]) -> None:
+    """Write a local file under a temporary name, and let `name` give it its own name once it is on disk."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
@@ -136,7 +143,7 @@ def _name_when_written(path: str, content: bytes, name: Callable[[str, str], Non
 
 
 def names(uri: str) -> list[str]:
-    """The sorted names of the files and directories directly under `uri`; empty if it is not there."""
+    """Return the sorted names of the files and directories directly under `uri`; empty if it does not exist."""
     fs, path = locate(uri)
     if not fs.exists(path):
         return []
@@ -145,19 +152,17 @@ def names(uri: str) -> list[str]:
 
 
 def age(uri: str) -> timedelta:
-    """How long ago the file at `uri` was last written; no time at all where the file system does not say."""
+    """Return the time since the file at `uri` was last written; zero if the file system does not record it."""
     fs, path = locate(uri)
     try:
         written = fs.modified(path)
     except (NotImplementedError, FileNotFoundError):
         return timedelta(0)
-    if written.tzinfo is None:
-        written = written.replace(tzinfo=UTC)
-    return datetime.now(UTC) - cast("datetime", written)
+    return datetime.now(UTC) - as_utc(written)
 
 
 def delete(uri: str) -> None:
-    """Remove the file or the directory at `uri` with all that is in it; nothing happens if it is not there."""
+    """Delete the file or the directory at `uri` with its content. Do nothing if it does not exist."""
     fs, path = locate(uri)
     if fs.exists(path):
         fs.rm(path, recursive=True)

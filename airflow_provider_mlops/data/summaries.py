@@ -1,43 +1,51 @@
-"""What one aggregation says of every column: counts, extremes, moments, quantiles, and where its bins are."""
+"""Summaries of columns from one aggregation: counts, extremes, moments, quantiles, and the edges of bins."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import expressions as ex
+from airflow_provider_mlops.data.json_values import json_value_or_text
 from airflow_provider_mlops.data.profile import ColumnProfile, Histogram, Kind
 
 if TYPE_CHECKING:
     import ibis
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-"""The quantiles that a profile holds."""
+"""Probabilities of the quantiles in a profile."""
 
 
 def summaries(table: ibis.Table, rows: int, bins: int, exact: bool) -> list[ColumnProfile]:
-    """The profiles of all columns, their bins with edges and no counts yet.
+    """Return the profiles of all columns. Their bins have edges, but no counts yet.
 
-    :param rows: how many rows the table has.
-    :param bins: how many bins a histogram gets.
-    :param exact: whether distinct values and quantiles are counted exactly, which takes memory for every value.
+    Parameters
+    ----------
+    table
+        Table to summarize.
+    rows
+        Number of rows of the table.
+    bins
+        Number of bins of a histogram.
+    exact
+        Whether distinct values and quantiles are exact, which takes memory for every value.
     """
-    wanted = sorted({*QUANTILES, *(index / bins for index in range(1, bins))})
-    found: list[ColumnProfile] = []
+    probabilities = sorted({*QUANTILES, *(index / bins for index in range(1, bins))})
+    profiles: list[ColumnProfile] = []
     for names in ex.in_parts(list(table.columns)):
         aggregates = {}
         for index, name in enumerate(names):
-            for figure, expression in _figures(table[name], wanted, exact).items():
+            for figure, expression in _figures(table[name], probabilities, exact).items():
                 aggregates[f"{figure}_{index}"] = expression
         row = ex.run(table.aggregate(**aggregates))[0]
         for index, name in enumerate(names):
             figures = {key.rpartition("_")[0]: value for key, value in row.items() if key.endswith(f"_{index}")}
-            found.append(_column(name, table[name].type(), rows, figures, wanted, bins))
-    return found
+            profiles.append(_column(name, table[name].type(), rows, figures, probabilities, bins))
+    return profiles
 
 
-def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, ibis.Value]:
+def _figures(column: ibis.Value, probabilities: list[float], exact: bool) -> dict[str, ibis.Value]:
     kind = ex.kind_of(column.type())
-    figures = {"nulls": ex.how_many(ex.missing(column))}
+    figures = {"nulls": ex.count_where(ex.missing(column))}
     if kind == "other":
         return figures
     value = ex.number(column) if column.type().is_floating() else column
@@ -45,8 +53,8 @@ def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, 
     if kind in ("numeric", "temporal"):
         number = ex.number(column)
         if column.type().is_floating():
-            figures["infinite"] = ex.how_many(column.isinf())
-        figures["quantiles"] = number.quantile(wanted) if exact else number.approx_quantile(wanted)
+            figures["infinite"] = ex.count_where(column.isinf())
+        figures["quantiles"] = number.quantile(probabilities) if exact else number.approx_quantile(probabilities)
         figures["low"], figures["high"] = number.min(), number.max()
         figures["mean"], figures["std"] = ex.squarable(number).mean(), ex.squarable(number).std(how="sample")
     if kind != "boolean":
@@ -54,12 +62,14 @@ def _figures(column: ibis.Value, wanted: list[float], exact: bool) -> dict[str, 
     return figures
 
 
-def _column(name: str, dtype: Any, rows: int, figures: dict[str, Any], wanted: list[float], bins: int) -> ColumnProfile:
-    """A column's profile, its bins with edges and no counts yet."""
+def _column(
+    name: str, dtype: Any, rows: int, figures: dict[str, Any], probabilities: list[float], bins: int
+) -> ColumnProfile:
+    """Return the profile of a column. Its bins have edges, but no counts yet."""
     kind: Kind = ex.kind_of(dtype)
     nulls, infinite = int(figures["nulls"] or 0), int(figures.get("infinite") or 0)
     values = rows - nulls - infinite
-    plain: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "name": name,
         "type": str(dtype),
         "kind": kind,
@@ -68,36 +78,27 @@ def _column(name: str, dtype: Any, rows: int, figures: dict[str, Any], wanted: l
         "infinite": infinite,
     }
     if "distinct" in figures:
-        # An estimate may exceed what there is.
-        plain["distinct"] = min(int(figures["distinct"]), values)
+        # An estimate may exceed the number of values.
+        fields["distinct"] = min(int(figures["distinct"]), values)
     if values == 0 or "low" not in figures or figures["low"] is None:
         if values:
-            plain |= {key: _plain(figures.get(key)) for key in ("minimum", "maximum")}
-        return ColumnProfile(**plain)
+            fields |= {key: json_value_or_text(figures.get(key)) for key in ("minimum", "maximum")}
+        return ColumnProfile(**fields)
     low, high = float(figures["low"]), float(figures["high"])
-    quantiles = {p: min(max(float(q), low), high) for p, q in zip(wanted, figures["quantiles"], strict=True)}
+    quantiles = {p: min(max(float(q), low), high) for p, q in zip(probabilities, figures["quantiles"], strict=True)}
     inner = sorted({quantiles[index / bins] for index in range(1, bins)} - {high})
     width = (high - low) / bins
     even = [low + width * index for index in range(1, bins)] if 0 < width < float("inf") else []
-    # Neighbouring doubles leave no room for so many bins.
+    # There are not always that many doubles between the extremes.
     even = [edge for edge in sorted(set(even)) if low < edge < high]
-    fits = max(abs(low), abs(high)) < ex.LARGEST_SQUARED
+    fits = max(abs(low), abs(high)) < ex.MAX_SQUARABLE
     return ColumnProfile(
-        **plain,
-        minimum=_plain(figures["minimum"]),
-        maximum=_plain(figures["maximum"]),
+        **fields,
+        minimum=json_value_or_text(figures["minimum"]),
+        maximum=json_value_or_text(figures["maximum"]),
         mean=figures["mean"] if fits else None,
         std=figures["std"] if fits else None,
         quantiles={str(p): quantiles[p] for p in QUANTILES},
         histogram=Histogram(edges=(low, *even, high), counts=()),
         bins=Histogram(edges=(low, *inner, high), counts=()),
-    )
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return (
-        value.isoformat() if hasattr(value, "isoformat") else float(value) if hasattr(value, "as_tuple") else str(value)
     )

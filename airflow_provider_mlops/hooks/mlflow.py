@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
@@ -10,20 +10,16 @@ from pydantic import SecretStr
 
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
+from airflow_provider_mlops.registry.settings import RegistrySettings
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
 
 
 @dataclass(frozen=True)
-class MlflowSettings:
-    """What a connection of type `mlflow` says. Without a connection all of it is None."""
-
-    tracking_uri: str | None = None
-    registry_uri: str | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
+class MlflowSettings(RegistrySettings):
+    """The settings in a connection of type `mlflow`. Without a connection, only the storage URI is set."""
 
     def secrets(self) -> dict[str, SecretStr]:
         """The credentials under the names by which a Workspace knows them."""
@@ -54,9 +50,10 @@ class MlflowHook(BaseHook):
         """What the connection says. Raises InvalidSpecError if it does not exist and is not the default one."""
         connection = find(self.mlflow_conn_id, self.default_conn_name, "mlflow_conn_id")
         if connection is None:
-            return MlflowSettings()
+            return MlflowSettings(storage_uri())
         extra = connection.extra_dejson
         return MlflowSettings(
+            storage_uri(),
             tracking_uri=address(connection),
             registry_uri=extra.get("registry_uri") or None,
             username=connection.login or None,
@@ -68,15 +65,7 @@ class MlflowHook(BaseHook):
         """The registry. Nothing is sent before it is used."""
         from airflow_provider_mlops.registry.connection import Registry
 
-        settings = self.settings()
-        return Registry(
-            settings.tracking_uri,
-            settings.registry_uri,
-            storage_uri=storage_uri(),
-            username=settings.username,
-            password=settings.password,
-            token=settings.token,
-        )
+        return Registry(self.settings())
 
     def run_url(self, run_id: str) -> str | None:
         """The page of a run in the MLflow UI; None when MLflow is not reached over HTTP. Sends nothing."""
@@ -94,6 +83,7 @@ class MlflowHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the tracking server and the registry for something; for the form's test button."""
+        disable_telemetry()
         from mlflow.exceptions import MlflowException
 
         try:

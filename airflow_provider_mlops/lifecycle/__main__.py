@@ -19,6 +19,7 @@ from airflow_provider_mlops.errors import BY_NAME, InvalidSpecError, MlopsError
 from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.third_party_logs import quiet_third_party_loggers
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
 log = logging.getLogger("airflow_provider_mlops.lifecycle")
 
@@ -93,6 +94,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     quiet_third_party_loggers()
+    disable_telemetry()
     outcome = run_step(read_request(request_uri))
     storage.write_text(result_uri, json.dumps(outcome))
     return 0 if "result" in outcome else 1 if "error" in outcome else 2
@@ -102,4 +104,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except InvalidSpecError as error:
-        sys.exit(f"python -m airflow_provider_mlops.lifecycle: {error}")
+        sys.stderr.write(f"python -m airflow_provider_mlops.lifecycle: {error}\n")
+        sys.exit(2)

@@ -53,15 +53,17 @@ class Workspace(BaseModel):
     def registry(self) -> Registry:
         """MLflow, with the credentials `mlflow_username`, `mlflow_password` and `mlflow_token` from the secrets."""
         from airflow_provider_mlops.registry.connection import Registry
+        from airflow_provider_mlops.registry.settings import RegistrySettings
 
-        return Registry(
+        settings = RegistrySettings(
+            self.storage_uri,
             self.tracking_uri,
             self.registry_uri,
-            storage_uri=self.storage_uri,
             username=self.secret("mlflow_username"),
             password=self.secret("mlflow_password"),
             token=self.secret("mlflow_token"),
         )
+        return Registry(settings)
 
     def rollout_store(self) -> RolloutStore:
         """Where rollouts are kept: the secret `rollout_store_url`, since it may hold a password, or the default."""

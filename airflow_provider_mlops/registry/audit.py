@@ -1,8 +1,8 @@
 """The audit trail: who moved a model's aliases, when, from which version to which, and why.
 
-An entry is a file that is created once and never changed: `{storage}/audit/{model}/{sequence:08d}.json`.
-Since only one writer can create the file of a sequence number, the trail also decides which of
-two concurrent promotions wins. MLflow's aliases, which have no compare-and-set, follow it.
+An entry is a file that is created once and never changed: `{storage}/audit/{model}/{sequence:08d}.json`. Only one
+writer can create the file of a sequence number, so the trail also decides which of two concurrent promotions wins.
+MLflow's aliases, which have no compare-and-set, follow the trail.
 """
 
 from __future__ import annotations
@@ -25,78 +25,61 @@ Action = Literal["promote", "rollback", "withdraw", "keep"]
 
 
 class AuditEntry(BaseModel):
-    """One move of a model's champion, or the decision of a rollout to keep it."""
+    """One change of a model's champion, or the decision of a rollout to keep it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    sequence: int = Field(description="The entry's number in the model's trail, from 1.")
-    action: Action = Field(description="`promote`, `rollback`, `withdraw`, or `keep`: a rollout has left the champion.")
-    model_name: str = Field(description="The registered model.")
-    from_version: int | None = Field(description="The champion before; null if there was none.")
-    to_version: int | None = Field(description="The champion after; null for `withdraw`.")
-    previous_version: int | None = Field(description="Where the alias `previous` points afterwards.")
-    candidates: tuple[int, ...] = Field(default=(), description="Of `keep`: the versions that were tried.")
-    rollout_id: str | None = Field(default=None, description="The rollout that decided so.")
-    by: TaskIdentity = Field(description="The task that did it.")
-    reason: str = Field(description="Why, in the words of whoever did it.")
-    time: datetime = Field(description="When, in UTC.")
+    sequence: int = Field(description="Number of the entry in the model's trail, from 1.")
+    action: Action = Field(
+        description="`promote`, `rollback`, `withdraw`, or `keep` if a rollout left the champion in place."
+    )
+    model_name: str = Field(description="Name of the registered model.")
+    from_version: int | None = Field(description="Champion before; null if there was none.")
+    to_version: int | None = Field(description="Champion after; null after `withdraw`.")
+    previous_version: int | None = Field(description="Version that the alias `previous` points to afterwards.")
+    candidates: tuple[int, ...] = Field(default=(), description="Versions that the rollout tried, for `keep`.")
+    rollout_id: str | None = Field(default=None, description="Id of the rollout that made the decision, if any.")
+    by: TaskIdentity = Field(description="Task that made the change.")
+    reason: str = Field(description="Reason that the task gave.")
+    time: datetime = Field(
+        default_factory=lambda: datetime.now(UTC), description="Time at which the entry was made, in UTC."
+    )
 
 
 def entries(registry: Registry, model_name: str) -> list[AuditEntry]:
-    """The whole trail of a model, oldest first."""
+    """Return the whole trail of a model, oldest entry first."""
     return [_read(registry, model_name, sequence) for sequence in _sequences(registry, model_name)]
 
 
 def last(registry: Registry, model_name: str) -> AuditEntry | None:
-    """The newest entry, or None if the model was never promoted."""
+    """Return the newest entry, or None if the model was never promoted."""
     return next(newest_first(registry, model_name), None)
 
 
 def last_move(registry: Registry, model_name: str) -> AuditEntry | None:
-    """The newest entry that is no `keep`: what a retry must know, to tell whether it has moved the champion already."""
+    """Return the newest entry other than `keep`, which tells a retry whether it has moved the champion already."""
     return next((entry for entry in newest_first(registry, model_name) if entry.action != "keep"), None)
 
 
 def of_rollout(registry: Registry, model_name: str, rollout_id: str) -> AuditEntry | None:
-    """The entry with which a rollout ended, or None."""
+    """Return the entry that a rollout ended with, or None."""
     return next((entry for entry in newest_first(registry, model_name) if entry.rollout_id == rollout_id), None)
 
 
 def newest_first(registry: Registry, model_name: str) -> Iterator[AuditEntry]:
-    """The trail from its end; entries are read as they are asked for."""
+    """Yield the trail from its end. Each entry is read when it is requested."""
     for sequence in reversed(_sequences(registry, model_name)):
         yield _read(registry, model_name, sequence)
 
 
-def append(
-    registry: Registry,
-    after: AuditEntry | None,
-    *,
-    action: Action,
-    model_name: str,
-    from_version: int | None,
-    to_version: int | None,
-    previous_version: int | None,
-    by: TaskIdentity,
-    reason: str,
-    candidates: tuple[int, ...] = (),
-    rollout_id: str | None = None,
-) -> AuditEntry:
-    """Write the entry that follows `after`. Raises FileExistsError if somebody else has written it in the meantime."""
-    entry = AuditEntry(
-        sequence=1 if after is None else after.sequence + 1,
-        action=action,
-        model_name=model_name,
-        from_version=from_version,
-        to_version=to_version,
-        previous_version=previous_version,
-        by=by,
-        reason=reason,
-        candidates=candidates,
-        rollout_id=rollout_id,
-        time=datetime.now(UTC),
-    )
-    storage.create(_uri(registry, model_name, entry.sequence), entry.model_dump_json(indent=2).encode())
+def next_sequence(entry: AuditEntry | None) -> int:
+    """Return the sequence number after `entry`, or the first one if there is no entry."""
+    return 1 if entry is None else entry.sequence + 1
+
+
+def append(registry: Registry, entry: AuditEntry) -> AuditEntry:
+    """Write an entry. Raises FileExistsError if another writer has used its sequence number."""
+    storage.create(_uri(registry, entry.model_name, entry.sequence), entry.model_dump_json(indent=2).encode())
     return entry
 
 

@@ -14,6 +14,8 @@ from urllib.parse import quote, urlsplit
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.registry.guard import Guard, GuardedClient
+from airflow_provider_mlops.registry.settings import RegistrySettings
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,17 +23,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Which kind of experiment it is; MLflow's UI would have to guess whether it is one of prompts and agents.
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-# Progress bars and links printed to standard output belong to notebooks; a task has its log.
+# The kind of the experiment. Without it, MLflow's UI guesses whether the experiment is about prompts and agents.
+_EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Progress bars and links on standard output are made for notebooks; a task has its log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
-# By default MLflow tries for more than four minutes before it gives up. Airflow's retries do that better.
-_PATIENCE = {
+# By default MLflow tries for more than four minutes before it fails. Airflow's retries do that better.
+_TIMEOUTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
-_FIRST_CALL = {
+_FIRST_CALL_TIMEOUTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -39,74 +41,62 @@ _FIRST_CALL = {
 
 
 class Registry:
-    """MLflow as the steps use it. Nothing of it is global: two of them in one process do not disturb each other.
+    """MLflow as the steps use it. It has no global state, so a process can use several registries.
 
-    :param tracking_uri: where MLflow keeps runs: `http(s)://...`, or an SQLAlchemy URL. None is the embedded
-        default, an SQLite database `{storage_uri}/mlflow.db`.
-    :param registry_uri: where MLflow keeps models; by default in the same place.
-    :param storage_uri: under it lie the audit trail and, unless a server decides, the artifacts.
-    :param username: with `password`, for basic authentication; or `token`, for a bearer token. Without them
-        MLflow's own environment variables hold.
+    >>> registry = Registry(RegistrySettings("/data/mlops", tracking_uri="https://mlflow.example.com"))
+    >>> registry.model_url("churn", 3)
+    'https://mlflow.example.com/#/models/churn/versions/3'
     """
 
-    def __init__(
-        self,
-        tracking_uri: str | None,
-        registry_uri: str | None = None,
-        *,
-        storage_uri: str,
-        username: str | None = None,
-        password: str | None = None,
-        token: str | None = None,
-    ) -> None:
-        self.storage_uri = storage_uri
-        self.embedded = tracking_uri is None
-        self.tracking_uri = tracking_uri.rstrip("/") if tracking_uri else _embedded_uri(storage_uri)
-        self.registry_uri = (registry_uri or self.tracking_uri).rstrip("/")
-        credentials: dict[str, str | None] = {}
-        if username or password or token:
-            credentials = {
-                "MLFLOW_TRACKING_USERNAME": username,
-                "MLFLOW_TRACKING_PASSWORD": password,
-                "MLFLOW_TRACKING_TOKEN": None if username else token,
-            }
-        self._credentials = credentials
+    def __init__(self, settings: RegistrySettings) -> None:
+        disable_telemetry()
+        self.storage_uri = settings.storage_uri
+        self.embedded = settings.tracking_uri is None
+        self.tracking_uri = (settings.tracking_uri or _embedded_uri(settings.storage_uri)).rstrip("/")
+        self.registry_uri = (settings.registry_uri or self.tracking_uri).rstrip("/")
+        self._credentials = _credentials(settings)
         self._client: MlflowClient | None = None
-        self.guard = Guard(_without_password(self.tracking_uri), self._settings(_PATIENCE))
+        self.guard = Guard(_without_password(self.tracking_uri), self._settings(_TIMEOUTS))
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's client. The first access sees that MLflow is there and lets us in.
+        """MLflow's client. The first access checks that MLflow is available and accepts the credentials.
 
-        Raises BackendUnavailableError within seconds when it is not, InvalidSpecError when it refuses the credentials.
+        Raises BackendUnavailableError within seconds if it is not available, and InvalidSpecError if it rejects the
+        credentials.
         """
         if self._client is None:
             self._client = self._connect()
         return self._client
 
     def experiment(self, name: str) -> str:
-        """The id of the experiment, which is created if it is not there. Raises InvalidSpecError if it is deleted."""
+        """Return the id of the experiment, and create it if it does not exist.
+
+        Raises InvalidSpecError if the experiment is deleted.
+        """
         from mlflow.exceptions import MlflowException
 
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
             location = None
             if not _is_http(self.tracking_uri):
                 location = storage.join(self.storage_uri, "mlflow-artifacts", quote(name, safe=""))
                 if storage.is_local(location):
                     location = "file://" + quote(storage.local_path(location))
             try:
-                return self.client.create_experiment(name, artifact_location=location, tags=_KIND)
+                return self.client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_KIND)
             except MlflowException:
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        if found.lifecycle_stage != "active":
-            raise InvalidSpecError("experiment", name, "it is deleted in MLflow: restore it there, or name another one")
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage != "active":
+            raise InvalidSpecError(
+                "experiment", name, "the experiment is deleted in MLflow. Restore it there, or use another name"
+            )
+        return str(experiment.experiment_id)
 
     def url(self, run_id: str, experiment_id: str | None = None) -> str | None:
-        """The page of a run in the MLflow UI; None when MLflow is not reached over HTTP."""
+        """Return the URL of a run in the MLflow UI; None if MLflow is not reached over HTTP."""
         if not _is_http(self.tracking_uri):
             return None
         if experiment_id is None:
@@ -114,15 +104,15 @@ class Registry:
         return f"{_without_password(self.tracking_uri)}/#/experiments/{experiment_id}/runs/{run_id}"
 
     def model_url(self, name: str, version: int) -> str | None:
-        """The page of a model version in the MLflow UI; None when MLflow is not reached over HTTP."""
+        """Return the URL of a model version in the MLflow UI; None if MLflow is not reached over HTTP."""
         if not _is_http(self.registry_uri):
             return None
         return f"{_without_password(self.registry_uri)}/#/models/{quote(name, safe='')}/versions/{version}"
 
-    def _settings(self, patience: Mapping[str, str]) -> dict[str, str | None]:
+    def _settings(self, timeouts: Mapping[str, str]) -> dict[str, str | None]:
         settings = dict(self._credentials)
         if _is_http(self.tracking_uri) or _is_http(self.registry_uri):
-            settings |= {name: value for name, value in {**_QUIET, **patience}.items() if name not in os.environ}
+            settings |= {name: value for name, value in {**_QUIET, **timeouts}.items() if name not in os.environ}
         return settings
 
     def _connect(self) -> MlflowClient:
@@ -130,9 +120,9 @@ class Registry:
 
         _check_reachable(self.tracking_uri)
         _check_reachable(self.registry_uri)
-        first = Guard(self.guard.address, self._settings(_FIRST_CALL))
-        known = _known_kinds(self.tracking_uri, self.registry_uri)
-        with first(), known, _one_at_a_time(self.tracking_uri):
+        first = Guard(self.guard.address, self._settings(_FIRST_CALL_TIMEOUTS))
+        explained = _explain_unknown_address(self.tracking_uri, self.registry_uri)
+        with first(), explained, _one_at_a_time(self.tracking_uri):
             client = MlflowClient(self.tracking_uri, self.registry_uri)
             client.search_experiments(max_results=1)
             if self.registry_uri != self.tracking_uri:
@@ -140,9 +130,20 @@ class Registry:
         return cast("MlflowClient", GuardedClient(client, self.guard))
 
 
+def _credentials(settings: RegistrySettings) -> dict[str, str | None]:
+    """Return the environment variables with which MLflow authenticates; None unsets one."""
+    if not (settings.username or settings.password or settings.token):
+        return {}
+    return {
+        "MLFLOW_TRACKING_USERNAME": settings.username,
+        "MLFLOW_TRACKING_PASSWORD": settings.password,
+        "MLFLOW_TRACKING_TOKEN": None if settings.username else settings.token,
+    }
+
+
 @contextmanager
-def _known_kinds(tracking_uri: str, registry_uri: str) -> Iterator[None]:
-    """Turn what MLflow raises for an address of a kind that it does not know into an InvalidSpecError."""
+def _explain_unknown_address(tracking_uri: str, registry_uri: str) -> Iterator[None]:
+    """Turn MLflow's error for an address that it does not support into an InvalidSpecError."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -153,7 +154,7 @@ def _known_kinds(tracking_uri: str, registry_uri: str) -> Iterator[None]:
                 raise InvalidSpecError(
                     field,
                     _without_password(uri),
-                    "MLflow knows no such kind of address: write http://, https:// or a database such as sqlite:///",
+                    "MLflow does not support this address. Use http://, https:// or a database URL such as sqlite:///mlflow.db",
                 ) from error
         raise
 
@@ -163,15 +164,15 @@ def _embedded_uri(storage_uri: str) -> str:
         raise InvalidSpecError(
             "tracking_uri",
             None,
-            f"the embedded MLflow needs a local directory, and the storage lies at {storage_uri}: "
-            "configure a connection to an MLflow server",
+            f"the embedded MLflow needs a local storage directory, but the storage URI is {storage_uri}. "
+            "Configure a connection to an MLflow server",
         )
     return f"sqlite:///{os.path.abspath(storage.local_path(storage_uri))}/mlflow.db"
 
 
 @contextmanager
 def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
-    """Of several processes that find no SQLite database, one creates it and the others wait."""
+    """Let one process create the SQLite database while others wait."""
     if not tracking_uri.startswith("sqlite:///"):
         yield
         return
@@ -183,7 +184,7 @@ def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
 
 
 def _check_reachable(uri: str) -> None:
-    """Raise BackendUnavailableError if nobody listens at a server's port, which MLflow takes minutes to say of a database."""
+    """Raise BackendUnavailableError if a server refuses connections. MLflow itself takes minutes for a database."""
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     port = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}.get(scheme)
@@ -195,8 +196,8 @@ def _check_reachable(uri: str) -> None:
         raise BackendUnavailableError(
             "MLflow",
             _without_password(uri),
-            str(error),
-            "Check that it is running and that the host of the connection is right",
+            error.strerror or str(error),
+            "Check that it is running and that the host of the connection is correct",
         ) from error
 
 

@@ -1,8 +1,7 @@
-"""Settings that MLflow takes from environment variables only, lent to it for the time of one call.
+"""Environment variables that are set for the duration of one call to MLflow.
 
-MLflow reads credentials, timeouts and the number of retries from the environment whenever it makes
-a request. Setting them for good would leak one connection's password into everything else that the
-process does and starts.
+MLflow reads credentials, timeouts and the number of retries from the environment whenever it makes a request. If they
+stayed set, one connection's password would leak into everything else that the process does and starts.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _saved: dict[str, str | None] = {}
 
 @contextmanager
 def lend(settings: Mapping[str, str | None]) -> Iterator[None]:
-    """Set environment variables (None unsets one) inside the `with` block, and put back what was there.
+    """Set environment variables inside the `with` block (None unsets one), and restore them afterwards.
 
-    Threads that lend the same settings run side by side, and a block may contain another with the
-    same settings. A thread with other settings waits until those have left.
+    Threads with the same settings run at the same time, and blocks with the same settings can be nested. A thread with
+    other settings waits until those have left their blocks.
 
     >>> with lend({"MLFLOW_TRACKING_TOKEN": "secret"}):
     ...     os.environ["MLFLOW_TRACKING_TOKEN"]
@@ -49,7 +48,7 @@ def _enter(settings: dict[str, str | None]) -> None:
             _current = settings
             _saved.clear()
             _saved.update({name: os.environ.get(name) for name in settings})
-            _put(settings)
+            _set_variables(settings)
         _holders += 1
 
 
@@ -58,12 +57,12 @@ def _leave() -> None:
     with _condition:
         _holders -= 1
         if _holders == 0:
-            _put(_saved)
+            _set_variables(_saved)
             _current = None
             _condition.notify_all()
 
 
-def _put(settings: Mapping[str, str | None]) -> None:
+def _set_variables(settings: Mapping[str, str | None]) -> None:
     for name, value in settings.items():
         if value is None:
             os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""A client of MLflow that lends its settings for each call and says in our errors what went wrong."""
+"""A client of MLflow that sets its environment variables for each call, and raises the errors of this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ _UNAVAILABLE_STATUS = {429, 500, 502, 503, 504}
 
 
 class Guard:
-    """Runs calls to one MLflow server or database with its settings."""
+    """Runs calls to one MLflow server or database with its settings.
+
+    Parameters
+    ----------
+    address
+        Address of the server or database, without a password.
+    settings
+        Environment variables for the calls; None unsets one.
+    """
 
     def __init__(self, address: str, settings: dict[str, str | None]) -> None:
         self.address = address
@@ -22,10 +30,16 @@ class Guard:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Lend the settings, and turn MLflow's errors into ours where they are one.
+        """Set the environment variables inside the block, and translate MLflow's errors.
 
-        Raises BackendUnavailableError when the server or the database does not answer, InvalidSpecError
-        when it refuses the credentials, and MLflow's own exception otherwise.
+        Raises
+        ------
+        BackendUnavailableError
+            The server or the database does not respond.
+        InvalidSpecError
+            The server rejects the credentials.
+        MlflowException
+            Any other error of MLflow.
         """
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -52,27 +66,27 @@ class Guard:
             return InvalidSpecError(
                 "mlflow_conn_id",
                 self.address,
-                "the server refuses the credentials: correct the login and password, or the token, of the connection",
+                "the server rejects the credentials. Correct the login and password, or the token, of the connection",
             )
         for cause in _causes(error):
             if isinstance(cause, requests.exceptions.ConnectionError | requests.exceptions.Timeout):
-                return self._unavailable("no answer")
+                return self._unavailable("no response")
             if isinstance(cause, requests.exceptions.RequestException) and getattr(cause, "response", None) is None:
-                return self._unavailable(f"the request failed: {type(cause).__name__}")
+                return self._unavailable(f"request failed: {type(cause).__name__}")
             if isinstance(cause, OperationalError | InterfaceError):
                 reason = str(cause.orig).strip() if cause.orig else str(cause)
                 return self._unavailable(reason)
         if self.address.startswith("http") and status in _UNAVAILABLE_STATUS and "API request" in text:
-            return self._unavailable(f"it answered with an error: {text[:300]}")
+            return self._unavailable(f"error response: {text[:300]}")
         return None
 
     def _unavailable(self, cause: str) -> BackendUnavailableError:
-        hint = "Check that it is running and that the host of the connection is right"
+        hint = "Check that it is running and that the host of the connection is correct"
         return BackendUnavailableError("MLflow", self.address, cause, hint)
 
 
 class GuardedClient:
-    """Stands for an MlflowClient; every method call is guarded."""
+    """An MlflowClient whose method calls are guarded."""
 
     def __init__(self, client: Any, guard: Guard) -> None:
         self._client = client

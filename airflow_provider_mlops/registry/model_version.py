@@ -1,4 +1,4 @@
-"""A reference to one version of a registered model: what XCom carries in place of a model."""
+"""A reference to one version of a registered model, which XCom carries instead of a model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class ModelVersion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    name: str = Field(min_length=1)
-    version: int = Field(ge=1)
-    run_id: str
+    name: str = Field(min_length=1, description="Name of the registered model.")
+    version: int = Field(ge=1, description="Number of the version.")
+    run_id: str = Field(description="Id of the MLflow run that made the version; empty if unknown.")
 
     @property
     def uri(self) -> str:
-        """What `mlflow.pyfunc.load_model` takes."""
+        """URI by which MLflow knows the version, for example in `mlflow.pyfunc.load_model`."""
         return f"models:/{self.name}/{self.version}"
 
     def __str__(self) -> str:

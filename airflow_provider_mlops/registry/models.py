@@ -1,4 +1,4 @@
-"""Registered models: finding versions and what is known of them, and loading them without pickle."""
+"""Registered models: finds versions and their metadata, and loads them without pickle."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry import packaging
 from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.registry.tags import MAX_TAG_LENGTH
 
 if TYPE_CHECKING:
     import pandas
@@ -26,29 +28,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FORBIDDEN = "/:.%\"'`\\"
-TAG_LENGTH = 5000
-"""How long the value of a tag may be; longer ones are cut."""
+_MAX_NAME_LENGTH = 200
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidSpecError for a model name that MLflow or a URL could not carry."""
+    """Raise InvalidSpecError for a model name that MLflow or a URL does not allow."""
     bad = sorted({character for character in name if character in _FORBIDDEN or not character.isprintable()})
-    if not name.strip() or bad or len(name) > 200:
+    if not name.strip() or bad or len(name) > _MAX_NAME_LENGTH:
         raise InvalidSpecError(
             "model_name",
             name,
-            f"use letters, digits, spaces, - and _, at most 200; not {' '.join(bad) or 'an empty name'}",
+            f"it must have 1 to {_MAX_NAME_LENGTH} characters"
+            + (f" and must not contain {list_names(bad)}" if bad else "")
+            + ". Use letters, digits, spaces, - and _",
         )
 
 
 def get(registry: Registry, name: str, version: int | str) -> ModelVersion:
-    """A version by its number, or by the alias that points at it. Raises InvalidSpecError if there is none."""
-    found = _fetch(registry, name, version)
-    return ModelVersion(name=name, version=int(found.version), run_id=found.run_id or "")
+    """Return a version by its number, or by an alias that points at it. Raises InvalidSpecError if there is none."""
+    fetched = _fetch(registry, name, version)
+    return ModelVersion(name=name, version=int(fetched.version), run_id=fetched.run_id or "")
 
 
 def find(registry: Registry, name: str, version: int | str) -> ModelVersion | None:
-    """Like `get`, but None if there is none."""
+    """Return a version like `get`, or None if there is none."""
     try:
         return get(registry, name, version)
     except InvalidSpecError:
@@ -56,7 +59,7 @@ def find(registry: Registry, name: str, version: int | str) -> ModelVersion | No
 
 
 def aliases(registry: Registry, name: str) -> dict[str, int]:
-    """The aliases of a registered model and the versions they point at; empty if there is no such model."""
+    """Return the aliases of a registered model and their versions; empty if there is no such model."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -69,19 +72,19 @@ def aliases(registry: Registry, name: str) -> dict[str, int]:
 
 
 def aliases_of(registry: Registry, name: str, version: int) -> list[str]:
-    """The aliases that point at a version."""
+    """Return the aliases that point at a version."""
     return sorted(alias for alias, target in aliases(registry, name).items() if target == version)
 
 
 def tags(registry: Registry, model: ModelVersion) -> dict[str, str]:
-    """The tags of a version. Raises InvalidSpecError if it is not there."""
+    """Return the tags of a version. Raises InvalidSpecError if the version does not exist."""
     return dict(_fetch(registry, model.name, model.version).tags)
 
 
 def set_tags(registry: Registry, model: ModelVersion, values: Mapping[str, Any]) -> None:
-    """Set tags of a version, over those that are there."""
+    """Set tags of a version. Existing tags of the same names are overwritten."""
     for key, value in values.items():
-        registry.client.set_model_version_tag(model.name, str(model.version), key, str(value)[:TAG_LENGTH])
+        registry.client.set_model_version_tag(model.name, str(model.version), key, str(value)[:MAX_TAG_LENGTH])
 
 
 def load(
@@ -91,10 +94,10 @@ def load(
     allow_pickle: bool = False,
     trusted_types: Sequence[str] | None = None,
 ) -> Any:
-    """The fitted scikit-learn Pipeline of a version; one that classifies has `predict_proba` and `classes_` too.
+    """Return the fitted scikit-learn Pipeline of a version.
 
     Raises InvalidSpecError if there is no such version, or if it is pickled and `allow_pickle` is not set. See
-    `packaging.read` for what is trusted.
+    `packaging.read` for `trusted_types`.
     """
     start = time.monotonic()
     with downloaded(registry, model) as directory:
@@ -104,20 +107,22 @@ def load(
 
 
 def signature(registry: Registry, model: ModelVersion) -> ModelSignature:
-    """What the version takes and gives. Raises InvalidSpecError if it was saved without a signature."""
-    found: ModelSignature | None = _mlmodel(registry, model).signature
-    if found is None:
-        raise InvalidSpecError("model", model.uri, "it was saved without a signature: train it with this package")
-    return found
+    """Return the types of the version's inputs and outputs. Raises InvalidSpecError if it has no signature."""
+    saved: ModelSignature | None = _mlmodel(registry, model).signature
+    if saved is None:
+        raise InvalidSpecError(
+            "model", model.uri, "the version was saved without a signature. Train the model with this package"
+        )
+    return saved
 
 
 def metadata(registry: Registry, model: ModelVersion) -> dict[str, Any]:
-    """What training wrote beside the model: `problem`, `target` and `classes`, in the order of `predict_proba`."""
+    """Return the metadata of training: `problem`, `target` and `classes`, in the order of `predict_proba`."""
     return dict(_mlmodel(registry, model).metadata or {})
 
 
 def input_example(registry: Registry, model: ModelVersion) -> pandas.DataFrame:
-    """A few training rows in the form the model takes. Raises InvalidSpecError if the version was saved without."""
+    """Return a few training rows that the model accepts. Raises InvalidSpecError if the version has none."""
     import pandas
     from mlflow.models import Model
 
@@ -127,18 +132,20 @@ def input_example(registry: Registry, model: ModelVersion) -> pandas.DataFrame:
         mlflow_model = Model.load(str(directory))
         rows = mlflow_model.load_input_example(str(directory)) if mlflow_model.saved_input_example_info else None
     if not isinstance(rows, pandas.DataFrame) or mlflow_model.signature is None:
-        raise InvalidSpecError("model", model.uri, "it was saved without an input example: train it with this package")
+        raise InvalidSpecError(
+            "model", model.uri, "the version was saved without an input example. Train the model with this package"
+        )
     return conform(rows, mlflow_model.signature)
 
 
 @contextmanager
 def downloaded(registry: Registry, model: ModelVersion) -> Iterator[Path]:
-    """The version's files in a local directory inside the `with` block: where they lie, or a copy for the time."""
+    """Provide the version's files in a local directory: the original one, or a copy inside the `with` block."""
     location = artifact_uri(registry, model)
     if storage.is_local(location):
         path = Path(storage.local_path(location))
         if not path.exists():
-            raise InvalidSpecError("model", model.uri, f"its files are gone from {path}: train it again")
+            raise InvalidSpecError("model", model.uri, f"its files are missing from {path}. Train the model again")
         yield path
         return
     from mlflow.artifacts import download_artifacts
@@ -152,7 +159,7 @@ def downloaded(registry: Registry, model: ModelVersion) -> Iterator[Path]:
 
 
 def artifact_uri(registry: Registry, model: ModelVersion) -> str:
-    """Where the version's files lie."""
+    """Return the URI of the version's files."""
     source = str(_fetch(registry, model.name, model.version).source)
     if source.startswith("models:/") and "/" not in source.removeprefix("models:/"):
         return str(registry.client.get_logged_model(source.removeprefix("models:/")).artifact_location)
@@ -163,7 +170,7 @@ def artifact_uri(registry: Registry, model: ModelVersion) -> str:
 
 
 def _mlmodel(registry: Registry, model: ModelVersion) -> Model:
-    """The file that describes the version, without the model itself, which may be large."""
+    """Read the description of the version, without the model itself, which may be large."""
     from mlflow.artifacts import download_artifacts
     from mlflow.models import Model
 
@@ -171,7 +178,7 @@ def _mlmodel(registry: Registry, model: ModelVersion) -> Model:
     if storage.is_local(location):
         path = storage.local_path(location)
         if not os.path.exists(path):
-            raise InvalidSpecError("model", model.uri, f"its files are gone from {path}: train it again")
+            raise InvalidSpecError("model", model.uri, f"its files are missing from {path}. Train the model again")
         return Model.load(path)
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as directory:
         with registry.guard():
@@ -189,7 +196,7 @@ def _fetch(registry: Registry, name: str, version: int | str) -> MlflowModelVers
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"):
             raise
-        hint = f"{name} has no version {version}: see its page in MLflow for those it has"
+        hint = f"{name} has no version {version}. Check its versions in MLflow"
         if not isinstance(version, int):
-            hint = f"no version of {name} has the alias {version}: approve or deploy one first"
+            hint = f"no version of {name} has the alias {version}. Validate or deploy a version first"
         raise InvalidSpecError("model", f"{name}/{version}", hint) from error

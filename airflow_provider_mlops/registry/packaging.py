@@ -1,4 +1,4 @@
-"""A fitted model as a directory: MLflow's layout, saved with skops, and read back with a list of trusted types."""
+"""Saves fitted models to directories in MLflow's layout with skops, and reads them with a list of trusted types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EXAMPLE_ROWS = 5
 
 
 def signature(model: Any, features: pandas.DataFrame) -> ModelSignature:
-    """What the model takes and gives, from rows in the form of `registry.rows.feature_rows` and its predictions."""
+    """Return the signature of a model, from rows as `registry.rows.feature_rows` returns them and its predictions."""
     import numpy
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
@@ -38,10 +38,10 @@ def signature(model: Any, features: pandas.DataFrame) -> ModelSignature:
 
 
 def example(features: pandas.DataFrame) -> pandas.DataFrame:
-    """A few rows to show and to check a served model with: complete ones where there are any."""
+    """Return a few rows as the model's example, if possible without missing values."""
     complete = features.head(1000).dropna()
-    chosen = complete if len(complete) else features
-    return chosen.head(_EXAMPLE_ROWS).reset_index(drop=True)
+    rows = complete if len(complete) else features
+    return rows.head(_EXAMPLE_ROWS).reset_index(drop=True)
 
 
 def save(
@@ -54,15 +54,39 @@ def save(
     pip_requirements: Sequence[str] | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> list[str]:
-    """Write a fitted scikit-learn model into a directory that is not there yet. Returns the types that were trusted.
+    """Save a fitted scikit-learn model to a directory that does not exist yet.
 
-    Raises InvalidSpecError, which names what to add to `trusted_types`, if the model is made of other types than
-    scikit-learn's and those, and if it holds functions or classes that nobody could import again.
+    Parameters
+    ----------
+    model
+        Fitted model.
+    directory
+        Path of the new directory.
+    mlflow_model
+        Description of the model for MLflow, which is completed and saved as well.
+    features
+        Training rows as `registry.rows.feature_rows` returns them.
+    trusted_types
+        Types that the model may contain in addition to scikit-learn's own.
+    pip_requirements
+        Requirements of the model; by default derived from the model.
+    metadata
+        JSON values to store with the model.
+
+    Returns
+    -------
+    list of str
+        Types in the model that skops does not trust by itself.
+
+    Raises
+    ------
+    InvalidSpecError
+        The model contains other types, which the message names, or functions and classes that cannot be imported.
     """
     import mlflow.sklearn
     from mlflow.exceptions import MlflowException
 
-    skops = _skops()
+    skops = import_skops()
 
     trusted.check(trusted_types)
     if pip_requirements is None:
@@ -80,30 +104,44 @@ def save(
             metadata=metadata,
         )
     except MlflowException as error:
-        _explain(model, trusted_types)
-        raise InvalidSpecError("estimator", type(model).__name__, f"it cannot be saved with skops: {error}") from error
-    # Loading trusts no more than what this model is made of.
+        _explain_unsaved(model, trusted_types)
+        raise InvalidSpecError(
+            "estimator",
+            type(model).__name__,
+            f"skops cannot save the model ({error}). Use an estimator that skops supports",
+        ) from error
+    # Loading trusts only the types that this model contains.
     flavor = mlflow_model.flavors["sklearn"]
-    found = sorted(skops.io.get_untrusted_types(file=os.path.join(directory, flavor["pickled_model"])))
-    trusted.check(found)
-    flavor["skops_trusted_types"] = found
+    contained = sorted(skops.io.get_untrusted_types(file=os.path.join(directory, flavor["pickled_model"])))
+    trusted.check(contained)
+    flavor["skops_trusted_types"] = contained
     mlflow_model.save(os.path.join(directory, "MLmodel"))
-    return found
+    return contained
 
 
 def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Sequence[str] | None = None) -> Any:
-    """The fitted scikit-learn model in a directory that MLflow or `save` wrote.
+    """Return the fitted scikit-learn model in a directory that MLflow or `save` wrote.
 
-    :param allow_pickle: load pickle and cloudpickle too, which runs whatever code the file's author put there.
-    :param trusted_types: what skops may construct besides scikit-learn's own types. By default what the model's
-        training trusted, as recorded beside the model, without Python's standard library.
+    Parameters
+    ----------
+    directory
+        Path of the directory.
+    allow_pickle
+        Whether to load pickle and cloudpickle too, which run any code that the author of the file put there.
+    trusted_types
+        Types that skops may construct in addition to scikit-learn's own. By default the types that were trusted at
+        training, as recorded with the model, without Python's standard library.
 
-    Raises InvalidSpecError if the model is pickled and that was not allowed, or is not a scikit-learn model.
+    Raises
+    ------
+    InvalidSpecError
+        The model is pickled and `allow_pickle` is not set, contains types that are not trusted, or is not a
+        scikit-learn model.
     """
     import mlflow.models
     import mlflow.sklearn
 
-    skops = _skops()
+    skops = import_skops()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     flavors = mlflow.models.Model.load(str(directory)).flavors
@@ -111,19 +149,19 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
         raise InvalidSpecError(
             "model",
             sorted(flavors),
-            "only models saved in MLflow's scikit-learn flavor are loaded: train it with this package",
+            "the model must be saved in MLflow's scikit-learn flavor. Train it with this package",
         )
     flavor = flavors["sklearn"]
-    form = flavor.get("serialization_format", "pickle")
-    if form != "skops":
+    serialization = flavor.get("serialization_format", "pickle")
+    if serialization != "skops":
         if not allow_pickle:
             raise InvalidSpecError(
                 "model",
-                f"saved with {form}",
-                "loading it runs code that the file brings along, so it is refused. Train it again with this package, "
-                "which saves with skops, or, if you trust whoever saved it, load it with allow_pickle=True",
+                f"saved with {serialization}",
+                "loading it runs code from the file. Train it again with this package, which saves with skops, or set "
+                "allow_pickle=True if you trust its author",
             )
-        log.warning("Loading a model saved with %s, as allow_pickle is set", form)
+        log.warning("Loading a model saved with %s, since allow_pickle is set", serialization)
         return mlflow.sklearn.load_model(str(directory))
     if trusted_types is None:
         trusted_types = flavor.get("skops_trusted_types") or ()
@@ -132,16 +170,18 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
     try:
         return skops.io.load(path, trusted=sorted({*trusted.TRUSTED_TYPES, *trusted_types}))
     except UntrustedTypesFoundException as error:
+        reason = str(error).rstrip(".")
         raise InvalidSpecError(
-            "trusted_types", list(trusted_types), f"{error}: if you trust them, name them in trusted_types"
+            "trusted_types", list(trusted_types), f"{reason}. Add the types to trusted_types if you trust them"
         ) from error
 
 
-def _skops() -> Any:
-    """skops, with its `io`. Importing it asks every loaded module for every SciPy function.
+def import_skops() -> Any:
+    """Return skops with its module `io`.
 
-    In an Airflow task a thousand warnings about names that Airflow has moved would come of that. The filters of
-    warnings belong to all threads, so they are touched for the first import only.
+    Importing `skops.io` looks for every SciPy function in every loaded module. In an Airflow task that leads to a
+    thousand warnings about names that Airflow has moved. Warning filters are shared by all threads, so they are changed
+    for the first import only.
     """
     if "skops.io" not in sys.modules:
         with warnings.catch_warnings():
@@ -152,45 +192,45 @@ def _skops() -> Any:
     return skops
 
 
-def _explain(model: Any, trusted_types: Sequence[str]) -> None:
-    """Raise InvalidSpecError if skops cannot save the model, or if it is made of types that are not trusted."""
-    skops = _skops()
+def _explain_unsaved(model: Any, trusted_types: Sequence[str]) -> None:
+    """Raise InvalidSpecError if skops cannot save the model, or if the model contains types that are not trusted."""
+    skops = import_skops()
     with tempfile.TemporaryDirectory(prefix="mlops-skops-") as directory:
         path = os.path.join(directory, "model.skops")
         try:
             skops.io.dump(model, path)
-            found = set(skops.io.get_untrusted_types(file=path))
+            contained = set(skops.io.get_untrusted_types(file=path))
         except Exception as error:
             raise InvalidSpecError(
                 "estimator",
                 type(model).__name__,
-                f"it cannot be saved with skops ({error}): functions and classes in it must be defined at the top "
-                "level of a module that can be imported where the model is loaded",
+                f"skops cannot save the model ({error}). Define its functions and classes at the top level of a module "
+                "that can be imported wherever the model is loaded",
             ) from error
-    trusted.check(found)
-    unknown = sorted(found - set(trusted.TRUSTED_TYPES) - set(trusted_types))
+    trusted.check(contained)
+    unknown = sorted(contained - set(trusted.TRUSTED_TYPES) - set(trusted_types))
     if unknown:
         raise InvalidSpecError(
             "trusted_types",
             list(trusted_types),
-            "the model is made of types that are not trusted. If you know them and trust them, write "
+            "the model contains types that are not trusted. If you trust them, set "
             f"trusted_types={[*trusted_types, *unknown]!r}",
         )
 
 
 _KINDS = {"b": "boolean", "i": "long", "u": "long", "f": "double", "M": "datetime"}
-"""MLflow's types by the kind of a dtype, which those of NumPy and of pandas have alike."""
+"""MLflow's types by `dtype.kind`, which NumPy and pandas share."""
 
 
 def _type(dtype: Any, values: Any) -> str:
     if dtype.kind in _KINDS:
         return _KINDS[dtype.kind]
-    shown = next((value for value in values if value is not None and value == value), "")
-    if not isinstance(shown, str):
+    example_value = next((value for value in values if value is not None and value == value), "")
+    if not isinstance(example_value, str):
         raise InvalidSpecError(
             "dataset",
             getattr(values, "name", None),
-            f"a column of {type(shown).__name__} values cannot be a feature: make numbers, strings, booleans or times "
-            "of it, or drop it",
+            f"a column of {type(example_value).__name__} values cannot be a feature. Convert it to numbers, strings, "
+            "booleans or times, or drop it",
         )
     return "string"

@@ -1,17 +1,25 @@
-"""Moving the aliases `champion`, `challenger` and `previous`, so that of two at once exactly one wins.
+"""Moves the aliases `champion`, `challenger` and `previous`. If two tasks promote at once, exactly one succeeds.
 
-The audit entry comes first and decides; the aliases follow. A process that dies between the two
-leaves an entry whose aliases lag behind. Whoever comes next, most likely the retry of the same
-task, moves them before doing anything else.
+The audit entry is written first and decides; the aliases follow. If a process dies between the two, the aliases lag
+behind the trail. The next process, most likely the retry of the same task, moves them before it does anything else.
 """
 
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.registry import audit, models
+from airflow_provider_mlops.registry.aliases import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    format_version,
+    set_alias,
+    settle_aliases,
+)
 from airflow_provider_mlops.registry.audit import AuditEntry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
@@ -21,13 +29,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
-PREVIOUS = "previous"
+_EVALUATE_AGAIN = "Evaluate and validate the version against the new champion, then deploy again."
+_CHECK_TRAIL = "Check the audit trail, and try again if the change is still needed."
 
 
 def champion(registry: Registry, name: str) -> ModelVersion | None:
-    """The version that serves, or None. The audit trail is asked first: the alias may lag behind it after a crash."""
+    """Return the champion, or None. The audit trail decides, since the alias may lag behind it after a crash."""
     newest = audit.last(registry, name)
     if newest is None:
         return models.find(registry, name, CHAMPION)
@@ -35,10 +42,10 @@ def champion(registry: Registry, name: str) -> ModelVersion | None:
 
 
 def set_challenger(registry: Registry, model: ModelVersion) -> None:
-    """Point the alias `challenger` at a version that was approved. Raises InvalidSpecError if it is not there."""
+    """Point the alias `challenger` at a version. Raises InvalidSpecError if the version does not exist."""
     models.get(registry, model.name, model.version)
-    _point(registry, model.name, CHALLENGER, model.version)
-    log.info("The alias challenger of %s points at version %d", model.name, model.version)
+    set_alias(registry, model.name, CHALLENGER, model.version)
+    log.info("Set the alias challenger of %s to version %d", model.name, model.version)
 
 
 def promote(
@@ -53,24 +60,56 @@ def promote(
 ) -> AuditEntry:
     """Make a version the champion, and the champion before it `previous`.
 
-    :param expected: the champion's version that the model was compared with; None if there was none.
-    :param by: the task that promotes. A retry of it for the same version completes what it began and writes no
-        second entry.
-    :param check: False promotes whoever the champion is.
-    :param rollout_id: the rollout that decided so.
+    Parameters
+    ----------
+    registry
+        Registry of the model.
+    model
+        Version to promote.
+    expected
+        Champion that the version was compared with; None if there was none.
+    by
+        Task that promotes. A retry of it for the same version completes the promotion and writes no second entry.
+    reason
+        Reason for the audit trail.
+    check
+        Whether to require `expected`. False promotes regardless of the current champion.
+    rollout_id
+        Id of the rollout that made the decision.
 
-    Raises PromotionConflictError if the champion is another one than expected, or becomes one meanwhile;
-    InvalidSpecError if there is no such version.
+    Returns
+    -------
+    AuditEntry
+        Entry of the promotion.
+
+    Raises
+    ------
+    PromotionConflictError
+        The champion is not the expected one, or another task changed it at the same time.
+    InvalidSpecError
+        There is no such version.
     """
     models.get(registry, model.name, model.version)
-    newest, moved = settle(registry, model.name), audit.last_move(registry, model.name)
+    newest, moved = settle_aliases(registry, model.name), audit.last_move(registry, model.name)
     if moved is not None and moved.action == "promote" and _is_same(moved, by, model.version):
-        log.info("%s is the champion already: an earlier try of this task promoted it", model)
+        log.info("Kept %s as champion: an earlier try of this task promoted it", model)
         return moved
     current = _current(registry, model.name, newest)
     if check and current != expected:
-        raise _conflict(f"{model} was compared with {_named(expected)}", current, newest, _COMPARE)
-    return _move(registry, newest, "promote", model.name, current, model.version, by, reason, rollout_id)
+        compared = f"Version {model.version} of {model.name} was compared with {format_version(expected)}"
+        raise _conflict(compared, current, newest, _EVALUATE_AGAIN)
+    entry = AuditEntry(
+        sequence=audit.next_sequence(newest),
+        action="promote",
+        model_name=model.name,
+        from_version=current,
+        to_version=model.version,
+        previous_version=_previous(newest, current, model.version),
+        by=by,
+        reason=reason,
+        rollout_id=rollout_id,
+    )
+    return _move(registry, entry)
 
 
 def rollback(
@@ -84,162 +123,149 @@ def rollback(
 ) -> AuditEntry:
     """Make the version `previous`, or another one, the champion again.
 
-    :param expected: the champion that the caller saw and wants to be rid of; None takes back whichever it is.
-    :param by: the task that rolls back. A retry of it completes what it began and does not roll back once more.
+    Parameters
+    ----------
+    registry
+        Registry of the model.
+    name
+        Name of the model.
+    to_version
+        Version to go back to; by default `previous`.
+    expected
+        Champion to roll back; None for the current one.
+    by
+        Task that rolls back. A retry of it completes the rollback and does not roll back a second time.
+    reason
+        Reason for the audit trail.
 
-    Raises InvalidSpecError if there is nothing to go back to, PromotionConflictError if the champion is another one
-    than expected, or somebody promotes at the same time.
+    Returns
+    -------
+    AuditEntry
+        Entry of the rollback.
+
+    Raises
+    ------
+    InvalidSpecError
+        There is no version to go back to.
+    PromotionConflictError
+        The champion is not the expected one, or another task changed it at the same time.
     """
-    newest, moved = settle(registry, name), audit.last_move(registry, name)
+    newest, moved = settle_aliases(registry, name), audit.last_move(registry, name)
     done = moved is not None and moved.action == "rollback" and moved.by.key == by.key
     if moved is not None and done and to_version in (None, moved.to_version):
-        log.info("An earlier try of this task rolled %s back to version %d already", name, moved.to_version)
+        log.info("Kept %s at version %d: an earlier try of this task rolled it back", name, moved.to_version)
         return moved
     current = _current(registry, name, newest)
     if expected is not None and current != expected:
-        raise _conflict(f"{_named(expected)} of {name} was to be taken back", current, newest, _LOOK)
+        wanted = f"Version {expected} of {name} was to be rolled back"
+        raise _conflict(wanted, current, newest, _CHECK_TRAIL)
     target = to_version
     if target is None:
         target = models.aliases(registry, name).get(PREVIOUS)
     if target is None:
-        raise InvalidSpecError("to_version", None, f"{name} has no previous champion to go back to: name a version")
+        raise InvalidSpecError(
+            "to_version", None, f"{name} has no previous champion to go back to. Set to_version to a version"
+        )
     models.get(registry, name, target)
     if target == current:
         raise InvalidSpecError(
-            "to_version", target, f"version {target} of {name} is the champion already: name another one"
+            "to_version", target, f"version {target} of {name} is already the champion. Set to_version to another one"
         )
-    return _move(registry, newest, "rollback", name, current, target, by, reason)
+    entry = AuditEntry(
+        sequence=audit.next_sequence(newest),
+        action="rollback",
+        model_name=name,
+        from_version=current,
+        to_version=target,
+        previous_version=current,
+        by=by,
+        reason=reason,
+    )
+    return _move(registry, entry)
 
 
 def withdraw(registry: Registry, entry: AuditEntry, *, by: TaskIdentity, reason: str) -> AuditEntry:
-    """Take back a promotion before which there was no champion, so that there is none again.
+    """Undo a promotion before which there was no champion, so that there is none again.
 
-    :param entry: the promotion. It must be the newest entry of the trail.
-
-    Raises PromotionConflictError if somebody moved the champion since.
+    `entry` is the entry of the promotion. It must be the newest entry of the trail; otherwise PromotionConflictError is
+    raised.
     """
-    return _move(registry, entry, "withdraw", entry.model_name, entry.to_version, None, by, reason)
+    withdrawal = AuditEntry(
+        sequence=audit.next_sequence(entry),
+        action="withdraw",
+        model_name=entry.model_name,
+        from_version=entry.to_version,
+        to_version=None,
+        # A rollback must not return to a version that was withdrawn.
+        previous_version=None,
+        by=by,
+        reason=reason,
+    )
+    return _move(registry, withdrawal)
 
 
 def keep(
     registry: Registry, name: str, *, candidates: tuple[int, ...], by: TaskIdentity, reason: str, rollout_id: str
 ) -> AuditEntry:
-    """Record that a rollout has left the champion, whichever it is. Once for a rollout, however often it is called."""
+    """Record that a rollout left the champion in place. Only the first call for a rollout writes an entry."""
     while True:
-        newest = settle(registry, name)
+        newest = settle_aliases(registry, name)
         kept = audit.of_rollout(registry, name, rollout_id)
         if kept is not None:
             return kept
         current = _current(registry, name, newest)
-        previous = newest.previous_version if newest else models.aliases(registry, name).get(PREVIOUS)
+        entry = AuditEntry(
+            sequence=audit.next_sequence(newest),
+            action="keep",
+            model_name=name,
+            from_version=current,
+            to_version=current,
+            previous_version=newest.previous_version if newest else models.aliases(registry, name).get(PREVIOUS),
+            by=by,
+            reason=reason,
+            candidates=candidates,
+            rollout_id=rollout_id,
+        )
         try:
-            return audit.append(
-                registry, newest, action="keep", model_name=name, from_version=current, to_version=current,
-                previous_version=previous, by=by, reason=reason, candidates=candidates, rollout_id=rollout_id,
-            )  # fmt: skip
+            return audit.append(registry, entry)
         except FileExistsError:
             continue
 
 
-def settle(registry: Registry, name: str) -> AuditEntry | None:
-    """Move the aliases to where the newest audit entry says they are, and return that entry; None without any.
-
-    A writer that was slow may set an alias after a quicker one. It then finds a newer entry, and follows that.
-    """
-    followed: AuditEntry | None = None
-    while (newest := audit.last(registry, name)) != followed:
-        if newest is not None:
-            _follow(registry, newest)
-        followed = newest
-    return followed
-
-
-def _move(
-    registry: Registry,
-    newest: AuditEntry | None,
-    action: audit.Action,
-    name: str,
-    current: int | None,
-    target: int | None,
-    by: TaskIdentity,
-    reason: str,
-    rollout_id: str | None = None,
-) -> AuditEntry:
-    previous = current if current != target else (newest.previous_version if newest else None)
-    if target is None:
-        # What was withdrawn is nothing that a rollback should return to.
-        previous = None
+def _move(registry: Registry, entry: AuditEntry) -> AuditEntry:
+    """Append an entry that moves the champion, and move the aliases."""
     try:
-        entry = audit.append(
-            registry,
-            newest,
-            action=action,
-            model_name=name,
-            from_version=current,
-            to_version=target,
-            previous_version=previous,
-            by=by,
-            reason=reason,
-            rollout_id=rollout_id,
-        )
+        audit.append(registry, entry)
     except FileExistsError:
-        winner = audit.last(registry, name)
-        if winner is not None and winner.action == "keep" and winner.to_version == current:
-            return _move(registry, winner, action, name, current, target, by, reason, rollout_id)
-        if winner is not None and winner.action == action and _is_same(winner, by, target):
-            settle(registry, name)
-            return winner
-        what = f"{_named(target)} of {name} was to be the champion in place of {_named(current)}"
-        now = winner.to_version if winner else None
-        raise _conflict(what, now, winner, _COMPARE if action == "promote" else _LOOK) from None
-    settle(registry, name)
+        return _lose(registry, entry)
+    settle_aliases(registry, entry.model_name)
     log.info(
-        "The champion of %s is %s, and was %s (audit entry %d)", name, *map(_named, (target, current)), entry.sequence
+        "Changed the champion of %s from %s to %s (audit entry %d)",
+        entry.model_name,
+        format_version(entry.from_version),
+        format_version(entry.to_version),
+        entry.sequence,
     )
     return entry
 
 
-def _follow(registry: Registry, entry: AuditEntry) -> None:
-    """Set the aliases as the entry says, those that differ. `challenger` leaves a version that became the champion."""
-    client = registry.client
-    there = models.aliases(registry, entry.model_name)
-    if entry.to_version is not None and models.find(registry, entry.model_name, entry.to_version) is None:
-        log.warning("Version %d of %s was deleted: its aliases stay", entry.to_version, entry.model_name)
-        return
-    if there.get(CHAMPION) not in (entry.from_version, entry.to_version):
-        log.warning(
-            "Somebody moved the champion of %s by hand to %s: setting it back to %s, as audit entry %d says",
-            entry.model_name,
-            _named(there.get(CHAMPION)),
-            _named(entry.to_version),
-            entry.sequence,
-        )
-    previous = entry.previous_version
-    if previous is not None and there.get(PREVIOUS) != previous and models.find(registry, entry.model_name, previous):
-        _point(registry, entry.model_name, PREVIOUS, previous)
-    if entry.to_version is None:
-        if CHAMPION in there:
-            client.delete_registered_model_alias(entry.model_name, CHAMPION)
-    elif there.get(CHAMPION) != entry.to_version:
-        _point(registry, entry.model_name, CHAMPION, entry.to_version)
-    if entry.action == "promote" and there.get(CHALLENGER) == entry.to_version:
-        client.delete_registered_model_alias(entry.model_name, CHALLENGER)
+def _lose(registry: Registry, entry: AuditEntry) -> AuditEntry:
+    """Handle the loss of a sequence number to another writer.
 
-
-def _point(registry: Registry, name: str, alias: str, version: int) -> None:
-    """Let an alias stand at a version.
-
-    MLflow inserts an alias that is not there yet, so that of two processes which do it at once one gets an error. It
-    finds the alias there then, and moves it.
+    If the winner left the champion in place, the entry is appended after it; if the winner did the same for the same
+    task, its entry is returned. Otherwise raises PromotionConflictError.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        registry.client.set_registered_model_alias(name, alias, str(version))
-    except MlflowException:
-        if alias not in models.aliases(registry, name):
-            raise
-        registry.client.set_registered_model_alias(name, alias, str(version))
+    winner = audit.last(registry, entry.model_name)
+    if winner is not None and winner.action == "keep" and winner.to_version == entry.from_version:
+        later = {"sequence": audit.next_sequence(winner), "time": datetime.now(UTC)}
+        return _move(registry, entry.model_copy(update=later))
+    if winner is not None and winner.action == entry.action and _is_same(winner, entry.by, entry.to_version):
+        settle_aliases(registry, entry.model_name)
+        return winner
+    new, old = format_version(entry.to_version), format_version(entry.from_version)
+    wanted = f"The champion of {entry.model_name} was to change from {old} to {new}"
+    hint = _EVALUATE_AGAIN if entry.action == "promote" else _CHECK_TRAIL
+    raise _conflict(wanted, winner.to_version if winner else None, winner, hint)
 
 
 def _current(registry: Registry, name: str, newest: AuditEntry | None) -> int | None:
@@ -248,20 +274,16 @@ def _current(registry: Registry, name: str, newest: AuditEntry | None) -> int | 
     return models.aliases(registry, name).get(CHAMPION)
 
 
+def _previous(newest: AuditEntry | None, current: int | None, target: int) -> int | None:
+    if current != target:
+        return current
+    return newest.previous_version if newest else None
+
+
 def _is_same(entry: AuditEntry, by: TaskIdentity, version: int | None) -> bool:
     return entry.by.key == by.key and entry.to_version == version
 
 
-_COMPARE = "Evaluate and validate it against the new champion, then deploy again."
-_LOOK = "Look at the audit trail, and do it again if it is still needed."
-
-
-def _conflict(what: str, current: int | None, winner: AuditEntry | None, hint: str) -> PromotionConflictError:
-    who = ""
-    if winner is not None:
-        who = f" It was made so by {winner.by.key} at {winner.time:%Y-%m-%d %H:%M:%S} UTC."
-    return PromotionConflictError(f"{what}, but the champion is {_named(current)}.{who} {hint}")
-
-
-def _named(version: int | None) -> str:
-    return "no champion" if version is None else f"version {version}"
+def _conflict(wanted: str, current: int | None, winner: AuditEntry | None, hint: str) -> PromotionConflictError:
+    origin = "" if winner is None else f" (set by {winner.by.key} at {winner.time:%Y-%m-%d %H:%M:%S} UTC)"
+    return PromotionConflictError(f"{wanted}, but the champion is {format_version(current)}{origin}. {hint}")

@@ -1,4 +1,4 @@
-"""Logging a fitted model and registering it as a version, so that one try or many leave one version."""
+"""Logs fitted models and registers them as versions. Several tries of a task leave one version."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.registry import packaging
 from airflow_provider_mlops.registry import tags as tag
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.registry.models import TAG_LENGTH, aliases_of, check_name
-from airflow_provider_mlops.registry.run import identity
+from airflow_provider_mlops.registry.models import aliases_of, check_name
+from airflow_provider_mlops.registry.run import identity_hash
 
 if TYPE_CHECKING:
     import pandas
@@ -38,14 +38,31 @@ def log_model(
     metadata: dict[str, Any] | None = None,
     name: str = "model",
 ) -> str:
-    """Log a fitted scikit-learn model to a run, with signature and input example. Returns its id in MLflow.
+    """Log a fitted scikit-learn model to a run, with signature and input example, and return its id in MLflow.
 
-    :param features: training rows in the form of `registry.rows.feature_rows`, from which signature and example come.
-    :param trusted_types: types in the model, beside scikit-learn's own, that may be constructed when it is loaded.
-    :param pip_requirements: what the model needs installed; by default computed from the model and what is installed.
+    Models that an earlier try logged to the run without registering them are deleted.
 
-    What an earlier try logged to the run and did not register is removed. Raises InvalidSpecError for types that are
-    not trusted.
+    Parameters
+    ----------
+    run
+        Run to log to.
+    model
+        Fitted model.
+    features
+        Training rows as `registry.rows.feature_rows` returns them. The signature and the example are made from them.
+    trusted_types
+        Types, in addition to scikit-learn's own, that may be constructed when the model is loaded.
+    pip_requirements
+        Requirements of the model; by default derived from the model and the installed packages.
+    metadata
+        JSON values to store with the model.
+    name
+        Name of the logged model.
+
+    Raises
+    ------
+    InvalidSpecError
+        The model contains types that are not trusted.
     """
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
@@ -55,7 +72,7 @@ def log_model(
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         directory = os.path.join(temporary, "model")
-        # The check for types comes first, so that a model that is refused leaves nothing in MLflow.
+        # The check for types comes first, so that a model that is rejected leaves nothing in MLflow.
         mlflow_model = Model(run_id=run.id, metadata=metadata)
         packaging.save(
             model,
@@ -77,46 +94,66 @@ def log_model(
         client.log_model_artifacts(logged.model_id, directory)
     client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    log.info("Saved the model with skops: %s bytes in %.1f s", f"{size:,}", time.monotonic() - start)
+    log.info(
+        "Saved the model with skops in %.1f s: %s bytes, logged model %s",
+        time.monotonic() - start,
+        f"{size:,}",
+        logged.model_id,
+    )
     return str(logged.model_id)
 
 
 def register(
     run: Run, name: str, model_id: str, task: TaskIdentity, *, tags: Mapping[str, str] | None = None, work: str = ""
 ) -> ModelVersion:
-    """Make a logged model the newest version of a registered model, with its tags from the start.
+    """Register a logged model as the newest version of a registered model, and return the version.
 
-    A version that an earlier try of the same task registered is replaced: it is deleted, unless an
-    alias points at it, because then it has been put to use. So one try or many leave one version.
+    A version that an earlier try of the same task registered is deleted, unless an alias points at it, since it is then
+    in use. So several tries leave one version.
+
+    Parameters
+    ----------
+    run
+        Run that the model was logged to.
+    name
+        Name of the registered model, which is created if it does not exist.
+    model_id
+        Id of the logged model.
+    task
+        Task that registers.
+    tags
+        Tags of the version. The version has them from the start.
+    work
+        Hash of everything that determines the model; see `registered_by`.
     """
     check_name(name)
     registry = run.registry
     client = registry.client
     all_tags = {
-        **task.tags(),
+        **tag.task_tags(task),
         **(tags or {}),
-        tag.IDENTITY: identity(task, "model", name),
+        tag.IDENTITY: identity_hash(task, "model", name),
         tag.WORK: work,
         tag.MODEL_ID: model_id,
     }
     _ensure_registered_model(registry, name)
-    found = _versions_of(registry, name, all_tags[tag.IDENTITY])
-    version = next((one for one in found if one.tags.get(tag.MODEL_ID) == model_id), None)
+    versions = _versions_of(registry, name, all_tags[tag.IDENTITY])
+    version = next((version for version in versions if version.tags.get(tag.MODEL_ID) == model_id), None)
     if version is None:
-        limited = {key: str(value)[:TAG_LENGTH] for key, value in all_tags.items()}
+        limited = {key: str(value)[: tag.MAX_TAG_LENGTH] for key, value in all_tags.items()}
         version = client.create_model_version(
             name, _source(registry, model_id), run.id, tags=limited, model_id=model_id
         )
-    for old in found:
+    for old in versions:
         if old.version == version.version:
             continue
         if aliases_of(registry, name, int(old.version)):
-            log.warning("Version %s of %s from an earlier try stays, as an alias points at it", old.version, name)
+            log.warning("Kept version %s of %s from an earlier try, since an alias points at it", old.version, name)
         else:
-            log.info("Deleting version %s of %s, which an earlier try registered", old.version, name)
             client.delete_model_version(name, str(old.version))
+            log.info("Deleted version %s of %s, which an earlier try registered", old.version, name)
     registered = ModelVersion(name=name, version=int(version.version), run_id=run.id)
-    # This is how the UI finds from the model of a run to its registered version.
+    # With this tag, the UI links the model of a run to its registered version.
     link = [{"name": name, "version": registered.version}]
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})
     url = registry.model_url(name, registered.version)
@@ -125,17 +162,17 @@ def register(
 
 
 def registered_by(registry: Registry, name: str, task: TaskIdentity, work: str) -> ModelVersion | None:
-    """The version that an earlier try of the task registered for the very same work; None if there is none."""
+    """Return the version that an earlier try of the task registered for the same work, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
-        found = _versions_of(registry, name, identity(task, "model", name))
+        versions = _versions_of(registry, name, identity_hash(task, "model", name))
     except MlflowException:
         return None
-    same = [one for one in found if one.tags.get(tag.WORK) == work and one.status == "READY"]
+    same = [version for version in versions if version.tags.get(tag.WORK) == work and version.status == "READY"]
     if not same:
         return None
-    newest = max(same, key=lambda one: int(one.version))
+    newest = max(same, key=lambda version: int(version.version))
     return ModelVersion(name=name, version=int(newest.version), run_id=newest.run_id or "")
 
 
@@ -154,15 +191,15 @@ def _ensure_registered_model(registry: Registry, name: str) -> None:
             raise
         try:
             registry.client.create_registered_model(name)
-        except MlflowException as created_meanwhile:
-            if created_meanwhile.error_code != "RESOURCE_ALREADY_EXISTS":
+        except MlflowException as conflict:
+            if conflict.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
 
 def _source(registry: Registry, model_id: str) -> str:
-    """What a version's source is: the logged model where a server can resolve it, otherwise where its files lie.
+    """Return the source of a version: the logged model if a server can resolve it, otherwise the URI of its files.
 
-    A database has to be given the files: to resolve a logged model, MLflow would ask its global tracking URI.
+    A database needs the URI of the files: to resolve a logged model, MLflow would ask its global tracking URI.
     """
     if registry.registry_uri == registry.tracking_uri and registry.tracking_uri.startswith(("http://", "https://")):
         return f"models:/{model_id}"
@@ -170,14 +207,14 @@ def _source(registry: Registry, model_id: str) -> str:
 
 
 def _remove_unregistered(run: Run) -> None:
-    """Delete what earlier tries logged to this run and no version refers to."""
+    """Delete the models of this run that no version refers to, which earlier tries left."""
     client = run.registry.client
     logged = client.search_logged_models([run.experiment_id], filter_string=f"source_run_id = '{run.id}'")
     if not logged:
         return
     versions = client.search_model_versions(f"run_id = '{run.id}'", max_results=1000)
-    referred = {version.tags.get(tag.MODEL_ID) for version in versions}
+    registered = {version.tags.get(tag.MODEL_ID) for version in versions}
     for model in logged:
-        if model.model_id not in referred:
-            log.info("Removing model %s, which an earlier try logged and did not register", model.model_id)
+        if model.model_id not in registered:
             client.delete_logged_model(model.model_id)
+            log.info("Deleted logged model %s, which an earlier try did not register", model.model_id)

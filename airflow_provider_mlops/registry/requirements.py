@@ -1,6 +1,6 @@
-"""What a model needs installed, read off the model itself.
+"""The requirements of a model, derived from the model itself.
 
-MLflow finds it out by loading the model in a process of its own, which takes 6 to 10 seconds.
+MLflow derives them by loading the model in a separate process, which takes 6 to 10 seconds.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ _DISTRIBUTIONS = {"sklearn": "scikit-learn", "skimage": "scikit-image", "cv2": "
 
 
 def pip_requirements(model: Any, types: Iterable[str] = ()) -> list[str]:
-    """`name==version` of the installed packages that a fitted scikit-learn model needs to load and to predict.
+    """Return `name==version` of the installed packages that a fitted scikit-learn model needs to load and to predict.
 
-    :param model: the model; its steps and nested estimators tell the packages.
-    :param types: further dotted names that it is made of, as skops reports them.
+    Parameters
+    ----------
+    model
+        Fitted model. The packages are those of its steps and nested estimators.
+    types
+        Dotted names of other types in the model, as skops reports them.
 
+    Examples
+    --------
     >>> from sklearn.linear_model import Ridge
     >>> [line.partition("==")[0] for line in pip_requirements(Ridge())]
     ['mlflow', 'numpy', 'pandas', 'scikit-learn', 'scipy', 'skops']
@@ -49,9 +55,9 @@ def _version(name: str) -> str | None:
 
 
 def _modules(value: Any, depth: int) -> set[str]:
-    found = {type(value).__module__}
+    modules = {type(value).__module__}
     if depth > 6:
-        return found
+        return modules
     children: list[Any] = []
     if isinstance(value, list | tuple):
         children = list(value)[:50]
@@ -61,5 +67,5 @@ def _modules(value: Any, depth: int) -> set[str]:
         children = list(vars(value).values())
     for child in children:
         if isinstance(child, list | tuple | dict) or hasattr(child, "get_params"):
-            found |= _modules(child, depth + 1)
-    return found
+            modules |= _modules(child, depth + 1)
+    return modules

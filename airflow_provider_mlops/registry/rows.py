@@ -1,8 +1,8 @@
-"""Rows as models see them: one form for training, evaluation and serving.
+"""Rows in the form that models take, the same for training, evaluation and serving.
 
-An integer column that has no null in training may have one tomorrow, and then pandas and MLflow
-call it floating point. So numbers are floating point from the start, for the model and in its
-signature, and a whole number in a request is converted without loss up to 2**53.
+An integer column without nulls in training may have one tomorrow, and then pandas and MLflow treat it as floating
+point. So all numbers are floating point from the start, for the model and in its signature. Integers in a request are
+converted without loss up to 2**53.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import pandas
 import pyarrow
 import pyarrow.compute
 
+from airflow_provider_mlops.data.names import suggest_column
+from airflow_provider_mlops.data.profile import Problem
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 
 if TYPE_CHECKING:
@@ -22,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def feature_rows(table: pyarrow.Table, columns: Sequence[str] | None = None) -> pandas.DataFrame:
-    """The columns of an Arrow table as a model is trained on them and evaluated with.
+    """Return columns of an Arrow table in the form in which models are trained and evaluated.
 
     - Integers, decimals and floats become `float64`, nulls NaN.
     - Booleans stay `bool`; with nulls they become `float64`: 0, 1 and NaN.
     - Strings and dictionaries of strings become `object`, nulls NaN.
-    - Dates, times and nested values stay what Arrow makes of them.
+    - Dates, times and nested values are converted as Arrow does it.
 
     >>> table = pyarrow.table({"age": [30, None], "town": ["Rome", None]})
     >>> feature_rows(table).to_dict(orient="list")
@@ -54,17 +56,20 @@ def _feature(column: pyarrow.ChunkedArray) -> Any:
     return column.to_pandas().to_numpy()
 
 
-def target_values(table: pyarrow.Table, target: str, problem: str) -> numpy.ndarray[Any, Any]:
-    """The target column as estimators take it: `float64` for regression; for classification the labels as they are.
+def target_values(table: pyarrow.Table, target: str, problem: Problem) -> numpy.ndarray[Any, Any]:
+    """Return the target column as estimators take it: `float64` for regression, labels for classification.
 
-    Labels stay native: strings are strings, booleans booleans, and whole numbers `int64`, also where
-    a column with nulls made them floating point. What a model predicts is what the data calls it.
+    Labels keep their type: strings are strings, booleans are booleans, and whole numbers are `int64`, even if nulls in
+    the column made them floating point. So a model predicts the labels of the data.
 
-    Raises InvalidSpecError if there is no such column or its type does not suit the problem, RejectedError if
-    values are missing or not finite.
+    Raises
+    ------
+    InvalidSpecError
+        There is no such column, or its type does not fit the problem.
+    RejectedError
+        Values are missing or not finite.
     """
-    if target not in table.column_names:
-        raise InvalidSpecError("target", target, f"name one of the columns: {', '.join(table.column_names[:50])}")
+    _require_column(table, target)
     column = table.column(target)
     if pyarrow.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -74,21 +79,22 @@ def target_values(table: pyarrow.Table, target: str, problem: str) -> numpy.ndar
         missing = column.null_count
     if missing:
         raise RejectedError(
-            f"target={target!r}: {missing} of {len(column)} rows have no value in it: leave them out, "
-            f"e.g. with prepare's filters=('\"{target}\" is not null',)"
+            f"Rejected the target {target!r}: {missing} of {len(column)} rows have no value, allowed 0. "
+            f"Drop them, for example with filters=('\"{target}\" is not null',) in the step prepare."
         )
     if problem == "regression":
         if not (_is_number(column.type) or pyarrow.types.is_boolean(column.type)):
             raise InvalidSpecError(
                 "target",
                 target,
-                f"regression needs numbers, and the column is {column.type}: set problem='classification'",
+                f"regression needs numbers, but the column has the type {column.type}. Set problem='classification'",
             )
         values = column.cast(pyarrow.float64(), safe=False).to_numpy()
         infinite = int((~numpy.isfinite(values)).sum())
         if infinite:
             raise RejectedError(
-                f"target={target!r}: {infinite} of {len(values)} values are infinite: leave these rows out in prepare"
+                f"Rejected the target {target!r}: {infinite} of {len(values)} values are infinite, allowed 0. "
+                "Drop these rows in the step prepare."
             )
         return numpy.ascontiguousarray(values)
     return _labels(column, target)
@@ -105,25 +111,29 @@ def _labels(column: pyarrow.ChunkedArray, target: str) -> numpy.ndarray[Any, Any
             raise InvalidSpecError(
                 "target",
                 target,
-                f"classes must be whole numbers, strings or booleans, and {values[~whole][0]} is none: "
-                "set problem='regression', or make classes of it in prepare",
+                f"classes must be whole numbers, strings or booleans, but a value is {values[~whole][0]}. "
+                "Set problem='regression', or convert the values to classes in the step prepare",
             )
         if pyarrow.types.is_integer(kind):
             return numpy.asarray(column.cast(pyarrow.int64()).to_numpy())
         return values.astype(numpy.int64)
     if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or pyarrow.types.is_string_view(kind):
         return numpy.array(column.to_pylist(), dtype=object)
-    raise InvalidSpecError("target", target, f"classes must be whole numbers, strings or booleans, not {kind}")
+    raise InvalidSpecError(
+        "target",
+        target,
+        f"classes must be whole numbers, strings or booleans, but the column has the type {kind}. "
+        "Convert the column in the step prepare",
+    )
 
 
-def infer_problem(table: pyarrow.Table, target: str) -> str:
-    """`classification` or `regression`, from the target's values.
+def infer_problem(table: pyarrow.Table, target: str) -> Problem:
+    """Return whether the target's values ask for a classification or a regression.
 
-    Strings and booleans are classes, and so are whole numbers with at most 20 distinct values; all other numbers are a
-    quantity.
+    Strings and booleans are classes, and so are whole numbers with at most 20 distinct values. All other numbers ask
+    for a regression.
     """
-    if target not in table.column_names:
-        raise InvalidSpecError("target", target, f"name one of the columns: {', '.join(table.column_names[:50])}")
+    _require_column(table, target)
     column = table.column(target).drop_null()
     if not _is_number(column.type):
         return "classification"
@@ -134,15 +144,17 @@ def infer_problem(table: pyarrow.Table, target: str) -> str:
 
 
 def conform(rows: pandas.DataFrame, signature: ModelSignature) -> pandas.DataFrame:
-    """Rows that came from outside, in the model's form: its columns, in its order, with its types.
+    """Return rows from outside with the columns of the model, in its order and with its types.
 
-    Columns that the model does not know are left out. Raises InvalidSpecError that names a missing column, or
-    the column and the type of a value that cannot be converted.
+    Columns that the model does not know are dropped. Raises InvalidSpecError if a column is missing or a value cannot
+    be converted.
     """
     converted: dict[str, Any] = {}
     for spec in signature.inputs.inputs:
         if spec.name not in rows.columns:
-            raise InvalidSpecError("rows", list(rows.columns)[:50], f"the model needs the column {spec.name!r}")
+            raise InvalidSpecError(
+                "rows", list(rows.columns)[:50], f"the column {spec.name!r} is missing. Add it to the rows"
+            )
         converted[spec.name] = _conform(rows[spec.name], spec.name, spec.type.name)
     return pandas.DataFrame(converted, index=rows.index, columns=list(converted))
 
@@ -158,17 +170,24 @@ def _conform(column: pandas.Series[Any], name: str, kind: str) -> Any:
                 raise ValueError("a value is neither true nor false")
             return column.astype(bool)
         if kind == "string":
-            present = column.dropna()
-            if not present.map(lambda value: isinstance(value, str)).all():
-                raise ValueError(
-                    f"{present[present.map(lambda value: not isinstance(value, str))].iloc[0]!r} is no string"
-                )
+            others = [value for value in column.dropna() if not isinstance(value, str)]
+            if others:
+                raise ValueError(f"{others[0]!r} is not a string")
             return column.astype(object).where(column.notna(), numpy.nan)
         if kind == "datetime":
             return pandas.to_datetime(column)
         return column.astype({"long": numpy.int64, "integer": numpy.int32}.get(kind, object))
     except (ValueError, TypeError) as error:
-        raise InvalidSpecError("rows", name, f"the model needs a {kind} in this column: {error}") from error
+        raise InvalidSpecError(
+            "rows", name, f"the model needs values of type {kind} in this column, but {error}. Convert the column"
+        ) from error
+
+
+def _require_column(table: pyarrow.Table, target: str) -> None:
+    if target not in table.column_names:
+        raise InvalidSpecError(
+            "target", target, f"it must be a column of the dataset. {suggest_column(target, table.column_names)}"
+        )
 
 
 def _is_number(kind: pyarrow.DataType) -> bool:

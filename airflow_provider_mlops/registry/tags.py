@@ -1,6 +1,14 @@
-"""The names of the tags that this package puts on runs and model versions."""
+"""The tags that this package sets on runs and model versions."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_mlops.data.lineage import TaskIdentity
+
+MAX_TAG_LENGTH = 5000
+"""Longest value of a tag. Longer values are cut."""
 
 DAG_ID = "mlops.dag_id"
 RUN_ID = "mlops.run_id"
@@ -10,13 +18,13 @@ OWNER = "mlops.owner"
 TRY_NUMBER = "mlops.try_number"
 
 IDENTITY = "mlops.identity"
-"""A hash of the task and the step: what a retry finds the run and the version of the first try by."""
+"""Hash of the task and the step, by which a retry finds the run and the version of the first try."""
 
 WORK = "mlops.work"
-"""A hash of all that decides what training makes: spec, data, user code, commit and package versions."""
+"""Hash of everything that determines the trained model: spec, data, user code, commit and package versions."""
 
 MODEL_ID = "mlops.model_id"
-"""The logged model that a version was made of. A database of MLflow does not keep it by itself."""
+"""Id of the logged model that a version was made from. MLflow's database does not store it by itself."""
 
 STEP = "mlops.step"
 DATA_FINGERPRINT = "mlops.data_fingerprint"
@@ -29,3 +37,14 @@ VERDICT = "mlops.verdict"
 GIT_COMMIT = "mlops.git_commit"
 SEED = "mlops.seed"
 STUDY = "mlops.study"
+
+
+def task_tags(task: TaskIdentity) -> dict[str, str]:
+    """Return the tags that name a task. They are the same for every try, so that a retry finds what it made."""
+    return {
+        DAG_ID: task.dag_id,
+        RUN_ID: task.run_id,
+        TASK_ID: task.task_id,
+        MAP_INDEX: str(task.map_index),
+        OWNER: task.owner,
+    }

@@ -1,8 +1,8 @@
-"""Which types skops may construct when it loads a model.
+"""The types that skops may construct when it loads a model.
 
-skops trusts scikit-learn's public estimators and NumPy's numbers by itself. The types below are
-scikit-learn's own inner ones, which fitted models are made of. Everything else has to be named
-by the user at training, and is recorded with the model.
+skops itself trusts scikit-learn's public estimators and NumPy's numbers. The types below are internal types of
+scikit-learn that fitted models contain. The user has to name all other types when training; they are recorded with the
+model.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "sklearn.utils._metadata_requests.MetadataRequest",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
 )
-"""What is trusted without being named: inner types of scikit-learn, none of which runs code of the file's choosing."""
+"""Internal types of scikit-learn that are always trusted. None of them runs code that the file chooses."""
 
-# Names in a model file that a person could have put there to run something; none belongs to a fitted estimator.
+# Types of the standard library that cannot run code. An attacker could use any other one.
 _HARMLESS_STANDARD = frozenset(
     {
         "collections.Counter",
@@ -90,10 +90,10 @@ _HARMLESS_STANDARD = frozenset(
 
 
 def check(types: Iterable[str], field: str = "trusted_types") -> None:
-    """Refuse types that no model needs and that could run anything: those of Python's standard library.
+    """Reject types of Python's standard library, which no model needs and which could run any code.
 
-    The list of types that a model's training trusted lies beside the model, where whoever can write to the registry
-    can extend it. With this check they can name only what the installed packages define, and not `os.system`.
+    The list of types that were trusted at training is stored with the model, where anyone who can write to the registry
+    can extend it. With this check, the list can only name types of installed packages, not `os.system`.
 
     Raises InvalidSpecError.
 
@@ -101,8 +101,8 @@ def check(types: Iterable[str], field: str = "trusted_types") -> None:
     >>> check(["os.system"])
     Traceback (most recent call last):
     ...
-    airflow_provider_mlops.errors.InvalidSpecError: trusted_types='os.system': Python's standard library is not \
-trusted in a model, as it could run anything: use a function of your own package and name that
+    airflow_provider_mlops.errors.InvalidSpecError: Invalid trusted_types='os.system': types of Python's standard \
+library are not trusted, since they could run any code. Use a function of your own package instead.
     """
     for name in types:
         root = name.partition(".")[0]
@@ -110,6 +110,6 @@ trusted in a model, as it could run anything: use a function of your own package
             raise InvalidSpecError(
                 field,
                 name,
-                "Python's standard library is not trusted in a model, as it could run anything: "
-                "use a function of your own package and name that",
+                "types of Python's standard library are not trusted, since they could run any code. "
+                "Use a function of your own package instead",
             )

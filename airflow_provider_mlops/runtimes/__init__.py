@@ -1,1 +1,1 @@
-"""Where a step runs."""
+"""Runtimes: the task's own process, or another interpreter on the same machine."""

@@ -1,4 +1,4 @@
-"""What every runtime does: carry out one step with a spec, in a workspace."""
+"""The interface of runtimes: run one step with a spec, in a workspace."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 
 class Runtime(ABC):
-    """Carries out steps somewhere. An operator holds one; it has no state beyond its settings."""
+    """A place where steps run. An operator has one. It has no state besides its settings."""
 
     template_fields: ClassVar[tuple[str, ...]] = ()
-    """The settings in which Airflow renders templates, and which the UI shows."""
+    """Settings in which Airflow renders templates, and which the UI shows."""
 
     @abstractmethod
     def run(self, step: Step[Any, Any], spec: Spec, workspace: Workspace) -> Result:
-        """Carry out the step and return its result.
-
-        Raises the same MlopsError that the step raised, wherever that was.
-        """
+        """Run the step and return its result. Raises the same MlopsError that the step raised."""
 
     def kill(self) -> None:
-        """End what `run` has started. Called when the task is killed; must be safe at any time."""
+        """End everything that `run` has started. Called when the task is killed, so it must be safe at any time."""
 
     def __repr__(self) -> str:
-        # The same in every process: Airflow takes a DAG whose text differs for another version of it.
+        # The same in every process: Airflow creates a new version of a DAG whenever its text differs.
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.template_fields)
         return f"{type(self).__name__}({settings})"

@@ -44,9 +44,9 @@ class ModelVersionTrigger(WaitingTrigger):
 
     def look(self) -> dict[str, Any] | None:
         """The ModelVersion as JSON. Raises BackendUnavailableError and InvalidSpecError as the registry does."""
+        client = MlflowHook(self.mlflow_conn_id).get_conn().client
         from mlflow.exceptions import MlflowException
 
-        client = MlflowHook(self.mlflow_conn_id).get_conn().client
         try:
             if self.alias is not None:
                 found = client.get_model_version_by_alias(self.model_name, self.alias)

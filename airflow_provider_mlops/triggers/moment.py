@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.errors import InvalidSpecError
-
-
-def aware(moment: datetime) -> datetime:
-    """The time with its zone: UTC where it has none."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def parse(field: str, text: str | None) -> datetime | None:
@@ -17,6 +13,6 @@ def parse(field: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return aware(datetime.fromisoformat(text))
+        return as_utc(datetime.fromisoformat(text))
     except ValueError:
         raise InvalidSpecError(field, text, "write an ISO 8601 time, e.g. '2026-01-31T06:00:00+00:00'") from None

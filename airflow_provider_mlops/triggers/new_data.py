@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.manifest import MANIFEST
+from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.triggers import moment
 from airflow_provider_mlops.triggers.waiting import WaitingTrigger
 
@@ -68,7 +69,7 @@ class NewDataTrigger(WaitingTrigger):
                 if fs.isdir(name):
                     continue
                 try:
-                    modified = moment.aware(fs.modified(name))
+                    modified = as_utc(fs.modified(name))
                 except FileNotFoundError:
                     continue
                 if since is None or modified > since:

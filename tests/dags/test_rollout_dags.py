@@ -21,6 +21,7 @@ from airflow_provider_mlops.data.samples.customers import CustomersSample, custo
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.registry import audit, models
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.admin import token
 from tests.dags.test_example_dags import DAGS, load
 from tests.helpers.live_gateway import LiveGateway
@@ -49,7 +50,7 @@ def storage(serving: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def registry(storage: Path) -> Registry:
-    return Registry(None, storage_uri=str(storage))
+    return Registry(RegistrySettings(str(storage)))
 
 
 def model(labels: pd.Series) -> Pipeline:

@@ -90,13 +90,13 @@ def test_area_under_curve_equals_scikit_learns(pairs: list[tuple[int, bool]]) ->
 @settings(deadline=None)
 @given(pairs=st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=60), gap=st.booleans())
 def test_spearman_equals_scipys(pairs: list[tuple[int, int]], gap: bool) -> None:
-    one, other = (numpy.array(values, dtype=float) for values in zip(*pairs, strict=True))
-    expected_of = slice(None)
+    x, y = (numpy.array(values, dtype=float) for values in zip(*pairs, strict=True))
+    complete = slice(None)
     if gap:
-        one, other = numpy.append(one, [numpy.nan, 1.0]), numpy.append(other, [3.0, numpy.nan])
-        expected_of = slice(0, -2)
-    found = association.spearman(one, other)
-    if len(set(one[expected_of])) < 2 or len(set(other[expected_of])) < 2:
-        assert found is None
+        x, y = numpy.append(x, [numpy.nan, 1.0]), numpy.append(y, [3.0, numpy.nan])
+        complete = slice(0, -2)
+    correlation = association.spearman(x, y)
+    if len(set(x[complete])) < 2 or len(set(y[complete])) < 2:
+        assert correlation is None
     else:
-        assert found == pytest.approx(scipy.stats.spearmanr(one[expected_of], other[expected_of]).statistic, abs=1e-12)
+        assert correlation == pytest.approx(scipy.stats.spearmanr(x[complete], y[complete]).statistic, abs=1e-12)

@@ -1,4 +1,4 @@
-"""A database of visits, and the step extract with few words, for its tests."""
+"""A database of visits, and shortcuts to run the step extract, for its tests."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ JANUARY_3_TO_5 = {
 
 @pytest.fixture
 def workspace(tmp_path: Path, task: TaskIdentity) -> Workspace:
-    """A workspace without MLflow, which extract does not need."""
+    """A workspace without MLflow, which the step extract does not need."""
     secrets = {"connection_warehouse": f"sqlite:///{tmp_path / 'warehouse.db'}"}
     return Workspace.model_validate({"storage_uri": str(tmp_path / "mlops"), "task": task, "secrets": secrets})
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> sqlite3.Connection:
-    """A hundred visits, one a day; `late` has its first value in row 60, and `price` turns fractional in row 80."""
+    """A hundred daily visits. `late` has its first value in row 60, and `price` is fractional from row 80 on."""
     connection = sqlite3.connect(tmp_path / "warehouse.db")
     connection.execute("CREATE TABLE visits (id INTEGER, day TEXT, late, price, name TEXT)")
     day = datetime(2026, 1, 1)

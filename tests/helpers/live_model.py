@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.profiling import profile
 from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateSpec
 from airflow_provider_mlops.lifecycle.evaluate.step import evaluate

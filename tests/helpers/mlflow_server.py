@@ -17,7 +17,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def mlflow_server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its address."""
+    """The address of the server, which the whole session shares."""
     import httpx
 
     directory = tmp_path_factory.mktemp("mlflow-server")

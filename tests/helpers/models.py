@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
+from airflow_provider_mlops.data.profile import Problem
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import registration, tags
 from airflow_provider_mlops.registry.model_version import ModelVersion
@@ -18,7 +20,7 @@ from airflow_provider_mlops.registry.run import open_run
 
 
 def customers(rows: int, seed: int, *, classes: int = 2, text: bool = False) -> pd.DataFrame:
-    """Customers whose class depends on age and income with noise; region and sex do not matter."""
+    """Return customers whose class depends on age and income with noise, but not on region and sex."""
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
@@ -39,14 +41,14 @@ def customers(rows: int, seed: int, *, classes: int = 2, text: bool = False) -> 
 
 
 def write(workspace: Workspace, name: str, frame: pd.DataFrame) -> Dataset:
-    """A dataset with these rows."""
+    """Write these rows as a dataset."""
     with DatasetWriter(workspace.uri("datasets", name), name) as writer:
         writer.write(pa.Table.from_pandas(frame, preserve_index=False))
         return writer.commit()
 
 
-def fitted(dataset: Dataset, target: str, problem: str, features: Sequence[str], estimator: Any) -> Any:
-    """A Pipeline with preprocessing and the estimator, fitted."""
+def fitted(dataset: Dataset, target: str, problem: Problem, features: Sequence[str], estimator: Any) -> Any:
+    """Return a fitted Pipeline of preprocessing and the estimator."""
     from sklearn.compose import make_column_transformer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -64,12 +66,12 @@ def register(
     name: str,
     dataset: Dataset,
     target: str,
-    problem: str,
+    problem: Problem,
     features: Sequence[str],
     estimator: Any,
     task_id: str = "train",
 ) -> ModelVersion:
-    """Train on the dataset and register a version, with what the train step records of it."""
+    """Train on the dataset and register a version, with the tags that the step train sets."""
     by = workspace.task.model_copy(update={"task_id": task_id})
     model = fitted(dataset, target, problem, features, estimator)
     with open_run(workspace.registry(), by, "train") as run:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy
 import pyarrow
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.lifecycle.prepare.spec import PrepareResult
 from airflow_provider_mlops.lifecycle.prepare.step import STEP
 from airflow_provider_mlops.lifecycle.workspace import Workspace

@@ -22,6 +22,7 @@ from airflow_provider_mlops.registry import registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.run import open_run
+from airflow_provider_mlops.registry.settings import RegistrySettings
 
 CANCER, CANCER_TARGET = load_breast_cancer(return_X_y=True, as_frame=True)
 CANCER = CANCER.astype(np.float64)
@@ -97,7 +98,7 @@ def build(directory: Path) -> None:
     - `cancer`: 1 is the champion, 2 another good one, 3 lost its file, 4 is pickled, 5 has no signature.
     - `churn` and `price`: one version each, which is the champion.
     """
-    registry = Registry(None, storage_uri=str(directory))
+    registry = Registry(RegistrySettings(str(directory)))
     register(registry, "cancer", cancer_model(1.0), CANCER, "1")
     register(registry, "cancer", cancer_model(0.01), CANCER, "2")
     before = set(directory.rglob("model.*"))

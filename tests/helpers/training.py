@@ -9,7 +9,8 @@ import numpy
 import pyarrow
 import pytest
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 

@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from airflow_provider_mlops import __version__
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
 from airflow_provider_mlops.lifecycle.__main__ import main, run_step
 from airflow_provider_mlops.lifecycle.step import STEPS, Result, Spec, load

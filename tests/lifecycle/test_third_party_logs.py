@@ -49,7 +49,7 @@ import airflow.sdk, airflow.serialization.serde, airflow.utils.entry_points, air
 from airflow_provider_mlops.registry import packaging
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    packaging._skops().io
+    packaging.import_skops().io
 assert not caught, [str(one.message) for one in caught[:3]]
 """
     python(code)

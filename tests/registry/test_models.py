@@ -19,6 +19,7 @@ from airflow_provider_mlops.registry import models, registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.run import open_run
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.registry.trusted import TRUSTED_TYPES
 
 
@@ -40,7 +41,7 @@ def _fitted(estimator: Any = None) -> tuple[Any, pandas.DataFrame]:
 def _registered(workspace: Workspace, model: Any, features: pandas.DataFrame, **options: Any) -> ModelVersion:
     with open_run(workspace.registry(), workspace.task, "train") as run:
         model_id = registration.log_model(run, model, features, metadata={"problem": "classification"}, **options)
-        return registration.register(run, "churn", model_id, workspace.task, tags={"colour": "blue"}, work="w")
+        return registration.register(run, "churn", model_id, workspace.task, tags={"color": "blue"}, work="w")
 
 
 def test_a_model_comes_back_as_it_was(workspace: Workspace) -> None:
@@ -51,7 +52,7 @@ def test_a_model_comes_back_as_it_was(workspace: Workspace) -> None:
     numpy.testing.assert_array_equal(loaded.predict(features), model.predict(features))
     numpy.testing.assert_array_equal(loaded.predict_proba(features), model.predict_proba(features))
     assert list(loaded.classes_) == ["old", "young"]
-    assert models.tags(registry, version).items() >= {"colour": "blue", "mlops.dag_id": "churn"}.items()
+    assert models.tags(registry, version).items() >= {"color": "blue", "mlops.dag_id": "churn"}.items()
     assert models.metadata(registry, version) == {"problem": "classification"}
     assert [(spec.name, spec.type.name) for spec in models.signature(registry, version).inputs.inputs] == [
         ("age", "double"),
@@ -150,7 +151,7 @@ class Doubling:
         return {}
 
 
-def test_an_untrusted_type_is_refused_and_the_way_out_works(workspace: Workspace) -> None:
+def test_an_untrusted_type_is_refused_and_the_hint_works(workspace: Workspace) -> None:
     features, _ = _rows()
     model = Doubling().fit(features)
     with pytest.raises(InvalidSpecError, match="trusted_types") as caught:
@@ -273,7 +274,8 @@ def test_scikit_learns_own_estimators_need_no_trusted_types(name: str) -> None:
 def test_two_processes_that_create_the_embedded_database_both_work(tmp_path: Any) -> None:
     script = (
         "import sys; from airflow_provider_mlops.registry.connection import Registry; "
-        "print(Registry(None, storage_uri=sys.argv[1]).experiment('churn'))"
+        "from airflow_provider_mlops.registry.settings import RegistrySettings; "
+        "print(Registry(RegistrySettings(sys.argv[1])).experiment('churn'))"
     )
     both = [
         subprocess.Popen(
@@ -284,4 +286,4 @@ def test_two_processes_that_create_the_embedded_database_both_work(tmp_path: Any
     outputs = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert outputs[0][0].split()[-1] == outputs[1][0].split()[-1]
-    assert Registry(None, storage_uri=str(tmp_path)).client.get_experiment_by_name("churn") is not None
+    assert Registry(RegistrySettings(str(tmp_path))).client.get_experiment_by_name("churn") is not None

@@ -14,6 +14,7 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit, models, promotion, registration
+from airflow_provider_mlops.registry.aliases import settle_aliases
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.run import open_run
@@ -44,6 +45,23 @@ def _version(number: int) -> ModelVersion:
 
 def _promote(registry: Registry, number: int, expected: int | None, by: str = "deploy", **options: Any) -> Any:
     return promotion.promote(registry, _version(number), expected=expected, by=_task(by), reason="better", **options)
+
+
+def _crash_after_entry(
+    registry: Registry, action: audit.Action, *, from_version: int | None, to_version: int | None, by: str
+) -> None:
+    """Write the entry of a task that then dies before it moves the aliases."""
+    entry = audit.AuditEntry(
+        sequence=audit.next_sequence(audit.last(registry, "churn")),
+        action=action,
+        model_name="churn",
+        from_version=from_version,
+        to_version=to_version,
+        previous_version=from_version if to_version is not None else None,
+        by=_task(by),
+        reason="better",
+    )
+    audit.append(registry, entry)
 
 
 def test_the_champion_before_becomes_previous_and_the_trail_says_so(registry: Registry) -> None:
@@ -82,17 +100,7 @@ def test_a_retry_writes_no_second_entry(registry: Registry) -> None:
 
 def test_a_retry_moves_the_alias_that_a_crash_left_behind(registry: Registry) -> None:
     _promote(registry, 1, None, "first")
-    audit.append(
-        registry,
-        audit.last(registry, "churn"),
-        action="promote",
-        model_name="churn",
-        from_version=1,
-        to_version=2,
-        previous_version=1,
-        by=_task("second"),
-        reason="better",
-    )
+    _crash_after_entry(registry, "promote", from_version=1, to_version=2, by="second")
     assert models.aliases(registry, "churn") == {"champion": 1}
     champion = promotion.champion(registry, "churn")
     assert champion is not None
@@ -104,17 +112,7 @@ def test_a_retry_moves_the_alias_that_a_crash_left_behind(registry: Registry) ->
 
 def test_another_task_finds_what_a_crashed_one_decided(registry: Registry) -> None:
     _promote(registry, 1, None, "first")
-    audit.append(
-        registry,
-        audit.last(registry, "churn"),
-        action="promote",
-        model_name="churn",
-        from_version=1,
-        to_version=2,
-        previous_version=1,
-        by=_task("second"),
-        reason="better",
-    )
+    _crash_after_entry(registry, "promote", from_version=1, to_version=2, by="second")
     with pytest.raises(PromotionConflictError, match="version 2"):
         _promote(registry, 3, 1, "third")
     assert models.aliases(registry, "churn") == {"champion": 2, "previous": 1}
@@ -135,7 +133,7 @@ def test_a_rollback_takes_back_only_the_champion_that_was_seen(registry: Registr
     _promote(registry, 1, None, "first")
     _promote(registry, 2, 1, "second")
     _promote(registry, 3, 2, "third")
-    with pytest.raises(PromotionConflictError, match=r"version 2 of churn was to be taken back.*version 3.*third"):
+    with pytest.raises(PromotionConflictError, match=r"Version 2 of churn was to be rolled back.*version 3.*third"):
         promotion.rollback(registry, "churn", expected=2, by=_task("undo"), reason="drift of version 2")
     assert models.aliases(registry, "churn") == {"champion": 3, "previous": 2}
     entry = promotion.rollback(registry, "churn", expected=3, by=_task("undo"), reason="drift of version 3")
@@ -158,7 +156,8 @@ def test_a_promotion_between_a_rollbacks_look_and_its_entry_wins(
 
     monkeypatch.setattr(audit, "append", too_late)
     with pytest.raises(
-        PromotionConflictError, match=r"version 1 of churn was to be the champion.*champion is version 3"
+        PromotionConflictError,
+        match=r"champion of churn was to change from version 2 to version 1.*champion is version 3",
     ):
         promotion.rollback(registry, "churn", expected=2, by=_task("undo"), reason="")
     assert models.aliases(registry, "churn") == {"champion": 3, "previous": 2}
@@ -170,7 +169,7 @@ def test_a_first_promotion_that_is_withdrawn_leaves_no_champion(registry: Regist
     assert (entry.action, entry.from_version, entry.to_version, entry.previous_version) == ("withdraw", 1, None, None)
     assert models.aliases(registry, "churn") == {}
     assert promotion.champion(registry, "churn") is None
-    assert promotion.settle(registry, "churn") == entry
+    assert settle_aliases(registry, "churn") == entry
     with pytest.raises(InvalidSpecError, match="no previous champion"):
         promotion.rollback(registry, "churn", by=_task("undo"), reason="")
     # The same task tries again, and another version may come first as well.
@@ -182,17 +181,7 @@ def test_a_first_promotion_that_is_withdrawn_leaves_no_champion(registry: Regist
 
 def test_a_crash_between_the_withdrawal_and_the_alias_is_completed(registry: Registry) -> None:
     first = _promote(registry, 1, None, "first")
-    audit.append(
-        registry,
-        first,
-        action="withdraw",
-        model_name="churn",
-        from_version=1,
-        to_version=None,
-        previous_version=None,
-        by=_task("first"),
-        reason="it does not answer",
-    )
+    _crash_after_entry(registry, "withdraw", from_version=first.to_version, to_version=None, by="first")
     assert models.aliases(registry, "churn") == {"champion": 1}
     assert promotion.champion(registry, "churn") is None
     assert _promote(registry, 2, None, "second").from_version is None
@@ -211,7 +200,7 @@ def test_rollback_without_a_way_back_says_so(registry: Registry) -> None:
     with pytest.raises(InvalidSpecError, match="no previous champion"):
         promotion.rollback(registry, "churn", by=_task("undo"), reason="")
     _promote(registry, 1, None)
-    with pytest.raises(InvalidSpecError, match="is the champion already"):
+    with pytest.raises(InvalidSpecError, match="is already the champion"):
         promotion.rollback(registry, "churn", to_version=1, by=_task("undo"), reason="")
     with pytest.raises(InvalidSpecError, match="has no version 9"):
         promotion.rollback(registry, "churn", to_version=9, by=_task("undo"), reason="")
@@ -229,10 +218,11 @@ from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.errors import PromotionConflictError
 from airflow_provider_mlops.registry import promotion
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from pathlib import Path
 storage, version, gate = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-registry = Registry(None, storage_uri=storage)
+registry = Registry(RegistrySettings(storage))
 registry.client
 by = TaskIdentity(dag_id="churn", run_id="r1", task_id=f"deploy{version}")
 gate.with_suffix(f".{version}").touch()

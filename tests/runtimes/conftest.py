@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow
 import pytest
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 STEP_PYTHON = os.environ.get("MLOPS_STEP_PYTHON") or str(Path(__file__).parents[2] / ".venv-step/bin/python")

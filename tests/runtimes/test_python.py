@@ -89,17 +89,17 @@ def test_secrets_travel_by_the_environment_only(
         from airflow_provider_mlops.lifecycle.workspace import Workspace
         request = Path(sys.argv[1]).read_text()
         workspace = Workspace.model_validate(json.loads(request)["workspace"])
-        found = {"argv": sys.argv, "request": request, "mode": Path(sys.argv[1]).parent.stat().st_mode & 0o777,
+        report = {"argv": sys.argv, "request": request, "mode": Path(sys.argv[1]).parent.stat().st_mode & 0o777,
                  "secret": workspace.secret("mlflow_token")}
     """
-    body = textwrap.dedent(body) + f"Path({str(seen)!r}).write_text(json.dumps(found))"
+    body = textwrap.dedent(body) + f"Path({str(seen)!r}).write_text(json.dumps(report))"
     with caplog.at_level(logging.DEBUG):
         PythonRuntime(step_python).run(prepare.STEP, spec_with(dataset, body), workspace)
-    found = json.loads(seen.read_text())
-    assert found["secret"] == secret
-    assert secret not in found["request"] + " ".join(found["argv"]) + caplog.text
-    assert found["mode"] == 0o700
-    assert not Path(found["argv"][1]).exists()
+    report = json.loads(seen.read_text())
+    assert report["secret"] == secret
+    assert secret not in report["request"] + " ".join(report["argv"]) + caplog.text
+    assert report["mode"] == 0o700
+    assert not Path(report["argv"][1]).exists()
 
 
 class Arrivals(logging.Handler):
@@ -112,9 +112,9 @@ class Arrivals(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append((time.monotonic(), record))
 
-    def one(self, text: str) -> tuple[float, logging.LogRecord]:
-        (found,) = [(at, record) for at, record in self.records if text in record.getMessage()]
-        return found
+    def only(self, text: str) -> tuple[float, logging.LogRecord]:
+        (arrival,) = [(at, record) for at, record in self.records if text in record.getMessage()]
+        return arrival
 
 
 @pytest.fixture
@@ -144,14 +144,14 @@ def test_logs_come_as_they_are_written(
     """
     PythonRuntime(step_python).run(prepare.STEP, spec_with(dataset, body), workspace)
     ended = time.monotonic()
-    at, record = arrivals.one("a warning of mine")
+    at, record = arrivals.only("a warning of mine")
     assert (record.name, record.levelname) == ("my.features", "WARNING")
     assert record.getMessage() == "a warning of mine\nwith a second line"
     assert ended - at > 2.5
-    assert arrivals.one("an info")[1].levelname == "INFO"
-    assert arrivals.one("printed ü")[1].levelname == "INFO"
-    assert arrivals.one("on standard error")[1].levelname == "INFO"
-    assert arrivals.one("deprecated thing")[1].levelname == "WARNING"
+    assert arrivals.only("an info")[1].levelname == "INFO"
+    assert arrivals.only("printed ü")[1].levelname == "INFO"
+    assert arrivals.only("on standard error")[1].levelname == "INFO"
+    assert arrivals.only("deprecated thing")[1].levelname == "WARNING"
     assert not [record for _, record in arrivals.records if "too quiet" in record.getMessage()]
 
 
@@ -162,9 +162,14 @@ def test_errors_keep_their_type(step_python: str, dataset: Dataset, workspace: W
     assert (invalid.value.field, invalid.value.value) == ("drop", "nothing")
     with pytest.raises(RejectedError, match="keep none of the 100 rows"):
         runtime.run(prepare.STEP, spec_with(dataset, "", filters=["a > 1000"]), workspace)
-    away = "from airflow_provider_mlops.errors import BackendUnavailableError\nraise BackendUnavailableError('Store', 'x:1', 'wait')"
-    with pytest.raises(BackendUnavailableError, match="Store at x:1 is unavailable \\(wait\\)"):
-        runtime.run(prepare.STEP, spec_with(dataset, away), workspace)
+    raise_unavailable = """
+        from airflow_provider_mlops.errors import BackendUnavailableError
+        raise BackendUnavailableError("Store", "x:1", "connection refused", "Check its port")
+    """
+    with pytest.raises(BackendUnavailableError) as unavailable:
+        runtime.run(prepare.STEP, spec_with(dataset, raise_unavailable), workspace)
+    assert str(unavailable.value) == "Store at x:1 is unavailable (connection refused). Check its port."
+    assert unavailable.value.hint == "Check its port"
     own = """
         from airflow_provider_mlops.errors import RejectedError
         class TooFew(RejectedError):
@@ -175,19 +180,55 @@ def test_errors_keep_their_type(step_python: str, dataset: Dataset, workspace: W
         runtime.run(prepare.STEP, spec_with(dataset, own), workspace)
 
 
+LOOK_UP_HOSTS = """
+    import json, socket, sys, time
+    assert "mlflow" not in sys.modules
+    hosts = []
+    def look_up(host, *arguments, **keywords):
+        hosts.append(host)
+        raise socket.gaierror("no network in this test")
+    socket.getaddrinfo = look_up
+    import mlflow
+    from mlflow.telemetry import get_telemetry_client
+    client = get_telemetry_client()
+    if client is not None:
+        client.activate()
+    for _ in range(100):
+        if not client or hosts:
+            break
+        time.sleep(0.1)
+    open({path!r}, "w").write(json.dumps(hosts))
+"""
+
+
+@pytest.mark.parametrize(("environment", "looked_up"), [({}, False), ({"MLFLOW_DISABLE_TELEMETRY": "false"}, True)])
+def test_mlflow_reports_nothing_from_a_step_unless_the_user_wants_it(
+    step_python: str,
+    dataset: Dataset,
+    workspace: Workspace,
+    tmp_path: Path,
+    environment: dict[str, str],
+    looked_up: bool,
+) -> None:
+    path = tmp_path / "hosts.json"
+    spec = spec_with(dataset, LOOK_UP_HOSTS.format(path=str(path)))
+    PythonRuntime(step_python, environment=environment).run(prepare.STEP, spec, workspace)
+    assert bool(json.loads(path.read_text())) == looked_up
+
+
 def test_names_from_the_dag_file_are_explained(step_python: str, dataset: Dataset, workspace: Workspace) -> None:
     spec = spec_with(dataset, "table = table.mutate(b=np.pi)")
     with pytest.raises(InvalidSpecError, match=r"the function features=\['np'\]: these names come from outside"):
         PythonRuntime(step_python).run(prepare.STEP, spec, workspace)
 
 
-def test_a_defect_is_told_from_an_error(
+def test_a_defect_is_distinguished_from_an_error(
     step_python: str, dataset: Dataset, workspace: Workspace, arrivals: Arrivals
 ) -> None:
     spec = spec_with(dataset, "raise KeyError('my own mistake')")
-    with pytest.raises(RuntimeError, match="the step prepare failed with KeyError: 'my own mistake'; its traceback"):
+    with pytest.raises(RuntimeError, match=r"step prepare failed with KeyError: 'my own mistake'.*traceback"):
         PythonRuntime(step_python).run(prepare.STEP, spec, workspace)
-    _, record = arrivals.one("Traceback")
+    _, record = arrivals.only("Traceback")
     assert record.levelname == "ERROR"
     assert "in features" in record.getMessage()
 
@@ -195,10 +236,10 @@ def test_a_defect_is_told_from_an_error(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("import os; os.kill(os.getpid(), 9)", "the step prepare was killed by signal 9 and left no result"),
+        ("import os; os.kill(os.getpid(), 9)", "step prepare was killed by signal 9 without a result"),
         (
             "import os; print('out of here', flush=True); os._exit(3)",
-            "ended with exit code 3 .* last line: out of here",
+            "exited with code 3 .* last line .*: out of here",
         ),
     ],
 )
@@ -211,13 +252,13 @@ def test_a_process_that_ends_without_a_result(
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "/tmp", __file__])
 def test_an_interpreter_that_cannot_run(dataset: Dataset, workspace: Workspace, python: str) -> None:
-    with pytest.raises(InvalidSpecError, match=r"runtime\.python='.*': name an interpreter that exists"):
+    with pytest.raises(InvalidSpecError, match=r"runtime\.python='.*': .* executable Python interpreter"):
         PythonRuntime(python).run(prepare.STEP, spec_with(dataset, ""), workspace)
 
 
 def test_an_interpreter_without_the_package(tmp_path: Path, dataset: Dataset, workspace: Workspace) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "empty")], check=True)
-    with pytest.raises(InvalidSpecError, match=r"runtime\.python='.*': this package is not installed there"):
+    with pytest.raises(InvalidSpecError, match=r"runtime\.python='.*': airflow-provider-mlops is not installed"):
         PythonRuntime(str(tmp_path / "empty/bin/python")).run(prepare.STEP, spec_with(dataset, ""), workspace)
 
 

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_mlops.data.dataset import DatasetWriter
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.sensors.new_data import NewDataSensor
 from airflow_provider_mlops.triggers.new_data import NewDataTrigger

@@ -19,7 +19,8 @@ import pyarrow
 import pytest
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -182,7 +183,7 @@ def test_a_dataset_shows_when_its_manifest_is_there(s3: str) -> None:
     uri = f"{s3}/datasets/whole"
     with DatasetWriter(uri, "numbers") as writer:
         writer.write(numbers(10))
-        with pytest.raises(InvalidSpecError, match=r"(nothing lies there|has no manifest)"):
+        with pytest.raises(InvalidSpecError, match=r"(there is no dataset|has no manifest)"):
             Dataset.at(uri)
         first = writer.commit()
     assert Dataset.at(uri) == first
@@ -204,7 +205,7 @@ def test_a_writer_that_is_killed_leaves_nothing_visible(s3: str) -> None:
     uri = f"{s3}/datasets/killed"
     code = f"""
 import os, pyarrow
-from airflow_provider_mlops.data.dataset import DatasetWriter
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 writer = DatasetWriter({uri!r}, "numbers")
 writer.__enter__()
 writer.write(pyarrow.table({{"a": [1, 2, 3]}}))
@@ -213,7 +214,7 @@ os._exit(9)
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 9
     assert storage.names(uri)
-    with pytest.raises(InvalidSpecError, match="it has no manifest, so its writer has not finished"):
+    with pytest.raises(InvalidSpecError, match="no manifest, so its writer has not finished"):
         Dataset.at(uri)
     with DatasetWriter(uri, "numbers") as writer:
         writer.write(numbers(4))
@@ -231,7 +232,7 @@ def test_what_another_process_writes_is_seen_at_once(s3: str) -> None:
     assert len(storage.names(uri)) == 2
     code = f"""
 import pyarrow
-from airflow_provider_mlops.data.dataset import DatasetWriter
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 with DatasetWriter({uri!r}, "numbers") as writer:
     writer.write(pyarrow.table({{"a": [1, 2, 3]}}))
     writer.commit()
@@ -284,18 +285,22 @@ def test_an_s3fs_that_would_overwrite_is_refused(s3: str, monkeypatch: pytest.Mo
 def test_the_audit_trail(s3: str, tracking_uri: str) -> None:
     registry = workspace_of(f"{s3}/audited", "deploy", tracking_uri=tracking_uri).registry()
     by = TaskIdentity(dag_id="churn", run_id="one", task_id="deploy")
-    move: dict[str, Any] = {
-        "action": "promote",
-        "model_name": "a model",
-        "previous_version": None,
-        "reason": "",
-        "by": by,
-    }
-    first = audit.append(registry, None, from_version=None, to_version=1, **move)
+    first = audit.AuditEntry(
+        sequence=1,
+        action="promote",
+        model_name="a model",
+        from_version=None,
+        to_version=1,
+        previous_version=None,
+        by=by,
+        reason="",
+    )
+    audit.append(registry, first)
     assert audit.last(registry, "a model") == first
     with pytest.raises(FileExistsError):
-        audit.append(registry, None, from_version=None, to_version=2, **move)
-    second = audit.append(registry, first, from_version=1, to_version=2, **move)
+        audit.append(registry, first.model_copy(update={"to_version": 2}))
+    changes = {"sequence": audit.next_sequence(first), "from_version": 1, "to_version": 2}
+    second = audit.append(registry, first.model_copy(update=changes))
     assert audit.entries(registry, "a model") == [first, second]
 
 

@@ -12,8 +12,9 @@ import ibis
 import pyarrow
 import pytest
 
-from airflow_provider_mlops.data import engine, profiling
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data import binning, engine, profiling
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.lifecycle.extract.step import STEP
 from airflow_provider_mlops.lifecycle.prepare.split import ORDER, PART, Split, assign
@@ -37,8 +38,7 @@ ROWS = pyarrow.table(
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The rows as a dataset of two files."""
-    with DatasetWriter(str(tmp_path_factory.mktemp("engines") / "rows"), "rows") as writer:
-        writer._ROWS_PER_FILE = 1000
+    with DatasetWriter(str(tmp_path_factory.mktemp("engines") / "rows"), "rows", rows_per_file=1000) as writer:
         writer.write(ROWS[:1000])
         writer.write(ROWS[1000:])
         return writer.commit()
@@ -135,8 +135,8 @@ def test_the_profile_is_duckdb_s(place: Place, written: Dataset, exact: bool) ->
 def test_rows_are_counted_in_a_reference_s_bins(place: Place, written: Dataset) -> None:
     """What drift is computed from."""
     columns = profiling.profile(written.table()).columns
-    found = profiling.bins_like(place.table(place.connect()), columns)
-    assert found == profiling.bins_like(written.table(), columns)
+    found = binning.bins_like(place.table(place.connect()), columns)
+    assert found == binning.bins_like(written.table(), columns)
 
 
 @pytest.mark.parametrize("method", ["random", "stratified", "group", "time"])

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.profile import list_names
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult, AnalyzeSpec
 from airflow_provider_mlops.lifecycle.result_size import first

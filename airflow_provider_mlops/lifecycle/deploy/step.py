@@ -70,13 +70,14 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
 
 def _begun_before(registry: Registry, model: ModelVersion) -> AuditEntry | None:
     """The audit entry by which the version is champion already: by an earlier try, or an earlier deployment of it."""
-    from airflow_provider_mlops.registry import audit, promotion
+    from airflow_provider_mlops.registry import audit
+    from airflow_provider_mlops.registry.aliases import settle_aliases
 
     moved = audit.last_move(registry, model.name)
     if moved is None or moved.to_version != model.version:
         return None
     log.info("%s is champion already (audit entry %d): bringing the gateway to it", model, moved.sequence)
-    promotion.settle(registry, model.name)
+    settle_aliases(registry, model.name)
     return moved
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from airflow_provider_mlops.stats.intervals.bootstrap import Resampled, Scorer
+    from airflow_provider_mlops.stats.intervals.bootstrap import ResampledMetrics, Scorer
 
     Floats: TypeAlias = NDArray[np.float64]
     Values: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
@@ -30,7 +30,7 @@ def resample_fairness(
     *,
     resamples: int,
     seed: int,
-) -> Resampled:
+) -> ResampledMetrics:
     """The measures of one sensitive column on the resamples on which the metrics were computed with the same seed.
 
     :param truth: of shape (rows,): class codes, or numbers.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.profile import list_names
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_mlops.data.profile import list_names
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.extract.increment import Window, write_like
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract.increment import (
     IntervalIncrement,

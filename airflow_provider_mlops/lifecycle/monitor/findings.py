@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.monitor.spec import MonitorSpec
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
     from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
-    from airflow_provider_mlops.stats.drift.drift import DriftReport
+    from airflow_provider_mlops.stats.drift.report import DriftReport
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,8 @@ def judge(
     evaluation: Evaluation | None,
 ) -> Findings:
     """Test the window against the profiles and the evaluation."""
-    from airflow_provider_mlops.stats.drift.drift import DriftThresholds, detect_drift
+    from airflow_provider_mlops.stats.drift.detect import detect_drift
+    from airflow_provider_mlops.stats.drift.report import DriftThresholds
 
     if window.rows < spec.min_rows:
         return Findings(
@@ -164,17 +165,17 @@ def _quality(drift: DriftReport, rate: float, min_change: float) -> tuple[Qualit
     asked = [
         (feature.name, part)
         for feature in drift.features
-        for part in feature.parts
-        if part.question in ("missing", "unseen")
+        for part in feature.tests
+        if part.aspect in ("missing", "unseen")
     ]
     if not asked:
         return ()
     adjusted = holm([part.p_value for _, part in asked])
     checks = []
     for (name, part), p_value in zip(asked, adjusted, strict=True):
-        before, now = part.reference_share, part.current_share
+        before, now = part.reference_proportion, part.current_proportion
         alarm = bool(p_value <= rate and now - before >= min_change and now > before)
-        checks.append(Quality(name, part.question, before, now, float(p_value), alarm))
+        checks.append(Quality(name, part.aspect, before, now, float(p_value), alarm))
     return tuple(checks)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data.profile import Profile
+from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.monitor.spec import MonitorResult, MonitorSpec
 from airflow_provider_mlops.lifecycle.result_size import cut, first
@@ -42,7 +43,7 @@ def monitor(spec: MonitorSpec, workspace: Workspace) -> MonitorResult:
     started = time.monotonic()
     if spec.window <= timedelta(0):
         raise InvalidSpecError("window", spec.window, "it must be longer than nothing, such as timedelta(days=1)")
-    until = _in_utc(spec.until)
+    until = as_utc(spec.until or datetime.now(UTC))
     since = until - spec.window
     registry = workspace.registry()
     version = _version(registry, spec)
@@ -132,12 +133,6 @@ def _optional_evaluation(uri: str | None) -> Evaluation | None:
         log.warning("The version has no evaluation: its performance has nothing to be compared with.")
         return None
     return Evaluation.read(uri)
-
-
-def _in_utc(moment: datetime | None) -> datetime:
-    if moment is None:
-        return datetime.now(UTC)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _shown(moment: datetime) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from airflow_provider_mlops.data.profile import BinCounts, ColumnProfile, Profile
-    from airflow_provider_mlops.stats.drift.drift import FeatureCounts
+    from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def count_predictions(window: Window, profile: Profile) -> Counted:
 
 
 def _count(table: ibis.Table, profile: Profile, rows: int) -> Counted:
-    from airflow_provider_mlops.data.profiling import bins_like
+    from airflow_provider_mlops.data.binning import bins_like
 
     left_out: dict[str, str] = {}
     compared: list[ColumnProfile] = []
@@ -155,13 +155,13 @@ def _count(table: ibis.Table, profile: Profile, rows: int) -> Counted:
 
 def feature_counts(column: ColumnProfile, reference: BinCounts, current: BinCounts) -> FeatureCounts:
     """The counts of one column as the drift tests take them: numbers in as many bins as suit the smaller sample."""
-    from airflow_provider_mlops.stats.drift.binning import merged_bins, suitable_bins
-    from airflow_provider_mlops.stats.drift.drift import FeatureCounts
+    from airflow_provider_mlops.stats.drift.binning import choose_bin_count, merge_bins
+    from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
 
     missing = (reference.counts[0], current.counts[0])
     if column.bins is not None:
         before, now = reference.counts[2:-1], current.counts[2:-1]
-        groups = merged_bins(before, suitable_bins(min(reference.rows, current.rows)))
+        groups = merge_bins(before, choose_bin_count(min(reference.rows, current.rows)))
         return FeatureCounts.numeric(
             column.name,
             [sum(before[start:end]) for start, end in groups],

@@ -7,7 +7,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.manifest import Manifest
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.prepare import reuse as prepare_reuse

@@ -27,11 +27,12 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
     """Load and verify the versions, and start. Raises as `rollout` does; then nothing has begun."""
     from airflow_provider_mlops.lifecycle.deploy.check import expected_answer, verify
     from airflow_provider_mlops.lifecycle.rollout.sample_size import planned_rewards
-    from airflow_provider_mlops.registry import models, promotion
+    from airflow_provider_mlops.registry import models
+    from airflow_provider_mlops.registry.aliases import settle_aliases
 
     registry = workspace.registry()
     # From here on, an alias that stands elsewhere was moved by hand.
-    promotion.settle(registry, spec.model.name)
+    settle_aliases(registry, spec.model.name)
     wanted = [spec.model, *spec.candidates]
     candidates = [models.get(registry, model.name, model.version) for model in wanted]
     champion = expected_version(registry, candidates[0], spec)
@@ -55,13 +56,14 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
 
 def champion_already(spec: RolloutSpec, workspace: Workspace) -> AuditEntry | None:
     """The audit entry by which the version is champion already: by an earlier try, or by whoever deployed it."""
-    from airflow_provider_mlops.registry import audit, promotion
+    from airflow_provider_mlops.registry import audit
+    from airflow_provider_mlops.registry.aliases import settle_aliases
 
     registry = workspace.registry()
     moved = audit.last_move(registry, spec.model.name)
     if moved is None or moved.to_version != spec.model.version:
         return None
-    promotion.settle(registry, spec.model.name)
+    settle_aliases(registry, spec.model.name)
     log.info("%s is champion already (audit entry %d): there is nothing to roll out", spec.model, moved.sequence)
     return moved
 

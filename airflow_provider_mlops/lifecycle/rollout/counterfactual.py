@@ -104,12 +104,12 @@ def counterfactual(decisions: LoggedDecisions, policy: Policy, *, confidence: fl
     """
     import numpy as np
 
-    from airflow_provider_mlops.stats.bandits.crosswise_rewards import crosswise_rewards
+    from airflow_provider_mlops.stats.bandits.cross_fitting import cross_fitted_rewards
     from airflow_provider_mlops.stats.bandits.off_policy import doubly_robust, inverse_propensity, self_normalized
 
     shares = np.array([policy(context) for context in decisions.contexts], dtype=np.float64)
     probabilities = shares[np.arange(len(shares)), decisions.arms]
-    modelled = crosswise_rewards(_features(decisions), decisions.arms, decisions.rewards, shares.shape[1])
+    modelled = cross_fitted_rewards(_features(decisions), decisions.arms, decisions.rewards, shares.shape[1])
     logged = decisions.rewards, decisions.propensities
     return Counterfactual(
         inverse_propensity(*logged, probabilities, confidence=confidence),

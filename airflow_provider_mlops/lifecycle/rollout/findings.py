@@ -93,9 +93,9 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
             return Finding(gate=gate.title, arm=arm, verdict=verdict, sentence=sentence)
         found = _latency_limit(plan, gate, candidate, confidence)
     elif isinstance(gate, AgreementGate):
-        from airflow_provider_mlops.stats.sequences.compare_rates import compare_with_limit
+        from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit
 
-        found = compare_with_limit(
+        found = compare_rate_with_limit(
             candidate.agreed, candidate.compared, gate.min_rate, what="agreement with the champion",
             greater_is_better=True, confidence=confidence, expected_n=plan.expected_requests,
         )  # fmt: skip
@@ -111,10 +111,10 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
 def _error_rate(
     plan: RolloutPlan, gate: ErrorRateGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> SequentialComparison:
-    from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates, compare_with_limit
+    from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit, compare_rates
 
     if gate.max_rate is not None:
-        return compare_with_limit(
+        return compare_rate_with_limit(
             candidate.errors, candidate.requests, gate.max_rate, what="error rate", greater_is_better=False,
             confidence=confidence, expected_n=plan.expected_requests,
         )  # fmt: skip
@@ -128,13 +128,13 @@ def _error_rate(
 def _latency_limit(
     plan: RolloutPlan, gate: LatencyGate, candidate: ArmStatistics, confidence: float
 ) -> SequentialComparison:
-    from airflow_provider_mlops.stats.sequences.compare_rates import compare_with_limit
-    from airflow_provider_mlops.stats.sequences.latency import slower_than
+    from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit
+    from airflow_provider_mlops.stats.sequences.latency import count_slower_than
 
     assert gate.max_ms is not None
     edge = edge_from(gate.max_ms)
-    slow, requests = slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
-    return compare_with_limit(
+    slow, requests = count_slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
+    return compare_rate_with_limit(
         slow, requests, 1 - gate.quantile, what=f"share of requests slower than {edge:.4g} ms",
         greater_is_better=False, confidence=confidence, expected_n=plan.expected_requests,
     )  # fmt: skip
@@ -200,8 +200,8 @@ def _metric(
 def _drift(
     plan: RolloutPlan, gate: DriftGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
 ) -> SequentialComparison:
-    from airflow_provider_mlops.stats.drift.gate import compare_drift
-    from airflow_provider_mlops.stats.drift.sequence import drift_sequence
+    from airflow_provider_mlops.stats.sequences.compare_drift import compare_drift
+    from airflow_provider_mlops.stats.sequences.drift import drift_sequence
 
     drift = drift_sequence(
         candidate.output_counts(gate.cells), champion.output_counts(gate.cells), paired=_is_paired(plan),

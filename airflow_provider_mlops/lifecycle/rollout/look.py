@@ -73,10 +73,11 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
 def moved_champion(registry: Registry, rollout: Rollout) -> tuple[bool, int | None]:
     """Whether another version is champion than when the rollout began, or the alias stands elsewhere, and which."""
     from airflow_provider_mlops.registry import models, promotion
+    from airflow_provider_mlops.registry.aliases import CHAMPION
 
     champion = promotion.champion(registry, rollout.model)
     version = None if champion is None else champion.version
     if version == rollout.plan.champion:
         # Whoever moves the alias by hand is in no audit trail; the gateways obey all the same.
-        version = models.aliases(registry, rollout.model).get(promotion.CHAMPION)
+        version = models.aliases(registry, rollout.model).get(CHAMPION)
     return version != rollout.plan.champion, version

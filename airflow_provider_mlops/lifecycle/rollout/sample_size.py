@@ -34,11 +34,11 @@ def planned_rewards(plan: RolloutPlan) -> tuple[int, int] | None:
 
 def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple[int, int]:
     """By the test that judges these rewards, see `rollout_findings`."""
-    from airflow_provider_mlops.stats.sequences.ab_sample_size import (
+    from airflow_provider_mlops.stats.sequences.mean import FIRST_LOOK
+    from airflow_provider_mlops.stats.sequences.sample_size import (
         requests_for_bounded_sequence,
         requests_for_sequence,
     )
-    from airflow_provider_mlops.stats.sequences.mean import FIRST_LOOK
 
     reward = plan.reward
     assert reward is not None
@@ -56,7 +56,7 @@ def _worked_out(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple
     deviations = (strategy.std, strategy.std)
     if reward.low is not None and not reward.is_binary:
         # What is expected is about the champion's mean.
-        size = requests_for_bounded_sequence(deviations, room, reach=reward.reach, misses=(effect, 0.0), **test)
+        size = requests_for_bounded_sequence(deviations, room, range_width=reward.reach, biases=(effect, 0.0), **test)
         return size.candidate, size.champion
     size = requests_for_sequence(deviations, room, **test)
     if reward.is_binary:

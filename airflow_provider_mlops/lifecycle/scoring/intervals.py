@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from airflow_provider_mlops.stats.intervals.bootstrap import Resampled, Scorer
+    from airflow_provider_mlops.stats.intervals.bootstrap import ResampledMetrics, Scorer
     from airflow_provider_mlops.stats.intervals.interval import Interval
 
 
@@ -24,7 +24,7 @@ def resample(
     *,
     resamples: int,
     seed: int,
-) -> list[Resampled]:
+) -> list[ResampledMetrics]:
     """Compute the metrics of several models on the same bootstrap resamples of the rows, so that they can be paired.
 
     :param truth: of shape (rows,): class codes, or numbers.
@@ -39,11 +39,13 @@ def resample(
     return bootstrap.resample(scorers_of, len(truth), resamples=resamples, seed=seed)
 
 
-def difference(metric: Metric, model: Resampled, other: Resampled, confidence: float) -> tuple[float, Interval]:
+def difference(
+    metric: Metric, model: ResampledMetrics, other: ResampledMetrics, confidence: float
+) -> tuple[float, Interval]:
     """By how much the model is better than the other, and the interval of that, from the paired resamples.
 
     Both are positive where the model is better, whichever way the metric goes.
     """
-    from airflow_provider_mlops.stats.paired.margin import paired_gain
+    from airflow_provider_mlops.stats.paired.non_inferiority import paired_gain
 
     return paired_gain(model, other, metric.name, metric.greater_is_better, confidence)

@@ -39,7 +39,7 @@ class ClassificationScorer:
     def _prepare(self, probability: Floats) -> None:
         import numpy as np
 
-        from airflow_provider_mlops.stats.estimates.calibration import bin_of
+        from airflow_provider_mlops.stats.estimates.calibration import bin_indices
 
         rows = np.arange(len(self._truth))
         # Clipped as scikit-learn does, so that one certain error does not make the loss infinite.
@@ -53,7 +53,7 @@ class ClassificationScorer:
             self._brier = ((probability - truth) ** 2).sum(axis=1)
             best = probability.argmax(axis=1)
             self._confidence, self._hit = probability[rows, best], (best == self._truth).astype(np.float64)
-        self._bin = bin_of(self._confidence, CALIBRATION_BINS)
+        self._bin = bin_indices(self._confidence, CALIBRATION_BINS)
         self._rankings = [
             _Ranking(self._truth == code, probability[:, code])
             for code in ([1] if self._classes == 2 else range(self._classes))

@@ -51,7 +51,7 @@ def tune(spec: TuneSpec, workspace: Workspace) -> TuneResult:
             log.info("Searching %s by %s, %d trials in all", sorted(spec.search_space), metric.name, spec.trials)
             tune_search.search(spec, workspace, study, run, rows, problem, metric)
         ended = tune_study.finished(study)
-        run.goes_on = spec.phase == "search" and not tune_study.is_over(study, spec.trials)
+        run.stays_open = spec.phase == "search" and not tune_study.is_over(study, spec.trials)
         if spec.phase == "search" and not tune_study.has_complete(study):
             return TuneResult(
                 model=None,

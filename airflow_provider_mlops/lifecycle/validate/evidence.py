@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from airflow_provider_mlops.stats.intervals.bootstrap import Resampled
+    from airflow_provider_mlops.stats.intervals.bootstrap import ResampledMetrics
 
 
 class Evidence:
@@ -45,11 +45,11 @@ class Evidence:
         return RowPredictions.read(evaluation.predictions_uri, evaluation.problem, evaluation.classes)
 
     @cached_property
-    def resampled(self) -> dict[str, Resampled]:
+    def resampled(self) -> dict[str, ResampledMetrics]:
         """Every model on the same resamples of all rows."""
         return self.resample(list(self.rows.models))
 
-    def resample(self, names: list[str], chosen: NDArray[np.int64] | None = None) -> dict[str, Resampled]:
+    def resample(self, names: list[str], chosen: NDArray[np.int64] | None = None) -> dict[str, ResampledMetrics]:
         """Some models on the same resamples of some rows, or of all."""
         rows = self.rows
         truth = rows.truth if chosen is None else rows.truth[chosen]

@@ -179,11 +179,12 @@ def _record(
 def _set_alias(registry: Registry, version: ModelVersion, verdict: Verdict) -> None:
     """Point `challenger` at an approved version, and away from one that is no longer approved."""
     from airflow_provider_mlops.registry import models, promotion
+    from airflow_provider_mlops.registry.aliases import CHALLENGER
 
     if verdict == "approved":
         promotion.set_challenger(registry, version)
-    elif models.aliases(registry, version.name).get(promotion.CHALLENGER) == version.version:
-        registry.client.delete_registered_model_alias(version.name, promotion.CHALLENGER)
+    elif models.aliases(registry, version.name).get(CHALLENGER) == version.version:
+        registry.client.delete_registered_model_alias(version.name, CHALLENGER)
         log.warning("The alias challenger is taken from %s, which was approved before", version)
 
 

@@ -9,12 +9,12 @@ or all of them where rows are few.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import parquet_read
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     import pandas
@@ -44,9 +44,8 @@ _SCHEMA_ONLY = frozenset(
 
 
 def great_expectations() -> Any:
-    """The module, with its analytics off: it must not call home from where data are."""
-    # Read at import and again by every context.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    """Import Great Expectations, with its usage statistics off unless the user has turned them on."""
+    disable_telemetry()
     import great_expectations
 
     return great_expectations

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import httpx
 
+from airflow_provider_mlops.data.json_values import json_value
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
 
@@ -228,24 +226,17 @@ def _columns(rows: Any) -> dict[str, list[Any]]:
 
 
 def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
-    data = [_json(value) for value in values]
+    data = [_model_value(value) for value in values]
     shown = next((value for value in data if value is not None), None)
     datatype = "BOOL" if isinstance(shown, bool) else "BYTES" if isinstance(shown, str) else "FP64"
     return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
 
 
-def _json(value: Any) -> Any:
-    if value is None or type(value).__name__ == "NAType" or value != value:
-        return None
-    if isinstance(value, Decimal):
-        return float(value)
+def _model_value(value: Any) -> Any:
+    value = json_value(value)
     if isinstance(value, float) and math.isinf(value):
-        raise InvalidSpecError("rows", value, "a model takes no infinite numbers: leave such rows out")
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, date):
-        return value.isoformat()
-    return value.item() if hasattr(value, "item") else value
+        raise InvalidSpecError("rows", value, "models do not accept infinite numbers. Remove these rows")
+    return value
 
 
 def _predictions(content: dict[str, Any]) -> InferResult:

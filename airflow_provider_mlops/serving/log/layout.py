@@ -12,13 +12,12 @@ that making it twice gives the same file, and a reader knows which of its rows i
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import urllib.parse
 from dataclasses import dataclass
 
 from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.state_directory import state_path
 
 _PREDICTIONS_FILE = re.compile(r"v(\d+)-([0-9a-f]+-\d+)\.parquet")
 _FEEDBACK_FILE = re.compile(r"([0-9a-f]+-\d+)\.parquet")
@@ -81,11 +80,7 @@ def write_ahead_root(storage_uri: str) -> str:
     rows. Next to remote storage it is kept in the user's state directory, and readers elsewhere see
     a row once it has been compacted.
     """
-    if storage.is_local(storage_uri):
-        return os.path.join(storage.local_path(storage_uri), "write-ahead")
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    place = hashlib.sha256(storage_uri.rstrip("/").encode()).hexdigest()[:16]
-    return os.path.join(state, "airflow-mlops", "write-ahead", place)
+    return state_path(storage_uri, "write-ahead")
 
 
 def _days(directory: str, first: str | None, last: str | None) -> list[str]:

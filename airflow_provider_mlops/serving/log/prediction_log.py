@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import engine
+from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.serving.log import compaction, layout, write_ahead
 from airflow_provider_mlops.serving.log.schema import FEATURE, LogSchema
 
@@ -53,7 +54,7 @@ def read(
     import ibis
 
     backend = engine.connect() if connection is None else connection
-    since, until = _in_utc(since), _in_utc(until)
+    since, until = since and as_utc(since), until and as_utc(until)
     first = None if since is None else since.date().isoformat()
     last = None if until is None else until.date().isoformat()
     contents = _write_ahead(storage_uri, model)
@@ -96,7 +97,7 @@ def first_feedback(
     import ibis
 
     backend = engine.connect() if connection is None else connection
-    since = _in_utc(since)
+    since = since and as_utc(since)
     first = None if since is None else since.date().isoformat()
     # Of no model: the predictions are not asked for.
     table = _feedback(backend, storage_uri, first, _write_ahead(storage_uri, ""))
@@ -215,9 +216,3 @@ def _parquet(backend: ibis.BaseBackend, uris: list[str]) -> ibis.Table:
     table = engine.read_parquet(backend, uris, by_name=True)
     # The names of the directories say the model and the date; some engines make columns of them, unasked.
     return table.drop(*(name for name in ("model", "date") if name in table.columns))
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlflow.models import Model
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.errors import RejectedError
@@ -97,6 +96,8 @@ class LoadedModel:
 
         Raises InvalidSpecError or RejectedError if it cannot be served, BackendUnavailableError if MLflow does not answer.
         """
+        from mlflow.models import Model
+
         began = time.monotonic()
         # One look at the files for all three, since they are fetched anew each time where MLflow is a server.
         with models.downloaded(registry, version) as directory:

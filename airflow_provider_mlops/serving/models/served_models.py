@@ -10,8 +10,8 @@ from typing import Any
 
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, MlopsError
 from airflow_provider_mlops.registry import models
+from airflow_provider_mlops.registry.aliases import CHAMPION, PREVIOUS
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.registry.promotion import CHAMPION, PREVIOUS
 from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel

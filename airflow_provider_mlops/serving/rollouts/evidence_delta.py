@@ -18,7 +18,7 @@ from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import CategoryFeature, ContextualStrategy, NumberFeature
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
+    from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
 
 Key = tuple[str, int, str]
 """Rollout, step and arm."""
@@ -183,7 +183,7 @@ def is_correct(output: Any, label: str) -> bool:
 
 def encoding_of(strategy: ContextualStrategy) -> FeatureEncoding:
     """How the context of a contextual bandit becomes numbers."""
-    from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
+    from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
 
     return FeatureEncoding(
         numbers={part.name: (part.centre, part.scale) for part in strategy.features if isinstance(part, NumberFeature)},

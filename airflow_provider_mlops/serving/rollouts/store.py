@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
-from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.state_directory import state_path
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RolloutConflictError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
@@ -47,11 +45,7 @@ def default_url(storage_uri: str) -> str:
     >>> default_url("/data/mlops")
     'sqlite:////data/mlops/rollouts.db'
     """
-    if storage.is_local(storage_uri):
-        return f"sqlite:///{os.path.join(storage.local_path(storage_uri), 'rollouts.db')}"
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    place = hashlib.sha256(storage_uri.rstrip("/").encode()).hexdigest()[:16]
-    return f"sqlite:///{os.path.join(state, 'airflow-mlops', f'rollouts-{place}.db')}"
+    return f"sqlite:///{state_path(storage_uri, 'rollouts.db')}"
 
 
 class RolloutStore:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import orjson
 import pyarrow
 
+from airflow_provider_mlops.data.json_values import json_value_or_text
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.traffic.source import Source
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
@@ -77,7 +76,7 @@ class Requests:
                 for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
             )
             while chunk := list(islice(rows, traffic.rows)):
-                content = beginning + orjson.dumps([row[:width] for row in chunk], default=_as_json) + b"}}"
+                content = beginning + orjson.dumps([row[:width] for row in chunk], default=json_value_or_text) + b"}}"
                 headers = "".join(
                     _header(name, chunk[0][place[column]]) for name, column in traffic.headers.items()
                 ).encode()
@@ -119,13 +118,4 @@ def _label(value: Any) -> Any:
         value = float(value)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
-    return value if isinstance(value, str | int | float) else str(_as_json(value))
-
-
-def _as_json(value: Any) -> Any:
-    """What JSON has no word for, as the gateway reads it."""
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value.isoformat() if isinstance(value, date) else str(value)
+    return value if isinstance(value, str | int | float) else str(json_value_or_text(value))

@@ -1,32 +1,35 @@
-"""What a contextual bandit remembers: the sums of a least-squares fit for each arm, which replicas add up."""
+"""Sums of a least-squares fit for each arm of a contextual bandit. The sums of several replicas can be added."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from airflow_provider_mlops.stats.arrays import Floats
+from airflow_provider_mlops.stats.checks import check_positive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearStatistics:
-    r"""Features and rewards of each arm; the statistics of two replicas add.
+    r"""Features and rewards of each arm; the statistics of two replicas can be added.
 
-    The prior is not in them: it is added once, by `RidgeFit.of`, however many replicas there are.
+    They do not contain the prior: `RidgeFit.of` adds it once, however many replicas there are.
 
     Parameters
     ----------
     count
-        Rewards of each arm, of shape `(arms,)`.
+        Number of rewards of each arm, shape `(arms,)`.
     gram
-        :math:`\sum x x^\top`, of shape `(arms, features, features)`.
+        :math:`\sum x x^\top`, shape `(arms, features, features)`.
     response
-        :math:`\sum r x`, of shape `(arms, features)`.
+        :math:`\sum r x`, shape `(arms, features)`.
 
-    >>> one = LinearStatistics.of([0, 1], [[1.0, 0.0], [1.0, 2.0]], [1.0, 3.0], 2)
-    >>> (one + one).response
+    Examples
+    --------
+    >>> statistics = LinearStatistics.of([0, 1], [[1.0, 0.0], [1.0, 2.0]], [1.0, 3.0], 2)
+    >>> (statistics + statistics).response
     array([[ 2.,  0.],
            [ 6., 12.]])
     """
@@ -37,22 +40,25 @@ class LinearStatistics:
 
     @classmethod
     def empty(cls, arms: int, features: int) -> LinearStatistics:
-        """Of no rewards."""
+        """Create statistics without rewards."""
         return cls(np.zeros(arms), np.zeros((arms, features, features)), np.zeros((arms, features)))
 
     @classmethod
-    def of(cls, arms: ArrayLike, features: ArrayLike, rewards: ArrayLike, number_of_arms: int) -> LinearStatistics:
-        """Of decisions: places of arms, features of shape `(decisions, features)`, and rewards."""
-        place, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
+    def of(cls, arms: ArrayLike, features: ArrayLike, rewards: ArrayLike, arm_count: int) -> LinearStatistics:
+        """Create statistics from decisions: indices of arms, features of shape `(decisions, features)`, and rewards."""
+        arm, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
         x = np.asarray(features, dtype=np.float64)
-        if place.ndim != 1 or x.ndim != 2 or place.shape != reward.shape or x.shape[:1] != place.shape:
-            raise ValueError("arms, features and rewards must belong to the same decisions")
+        if arm.ndim != 1 or x.ndim != 2 or arm.shape != reward.shape or x.shape[:1] != arm.shape:
+            raise ValueError(
+                "arms, features and rewards must have one element per decision, "
+                f"got arms {arm.shape}, features {x.shape} and rewards {reward.shape}"
+            )
         if not (np.all(np.isfinite(x)) and np.all(np.isfinite(reward))):
             raise ValueError("features and rewards must be finite")
-        if np.any((place < 0) | (place >= number_of_arms)):
-            raise ValueError(f"arms must be places from 0 to {number_of_arms - 1}")
-        taken = np.equal.outer(np.arange(number_of_arms), place).astype(np.float64)
-        return cls(taken.sum(axis=1), np.einsum("an,ni,nj->aij", taken, x, x), (taken * reward) @ x)
+        if np.any((arm < 0) | (arm >= arm_count)):
+            raise ValueError(f"arms must be indices from 0 to {arm_count - 1}")
+        indicator = np.equal.outer(np.arange(arm_count), arm).astype(np.float64)
+        return cls(indicator.sum(axis=1), np.einsum("an,ni,nj->aij", indicator, x, x), (indicator * reward) @ x)
 
     def __add__(self, other: LinearStatistics) -> LinearStatistics:
         return LinearStatistics(self.count + other.count, self.gram + other.gram, self.response + other.response)
@@ -60,20 +66,22 @@ class LinearStatistics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RidgeFit:
-    r"""A ridge regression of each arm: :math:`A = \lambda I + \sum x x^\top`, :math:`\theta = A^{-1} \sum r x`.
+    r"""A ridge regression for each arm: :math:`A = \lambda I + \sum x x^\top`, :math:`\theta = A^{-1} \sum r x`.
 
-    To be made once for new statistics, and used for many requests. Problems at once may stand before the arms.
+    Fit it once for new statistics and use it for many requests. Several problems can have more axes before the arms.
 
     Parameters
     ----------
     coefficients
-        Of shape `(arms, features)`.
+        Shape `(arms, features)`.
     inverse
-        :math:`A^{-1}`, of shape `(arms, features, features)`.
+        :math:`A^{-1}`, shape `(arms, features, features)`.
 
+    Examples
+    --------
     >>> statistics = LinearStatistics.of([0, 0], [[1.0], [1.0]], [2.0, 4.0], 1)
     >>> fit = RidgeFit.of(statistics, strength=1.0)
-    >>> fit.means([1.0]), fit.deviations([1.0]).round(3)
+    >>> fit.means([1.0]), fit.stds([1.0]).round(3)
     (array([2.]), array([0.577]))
     """
 
@@ -82,18 +90,17 @@ class RidgeFit:
 
     @classmethod
     def of(cls, statistics: LinearStatistics, strength: float = 1.0) -> RidgeFit:
-        """With the prior's `strength` :math:`\\lambda`, above 0."""
-        if not strength > 0:
-            raise ValueError(f"strength must be above 0, not {strength}")
+        r"""Fit the regressions with the `strength` :math:`\lambda` of the L2 regularization, above 0."""
+        check_positive(strength=strength)
         inverse = np.linalg.inv(statistics.gram + strength * np.eye(statistics.gram.shape[-1]))
         inverse = (inverse + np.swapaxes(inverse, -1, -2)) / 2
         return cls(np.einsum("...ij,...j->...i", inverse, statistics.response), inverse)
 
     def means(self, features: ArrayLike) -> Floats:
-        """What each arm is worth for a vector of features: of shape `(arms,)`; `(requests, arms)` for a matrix."""
+        """Predict the rewards: shape `(arms,)` for a vector of features, `(requests, arms)` for a matrix."""
         return np.asarray(np.einsum("...i,...ai->...a", np.asarray(features, dtype=np.float64), self.coefficients))
 
-    def deviations(self, features: ArrayLike) -> Floats:
-        r"""How uncertain that is, for a noise of one: :math:`\sqrt{x^\top A^{-1} x}`, of the same shape."""
+    def stds(self, features: ArrayLike) -> Floats:
+        r"""Return the standard deviations of the predictions for a noise of one: :math:`\sqrt{x^\top A^{-1} x}`."""
         x = np.asarray(features, dtype=np.float64)
         return np.asarray(np.sqrt(np.maximum(np.einsum("...i,...aij,...j->...a", x, self.inverse, x), 0.0)))

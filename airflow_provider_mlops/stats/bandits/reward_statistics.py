@@ -1,4 +1,4 @@
-"""What a bandit remembers of rewards: sums for each arm, which replicas add up."""
+"""Sums of the rewards of each arm. The sums of several replicas can be added."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from airflow_provider_mlops.stats.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RewardStatistics:
-    """Rewards of each arm; the statistics of two replicas add.
+    """Rewards of each arm; the statistics of two replicas can be added.
 
     Parameters
     ----------
     count, total, squares
-        How many rewards, their sum and that of their squares, of shape `(..., arms)`. Fractions arise by `forgetting`.
+        Number of rewards, their sum and the sum of their squares, shape `(..., arms)`. They are fractions after
+        `discount_periods`.
 
+    Examples
+    --------
     >>> first, second = RewardStatistics.of([0, 1, 1], [1.0, 0.0, 1.0], 2), RewardStatistics.of([0], [2.0], 2)
     >>> both = first + second
     >>> both.count, both.total, both.squares
@@ -32,19 +35,22 @@ class RewardStatistics:
 
     @classmethod
     def empty(cls, *shape: int) -> RewardStatistics:
-        """Of no rewards; the last number is that of the arms."""
+        """Create statistics without rewards; the last number of the shape is the number of arms."""
         return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape))
 
     @classmethod
-    def of(cls, arms: ArrayLike, rewards: ArrayLike, number_of_arms: int) -> RewardStatistics:
-        """Of decisions, as places of arms from 0 on, and the reward of each."""
-        place, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
-        if place.shape != reward.shape or place.ndim != 1 or not np.all(np.isfinite(reward)):
-            raise ValueError("arms and rewards must be two vectors over the same decisions, rewards finite")
-        if np.any((place < 0) | (place >= number_of_arms)):
-            raise ValueError(f"arms must be places from 0 to {number_of_arms - 1}")
+    def of(cls, arms: ArrayLike, rewards: ArrayLike, arm_count: int) -> RewardStatistics:
+        """Create statistics from decisions: the index of the arm, from 0, and the reward of each."""
+        arm, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
+        if arm.shape != reward.shape or arm.ndim != 1 or not np.all(np.isfinite(reward)):
+            raise ValueError(
+                "arms and rewards must be vectors over the same decisions, and rewards finite, "
+                f"got shapes {arm.shape} and {reward.shape}"
+            )
+        if np.any((arm < 0) | (arm >= arm_count)):
+            raise ValueError(f"arms must be indices from 0 to {arm_count - 1}")
         count, total, squares = (
-            np.bincount(place, weights=part, minlength=number_of_arms).astype(np.float64)
+            np.bincount(arm, weights=part, minlength=arm_count).astype(np.float64)
             for part in (np.ones_like(reward), reward, reward**2)
         )
         return cls(count, total, squares)
@@ -54,13 +60,13 @@ class RewardStatistics:
 
     @property
     def mean(self) -> Floats:
-        """Of each arm, NaN where there is no reward."""
+        """Mean reward of each arm, NaN without rewards."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.total / self.count, dtype=np.float64)
 
 
-def forgetting(periods: Sequence[RewardStatistics], factor: float) -> RewardStatistics:
-    r"""Statistics of a problem that changes: each period counts `factor` times as much as the one after it.
+def discount_periods(periods: Sequence[RewardStatistics], factor: float) -> RewardStatistics:
+    r"""Discount old statistics of a problem that changes: each period counts `factor` times as much as the next one.
 
     :math:`\sum_t \gamma^{T-t} S_t` over the sums :math:`S_t` of periods: discounting by Garivier and Moulines (2011),
     *On upper-confidence bound policies for switching bandit problems*, ALT, by periods rather than by single rewards,
@@ -69,20 +75,22 @@ def forgetting(periods: Sequence[RewardStatistics], factor: float) -> RewardStat
     Parameters
     ----------
     periods
-        Oldest first, at least one.
+        Statistics of each period, oldest first, at least one.
     factor
-        Above 0, at most 1.
+        Discount factor, above 0 and at most 1.
 
+    Examples
+    --------
     >>> old, new = RewardStatistics.of([0, 0], [1, 1], 1), RewardStatistics.of([0], [0], 1)
-    >>> forgetting([old, new], 0.5).mean
+    >>> discount_periods([old, new], 0.5).mean
     array([0.5])
     """
     if not 0 < factor <= 1:
-        raise ValueError(f"factor must be above 0 and at most 1, not {factor}")
+        raise ValueError(f"factor must be above 0 and at most 1, got {factor}")
     if not periods:
-        raise ValueError("forgetting needs at least one period")
-    kept = RewardStatistics.empty(*periods[0].count.shape)
+        raise ValueError("periods must have at least one element")
+    discounted = RewardStatistics.empty(*periods[0].count.shape)
     for period in periods:
-        faded = RewardStatistics(factor * kept.count, factor * kept.total, factor * kept.squares)
-        kept = faded + period
-    return kept
+        faded = RewardStatistics(factor * discounted.count, factor * discounted.total, factor * discounted.squares)
+        discounted = faded + period
+    return discounted

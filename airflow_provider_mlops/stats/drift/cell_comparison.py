@@ -1,4 +1,4 @@
-"""The chi-square statistic and the PSI of the same pooled cells."""
+"""Chi-square statistic and PSI of the same pooled cells."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from airflow_provider_mlops.stats.drift.psi import debiased_psi, population_stab
 
 @dataclass(frozen=True, slots=True)
 class CellComparison:
-    """How two samples differ over the same cells.
+    """The difference between two samples over the same cells.
 
     Parameters
     ----------
     statistic, degrees_of_freedom
-        Of the chi-square test of homogeneity; 0 degrees where nothing can be compared.
+        Chi-square test of homogeneity; 0 degrees of freedom if nothing can be compared.
     psi, effect
-        Population stability index as observed, and less what chance adds.
+        Population stability index, as observed and without the part that chance adds.
     """
 
     statistic: float
@@ -31,20 +31,22 @@ class CellComparison:
 
     @property
     def p_value(self) -> float:
-        """How often the statistic would be as large without drift; 1 where nothing can be compared."""
+        """Probability of a statistic at least as large without drift; 1 if nothing can be compared."""
         return float(special.chdtrc(self.degrees_of_freedom, self.statistic)) if self.degrees_of_freedom else 1.0
 
 
 def compare_cells(reference_counts: ArrayLike, current_counts: ArrayLike, *, ordered: bool) -> CellComparison:
-    """Pool small cells (`pool_cells`), then compare.
+    """Pool small cells with `pool_cells`, then compare.
 
     Parameters
     ----------
     reference_counts, current_counts
-        Counts of shape `(cells,)`.
+        Counts, shape `(cells,)`.
     ordered
-        Whether neighbours may be pooled, or only rare cells.
+        Whether adjacent cells may be pooled, or only rare cells.
 
+    Examples
+    --------
     >>> round(compare_cells([500, 300, 200], [40, 35, 25], ordered=True).p_value, 3)
     0.157
     """
@@ -61,7 +63,7 @@ def compare_cells(reference_counts: ArrayLike, current_counts: ArrayLike, *, ord
 
 
 def compare_bins(reference_counts: ArrayLike, current_counts: ArrayLike) -> CellComparison:
-    """`compare_cells` for the ordered bins of a number.
+    """Compare the ordered bins of a number with `compare_cells`.
 
     >>> compare_bins([500, 300, 200], [50, 30, 20]).statistic
     0.0

@@ -1,4 +1,4 @@
-"""Rows of one feature on either side, counted in the reference's own cells."""
+"""Counts of one feature in both samples, in the cells of the reference."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from airflow_provider_mlops.stats.drift.counts import Counts, count_pair
+from airflow_provider_mlops.stats.arrays import Floats
+from airflow_provider_mlops.stats.drift.counts import validate_count_pair
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureCounts:
-    """Rows of one feature on either side. Make it with `numeric` or `categorical`.
+    """Counts of one feature in both samples. Create it with `numeric` or `categorical`.
 
     Parameters
     ----------
     name
-        The feature.
+        Name of the feature.
     ordered
         Whether the cells are bins of a number.
     reference, current
-        Counts of the rows that have a value, of shape `(cells,)`. They include the unseen ones.
+        Counts of the rows that have a value, shape `(cells,)`, including unseen values.
     missing
         Rows without a value: reference, current.
     unseen
-        Rows outside the reference's range, or with a value that is not among its own: reference, current.
+        Rows outside the range of the reference, or with a value that is not in its list: reference, current.
     """
 
     name: str
     ordered: bool
-    reference: Counts
-    current: Counts
+    reference: Floats
+    current: Floats
     missing: tuple[int, int] = (0, 0)
     unseen: tuple[int, int] = (0, 0)
 
@@ -47,24 +48,26 @@ class FeatureCounts:
         above: tuple[int, int] = (0, 0),
         missing: tuple[int, int] = (0, 0),
     ) -> FeatureCounts:
-        """Counts in bins, in order; every pair is (reference, current).
+        """Create the counts of a number from ordered bins. Each pair is (reference, current).
 
         Parameters
         ----------
         name
-            The feature.
+            Name of the feature.
         reference, current
-            Rows in each bin, of shape `(bins,)`.
+            Rows in each bin, shape `(bins,)`.
         below, above
-            Rows under the first and over the last edge.
+            Rows below the first edge and above the last one.
         missing
             Rows without a value (null or NaN).
 
+        Examples
+        --------
         >>> counts = FeatureCounts.numeric("age", [50, 50], [5, 3], above=(0, 2), missing=(1, 0))
         >>> counts.reference_rows, counts.current_rows
         (101, 10)
         """
-        first, second = count_pair(reference, current)
+        first, second = validate_count_pair(reference, current)
         return cls(
             name,
             True,
@@ -84,26 +87,28 @@ class FeatureCounts:
         other: tuple[int, int] = (0, 0),
         missing: tuple[int, int] = (0, 0),
     ) -> FeatureCounts:
-        """Counts by value; every pair is (reference, current).
+        """Create the counts of a category from counts by value. Each pair is (reference, current).
 
         Parameters
         ----------
         name
-            The feature.
+            Name of the feature.
         reference, current
-            Rows by value. What `current` counts under a value that `reference` does not list is added to `other`.
+            Rows by value. Current values that are not in `reference` are added to `other`.
         other
-            Rows with any other value: those below the reference's top values, or new ones.
+            Rows with any other value: less frequent than the listed values of the reference, or new.
         missing
             Rows without a value.
 
-        >>> counts = FeatureCounts.categorical("colour", {"red": 60, "blue": 40}, {"red": 5, "green": 2}, other=(0, 1))
+        Examples
+        --------
+        >>> counts = FeatureCounts.categorical("color", {"red": 60, "blue": 40}, {"red": 5, "green": 2}, other=(0, 1))
         >>> counts.current
         array([5., 0., 3.])
         """
         new = sum(count for value, count in current.items() if value not in reference)
         others = (int(other[0]), int(other[1] + new))
-        first, second = count_pair(
+        first, second = validate_count_pair(
             [*reference.values(), others[0]], [*(current.get(value, 0) for value in reference), others[1]]
         )
         return cls(name, False, first, second, (int(missing[0]), int(missing[1])), others)
@@ -120,5 +125,5 @@ class FeatureCounts:
 
     @property
     def filled_cells(self) -> int:
-        """Cells with a row on either side."""
+        """Cells that have rows in at least one sample."""
         return int(np.count_nonzero(self.reference + self.current))

@@ -1,12 +1,13 @@
-"""How many rows it takes to see a difference, and what difference the rows at hand can show."""
+"""Rows that are needed to detect a drift, and the drift that given rows can detect."""
 
 from __future__ import annotations
 
 import functools
 import math
 
-import numpy as np
 from scipy import optimize, stats
+
+from airflow_provider_mlops.stats.checks import check_positive, check_power
 
 
 def rows_to_detect_drift(
@@ -17,37 +18,38 @@ def rows_to_detect_drift(
     false_alarm_rate: float = 0.01,
     power: float = 0.8,
 ) -> int | None:
-    r"""Current rows that show a drift of a given PSI.
+    r"""Return the number of current rows that detect a drift of a given PSI.
 
-    The chi-square statistic of two samples that drifted by a PSI of :math:`\delta` is about noncentral
-    :math:`\chi^2_{k-1}` with noncentrality :math:`\delta/(1/m + 1/n)`: PSI and the chi-square divergence agree to
-    second order. Patnaik (1949), *The non-central chi-square and F-distribution and their applications*,
-    Biometrika 36(1/2).
+    The chi-square statistic of two samples that drifted by a PSI of :math:`\delta` is approximately noncentral
+    :math:`\chi^2_{k-1}` with noncentrality :math:`\delta/(1/m + 1/n)`: PSI and chi-square divergence agree to second
+    order. Patnaik (1949), *The non-central chi-square and F-distribution and their applications*, Biometrika 36(1/2).
 
     Parameters
     ----------
     effect
-        The PSI to detect, above 0.
+        PSI to detect, above 0.
     cells
-        Cells of the histogram, at least 2.
+        Number of cells of the histogram, at least 2.
     reference_rows
         Rows of the reference; infinite for a known distribution.
     false_alarm_rate
-        Of the single test. Divide by the number of features when a family is watched.
+        False alarm rate of the single test. Divide it by the number of features if many are monitored.
     power
-        Wanted chance of detection.
+        Wanted probability of detection.
 
     Returns
     -------
-    The rows, or None when the reference is too small for any number of current rows.
+    int or None
+        The number of rows; None if the reference is too small for any number of current rows.
 
+    Examples
+    --------
     >>> rows_to_detect_drift(0.25, 10, reference_rows=10_000)
     87
     >>> rows_to_detect_drift(0.25, 10, reference_rows=50) is None
     True
     """
-    if not effect > 0:
-        raise ValueError(f"effect must be above 0, not {effect}")
+    check_positive(effect=effect)
     effective = noncentrality_to_detect(cells - 1, false_alarm_rate, power) / effect
     if effective >= reference_rows:
         return None
@@ -62,7 +64,7 @@ def detectable_drift(
     false_alarm_rate: float = 0.01,
     power: float = 0.8,
 ) -> float:
-    """The smallest PSI that two samples of these sizes show. The inverse of `rows_to_detect_drift`.
+    """Return the smallest PSI that two samples of these sizes can detect: the inverse of `rows_to_detect_drift`.
 
     >>> round(detectable_drift(10_000, 87, 10), 2)
     0.25
@@ -77,7 +79,7 @@ def detectable_drift(
 def power_to_detect_drift(
     effect: float, reference_rows: float, current_rows: float, cells: int, *, false_alarm_rate: float = 0.01
 ) -> float:
-    """The chance that two samples of these sizes show a drift of a given PSI.
+    """Return the probability that two samples of these sizes detect a drift of a given PSI.
 
     >>> round(power_to_detect_drift(0.25, 10_000, 87, 10), 2)
     0.8
@@ -88,54 +90,16 @@ def power_to_detect_drift(
     return float(stats.ncx2.sf(stats.chi2.isf(false_alarm_rate, cells - 1), cells - 1, noncentrality))
 
 
-def rows_to_detect_share_difference(
-    first: float, second: float, *, ratio: float = 1.0, false_alarm_rate: float = 0.05, power: float = 0.8
-) -> tuple[int, int]:
-    r"""Rows of two samples that tell two shares apart, two-sided.
-
-    .. math:: n_1 = (1 + 1/r)\,\frac{(z_{1-\alpha/2} + z_{1-\beta})^2}{h^2},
-              \quad h = 2\arcsin\sqrt{p_1} - 2\arcsin\sqrt{p_2}
-
-    Cohen (1988), *Statistical Power Analysis for the Behavioral Sciences*, chapter 6, with his effect size h.
-    The chance of a significant difference in the wrong direction is neglected; it never is a thousandth of the rows.
-
-    Parameters
-    ----------
-    first, second
-        The two shares, between 0 and 1 and different.
-    ratio
-        Rows of the second sample per row of the first.
-    false_alarm_rate, power
-        Of the test.
-
-    Returns
-    -------
-    Rows of the first and of the second sample.
-
-    >>> rows_to_detect_share_difference(0.90, 0.93)
-    (1347, 1347)
-    """
-    if not (0 <= first <= 1 and 0 <= second <= 1) or first == second:
-        raise ValueError("two different shares between 0 and 1 are needed")
-    if not ratio > 0:
-        raise ValueError(f"ratio must be above 0, not {ratio}")
-    effect = 2 * np.arcsin(np.sqrt(first)) - 2 * np.arcsin(np.sqrt(second))
-    z = stats.norm.isf(false_alarm_rate / 2) + stats.norm.ppf(power)
-    rows = float((1 + 1 / ratio) * (z / effect) ** 2)
-    return math.ceil(rows), math.ceil(rows * ratio)
-
-
 @functools.lru_cache(maxsize=4096)
 def noncentrality_to_detect(degrees_of_freedom: int, false_alarm_rate: float, power: float) -> float:
-    """The noncentrality at which a chi-square test at `false_alarm_rate` reaches `power`.
+    """Return the noncentrality at which a chi-square test at `false_alarm_rate` reaches `power`.
 
     >>> round(noncentrality_to_detect(1, 0.05, 0.8), 2)
     7.85
     """
     if degrees_of_freedom < 1:
-        raise ValueError("two cells are the least")
-    if not 0 < false_alarm_rate < power < 1:
-        raise ValueError("power must exceed the false alarm rate, and both lie between 0 and 1")
+        raise ValueError(f"cells must be at least 2, got {degrees_of_freedom + 1}")
+    check_power(false_alarm_rate, power)
     critical = float(stats.chi2.isf(false_alarm_rate, degrees_of_freedom))
 
     def missing_power(noncentrality: float) -> float:

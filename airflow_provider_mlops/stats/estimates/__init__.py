@@ -1,1 +1,1 @@
-"""How well predicted probabilities match what happened."""
+"""Quality of predicted probabilities: see `calibration` for reliability curves, calibration error and Brier score."""

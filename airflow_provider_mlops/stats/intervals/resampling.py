@@ -1,4 +1,4 @@
-"""Drawing bootstrap resamples of rows, as how often each row counts."""
+"""Bootstrap resamples, represented by how often each row is drawn."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-Indices = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from airflow_provider_mlops.stats.arrays import Floats, Indices
 
 CELLS_AT_ONCE = 4_000_000
-"""How many numbers of resamples are held in memory at a time."""
+"""Largest number of counts that are in memory at the same time."""
 
 ROWS_TO_SUBSAMPLE = 10_000
-"""With more rows than these, resamples are drawn from subsets of the rows."""
+"""Number of rows above which resamples are drawn from subsets of the rows."""
 
 _SUBSETS = 20
-_LEAST_SUBSET = 5_000
+_MIN_SUBSET_ROWS = 5_000
 
 
 def draw_subsets(rows: int, resamples: int, generator: np.random.Generator) -> Iterator[tuple[Indices, int]]:
-    """The rows to draw resamples from, and how many resamples: all rows at once, or twenty subsets in turn.
+    """Yield the rows to draw resamples from, and the number of resamples to draw: all rows once, or twenty subsets.
 
-    Of more than `ROWS_TO_SUBSAMPLE` rows, n to the power of 0.7 make a subset, and 5,000 at least. That is the bag of
-    little bootstraps of Kleiner, Talwalkar, Sarkar and Jordan (2014), *A scalable bootstrap for massive data*, Journal
-    of the Royal Statistical Society B 76(4).
+    With more than `ROWS_TO_SUBSAMPLE` rows, a subset has n to the power of 0.7 rows, and at least 5,000. This is the
+    bag of little bootstraps of Kleiner, Talwalkar, Sarkar and Jordan (2014), *A scalable bootstrap for massive data*,
+    Journal of the Royal Statistical Society B 76(4).
 
     >>> [(len(chosen), number) for chosen, number in draw_subsets(3, 100, np.random.default_rng(0))]
     [(3, 100)]
@@ -36,7 +34,7 @@ def draw_subsets(rows: int, resamples: int, generator: np.random.Generator) -> I
     if rows <= ROWS_TO_SUBSAMPLE:
         yield np.arange(rows), resamples
         return
-    size = min(rows, max(_LEAST_SUBSET, math.ceil(rows**0.7)))
+    size = min(rows, max(_MIN_SUBSET_ROWS, math.ceil(rows**0.7)))
     for position in range(_SUBSETS):
         number = resamples // _SUBSETS + (position < resamples % _SUBSETS)
         if number:
@@ -44,63 +42,69 @@ def draw_subsets(rows: int, resamples: int, generator: np.random.Generator) -> I
 
 
 def draw_counts(rows: int, size: int, resamples: int, generator: np.random.Generator) -> Iterator[Floats]:
-    """How often each of `size` rows occurs when `rows` are drawn from them with replacement, some resamples at a time.
+    """Yield how often each of `size` rows occurs if `rows` are drawn from them with replacement, in batches.
 
     Efron (1979), *Bootstrap methods: another look at the jackknife*, Annals of Statistics 7(1).
 
     Parameters
     ----------
     rows
-        How many rows a resample has.
+        Number of rows of a resample.
     size
-        How many different rows there are: as many, or those of a subset.
+        Number of different rows to draw from: as many as `rows`, or those of a subset.
     resamples
-        How many, in total.
+        Total number of resamples.
     generator
         Source of randomness.
 
     Yields
     ------
-    Arrays of shape `(some resamples, size)`, each row of which adds up to `rows`.
+    Floats
+        Shape `(resamples of the batch, size)`; each row adds up to `rows`.
 
+    Examples
+    --------
     >>> [counts.sum(axis=1).tolist() for counts in draw_counts(5, 3, 2, np.random.default_rng(0))]
     [[5.0, 5.0]]
     """
-    at_once = max(1, CELLS_AT_ONCE // size)
-    for start in range(0, resamples, at_once):
-        number = min(at_once, resamples - start)
+    batch = max(1, CELLS_AT_ONCE // size)
+    for start in range(0, resamples, batch):
+        number = min(batch, resamples - start)
         if rows == size:
-            yield counts_of_rows(generator.integers(rows, size=(number, rows)), rows)
+            yield count_rows(generator.integers(rows, size=(number, rows)), rows)
         else:
             yield generator.multinomial(rows, np.full(size, 1 / size), size=number).astype(np.float64)
 
 
-def counts_of_rows(indices: Indices, rows: int) -> Floats:
-    """How often each row occurs in each resample.
+def count_rows(indices: Indices, rows: int) -> Floats:
+    """Count how often each row occurs in each resample.
 
     Parameters
     ----------
     indices
-        Row numbers, of shape `(resamples, drawn rows)`.
+        Row numbers, shape `(resamples, drawn rows)`.
     rows
         Number of rows drawn from.
 
     Returns
     -------
-    Of shape `(resamples, rows)`.
+    Floats
+        Shape `(resamples, rows)`.
 
-    >>> counts_of_rows(np.array([[0, 0, 2]]), 3)
+    Examples
+    --------
+    >>> count_rows(np.array([[0, 0, 2]]), 3)
     array([[2., 0., 1.]])
     """
     resamples = len(indices)
-    places = indices + np.arange(resamples, dtype=np.int64)[:, None] * rows
-    return np.bincount(places.ravel(), minlength=resamples * rows).reshape(resamples, rows).astype(np.float64)
+    flat = indices + np.arange(resamples, dtype=np.int64)[:, None] * rows
+    return np.bincount(flat.ravel(), minlength=resamples * rows).reshape(resamples, rows).astype(np.float64)
 
 
-def counts_without(left_out: Indices, rows: int) -> Floats:
-    """Every row once, but for one that is left out each time: the jackknife. Of shape `(rows left out, rows)`.
+def leave_one_out_counts(left_out: Indices, rows: int) -> Floats:
+    """Return counts that leave out one row at a time, for the jackknife. Shape `(rows left out, rows)`.
 
-    >>> counts_without(np.array([0, 2]), 3)
+    >>> leave_one_out_counts(np.array([0, 2]), 3)
     array([[0., 1., 1.],
            [1., 1., 0.]])
     """

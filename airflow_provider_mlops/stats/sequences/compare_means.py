@@ -1,4 +1,4 @@
-"""Gates on means, such as those of a business metric: a candidate's against the champion's."""
+"""Gates on means, such as those of a business metric: a candidate against the champion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments, 
 from airflow_provider_mlops.stats.sequences.comparison import (
     Goal,
     SequentialComparison,
-    with_required_difference,
+    judge_difference,
 )
 from airflow_provider_mlops.stats.sequences.mean import FIRST_LOOK, Moments, mean_difference_sequence
 
@@ -24,17 +24,19 @@ def compare_means(
     confidence: float = 0.95,
     expected_n: float = 1000,
 ) -> SequentialComparison:
-    """Compare two means, such as those of a business metric, by `mean_difference_sequence`, which is asymptotic.
+    """Compare two means, such as those of a business metric, with the asymptotic `mean_difference_sequence`.
 
     Parameters
     ----------
     candidate, champion
-        Moments of either arm.
+        Moments of each arm.
     min_count
-        Values of either arm from which the sequence is used, at least 2; with fewer the verdict is inconclusive.
+        Values required of each arm, at least 2; with fewer the sequence is not used and the verdict is inconclusive.
     what, greater_is_better, margin, goal, confidence, expected_n
         As for `compare_rates`.
 
+    Examples
+    --------
     >>> candidate, champion = Moments(2000, 4400.0, 11_680.0), Moments(2000, 4000.0, 10_000.0)
     >>> compare_means(candidate, champion, what="order value", greater_is_better=True, goal="superior").verdict
     'better'
@@ -43,10 +45,18 @@ def compare_means(
         candidate, champion, confidence=confidence, expected_n=expected_n, first_look=max(min_count, 2)
     )
     estimate = candidate.mean - champion.mean
-    return with_required_difference(
-        interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, min_count=min_count, confidence=confidence, show="{:.4g}".format,
-    )  # fmt: skip
+    return judge_difference(
+        interval,
+        estimate,
+        (candidate.count, champion.count),
+        what=what,
+        greater_is_better=greater_is_better,
+        margin=margin,
+        goal=goal,
+        min_count=min_count,
+        confidence=confidence,
+        format_value="{:.4g}".format,
+    )
 
 
 def compare_bounded_means(
@@ -62,22 +72,24 @@ def compare_bounded_means(
     min_count: int = 0,
     confidence: float = 0.95,
     expected_n: float = 1000,
-    expected_deviation: float | None = None,
+    expected_std: float | None = None,
 ) -> SequentialComparison:
-    """Compare two means of bounded values without asymptotics: two `bounded_mean_sequence`s at half the error each.
+    """Compare two means of bounded values without asymptotics: a `bounded_mean_sequence` per arm, at half the error.
 
-    By the union bound both hold their true mean at all times with the stated confidence, and so does the difference
-    of their ends, however values are shared out between the arms.
+    By the union bound, both contain their true mean at all times with the stated confidence. The difference of their
+    ends therefore contains the true difference, however values are divided between the arms.
 
     Parameters
     ----------
     candidate, champion
-        Moments of either arm.
-    low, high, expected_deviation
+        Moments of each arm.
+    low, high, expected_std
         As for `bounded_mean_sequence`.
     what, greater_is_better, margin, goal, min_count, confidence, expected_n
-        As for `compare_rates`.
+        As for `compare_rates`, with `min_count` instead of `min_trials`.
 
+    Examples
+    --------
     >>> candidate = BoundedMoments(5000, 4000.0, 200.0)
     >>> champion = BoundedMoments(5000, 3500.0, 200.0)
     >>> compare_bounded_means(candidate, champion, low=0, high=1, what="score", greater_is_better=True).verdict
@@ -85,14 +97,26 @@ def compare_bounded_means(
     """
     ends = [
         bounded_mean_sequence(
-            moments, low=low, high=high, confidence=(1 + confidence) / 2, expected_n=expected_n,
-            expected_deviation=expected_deviation,
+            moments,
+            low=low,
+            high=high,
+            confidence=(1 + confidence) / 2,
+            expected_n=expected_n,
+            expected_std=expected_std,
         )
         for moments in (candidate, champion)
-    ]  # fmt: skip
+    ]
     interval = Interval(ends[0].low - ends[1].high, ends[0].high - ends[1].low)
     estimate = candidate.total / max(candidate.count, 1) - champion.total / max(champion.count, 1)
-    return with_required_difference(
-        interval, estimate, (candidate.count, champion.count), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, min_count=min_count, confidence=confidence, show="{:.4g}".format,
-    )  # fmt: skip
+    return judge_difference(
+        interval,
+        estimate,
+        (candidate.count, champion.count),
+        what=what,
+        greater_is_better=greater_is_better,
+        margin=margin,
+        goal=goal,
+        min_count=min_count,
+        confidence=confidence,
+        format_value="{:.4g}".format,
+    )

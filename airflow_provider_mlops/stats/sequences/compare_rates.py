@@ -1,12 +1,13 @@
-"""Gates on rates: a candidate's against the champion's, or against a fixed limit."""
+"""Gates on rates: a candidate against the champion, or against a fixed limit."""
 
 from __future__ import annotations
 
+from airflow_provider_mlops.stats.checks import check_unit_interval
 from airflow_provider_mlops.stats.sequences.comparison import (
     Goal,
     SequentialComparison,
-    with_limit,
-    with_required_difference,
+    judge_difference,
+    judge_with_limit,
 )
 from airflow_provider_mlops.stats.sequences.rate import rate_sequence
 from airflow_provider_mlops.stats.sequences.rate_difference import rate_difference_sequence
@@ -27,32 +28,34 @@ def compare_rates(
     confidence: float = 0.95,
     expected_n: float = 1000,
 ) -> SequentialComparison:
-    """Compare two rates, such as those of errors, of conversions or of slow requests, by `rate_difference_sequence`.
+    """Compare two rates, such as rates of errors, conversions or slow requests, with `rate_difference_sequence`.
 
     Parameters
     ----------
     candidate_successes, candidate_trials, champion_successes, champion_trials
-        Counts of either arm.
+        Counts of each arm.
     what
-        The rate's name in the sentence, such as `error rate`.
+        Name of the rate for the sentence, such as `error rate`.
     greater_is_better
         False for errors.
     margin
-        By how much the candidate may be worse (`non_inferior`), or must be better (`superior`). Not negative.
+        Difference by which the candidate may be worse (`non_inferior`), or must be better (`superior`). Not negative.
     goal
-        Which of the two.
+        `non_inferior` or `superior`.
     paired
         Whether both arms answered the same requests, as in a shadow rollout.
     min_trials
-        Of either arm; with fewer the verdict is inconclusive.
+        Trials required of each arm; with fewer the verdict is inconclusive.
     confidence, expected_n
         As for `rate_difference_sequence`.
 
-    >>> found = compare_rates(9, 5000, 40, 5000, what="error rate", greater_is_better=False, margin=0.002)
-    >>> found.verdict, [round(end, 4) for end in found.interval]
+    Examples
+    --------
+    >>> comparison = compare_rates(9, 5000, 40, 5000, what="error rate", greater_is_better=False, margin=0.002)
+    >>> comparison.verdict, [round(end, 4) for end in comparison.interval]
     ('better', [-0.0123, -0.0012])
-    >>> found.sentence[:66]
-    'Error rate: candidate less champion is below 0.2 points; it is -0.'
+    >>> comparison.sentence[:67]
+    'Error rate: candidate minus champion is below 0.2 points; it is -0.'
     """
     interval = rate_difference_sequence(
         candidate_successes,
@@ -64,13 +67,21 @@ def compare_rates(
         expected_n=expected_n,
     )
     estimate = candidate_successes / max(candidate_trials, 1) - champion_successes / max(champion_trials, 1)
-    return with_required_difference(
-        interval, estimate, (candidate_trials, champion_trials), what=what, greater_is_better=greater_is_better,
-        margin=margin, goal=goal, min_count=min_trials, confidence=confidence, show=points,
-    )  # fmt: skip
+    return judge_difference(
+        interval,
+        estimate,
+        (candidate_trials, champion_trials),
+        what=what,
+        greater_is_better=greater_is_better,
+        margin=margin,
+        goal=goal,
+        min_count=min_trials,
+        confidence=confidence,
+        format_value=points,
+    )
 
 
-def compare_with_limit(
+def compare_rate_with_limit(
     successes: float,
     trials: int,
     limit: float,
@@ -81,34 +92,41 @@ def compare_with_limit(
     confidence: float = 0.95,
     expected_n: float = 1000,
 ) -> SequentialComparison:
-    """Compare one rate with a fixed limit by `rate_sequence`: agreement with the champion, or requests that are slow.
+    """Compare one rate with a fixed limit, with `rate_sequence`: agreement with the champion, or slow requests.
 
-    In a shadow rollout both versions answer the same requests, so that the share of equal answers is one rate.
+    In a shadow rollout both versions answer the same requests, so the proportion of equal answers is a single rate.
 
     Parameters
     ----------
     successes, trials
-        Counts of the candidate; of values between 0 and 1 their sum and their number.
+        Counts of the candidate; for values between 0 and 1 their sum and their number.
     limit
-        What the rate must be above (`greater_is_better`) or below, between 0 and 1.
+        Limit that the rate must be above (`greater_is_better`) or below, between 0 and 1.
     what, greater_is_better, min_trials, confidence, expected_n
         As for `compare_rates`.
 
-    >>> found = compare_with_limit(4950, 5000, 0.97, what="agreement with the champion", greater_is_better=True)
-    >>> print(found.sentence)
-    Agreement with the champion is above 0.97: 0.99, 95 % interval 0.985 to 0.9939, on 5,000 observations.
+    Examples
+    --------
+    >>> agreement = compare_rate_with_limit(4950, 5000, 0.97, what="agreement", greater_is_better=True)
+    >>> print(agreement.sentence)
+    Agreement is above 0.97: 0.99, 95 % interval 0.985 to 0.9939, on 5,000 observations.
     """
-    if not 0 <= limit <= 1:
-        raise ValueError(f"limit must lie between 0 and 1, not {limit}")
+    check_unit_interval(limit=limit)
     interval = rate_sequence(successes, trials, confidence=confidence, expected_n=expected_n)
-    return with_limit(
-        interval, successes / trials if trials else float("nan"), (trials,), limit, what=what,
-        greater_is_better=greater_is_better, min_count=min_trials, confidence=confidence,
-    )  # fmt: skip
+    return judge_with_limit(
+        interval,
+        successes / trials if trials else float("nan"),
+        (trials,),
+        limit,
+        what=what,
+        greater_is_better=greater_is_better,
+        min_count=min_trials,
+        confidence=confidence,
+    )
 
 
 def points(value: float) -> str:
-    """A difference of rates in percentage points.
+    """Format a difference of rates in percentage points.
 
     >>> points(-0.0062)
     '-0.62 points'

@@ -1,4 +1,4 @@
-"""Better, worse or inconclusive: what a confidence sequence says about a candidate, in a verdict and a sentence."""
+"""Verdicts from confidence sequences: is a candidate better, worse, or is the evidence inconclusive?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from airflow_provider_mlops.stats.checks import check_not_negative
 from airflow_provider_mlops.stats.intervals.interval import Interval
 
 Verdict = Literal["better", "worse", "inconclusive"]
@@ -14,22 +15,23 @@ Goal = Literal["non_inferior", "superior"]
 
 @dataclass(frozen=True, slots=True)
 class SequentialComparison:
-    """What may be said now about a candidate, and could have been said at any time before with the same confidence.
+    """A verdict on a candidate. It holds at the stated confidence however often and whenever it is computed.
 
     Parameters
     ----------
     verdict
-        `better`: it reaches what is required. `worse`: it does not. `inconclusive`: more requests would tell.
+        `better`: the candidate reaches what is required. `worse`: it does not. `inconclusive`: more requests are
+        needed.
     estimate, interval
-        Of candidate less champion, or of the candidate's own rate, as measured: greater is not always better.
+        Candidate minus champion, or the candidate's own rate, as measured: greater is not always better.
     required
-        The value that the interval has to lie on the good side of.
+        Value that the whole interval must be above or below.
     greater_is_better
-        Which side is the good one.
+        Whether the interval must be above (True) or below (False) the required value.
     candidate_count, champion_count
-        Observations of either arm; no champion: 0.
+        Number of observations of each arm; 0 without a champion.
     sentence
-        The same in plain words.
+        The result in plain words.
     """
 
     verdict: Verdict
@@ -42,15 +44,15 @@ class SequentialComparison:
     sentence: str
 
 
-def judge(interval: Interval, required: float, greater_is_better: bool) -> Verdict:
-    """On which side of what is required an interval lies.
+def interval_verdict(interval: Interval, required: float, greater_is_better: bool) -> Verdict:
+    """Return the verdict of an interval: on which side of the required value it is.
 
-    Non-inferiority and superiority differ only in what is required: a difference of minus or of plus the margin.
-    Piaggio et al. (2012), *Reporting of noninferiority and equivalence randomized trials*, JAMA 308(24).
+    Non-inferiority and superiority differ only in the required value: minus the margin, or plus the margin. Piaggio et
+    al. (2012), *Reporting of noninferiority and equivalence randomized trials*, JAMA 308(24).
 
-    >>> [judge(Interval(low, high), 0.0, True) for low, high in [(0.1, 0.3), (-0.1, 0.3), (-0.3, -0.1)]]
+    >>> [interval_verdict(Interval(low, high), 0.0, True) for low, high in [(0.1, 0.3), (-0.1, 0.3), (-0.3, -0.1)]]
     ['better', 'inconclusive', 'worse']
-    >>> judge(Interval(0.1, 0.3), 0.0, False)
+    >>> interval_verdict(Interval(0.1, 0.3), 0.0, False)
     'worse'
     """
     if interval.low > required:
@@ -61,19 +63,18 @@ def judge(interval: Interval, required: float, greater_is_better: bool) -> Verdi
 
 
 def required_difference(margin: float, goal: Goal, greater_is_better: bool) -> float:
-    """The difference, candidate less champion, that has to be passed.
+    """Return the difference, candidate minus champion, that the candidate must pass.
 
     >>> required_difference(0.1, "non_inferior", True), required_difference(0.1, "non_inferior", False)
     (-0.1, 0.1)
     """
-    if not margin >= 0:
-        raise ValueError(f"margin must not be negative, not {margin}")
+    check_not_negative(margin=margin)
     if goal not in ("non_inferior", "superior"):
-        raise ValueError(f"goal must be non_inferior or superior, not {goal!r}")
+        raise ValueError(f"goal must be 'non_inferior' or 'superior', got {goal!r}")
     return margin if (goal == "superior") == greater_is_better else -margin
 
 
-def with_required_difference(
+def judge_difference(
     interval: Interval,
     estimate: float,
     counts: tuple[int, int],
@@ -84,41 +85,42 @@ def with_required_difference(
     goal: Goal,
     min_count: int,
     confidence: float,
-    show: Callable[[float], str],
+    format_value: Callable[[float], str],
 ) -> SequentialComparison:
-    """What an interval of candidate less champion says of the difference that has to be passed.
+    """Compare an interval of candidate minus champion with the difference that the candidate must pass.
 
     Parameters
     ----------
     interval, estimate
-        Of candidate less champion.
+        Interval and estimate of candidate minus champion.
     counts
-        Observations of the candidate and of the champion.
+        Number of observations of the candidate and of the champion.
     what, greater_is_better, margin, goal, confidence
         As for `compare_rates`.
     min_count
-        Of either arm; with fewer the verdict is inconclusive.
-    show
-        Writes a difference in the sentence.
+        Observations required of each arm; with fewer the verdict is inconclusive.
+    format_value
+        Function that formats a difference for the sentence.
     """
     required = required_difference(margin, goal, greater_is_better)
-    least = max(min_count, 1)
-    enough = min(counts) >= least
-    verdict = judge(interval, required, greater_is_better) if enough else "inconclusive"
+    needed = max(min_count, 1)
+    enough = min(counts) >= needed
+    verdict = interval_verdict(interval, required, greater_is_better) if enough else "inconclusive"
     on = f"{counts[0]:,} observations of the candidate and {counts[1]:,} of the champion"
     if enough:
         sentence = (
-            f"candidate less champion {_outcome(verdict, greater_is_better)} {show(required)}; it is {show(estimate)}, "
-            f"{100 * confidence:g} % interval {show(interval.low)} to {show(interval.high)}, on {on}."
+            f"candidate minus champion {_outcome(verdict, greater_is_better)} {format_value(required)}; "
+            f"it is {format_value(estimate)}, "
+            f"{100 * confidence:g} % interval {format_value(interval.low)} to {format_value(interval.high)}, on {on}."
         )
     else:
-        sentence = f"too few observations, {on}; at least {least:,} of each are needed."
+        sentence = f"too few observations ({on}); at least {needed:,} of each are required."
     return SequentialComparison(
         verdict, estimate, interval, required, greater_is_better, *counts, f"{_capitalized(what)}: {sentence}"
     )
 
 
-def with_limit(
+def judge_with_limit(
     interval: Interval,
     estimate: float,
     counts: tuple[int] | tuple[int, int],
@@ -129,35 +131,43 @@ def with_limit(
     min_count: int,
     confidence: float,
 ) -> SequentialComparison:
-    """What an interval says of a fixed limit.
+    """Compare an interval with a fixed limit.
 
     Parameters
     ----------
     interval, estimate
-        Of the candidate's value.
+        Interval and estimate of the candidate's value.
     counts
-        Observations of the candidate, and of the champion where the value depends on both.
+        Number of observations of the candidate, and of the champion if the value depends on both.
     limit
-        What the value must be above (`greater_is_better`) or below.
+        Limit that the value must be above (`greater_is_better`) or below.
     what, greater_is_better, min_count, confidence
-        As for `with_required_difference`.
+        As for `judge_difference`.
 
-    >>> found = with_limit(
-    ...     Interval(0.98, 0.995), 0.99, (5000,), 0.97, what="agreement", greater_is_better=True, min_count=100,
+    Examples
+    --------
+    >>> comparison = judge_with_limit(
+    ...     Interval(0.98, 0.995),
+    ...     0.99,
+    ...     (5000,),
+    ...     0.97,
+    ...     what="agreement",
+    ...     greater_is_better=True,
+    ...     min_count=100,
     ...     confidence=0.95,
     ... )
-    >>> found.sentence
+    >>> comparison.sentence
     'Agreement is above 0.97: 0.99, 95 % interval 0.98 to 0.995, on 5,000 observations.'
     """
-    count, least = min(counts), max(min_count, 1)
-    verdict = judge(interval, limit, greater_is_better) if count >= least else "inconclusive"
-    if count >= least:
+    count, needed = min(counts), max(min_count, 1)
+    verdict = interval_verdict(interval, limit, greater_is_better) if count >= needed else "inconclusive"
+    if count >= needed:
         sentence = (
             f" {_outcome(verdict, greater_is_better)} {limit:.4g}: {estimate:.4g}, {100 * confidence:g} % interval "
             f"{interval.low:.4g} to {interval.high:.4g}, on {count:,} observations."
         )
     else:
-        sentence = f": too few observations, {count:,} of at least {least:,}."
+        sentence = f": too few observations ({count:,}); at least {needed:,} are required."
     champion_count = counts[1] if len(counts) == 2 else 0
     return SequentialComparison(
         verdict, estimate, interval, limit, greater_is_better, counts[0], champion_count, _capitalized(what) + sentence
@@ -165,8 +175,8 @@ def with_limit(
 
 
 def _outcome(verdict: Verdict, greater_is_better: bool) -> str:
-    known = {"better": "is", "worse": "is not", "inconclusive": "is not known to be"}[verdict]
-    return f"{known} {'above' if greater_is_better else 'below'}"
+    phrase = {"better": "is", "worse": "is not", "inconclusive": "is not known to be"}[verdict]
+    return f"{phrase} {'above' if greater_is_better else 'below'}"
 
 
 def _capitalized(what: str) -> str:

@@ -11,7 +11,8 @@ import pandas
 import pyarrow
 import pytest
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.report import build, find
@@ -167,7 +168,7 @@ def test_a_dataset_that_is_half_written_gone_or_changed_is_named(
     (tmp_path / "patients" / "manifest.json").unlink()
     with pytest.raises(InvalidSpecError, match="has not finished"):
         analyze(workspace, dataset=changed)
-    with pytest.raises(InvalidSpecError, match="nothing lies there"):
+    with pytest.raises(InvalidSpecError, match="there is no dataset"):
         analyze(workspace, dataset=changed.model_copy(update={"uri": str(tmp_path / "nowhere")}))
 
 

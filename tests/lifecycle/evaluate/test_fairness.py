@@ -82,7 +82,7 @@ def test_many_rows_of_many_classes_and_groups_fit_into_memory() -> None:
     predicted = np.where(generator.random(rows) < 0.7, truth, generator.integers(classes, size=rows))
     labels = np.array([f"group {number}" for number in range(20)], dtype=object)[generator.integers(20, size=rows)]
     found = resample_fairness("classification", truth, predicted, classes, labels, resamples=100, seed=0)
-    assert isinstance(found, bootstrap.Resampled)
+    assert isinstance(found, bootstrap.ResampledMetrics)
     assert set(found.estimates) == set(CLASSIFICATION)
     low, high = found.interval("accuracy_difference", 0.95)
     assert low <= found.estimates["accuracy_difference"] <= high < low + 0.2

@@ -50,7 +50,7 @@ def test_rows_that_the_model_cannot_predict_are_named(house: House) -> None:
         ({"model": ModelVersion(name="chrun", version=1, run_id="x")}, r"^model='chrun/1'"),
         (
             {"dataset": Dataset(uri="/nowhere/at/all", name="x", rows=1, fingerprint="f")},
-            r"^dataset='/nowhere/at/all': nothing lies there",
+            r"^dataset='/nowhere/at/all': there is no dataset",
         ),
     ],
 )  # fmt: skip

@@ -187,7 +187,7 @@ def test_errors_that_name_what_is_wrong(traffic: Traffic, base: Workspace, tmp_p
     )
     with pytest.raises(InvalidSpecError, match=r"model_name='unasked': the prediction log under .* has nothing"):
         monitor(MonitorSpec(model_name="unasked", version=1), traffic.workspace)
-    with pytest.raises(InvalidSpecError, match=r"profile_uri='.*nowhere.json': nothing lies there"):
+    with pytest.raises(InvalidSpecError, match=r"profile_uri='.*nowhere.json': there is no profile"):
         traffic.monitor(profile_uri=str(tmp_path / "nowhere.json"))
     with pytest.raises(InvalidSpecError, match=r"has no tag `mlops.profile_uri`"):
         monitor(MonitorSpec(model_name=train(base, "unprofiled").name, version=1), traffic.workspace)

@@ -125,7 +125,7 @@ def test_half_written_and_changed_datasets(workspace: Workspace) -> None:
     with pytest.raises(InvalidSpecError, match="its content changed"):
         run(workspace, dataset)
     Path(dataset.uri, "manifest.json").unlink()
-    with pytest.raises(InvalidSpecError, match="it has no manifest, so its writer has not finished"):
+    with pytest.raises(InvalidSpecError, match="the dataset has no manifest, so its writer has not finished"):
         run(workspace, dataset)
 
 

@@ -58,7 +58,7 @@ def test_a_rollback_to_a_named_version(versions: Versions, gateway: LiveGateway)
 def test_a_rollback_of_a_champion_that_is_champion_no_longer(versions: Versions, gateway: LiveGateway) -> None:
     for number in (1, 2, 3):
         versions.deploy(number)
-    with pytest.raises(PromotionConflictError, match=r"version 2 of .* was to be taken back, but .* is version 3"):
+    with pytest.raises(PromotionConflictError, match=r"Version 2 of .* was to be rolled back, but .* is version 3"):
         roll_back(versions, expected_champion=2)
     assert answers(gateway, versions.name) == 3
     assert roll_back(versions, expected_champion=3) == (2, 3)
@@ -70,7 +70,7 @@ def test_rollbacks_that_cannot_be(versions: Versions) -> None:
         roll_back(versions)
     with pytest.raises(InvalidSpecError, match="has no version 9"):
         roll_back(versions, to_version=9)
-    with pytest.raises(InvalidSpecError, match=r"version 1 .*is the champion already"):
+    with pytest.raises(InvalidSpecError, match=r"version 1 .*is already the champion"):
         roll_back(versions, to_version=1)
     assert len(versions.trail()) == 1
 

@@ -43,7 +43,7 @@ def test_a_step_lasts_its_time_and_sees_its_requests() -> None:
     assert (few.action, few.reason) == ("wait", "too few requests in this step, 3,000 of at least 5,000")
     on = after(plan, 1, GOOD)
     assert on.action == "go_on"
-    assert on.reason.startswith("Error rate: candidate less champion is below 5 points")
+    assert on.reason.startswith("Error rate: candidate minus champion is below 5 points")
     assert after(plan, 1, Evidence(GOOD.total, GOOD.step), step=1).action == "promote"
     # What was seen in the step before does not count as requests of this one.
     assert (
@@ -109,7 +109,7 @@ def test_a_shadow_is_promoted_or_ends_as_asked() -> None:
         plan = canary(strategy={"kind": "shadow", "on_success": on_success}, gates=gates)
         assert after(plan, 2, same).action == action
         assert "Agreement with the champion is not above 0.9" in after(plan, 2, other).reason
-        assert "Share of predictions that moved is not below 0.1" in after(plan, 2, moved).reason
+        assert "Proportion of predictions that moved is not below 0.1" in after(plan, 2, moved).reason
 
 
 def verdicts(gate: dict[str, Any], candidate: ArmStatistics, champion: ArmStatistics, **fields: Any) -> str:

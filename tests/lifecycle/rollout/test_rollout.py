@@ -55,7 +55,7 @@ def test_a_canary_goes_up_step_by_step_and_becomes_champion(rollouts: Rollouts, 
     assert (begun.deployment.version, begun.deployment.previous_version) == (2, 1)
     (entry,) = rollouts.trail()
     assert (entry.action, entry.to_version, entry.rollout_id) == ("promote", 2, begun.rollout_id)
-    assert entry.reason.startswith("nightly. Error rate: candidate less champion is below"), entry.reason
+    assert entry.reason.startswith("nightly. Error rate: candidate minus champion is below"), entry.reason
     assert rollouts.versions.aliases() == {"champion": 2, "previous": 1}
     with gateway.client() as client:
         assert client.model(rollouts.versions.name)["active"] == 2

@@ -40,10 +40,10 @@ def test_training_over_http_with_a_password(workspace: Workspace, guarded_mlflow
             update={"secrets": {"mlflow_username": SecretStr("admin"), "mlflow_password": SecretStr(password)}}
         )
 
-    with pytest.raises(InvalidSpecError, match="refuses the credentials") as caught:
+    with pytest.raises(InvalidSpecError, match="rejects the credentials") as caught:
         train(spec, signed_in("wrong"))
     assert "wrong" not in str(caught.value)
-    with pytest.raises(InvalidSpecError, match="refuses the credentials"):
+    with pytest.raises(InvalidSpecError, match="rejects the credentials"):
         train(spec, remote)
 
     result: TrainResult = train(spec, signed_in("password1234"))

@@ -37,7 +37,7 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
         (_with("label", [0.0, 1.0, float("nan"), None]), {}, RejectedError, r"'label': 2 of 4 rows have no value"),
         (_with("label", [None, "yes", "no", "yes"]), {}, RejectedError, r"1 of 4 rows.*filters="),
         (_with("label", [1, 1, 1, 1]), {}, RejectedError, r"all 4 rows are of the class 1"),
-        (_with("label", [0.5, 1.5, 2.0, 1.0]), {"problem": "classification"}, InvalidSpecError, "0.5 is none"),
+        (_with("label", [0.5, 1.5, 2.0, 1.0]), {"problem": "classification"}, InvalidSpecError, "a value is 0.5"),
         (
             _with("label", ["x", "y", "x", "y"]),
             {"estimator": "sklearn.linear_model.Ridge"},
@@ -93,7 +93,12 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             "the class LogisticRegression itself': return an object",
         ),
         (numbers(), {"pip_requirements": ["scikit-learn =="]}, InvalidSpecError, "^pip_requirements='scikit-learn =='"),
-        (numbers(), {"profile_uri": "/nowhere.json"}, InvalidSpecError, "^profile_uri='/nowhere.json': nothing lies"),
+        (
+            numbers(),
+            {"profile_uri": "/nowhere.json"},
+            InvalidSpecError,
+            "profile_uri='/nowhere.json': there is no profile",
+        ),
         (numbers(), {"estimator": "sklearn..Model"}, InvalidSpecError, "^estimator='sklearn..Model': .*no import path"),
     ],
 )

@@ -12,7 +12,8 @@ import pandas
 import pyarrow
 import pytest
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.tune.journal import StorageJournal

@@ -13,7 +13,8 @@ import numpy
 import pyarrow
 import pytest
 
-from airflow_provider_mlops.data.dataset import Dataset, DatasetWriter
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.profiling import profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.result_size import RESULT_BYTES
@@ -250,7 +251,7 @@ def test_expectations_from_code(workspace: Workspace) -> None:
         ({}, "give exactly one of the three, not 0"),
         ({"suite_file": "a.json", "reference_profile_uri": "b.json"}, "give exactly one of the three, not 2"),
         ({"suite_file": "nowhere.json"}, "suite_file='nowhere.json': nothing lies there"),
-        ({"reference_profile_uri": "nowhere.json"}, "reference_profile_uri='nowhere.json': nothing lies there"),
+        ({"reference_profile_uri": "nowhere.json"}, "reference_profile_uri='nowhere.json': there is no profile"),
         ({"suite_code": "airflow_provider_mlops.nowhere:suite"}, "the module cannot be imported"),
         ({"suite_code": number_in_code}, "suite_code='.*number_in_code returned int': return a great_expectations"),
         ({"suite_code": nothing_in_code}, "suite_code=.*the suite has no expectations"),
@@ -290,7 +291,7 @@ def test_a_wrong_suite_file(workspace: Workspace, tmp_path: Path, text: str, mes
 def test_a_half_written_dataset(workspace: Workspace, tmp_path: Path) -> None:
     dataset = write(workspace, people(10))
     Path(dataset.uri, "manifest.json").unlink()
-    with pytest.raises(InvalidSpecError, match="it has no manifest, so its writer has not finished"):
+    with pytest.raises(InvalidSpecError, match="the dataset has no manifest, so its writer has not finished"):
         run(workspace, dataset, suite_file=suite_file(tmp_path, between("age", 0, 120)))
 
 

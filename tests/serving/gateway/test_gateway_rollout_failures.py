@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.gateway_process import GatewayProcess
@@ -65,7 +66,7 @@ def broken(storage: Path, tmp_path: Path) -> dict[str, str]:
     try:
         import broken  # type: ignore[import-not-found]
 
-        registry = Registry(None, storage_uri=str(storage))
+        registry = Registry(RegistrySettings(str(storage)))
         for number, hangs in ((6, False), (7, True)):
             directory = tmp_path / str(number)
             directory.mkdir()
@@ -182,7 +183,7 @@ def test_a_promoted_version_that_cannot_be_loaded_is_named_once_and_tried_ever_l
 def test_a_candidate_with_another_signature_is_to_blame_for_what_it_refuses(
     serve: Serve, store: RolloutStore, storage: Path
 ) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     wider = CANCER.assign(another=1.0)
     model = cancer_model(1.0).fit(wider, CANCER.iloc[:, 0] > 14)
     assert register(registry, "cancer", model, wider, "6").version == 6

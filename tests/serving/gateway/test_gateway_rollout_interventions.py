@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.rollouts import canary, task
@@ -35,7 +36,7 @@ def test_whoever_takes_the_alias_away_is_obeyed_at_once(serve: Serve, store: Rol
     process = serve()
     rollout = begin(store, process, canary(strategy=HALF))
     assert set(versions(ask(process, 60))) == {"1", "2"}
-    Registry(None, storage_uri=str(storage)).client.delete_registered_model_alias("cancer", "champion")
+    Registry(RegistrySettings(str(storage))).client.delete_registered_model_alias("cancer", "champion")
     process.wait(lambda: ask_for(process, BODY).status_code == 404, "nothing answers")
     assert {answer.status_code for answer in ask(process, 30)} == {404}
     process.wait(lambda: store.get(rollout.id).state.status == "ended", "the rollout has ended")
@@ -46,7 +47,7 @@ def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(
     serve: Serve, store: RolloutStore, storage: Path
 ) -> None:
     process = serve()
-    aliases = Registry(None, storage_uri=str(storage)).client
+    aliases = Registry(RegistrySettings(str(storage))).client
     rollout = begin(store, process, canary(strategy=HALF))
     with process.client() as client:
         store.change(rollout.id, lambda seen: transitions.promoted(seen.plan, seen.state, 2, now(), "ada", "better"))

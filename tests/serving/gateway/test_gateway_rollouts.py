@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.gateway_process import GatewayProcess
@@ -51,7 +52,7 @@ def test_a_canary_from_its_start_to_its_promotion(serve: Serve, store: RolloutSt
         process.wait(lambda: client.model("cancer")["rollout"]["status"] == "promoted", "it is promoted")
         assert versions(ask(process, 20)) == {"2": 20}
         # The task moves the alias and settles the end; at no time the old champion comes back.
-        Registry(None, storage_uri=str(storage)).client.set_registered_model_alias("cancer", "champion", "2")
+        Registry(RegistrySettings(str(storage))).client.set_registered_model_alias("cancer", "champion", "2")
         store.change(rollout.id, lambda seen: transitions.settled(seen.state, now(), task()))
         until = time.monotonic() + 7
         while time.monotonic() < until:

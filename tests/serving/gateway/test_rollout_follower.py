@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
@@ -22,7 +23,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def test_the_old_champion_does_not_come_back_before_the_alias_is_looked_for(tmp_path: Path) -> None:
     seldom = 30.0
     log = WriteAhead(str(tmp_path / "write-ahead"))
-    models = ServedModels(Registry(None, storage_uri=str(tmp_path)))
+    models = ServedModels(Registry(RegistrySettings(str(tmp_path))))
     following = RolloutFollower(Settings(str(tmp_path), poll_seconds=seldom), models, log, Metrics())
     linger = following._routing.linger_seconds
     assert linger > seldom

@@ -15,6 +15,7 @@ import pytest
 
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.log import prediction_log
 from tests.helpers.gateway_process import GatewayProcess
@@ -154,7 +155,7 @@ def test_a_model_that_never_comes_back_neither_hangs_its_callers_nor_the_end(
         import endless  # type: ignore[import-not-found]
 
         copy_to(served_models, tmp_path / "mlops")
-        registry = Registry(None, storage_uri=str(tmp_path / "mlops"))
+        registry = Registry(RegistrySettings(str(tmp_path / "mlops")))
         registry.client.create_registered_model("endless")
         version = register_pickled(registry, "endless", endless.Endless(), tmp_path)
     finally:

@@ -20,6 +20,7 @@ import pytest
 
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
@@ -39,7 +40,7 @@ def probabilities(client: GatewayClient, version: int | None = None) -> np.ndarr
 def test_one_life_of_a_gateway(storage: Path) -> None:
     """Load, activate, roll back, fail to load, follow the alias: in one process, to start only one."""
     one, two = (cancer_model(strength).predict_proba(ROWS) for strength in (1.0, 0.01))
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     process = GatewayProcess(storage).wait_until_ready()
     try:
         with process.client() as client:
@@ -97,7 +98,7 @@ def _bearer(storage: Path) -> dict[str, str]:
 
 
 def test_a_gateway_that_was_away_catches_up_and_keeps_the_previous_warm(storage: Path) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     registry.client.set_registered_model_alias("cancer", "champion", "2")
     registry.client.set_registered_model_alias("cancer", "previous", "1")
     process = GatewayProcess(storage, "--model", "cancer").wait_until_ready()
@@ -157,7 +158,7 @@ def test_a_server_that_goes_away_and_comes_back(storage: Path) -> None:
             process.wait(
                 lambda: httpx.get(status, headers=_bearer(storage)).json()["registry_error"] is None, "it is back", 120
             )
-            Registry(None, storage_uri=str(storage)).client.set_registered_model_alias("cancer", "champion", "2")
+            Registry(RegistrySettings(str(storage))).client.set_registered_model_alias("cancer", "champion", "2")
             process.wait(lambda: client.infer("cancer", ROWS).version == 2, "it follows the alias", 60)
     finally:
         process.kill()
@@ -284,7 +285,7 @@ def models_in_memory() -> int:
 
 def test_a_version_that_was_let_go_leaves_the_memory(storage: Path) -> None:
     settings = Settings(storage_uri=str(storage), models=("cancer",), token="secret", allow_pickle=True)
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     for number in range(6, 9):
         registry.client.create_model_version("cancer", registry.client.get_model_version("cancer", "2").source)
         assert int(registry.client.get_model_version("cancer", str(number)).version) == number

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -16,7 +17,7 @@ from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 
 def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage: Path) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     served = ServedModels(registry, ["cancer"])
 
     async def deploy_and_take_back() -> tuple[int | None, int | None]:
@@ -35,7 +36,7 @@ def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage
 
 
 def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     served = ServedModels(registry, ["cancer"])
     looked, go_on = threading.Event(), threading.Event()
     look = served._aliases
@@ -68,7 +69,7 @@ def test_a_look_from_before_an_activation_does_not_undo_it(storage: Path, monkey
 
 
 def test_an_alias_that_is_taken_away_is_followed(storage: Path) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     served = ServedModels(registry, ["cancer"])
 
     async def withdraw() -> list[int | None]:
@@ -93,7 +94,7 @@ def test_an_alias_that_is_taken_away_is_followed(storage: Path) -> None:
 
 
 def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     served = ServedModels(registry, ["cancer"])
 
     async def withdraw() -> None:
@@ -117,7 +118,7 @@ def test_a_withdrawn_version_answers_only_where_it_is_named(storage: Path) -> No
 def test_a_version_that_cannot_be_loaded_is_tried_ever_less_often(
     storage: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    registry = Registry(None, storage_uri=str(storage))
+    registry = Registry(RegistrySettings(str(storage)))
     served, now, tried = ServedModels(registry, ["cancer"]), [0.0], []
     served._load_backoff = LoadBackoff(lambda: now[0])
     load = served._load

@@ -21,6 +21,7 @@ from sklearn.preprocessing import OneHotEncoder
 from tritonclient.utils import InferenceServerException
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from tests.helpers.gateway_process import GatewayProcess
 from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, register
 
@@ -140,7 +141,7 @@ def orders(gateway: GatewayProcess, client: triton.InferenceServerClient) -> Pip
     )
     model = make_pipeline(columns, RandomForestRegressor(10, random_state=0))
     model.fit(ORDERS, ORDERS["pieces"] * ORDERS["price"] + ORDERS["weight"])
-    registry = Registry(None, storage_uri=str(gateway.storage))
+    registry = Registry(RegistrySettings(str(gateway.storage)))
     register(registry, "orders", model, ORDERS, "1")
     registry.client.set_registered_model_alias("orders", "champion", "1")
     gateway.wait(lambda: client.is_model_ready("orders"), "the new champion answers")

@@ -13,6 +13,7 @@ from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from starlette.routing import Route
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id, prediction_log
@@ -217,6 +218,6 @@ def test_the_openapi_document_names_every_path_and_method(gateway: GatewayProces
     documented = {
         path: {key.upper() for key in entry if key != "parameters"} for path, entry in content["paths"].items()
     }
-    app = Gateway(Settings(storage_uri=str(tmp_path)), Registry(None, storage_uri=str(tmp_path))).app()
+    app = Gateway(Settings(storage_uri=str(tmp_path)), Registry(RegistrySettings(str(tmp_path)))).app()
     served = {route.path: route.methods - {"HEAD"} for route in app.routes if isinstance(route, Route)}
     assert documented == served

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_mlops.serving.rollouts import arm_statistics
 from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES, ArmStatistics, latency_cell
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
-from airflow_provider_mlops.stats.sequences.latency import slower_than
+from airflow_provider_mlops.stats.sequences.latency import count_slower_than
 
 COUNT = st.integers(0, 10**9)
 CELLS = st.dictionaries(st.integers(0, 20), st.integers(1, 1000), max_size=5)
@@ -62,7 +62,7 @@ def test_slow_requests_are_counted_from_the_edge_above_the_limit(limit: float) -
     edge = arm_statistics.edge_from(limit)
     assert edge == LATENCY_EDGES[-1] or limit <= edge
     assert edge == LATENCY_EDGES[0] or edge < max(limit, LATENCY_EDGES[0]) * 1.1
-    found = slower_than(LATENCY_EDGES, ArmStatistics(latency=counts).latency_counts(), edge)
+    found = count_slower_than(LATENCY_EDGES, ArmStatistics(latency=counts).latency_counts(), edge)
     assert found == (int((latencies > edge).sum()), 2000)
 
 

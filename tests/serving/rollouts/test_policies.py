@@ -20,7 +20,7 @@ from airflow_provider_mlops.serving.rollouts.policies.contextual import Contextu
 from airflow_provider_mlops.serving.rollouts.policies.shadow import Shadow
 from airflow_provider_mlops.serving.rollouts.policies.split import Split
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
-from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
+from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUCB

@@ -289,7 +289,7 @@ def test_no_part_of_a_password_is_shown() -> None:
 
 def test_remote_storage_keeps_its_rollouts_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert default_url("s3://bucket/mlops").startswith("sqlite:////state/airflow-mlops/rollouts-")
+    assert default_url("s3://bucket/mlops").startswith("sqlite:////state/airflow-mlops/")
     assert default_url("s3://bucket/mlops/") == default_url("s3://bucket/mlops") != default_url("s3://bucket/other")
 
 

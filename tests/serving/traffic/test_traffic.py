@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from airflow_provider_mlops.data.dataset import DatasetWriter
+from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.traffic.connection import Connection, UnansweredError

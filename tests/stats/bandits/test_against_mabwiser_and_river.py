@@ -148,9 +148,9 @@ def test_linear_thompson_has_the_posteriors_of_mabwiser(mab: Any) -> None:
     fit = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3))
     drawn = oracle.predict_expectations(np.tile(request, (5000, 1)))
     scores = np.array([[one[arm] for arm in ARMS] for one in drawn])
-    means, deviations = fit.means(request), 0.8 * fit.deviations(request)
+    means, stds = fit.means(request), 0.8 * fit.stds(request)
     for arm in ARMS:
-        assert stats.kstest(scores[:, arm], stats.norm(means[arm], deviations[arm]).cdf).pvalue > 0.001
+        assert stats.kstest(scores[:, arm], stats.norm(means[arm], stds[arm]).cdf).pvalue > 0.001
     expected = LinearThompson(0.8).propensities(fit, request)
     assert expected.min() > 0.01
     shuffled = np.stack([generator.permutation(scores[:, arm]) for arm in ARMS], axis=1)
@@ -163,7 +163,7 @@ def test_linear_thompson_has_the_posteriors_of_mabwiser(mab: Any) -> None:
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_linucb_makes_the_decisions_of_river(river: Any, seed: int) -> None:
-    """river's model has a noise of precision beta; what it adds is the deviation of an outcome, not of a mean."""
+    """river's model has a noise of precision beta; it adds the standard deviation of an outcome, not of a mean."""
     arms, features, rewards = contextual_stream(120, seed)
     oracle = river.LinUCBDisjoint(alpha=2.0, beta=1.0, seed=1)
     statistics = LinearStatistics.of(arms, features, rewards, 3)
@@ -171,5 +171,5 @@ def test_linucb_makes_the_decisions_of_river(river: Any, seed: int) -> None:
         oracle.update(int(arm), dict(enumerate(x)), float(reward))
     fit = RidgeFit.of(statistics, strength=2.0)
     for x in np.random.default_rng(seed + 100).normal(size=(50, 3)):
-        index = fit.means(x) + np.sqrt(1 + fit.deviations(x) ** 2)
+        index = fit.means(x) + np.sqrt(1 + fit.stds(x) ** 2)
         assert oracle.pull(ARMS, dict(enumerate(x))) == int(index.argmax())

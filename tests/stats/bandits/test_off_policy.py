@@ -71,7 +71,7 @@ def test_a_model_makes_the_estimate_more_precise(many: list[dict[str, OffPolicyE
 def test_the_mean_of_all_logs_is_the_true_value_exactly() -> None:
     """IPS and DR by enumeration: each context, arm and outcome weighted by its probability under the log."""
     expected_ips = expected_dr = 0.0
-    modelled = np.array([[0.4, 0.1, 0.6], [0.2, 0.2, 0.9], [0.0, 1.0, 0.3]])
+    predicted_rewards = np.array([[0.4, 0.1, 0.6], [0.2, 0.2, 0.9], [0.0, 1.0, 0.3]])
     for context in range(3):
         for arm in range(3):
             for outcome in (0.0, 1.0):
@@ -79,9 +79,12 @@ def test_the_mean_of_all_logs_is_the_true_value_exactly() -> None:
                 chance *= CONTEXTS[context] * LOGGING[context, arm]
                 logged, wanted = [LOGGING[context, arm]] * 2, [TARGET[context, arm]] * 2
                 expected_ips += chance * inverse_propensity([outcome] * 2, logged, wanted).value
-                expected_dr += chance * doubly_robust(
-                    [outcome] * 2, logged, [arm] * 2, TARGET[[context] * 2], modelled[[context] * 2]
-                ).value  # fmt: skip
+                expected_dr += (
+                    chance
+                    * doubly_robust(
+                        [outcome] * 2, logged, [arm] * 2, TARGET[[context] * 2], predicted_rewards[[context] * 2]
+                    ).value
+                )
     assert expected_ips == pytest.approx(TRUE)
     assert expected_dr == pytest.approx(TRUE)
 
@@ -92,20 +95,20 @@ def test_self_normalized_agrees_with_weighted_least_squares(seed: int) -> None:
     context, arm, reward = log_of(200, np.random.default_rng(seed))
     weights = TARGET[context, arm] / LOGGING[context, arm]
     oracle = sm.WLS(reward, np.ones(200), weights=weights).fit(cov_type="HC0")
-    found = self_normalized(reward, LOGGING[context, arm], TARGET[context, arm])
-    assert found.value == pytest.approx(float(oracle.params[0]))
-    assert found.standard_error == pytest.approx(float(oracle.bse[0]))
-    assert found.interval == pytest.approx(tuple(oracle.conf_int()[0]))
-    assert found.effective_count == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
-    assert found.largest_weight == pytest.approx(weights.max())
+    estimate = self_normalized(reward, LOGGING[context, arm], TARGET[context, arm])
+    assert estimate.value == pytest.approx(float(oracle.params[0]))
+    assert estimate.standard_error == pytest.approx(float(oracle.bse[0]))
+    assert estimate.interval == pytest.approx(tuple(oracle.conf_int()[0]))
+    assert estimate.effective_count == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    assert estimate.largest_weight == pytest.approx(weights.max())
 
 
 def test_the_logging_policy_itself_has_the_mean_reward() -> None:
     context, arm, reward = log_of(500, np.random.default_rng(2))
     logged = LOGGING[context, arm]
-    for found in (inverse_propensity(reward, logged, logged), self_normalized(reward, logged, logged)):
-        assert found.value == pytest.approx(reward.mean())
-        assert found.effective_count == pytest.approx(500)
+    for estimate in (inverse_propensity(reward, logged, logged), self_normalized(reward, logged, logged)):
+        assert estimate.value == pytest.approx(reward.mean())
+        assert estimate.effective_count == pytest.approx(500)
 
 
 def test_self_normalized_does_not_depend_on_a_shift_of_rewards() -> None:

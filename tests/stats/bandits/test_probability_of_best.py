@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
-from airflow_provider_mlops.stats.bandits.probability_of_best import beta_best, normal_best, student_best
+from airflow_provider_mlops.stats.bandits.probability_of_best import (
+    beta_probability_of_best,
+    normal_probability_of_best,
+    student_probability_of_best,
+)
 
 PARAMETER = st.floats(0.5, 5000.0)
 
@@ -23,7 +27,7 @@ def test_two_beta_distributions(a: float, b: float, c: float, d: float) -> None:
     expected, error = integrate.quad(
         lambda level: first.cdf(second.ppf(special.ndtr(level))) * stats.norm.pdf(level), -8, 8, limit=100, epsabs=1e-8
     )
-    assert beta_best([a, c], [b, d])[1] == pytest.approx(expected, abs=max(1e-6, 10 * error))
+    assert beta_probability_of_best([a, c], [b, d])[1] == pytest.approx(expected, abs=max(1e-6, 10 * error))
 
 
 def test_two_beta_distributions_of_whole_numbers_exactly() -> None:
@@ -33,14 +37,14 @@ def test_two_beta_distributions_of_whole_numbers_exactly() -> None:
     exact = np.exp(
         special.betaln(a + places, b + d) - np.log(d + places) - special.betaln(1 + places, d) - special.betaln(a, b)
     ).sum()
-    assert beta_best([a, c], [b, d])[1] == pytest.approx(exact, abs=1e-9)
+    assert beta_probability_of_best([a, c], [b, d])[1] == pytest.approx(exact, abs=1e-9)
 
 
 @settings(max_examples=50)
 @given(st.floats(-5, 5), st.floats(0.01, 100.0), st.floats(0.01, 100.0))
 def test_two_normal_distributions_have_a_closed_form(gap: float, first: float, second: float) -> None:
     expected = special.ndtr(gap / np.hypot(first, second))
-    assert normal_best([0.0, gap], [first, second])[1] == pytest.approx(expected, abs=1e-7)
+    assert normal_probability_of_best([0.0, gap], [first, second])[1] == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("arms", [3, 10])
@@ -52,9 +56,12 @@ def test_many_arms_against_draws(arms: int) -> None:
     mean, scale, freedom = generator.normal(size=arms), generator.uniform(0.01, 3, arms), generator.uniform(2, 30, arms)
     draws = 200_000
     for expected, values in (
-        (beta_best(a, b), generator.beta(a, b, (draws, arms))),
-        (normal_best(mean, scale), mean + scale * generator.standard_normal((draws, arms))),
-        (student_best(mean, scale, freedom), mean + scale * generator.standard_t(freedom, (draws, arms))),
+        (beta_probability_of_best(a, b), generator.beta(a, b, (draws, arms))),
+        (normal_probability_of_best(mean, scale), mean + scale * generator.standard_normal((draws, arms))),
+        (
+            student_probability_of_best(mean, scale, freedom),
+            mean + scale * generator.standard_t(freedom, (draws, arms)),
+        ),
     ):
         counts = np.bincount(np.argmax(values, axis=1), minlength=arms)
         assert expected.sum() == pytest.approx(1)
@@ -68,19 +75,21 @@ def test_many_arms_against_draws(arms: int) -> None:
 @settings(max_examples=20)
 def test_arms_that_are_alike_share_and_order_does_not_matter(arms: list[tuple[float, float]]) -> None:
     a, b = np.array(arms).T
-    found = beta_best(a, b)
-    assert beta_best(a[::-1], b[::-1])[::-1] == pytest.approx(found, abs=1e-7)
-    doubled = beta_best(np.repeat(a, 2), np.repeat(b, 2))
+    probabilities = beta_probability_of_best(a, b)
+    assert beta_probability_of_best(a[::-1], b[::-1])[::-1] == pytest.approx(probabilities, abs=1e-7)
+    doubled = beta_probability_of_best(np.repeat(a, 2), np.repeat(b, 2))
     assert doubled[::2] == pytest.approx(doubled[1::2], abs=1e-7)
 
 
 def test_millions_of_rewards_against_none() -> None:
-    found = beta_best([1, 500_000], [1, 500_000])
-    assert found == pytest.approx([0.5, 0.5], abs=1e-3)
-    assert beta_best([1, 999_000], [1, 1_000]) == pytest.approx([0.001, 0.999], abs=1e-4)
+    probabilities = beta_probability_of_best([1, 500_000], [1, 500_000])
+    assert probabilities == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert beta_probability_of_best([1, 999_000], [1, 1_000]) == pytest.approx([0.001, 0.999], abs=1e-4)
 
 
-@pytest.mark.parametrize("best", [normal_best, lambda means, scales: student_best(means, scales, [9.0, 9.0])])
+@pytest.mark.parametrize(
+    "best", [normal_probability_of_best, lambda means, scales: student_probability_of_best(means, scales, [9.0, 9.0])]
+)
 @pytest.mark.parametrize("scale", [1e-9, 1e-12, 1e-15])
 def test_of_arms_without_any_width_it_is_the_greater_one(best: Callable[..., np.ndarray], scale: float) -> None:
     assert best([1e6, 1e6 + 1], [scale, scale]) == pytest.approx([0, 1])

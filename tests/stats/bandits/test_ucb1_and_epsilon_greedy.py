@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.propensity import draw, with_floor
-from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics, forgetting
+from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics, discount_periods
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
 from airflow_provider_mlops.stats.bandits.thompson_gaussian import GaussianThompson
 from airflow_provider_mlops.stats.bandits.ucb1 import UCB1
@@ -36,9 +36,9 @@ def test_propensities_sum_to_one_and_keep_the_floor(
     log: list[tuple[int, int, int]], policy: EpsilonGreedy | UCB1 | BetaThompson | GaussianThompson, floor: float
 ) -> None:
     arms, rewards, _ = (np.array(part) for part in zip(*log, strict=True))
-    found = with_floor(policy.propensities(RewardStatistics.of(arms, rewards, 3)), floor)
-    assert found.sum() == pytest.approx(1)
-    assert found.min() >= floor - 1e-12
+    propensities = with_floor(policy.propensities(RewardStatistics.of(arms, rewards, 3)), floor)
+    assert propensities.sum() == pytest.approx(1)
+    assert propensities.min() >= floor - 1e-12
 
 
 def test_ucb1_by_hand() -> None:
@@ -61,10 +61,10 @@ def test_many_problems_at_once_are_as_each_alone() -> None:
     total = generator.binomial(count.astype(int), 0.4).astype(float)
     many = RewardStatistics(count, total, total)
     for policy in (UCB1(), EpsilonGreedy(0.2)):
-        found = policy.propensities(many)
+        propensities = policy.propensities(many)
         for row in range(30):
             alone = RewardStatistics(count[row], total[row], total[row])
-            assert found[row] == pytest.approx(policy.propensities(alone))
+            assert propensities[row] == pytest.approx(policy.propensities(alone))
 
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=2, max_size=8), st.floats(0, 0.999999))
@@ -79,13 +79,13 @@ def test_an_arm_that_cannot_be_is_never_drawn() -> None:
     assert draw([0.1] * 3 + [0.7, 0.0], np.nextafter(1, 0)) == 3
 
 
-def test_forgetting_follows_a_change() -> None:
+def test_discounted_periods_follow_a_change() -> None:
     """Two periods in which arm 0 was good, and one in which it is not."""
     periods = [RewardStatistics.of([0] * 10 + [1] * 10, [good] * 10 + [0.4] * 10, 2) for good in (0.9, 0.9, 0.0)]
-    assert np.argmax(forgetting(periods, 1.0).mean) == 0
-    assert np.argmax(forgetting(periods, 0.3).mean) == 1
-    assert forgetting(periods, 0.5).count == pytest.approx([17.5, 17.5])
-    assert forgetting(periods[-1:], 1.0).mean == pytest.approx([0.0, 0.4])
+    assert np.argmax(discount_periods(periods, 1.0).mean) == 0
+    assert np.argmax(discount_periods(periods, 0.3).mean) == 1
+    assert discount_periods(periods, 0.5).count == pytest.approx([17.5, 17.5])
+    assert discount_periods(periods[-1:], 1.0).mean == pytest.approx([0.0, 0.4])
 
 
 def test_nonsense_is_refused() -> None:
@@ -97,8 +97,8 @@ def test_nonsense_is_refused() -> None:
         lambda: EpsilonGreedy(decay=0.0),
         lambda: UCB1(width=0.0),
         lambda: with_floor([0.5, 0.5], 0.6),
-        lambda: forgetting([], 0.5),
-        lambda: forgetting([RewardStatistics.empty(2)], 0.0),
+        lambda: discount_periods([], 0.5),
+        lambda: discount_periods([RewardStatistics.empty(2)], 0.0),
     ):
         with pytest.raises(ValueError, match=r"arms|epsilon|decay|width|minimum|period|factor"):
             refused()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from airflow_provider_mlops.stats.drift.counts import count_pair, pool_cells
+from airflow_provider_mlops.stats.drift.counts import pool_cells, validate_count_pair
 
 PAIRS = st.integers(1, 30).flatmap(
     lambda cells: st.tuples(
@@ -50,4 +50,4 @@ def test_unordered_pooling_joins_the_rare_ones() -> None:
 )
 def test_what_are_not_counts_is_refused(reference: list[float], current: list[float]) -> None:
     with pytest.raises(ValueError, match="counts"):
-        count_pair(reference, current)
+        validate_count_pair(reference, current)

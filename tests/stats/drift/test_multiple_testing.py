@@ -41,5 +41,5 @@ def test_adjusted_values_are_larger_and_keep_the_order(p_values: np.ndarray) -> 
 def test_none_is_none_and_nonsense_is_refused() -> None:
     assert holm([]).size == benjamini_hochberg([]).size == 0
     for nonsense in ([1.5], [-0.1], [float("nan")], [[0.5]]):
-        with pytest.raises(ValueError, match="p values"):
+        with pytest.raises(ValueError, match="p_values"):
             holm(nonsense)

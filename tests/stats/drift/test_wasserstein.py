@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from airflow_provider_mlops.stats.drift.wasserstein import (
-    histogram_deviation,
-    normalised_wasserstein_distance,
+    histogram_std,
+    normalized_wasserstein_distance,
     wasserstein_distance,
 )
 
@@ -45,22 +45,24 @@ def test_agrees_with_scipys_of_points_spread_over_the_bins(drawn: Drawn) -> None
 @given(HISTOGRAMS, st.floats(0.1, 10), st.floats(-50, 50))
 def test_is_symmetric_and_goes_with_the_units(drawn: Drawn, factor: float, shift: float) -> None:
     edges, reference, current = drawn
-    found = wasserstein_distance(*drawn)
-    assert wasserstein_distance(edges, current, reference) == pytest.approx(found, abs=1e-9)
-    assert wasserstein_distance(edges * factor + shift, reference, current) == pytest.approx(found * factor, abs=1e-7)
+    distance = wasserstein_distance(*drawn)
+    assert wasserstein_distance(edges, current, reference) == pytest.approx(distance, abs=1e-9)
+    assert wasserstein_distance(edges * factor + shift, reference, current) == pytest.approx(
+        distance * factor, abs=1e-7
+    )
     assert wasserstein_distance(edges, reference, 3 * reference) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_shift_is_measured_in_deviations() -> None:
     edges = np.linspace(-8, 8, 400)
     first, second = (np.diff(stats.norm.cdf(edges, shift)) for shift in (0.0, 0.5))
-    assert normalised_wasserstein_distance(edges, first, second) == pytest.approx(0.5, abs=1e-3)
-    assert histogram_deviation(edges, first) == pytest.approx(1, abs=1e-3)
+    assert normalized_wasserstein_distance(edges, first, second) == pytest.approx(0.5, abs=1e-3)
+    assert histogram_std(edges, first) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_constant_reference() -> None:
-    assert normalised_wasserstein_distance([1, 1, 2], [5, 0], [5, 0]) == 0
-    assert normalised_wasserstein_distance([1, 1, 2], [5, 0], [0, 5]) == float("inf")
+    assert normalized_wasserstein_distance([1, 1, 2], [5, 0], [5, 0]) == 0
+    assert normalized_wasserstein_distance([1, 1, 2], [5, 0], [0, 5]) == float("inf")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from sklearn.metrics import brier_score_loss
 
 from airflow_provider_mlops.stats.estimates.calibration import (
     Binning,
-    bin_of,
-    brier_decomposition,
+    bin_indices,
     brier_score,
     expected_calibration_error,
     reliability_curve,
@@ -39,23 +38,13 @@ def test_the_curve_agrees_with_scikit_learn(binning: Binning, strategy: str) -> 
     assert curve.rows.sum() == 1000
 
 
-@given(PREDICTIONS, st.integers(1, 20), st.sampled_from(BINNINGS))
-def test_the_parts_of_the_brier_score_add_up(rows: list[tuple[bool, float]], bins: int, binning: Binning) -> None:
-    """Oracle of the score: `sklearn.metrics.brier_score_loss`."""
+@given(PREDICTIONS)
+def test_the_brier_score_agrees_with_scikit_learn(rows: list[tuple[bool, float]]) -> None:
+    """Oracle: `sklearn.metrics.brier_score_loss`."""
     positive, probability = (np.array(column) for column in zip(*rows, strict=True))
-    parts = brier_decomposition(positive, probability, bins=bins, binning=binning)
-    assert parts.score == pytest.approx(brier_score_loss(positive, probability, pos_label=True), abs=1e-12)
-    assert brier_score(positive, probability) == pytest.approx(parts.score, abs=1e-12)
-    assert min(parts.reliability, parts.resolution, parts.uncertainty) >= 0
-    assert parts.resolution <= parts.uncertainty + 1e-12
-
-
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 10)), min_size=1, max_size=80))
-def test_nothing_is_left_within_bins_of_equal_probabilities(rows: list[tuple[bool, int]]) -> None:
-    """Murphy (1973): with one probability a bin the three parts are the whole score."""
-    positive, tenths = (np.array(column) for column in zip(*rows, strict=True))
-    parts = brier_decomposition(positive, tenths / 10, bins=40)
-    assert parts.within_bins == pytest.approx(0, abs=1e-12)
+    assert brier_score(positive, probability) == pytest.approx(
+        brier_score_loss(positive, probability, pos_label=True), abs=1e-12
+    )
 
 
 @given(PREDICTIONS, st.integers(1, 20), st.sampled_from(BINNINGS))
@@ -104,7 +93,7 @@ def test_every_bin_holds_its_mean_and_its_interval_the_share(
 
 @given(st.floats(0, 1), st.integers(1, 40))
 def test_a_probability_falls_into_the_bin_between_whose_edges_it_lies(probability: float, bins: int) -> None:
-    (place,) = bin_of(np.array([probability]), bins)
+    (place,) = bin_indices(np.array([probability]), bins)
     edges = np.linspace(0, 1, bins + 1)
     assert edges[place] <= probability
     assert probability < edges[place + 1] or (place == bins - 1 and probability == 1)

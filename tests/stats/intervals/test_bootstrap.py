@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from airflow_provider_mlops.stats.intervals.bca import acceleration, bca_interval, percentile_interval
-from airflow_provider_mlops.stats.intervals.bootstrap import Resampled, Scorer, resample
+from airflow_provider_mlops.stats.intervals.bootstrap import ResampledMetrics, Scorer, resample
 
 SKEWED = np.random.default_rng(0).lognormal(size=120)
 
@@ -27,17 +27,17 @@ def of(scorer: Scorer) -> Callable[[np.ndarray | None], list[Scorer]]:
 
 def test_agrees_with_scipy() -> None:
     """Oracle: `scipy.stats.bootstrap`, with so many resamples that both have nearly converged."""
-    (found,) = resample(of(mean_of(SKEWED)), 120, resamples=20_000, seed=2)
-    drawn = found.resamples["mean"]
+    (metrics,) = resample(of(mean_of(SKEWED)), 120, resamples=20_000, seed=2)
+    drawn = metrics.resamples["mean"]
     for scipys, interval in (
-        ("percentile", percentile_interval(found.estimates["mean"], drawn, 0.95)),
-        ("BCa", found.interval("mean", 0.95)),
+        ("percentile", percentile_interval(metrics.estimates["mean"], drawn, 0.95)),
+        ("BCa", metrics.interval("mean", 0.95)),
     ):
         expected = stats.bootstrap(
             (SKEWED,), np.mean, n_resamples=20_000, method=scipys, random_state=np.random.default_rng(1)
         ).confidence_interval
         assert interval == pytest.approx((expected.low, expected.high), abs=0.02)
-    assert found.estimates["mean"] == pytest.approx(SKEWED.mean())
+    assert metrics.estimates["mean"] == pytest.approx(SKEWED.mean())
     assert drawn.std(ddof=1) == pytest.approx(stats.sem(SKEWED), rel=0.03)
 
 
@@ -52,10 +52,10 @@ def test_bca_corrects_a_skewed_metric_as_scipy_does() -> None:
     expected = stats.bootstrap(
         (values,), np.var, n_resamples=20_000, method="BCa", random_state=np.random.default_rng(1)
     ).confidence_interval
-    (found,) = resample(of(variance), 40, resamples=6000, seed=3)
-    low, high = found.interval("variance", 0.95)
+    (metrics,) = resample(of(variance), 40, resamples=6000, seed=3)
+    low, high = metrics.interval("variance", 0.95)
     assert (low, high) == pytest.approx((expected.low, expected.high), rel=0.06)
-    plain = percentile_interval(found.estimates["variance"], found.resamples["variance"], 0.95)
+    plain = percentile_interval(metrics.estimates["variance"], metrics.resamples["variance"], 0.95)
     assert high - plain.high > 0.2
 
 
@@ -91,16 +91,16 @@ def test_resamples_without_the_metric_are_left_out() -> None:
         with np.errstate(invalid="ignore"):
             return {"share": counts[:, 0] / counts[:, :2].sum(axis=1), "never": np.full(len(counts), np.nan)}
 
-    (found,) = resample(of(share_of_first), 10, resamples=400)
-    assert list(found.estimates) == ["share"]
-    assert np.isnan(found.resamples["share"]).sum() == pytest.approx(400 * 0.8**10, abs=25)
-    low, high = found.interval("share", 0.9)
+    (metrics,) = resample(of(share_of_first), 10, resamples=400)
+    assert list(metrics.estimates) == ["share"]
+    assert np.isnan(metrics.resamples["share"]).sum() == pytest.approx(400 * 0.8**10, abs=25)
+    low, high = metrics.interval("share", 0.9)
     assert 0 <= low < 0.5 < high <= 1
 
 
 def test_a_constant_metric_has_an_interval_of_no_width() -> None:
-    (found,) = resample(of(lambda counts: {"same": np.full(len(counts), 0.7)}), 50)
-    assert found.interval("same", 0.95) == (0.7, 0.7)
+    (metrics,) = resample(of(lambda counts: {"same": np.full(len(counts), 0.7)}), 50)
+    assert metrics.interval("same", 0.95) == (0.7, 0.7)
 
 
 def test_many_rows_are_drawn_from_subsets() -> None:
@@ -111,20 +111,20 @@ def test_many_rows_are_drawn_from_subsets() -> None:
         asked.append(len(values) if chosen is None else len(set(chosen.tolist())))
         return [mean_of(values if chosen is None else values[chosen])]
 
-    (found,) = resample(scorers_of, len(values), resamples=400)
+    (metrics,) = resample(scorers_of, len(values), resamples=400)
     assert asked == [300_000, *[6_824] * 20]
-    assert found.resamples["mean"].shape == (400,)
-    assert found.resamples["mean"].std() == pytest.approx(1 / np.sqrt(300_000), rel=0.15)
-    assert found.resamples["mean"].mean() == pytest.approx(values.mean(), abs=5e-4)
+    assert metrics.resamples["mean"].shape == (400,)
+    assert metrics.resamples["mean"].std() == pytest.approx(1 / np.sqrt(300_000), rel=0.15)
+    assert metrics.resamples["mean"].mean() == pytest.approx(values.mean(), abs=5e-4)
 
 
 @settings(max_examples=30)
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.integers(0, 100))
 def test_percentile_intervals_of_a_mean_hold_it(values: list[float], seed: int) -> None:
     sample = np.array(values)
-    (found,) = resample(of(mean_of(sample)), sample.size, seed=seed)
-    low, high = percentile_interval(found.estimates["mean"], found.resamples["mean"], 0.95)
-    assert low <= found.estimates["mean"] <= high
+    (metrics,) = resample(of(mean_of(sample)), sample.size, seed=seed)
+    low, high = percentile_interval(metrics.estimates["mean"], metrics.resamples["mean"], 0.95)
+    assert low <= metrics.estimates["mean"] <= high
     assert sample.min() - 1e-9 <= low <= high <= sample.max() + 1e-9
 
 
@@ -146,9 +146,9 @@ def test_the_acceleration_is_the_skewness_of_the_influence() -> None:
 
 
 def test_nonsense_is_refused() -> None:
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="rows must be at least 1"):
         resample(of(mean_of(SKEWED)), 0)
     with pytest.raises(ValueError, match="resamples"):
         resample(of(mean_of(SKEWED)), 120, resamples=1)
     with pytest.raises(ValueError, match="confidence"):
-        Resampled(2, {"a": 1.0}, {"a": np.ones(2)}, {"a": np.ones(2)}).interval("a", 1.0)
+        ResampledMetrics(2, {"a": 1.0}, {"a": np.ones(2)}, {"a": np.ones(2)}).interval("a", 1.0)

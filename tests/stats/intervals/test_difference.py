@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.stats.intervals.difference import difference_interval
-from airflow_provider_mlops.stats.intervals.interval import wilson_interval
+from airflow_provider_mlops.stats.intervals.proportion import wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -18,16 +18,16 @@ def test_the_difference_of_shares_is_newcombes(hits: int, rows: int, other_hits:
     from statsmodels.stats.proportion import confint_proportions_2indep
 
     expected = confint_proportions_2indep(hits, rows, other_hits, other_rows, method="newcomb")
-    found = difference_interval(
+    interval = difference_interval(
         hits / rows, wilson_interval(hits, rows), other_hits / other_rows, wilson_interval(other_hits, other_rows)
     )
-    assert found == pytest.approx(expected, abs=1e-9)
+    assert interval == pytest.approx(expected, abs=1e-9)
 
 
 def test_newcombes_published_example() -> None:
     """Newcombe (1998), method 10: 56/70 - 48/80 has the interval 0.0524 to 0.3339."""
-    found = difference_interval(56 / 70, wilson_interval(56, 70), 48 / 80, wilson_interval(48, 80))
-    assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    interval = difference_interval(56 / 70, wilson_interval(56, 70), 48 / 80, wilson_interval(48, 80))
+    assert interval == pytest.approx((0.0524, 0.3339), abs=5e-5)
 
 
 def test_of_normal_intervals_variances_add() -> None:
@@ -35,8 +35,8 @@ def test_of_normal_intervals_variances_add() -> None:
 
     generator = np.random.default_rng(0)
     one, other = (DescrStatsW(generator.normal(size=size)) for size in (30, 80))
-    found = difference_interval(one.mean, one.zconfint_mean(), other.mean, other.zconfint_mean())
-    assert found == pytest.approx(CompareMeans(one, other).zconfint_diff(usevar="unequal"))
+    interval = difference_interval(one.mean, one.zconfint_mean(), other.mean, other.zconfint_mean())
+    assert interval == pytest.approx(CompareMeans(one, other).zconfint_diff(usevar="unequal"))
 
 
 DISTANCE = st.floats(0, 5)

@@ -8,13 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.stats.intervals import resampling
-from airflow_provider_mlops.stats.intervals.resampling import counts_of_rows, counts_without, draw_counts, draw_subsets
+from airflow_provider_mlops.stats.intervals.resampling import (
+    count_rows,
+    draw_counts,
+    draw_subsets,
+    leave_one_out_counts,
+)
 
 
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(0, 99))
 def test_counts_of_rows_add_up(rows: int, resamples: int, seed: int) -> None:
     indices = np.random.default_rng(seed).integers(rows, size=(resamples, rows))
-    counts = counts_of_rows(indices, rows)
+    counts = count_rows(indices, rows)
     assert np.all(counts.sum(axis=1) == rows)
     assert all(counts[0, row] == np.sum(indices[0] == row) for row in range(rows))
 
@@ -42,14 +47,14 @@ def test_much_is_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=15)
 @given(st.integers(10_001, 200_000), st.integers(1, 60))
 def test_subsets_share_the_resamples_and_repeat_no_row(rows: int, resamples: int) -> None:
-    found = list(draw_subsets(rows, resamples, np.random.default_rng(0)))
-    assert sum(number for _, number in found) == resamples
-    for chosen, _ in found:
+    subsets = list(draw_subsets(rows, resamples, np.random.default_rng(0)))
+    assert sum(number for _, number in subsets) == resamples
+    for chosen, _ in subsets:
         assert len(np.unique(chosen)) == len(chosen) >= min(rows, 5_000)
         assert 0 <= chosen.min() <= chosen.max() < rows
 
 
 def test_one_row_is_left_out_each_time() -> None:
-    counts = counts_without(np.array([2, 0]), 4)
+    counts = leave_one_out_counts(np.array([2, 0]), 4)
     np.testing.assert_array_equal(counts.sum(axis=1), 3)
     assert (counts[0, 2], counts[1, 0]) == (0, 0)

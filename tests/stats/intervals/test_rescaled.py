@@ -15,8 +15,8 @@ def test_a_normal_interval_is_the_one_at_the_wanted_confidence(wanted: float) ->
     from statsmodels.stats.weightstats import DescrStatsW
 
     sample = DescrStatsW(np.random.default_rng(0).normal(size=50))
-    found = rescaled_interval(sample.mean, sample.zconfint_mean(0.05), 0.95, wanted)
-    assert found == pytest.approx(sample.zconfint_mean(1 - wanted))
+    interval = rescaled_interval(sample.mean, sample.zconfint_mean(0.05), 0.95, wanted)
+    assert interval == pytest.approx(sample.zconfint_mean(1 - wanted))
 
 
 CONFIDENCE = st.floats(0.5, 0.99)
@@ -32,5 +32,5 @@ def test_there_and_back_is_the_same(value: float, below: float, above: float, on
 
 def test_nonsense_is_refused() -> None:
     for confidence, wanted in ((0.95, 1.0), (0.0, 0.95), (95, 0.9)):
-        with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
+        with pytest.raises(ValueError, match="confidence must be between 0 and 1"):
             rescaled_interval(0.0, (-1.0, 1.0), confidence, wanted)

@@ -21,13 +21,13 @@ def rows_of(both: int, only_candidate: int, only_champion: int, neither: int) ->
 @given(TABLES)
 def test_agrees_with_statsmodels(table: tuple[int, int, int, int]) -> None:
     """Oracle: `statsmodels.stats.contingency_tables.mcnemar(exact=True)`, undefined without discordant rows."""
-    found = mcnemar_test(*rows_of(*table))
-    assert (found.only_candidate, found.only_champion, found.rows) == (table[1], table[2], sum(table))
+    test = mcnemar_test(*rows_of(*table))
+    assert (test.only_candidate, test.only_champion, test.rows) == (table[1], table[2], sum(table))
     if table[1] + table[2]:
         expected = mcnemar([[table[0], table[1]], [table[2], table[3]]], exact=True).pvalue
-        assert found.p_value == pytest.approx(min(1.0, expected), rel=1e-9)
+        assert test.p_value == pytest.approx(min(1.0, expected), rel=1e-9)
     else:
-        assert found.p_value == 1
+        assert test.p_value == 1
 
 
 @given(TABLES)
@@ -40,10 +40,10 @@ def test_swapping_the_classifiers_turns_the_gain_round(table: tuple[int, int, in
 
 def test_a_worked_example() -> None:
     """Agresti, *Categorical Data Analysis*, approval ratings 794, 150, 86, 570: chi-square 17.36 without correction."""
-    found = mcnemar_test(*rows_of(794, 86, 150, 570))
-    discordant = found.only_candidate + found.only_champion
-    assert (found.gain * found.rows) ** 2 / discordant == pytest.approx(17.36, abs=0.005)
-    assert found.p_value == pytest.approx(3.7e-5, abs=0.2e-5)
+    test = mcnemar_test(*rows_of(794, 86, 150, 570))
+    discordant = test.only_candidate + test.only_champion
+    assert (test.gain * test.rows) ** 2 / discordant == pytest.approx(17.36, abs=0.005)
+    assert test.p_value == pytest.approx(3.7e-5, abs=0.2e-5)
 
 
 def test_nonsense_is_refused() -> None:

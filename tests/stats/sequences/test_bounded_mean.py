@@ -11,29 +11,31 @@ from scipy import integrate, stats
 from airflow_provider_mlops.stats.sequences.bounded_mean import (
     BoundedMoments,
     bounded_mean_sequence,
-    deviation_bound,
-    log_mixture,
+    gamma_mixture_bound,
+    log_gamma_mixture,
 )
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 
-@pytest.mark.parametrize(("deviations", "variation", "weight"), [(3.0, 2.0, 1.5), (20.0, 30.0, 6.0), (-5.0, 9.0, 3.0)])
-def test_the_mixture_is_the_integral_it_stands_for(deviations: float, variation: float, weight: float) -> None:
+@pytest.mark.parametrize(
+    ("deviation_sum", "variation", "weight"), [(3.0, 2.0, 1.5), (20.0, 30.0, 6.0), (-5.0, 9.0, 3.0)]
+)
+def test_the_mixture_is_the_integral_it_stands_for(deviation_sum: float, variation: float, weight: float) -> None:
     """Oracle: numerical integration of exp(l s - psi(l) v) over a gamma density in 1 - l, cut off at one."""
     cut = stats.gamma(weight, scale=1 / weight)
 
     def integrand(rest: float) -> float:
         psi = -np.log(rest) - (1 - rest)
-        return float(np.exp((1 - rest) * deviations - psi * variation) * cut.pdf(rest) / cut.cdf(1))
+        return float(np.exp((1 - rest) * deviation_sum - psi * variation) * cut.pdf(rest) / cut.cdf(1))
 
     expected, _ = integrate.quad(integrand, 0, 1)
-    assert np.exp(log_mixture(deviations, variation, weight)) == pytest.approx(expected, rel=1e-8)
+    assert np.exp(log_gamma_mixture(deviation_sum, variation, weight)) == pytest.approx(expected, rel=1e-8)
 
 
 @given(st.floats(0.0, 1e5), st.floats(0.5, 500.0), st.floats(0.001, 0.2))
 def test_the_bound_is_where_the_mixture_reaches_the_limit(variation: float, weight: float, error: float) -> None:
-    bound = deviation_bound(variation, weight, error)
-    assert log_mixture(bound, variation, weight) == pytest.approx(-np.log(error), abs=1e-5)
+    bound = gamma_mixture_bound(variation, weight, error)
+    assert log_gamma_mixture(bound, variation, weight) == pytest.approx(-np.log(error), abs=1e-5)
 
 
 @given(st.lists(st.floats(-2, 3), min_size=1, max_size=30), st.integers(0, 30))
@@ -67,8 +69,10 @@ def test_two_thousand_streams_looked_at_after_every_value(a: float, b: float, ho
             predicted[:, mine] = (sums + 0.5) / np.arange(1, mine.sum() + 1)
     variation = np.cumsum((values - predicted) ** 2, axis=1)
     weight = prior_observations(500 / 16, 0.05)
-    deviations = np.cumsum(values - true, axis=1)
-    evidence = np.maximum(log_mixture(deviations, variation, weight), log_mixture(-deviations, variation, weight))
+    deviation_sum = np.cumsum(values - true, axis=1)
+    evidence = np.maximum(
+        log_gamma_mixture(deviation_sum, variation, weight), log_gamma_mixture(-deviation_sum, variation, weight)
+    )
     missed = np.any(evidence >= -np.log(0.025), axis=1)
     assert missed.mean() < 0.05
     # The function for one stream decides alike.
@@ -82,8 +86,8 @@ def test_two_thousand_streams_looked_at_after_every_value(a: float, b: float, ho
 def test_scales_with_the_range(values: list[float]) -> None:
     scaled = [7 * value - 3 for value in values]
     low, high = bounded_mean_sequence(BoundedMoments().updated(values, low=0, high=1), low=0, high=1)
-    found = bounded_mean_sequence(BoundedMoments().updated(np.clip(scaled, -3, 4), low=-3, high=4), low=-3, high=4)
-    assert found == pytest.approx((7 * low - 3, 7 * high - 3), abs=1e-6)
+    interval = bounded_mean_sequence(BoundedMoments().updated(np.clip(scaled, -3, 4), low=-3, high=4), low=-3, high=4)
+    assert interval == pytest.approx((7 * low - 3, 7 * high - 3), abs=1e-6)
 
 
 def test_declared_predictions_need_only_sums_and_are_as_narrow_near_the_mean() -> None:
@@ -106,8 +110,8 @@ def test_adapts_to_a_small_variance() -> None:
 @pytest.mark.parametrize("variation", [62.5, 3000.0])
 def test_is_about_as_tight_as_it_can_be_where_it_is_tuned(variation: float) -> None:
     """Oracle: the bounds of all weights."""
-    least = min(deviation_bound(variation, weight, 0.025) for weight in np.geomspace(variation / 50, variation, 60))
-    assert least <= deviation_bound(variation, prior_observations(variation, 0.05), 0.025) < 1.005 * least
+    least = min(gamma_mixture_bound(variation, weight, 0.025) for weight in np.geomspace(variation / 50, variation, 60))
+    assert least <= gamma_mixture_bound(variation, prior_observations(variation, 0.05), 0.025) < 1.005 * least
 
 
 def test_nonsense_is_refused() -> None:
@@ -116,8 +120,8 @@ def test_nonsense_is_refused() -> None:
         lambda: BoundedMoments().updated([float("nan")], low=0, high=1),
         lambda: bounded_mean_sequence(BoundedMoments(), low=1, high=1),
         lambda: bounded_mean_sequence(BoundedMoments(), low=0, high=1, confidence=0),
-        lambda: bounded_mean_sequence(BoundedMoments(1, 0.5), low=0, high=1, expected_deviation=0),
+        lambda: bounded_mean_sequence(BoundedMoments(1, 0.5), low=0, high=1, expected_std=0),
     ):
-        with pytest.raises(ValueError, match=r"values|low|confidence|expected_deviation"):
+        with pytest.raises(ValueError, match=r"values|low|confidence|expected_std"):
             refused()
     assert bounded_mean_sequence(BoundedMoments(), low=-1, high=2) == (-1, 2)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from airflow_provider_mlops.stats.sequences.latency import quantile_sequence, slower_than
+from airflow_provider_mlops.stats.sequences.latency import count_slower_than, quantile_sequence
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import log_evidence
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 EDGES = np.geomspace(1, 1000, 31)
 
@@ -20,11 +20,11 @@ def histogram(latencies: np.ndarray) -> np.ndarray:
 def test_counts_of_slow_requests_are_those_of_the_requests_themselves() -> None:
     latencies = np.random.default_rng(1).lognormal(3, 1, 5000)
     for limit in EDGES[[0, 10, 30]]:
-        assert slower_than(EDGES, histogram(latencies), float(limit)) == (int(np.sum(latencies > limit)), 5000)
+        assert count_slower_than(EDGES, histogram(latencies), float(limit)) == (int(np.sum(latencies > limit)), 5000)
 
 
 def test_a_latency_on_an_edge_is_not_slower() -> None:
-    assert slower_than([10, 20], [0, 1, 0], 20) == (0, 1)
+    assert count_slower_than([10, 20], [0, 1, 0], 20) == (0, 1)
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.95, 0.99])
@@ -44,19 +44,19 @@ def test_the_interval_of_edges_holds_the_quantile(quantile: float) -> None:
     missed = 0
     for _ in range(100):
         latencies = generator.lognormal(3, 1, 3000)
-        found = [quantile_sequence(EDGES, histogram(latencies[:look]), quantile) for look in (50, 200, 1000, 3000)]
-        missed += not all(low <= true <= high for low, high in found)
-        assert found[-1].high - found[-1].low < found[0].high - found[0].low
+        intervals = [quantile_sequence(EDGES, histogram(latencies[:look]), quantile) for look in (50, 200, 1000, 3000)]
+        missed += not all(low <= true <= high for low, high in intervals)
+        assert intervals[-1].high - intervals[-1].low < intervals[0].high - intervals[0].low
     assert missed <= 5
 
 
 def test_nonsense_is_refused() -> None:
     for refused in (
-        lambda: slower_than([10, 20], [1, 2, 3], 15),
-        lambda: slower_than([10, 20], [1, 2, 3], 25),
-        lambda: slower_than([10, 20], [1, 2], 10),
-        lambda: slower_than([20, 10], [1, 2, 3], 10),
-        lambda: slower_than([10, 20], [1, -2, 3], 10),
+        lambda: count_slower_than([10, 20], [1, 2, 3], 15),
+        lambda: count_slower_than([10, 20], [1, 2, 3], 25),
+        lambda: count_slower_than([10, 20], [1, 2], 10),
+        lambda: count_slower_than([20, 10], [1, 2, 3], 10),
+        lambda: count_slower_than([10, 20], [1, -2, 3], 10),
         lambda: quantile_sequence([10, 20], [1, 2, 3], 1.0),
     ):
         with pytest.raises(ValueError, match=r"edge|quantile"):

@@ -17,7 +17,7 @@ from airflow_provider_mlops.stats.sequences.mean import (
     mean_sequence,
     unit_radius,
 )
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40)
 
@@ -54,10 +54,10 @@ def test_the_joint_radius_is_the_edge_of_the_product_of_two_mixtures() -> None:
         ratio = n**2 * means**2 / (2 * s2 * (n + weight)) - np.log1p(n / weight) / 2
         return math.log(20) - float(ratio.sum())
 
-    found = optimize.minimize(
+    minimum = optimize.minimize(
         lambda means: means[0] - means[1], [-0.01, 0.01], constraints={"type": "ineq", "fun": log_product}
     )
-    assert difference_radius(n, s2, expected_n=700) == pytest.approx(-found.fun, rel=1e-4)
+    assert difference_radius(n, s2, expected_n=700) == pytest.approx(-minimum.fun, rel=1e-4)
 
 
 @pytest.mark.parametrize("expected_n", [100, 1000, 50_000])

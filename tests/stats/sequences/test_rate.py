@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from airflow_provider_mlops.stats.intervals.interval import clopper_pearson_interval
+from airflow_provider_mlops.stats.intervals.proportion import clopper_pearson_interval
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import (
     log_evidence,
     log_evidence_above,
     rate_bounds,
     rate_sequence,
 )
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 COUNTS = st.integers(1, 3000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
 RATES = st.floats(0.001, 0.999)
@@ -37,8 +37,8 @@ def test_one_sided_evidence_mixes_over_higher_rates_only(
     mixing = stats.beta(weight * rate, weight * (1 - rate))
     fixed = stats.binom.pmf(successes, trials, rate)
     ratio, _ = integrate.quad(lambda p: stats.binom.pmf(successes, trials, p) / fixed * mixing.pdf(p), rate, 1)
-    found = log_evidence_above(successes, trials, rate, weight)
-    assert np.exp(found) == pytest.approx(ratio / mixing.sf(rate), rel=1e-6)
+    evidence = log_evidence_above(successes, trials, rate, weight)
+    assert np.exp(evidence) == pytest.approx(ratio / mixing.sf(rate), rel=1e-6)
 
 
 @given(COUNTS, st.floats(1.0, 1e5), st.floats(0.5, 0.999))

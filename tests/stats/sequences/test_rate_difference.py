@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import log_evidence, rate_bounds
 from airflow_provider_mlops.stats.sequences.rate_difference import rate_difference_bounds, rate_difference_sequence
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 COUNTS = st.integers(0, 500).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
 

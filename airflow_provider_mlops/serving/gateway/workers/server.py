@@ -16,6 +16,7 @@ import uvicorn
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
@@ -57,15 +58,8 @@ def serve(settings: Settings, listener: socket.socket, board: WorkerChannel | No
         models are loaded, and stops when the process is gone that started it.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
-    registry = Registry(
-        settings.tracking_uri,
-        settings.registry_uri,
-        storage_uri=settings.storage_uri,
-        username=os.environ.get("MLFLOW_TRACKING_USERNAME"),
-        password=os.environ.get("MLFLOW_TRACKING_PASSWORD"),
-        token=os.environ.get("MLFLOW_TRACKING_TOKEN"),
-    )
-    gateway = Gateway(settings, registry, board)
+    mlflow = RegistrySettings.from_environment(settings.storage_uri, settings.tracking_uri, settings.registry_uri)
+    gateway = Gateway(settings, Registry(mlflow), board)
     config = uvicorn.Config(
         gateway.asgi(),
         interface="asgi3",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from airflow_provider_mlops.serving.policy.policy import ANYBODY, Arm, Choice, RoutingRequest
-from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
+from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
 from airflow_provider_mlops.stats.bandits.propensity import draw
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.admin import worker_channel
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board, Change
 from airflow_provider_mlops.serving.log import prediction_log
@@ -81,7 +82,7 @@ def test_one_life_of_two_workers(storage: Path) -> None:
             assert answering(process.url) == {"2"}
             assert requests_counted(process.url) == 96
             # That the alias is taken away is seen by each for itself.
-            Registry(None, storage_uri=str(storage)).client.delete_registered_model_alias("cancer", "champion")
+            Registry(RegistrySettings(str(storage))).client.delete_registered_model_alias("cancer", "champion")
             process.wait(lambda: statuses(process.url) == {404}, "no version answers", 10)
         assert process.stop() == 0
     finally:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import Ridge
 
-from airflow_provider_mlops.stats.bandits.features import FeatureEncoding
+from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUCB
@@ -35,7 +35,7 @@ def test_the_fit_is_ridge_regression() -> None:
         oracle = Ridge(alpha=2.5, fit_intercept=False).fit(features[taken], rewards[taken])
         assert fit.coefficients[arm] == pytest.approx(oracle.coef_)
         gram = features[taken].T @ features[taken] + 2.5 * np.eye(4)
-        assert fit.deviations(x)[arm] == pytest.approx(math.sqrt(x @ np.linalg.solve(gram, x)))
+        assert fit.stds(x)[arm] == pytest.approx(math.sqrt(x @ np.linalg.solve(gram, x)))
         assert fit.means(x)[arm] == pytest.approx(oracle.predict([x])[0])
 
 
@@ -49,9 +49,9 @@ def test_replicas_together_are_one_stream(decisions: int, seed: int) -> None:
         mine = replica == one
         merged += LinearStatistics.of(arms[mine], features[mine], rewards[mine], 3)
     whole = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3))
-    found = RidgeFit.of(merged)
-    assert found.coefficients == pytest.approx(whole.coefficients)
-    assert found.inverse == pytest.approx(whole.inverse)
+    fit_of_merged = RidgeFit.of(merged)
+    assert fit_of_merged.coefficients == pytest.approx(whole.coefficients)
+    assert fit_of_merged.inverse == pytest.approx(whole.inverse)
 
 
 def test_propensities_are_the_frequencies_of_posterior_draws() -> None:
@@ -73,12 +73,12 @@ def test_linucb_takes_the_greatest_index_and_keeps_the_floor() -> None:
     arms, features, rewards = log_of(40)
     fit = RidgeFit.of(LinearStatistics.of(arms, features, rewards, 3))
     policy = LinUCB(exploration=0.8, min_propensity=0.01)
-    found = policy.propensities(fit, features)
-    assert found.shape == (40, 3)
-    assert found.sum(axis=1) == pytest.approx(np.ones(40))
-    index = fit.means(features) + 0.8 * fit.deviations(features)
-    assert np.array_equal(found.argmax(axis=1), index.argmax(axis=1))
-    assert np.sort(found, axis=1) == pytest.approx(np.tile([0.01, 0.01, 0.98], (40, 1)))
+    propensities = policy.propensities(fit, features)
+    assert propensities.shape == (40, 3)
+    assert propensities.sum(axis=1) == pytest.approx(np.ones(40))
+    index = fit.means(features) + 0.8 * fit.stds(features)
+    assert np.array_equal(propensities.argmax(axis=1), index.argmax(axis=1))
+    assert np.sort(propensities, axis=1) == pytest.approx(np.tile([0.01, 0.01, 0.98], (40, 1)))
 
 
 @pytest.mark.parametrize("name", ["linucb", "thompson"])
@@ -115,10 +115,10 @@ VALUES = st.one_of(st.none(), st.floats(), st.text(), st.booleans())
 @given(st.dictionaries(st.sampled_from(["hour", "place", "else"]), VALUES))
 def test_any_context_has_finite_features_of_one_length(context: dict[str, object]) -> None:
     encoding = FeatureEncoding(numbers={"hour": (12.0, 6.0)}, categories={"place": ("north", "south")})
-    found = encoding.encode(context)
-    assert found.shape == (len(encoding.names),)
-    assert np.all(np.isfinite(found))
-    assert found[2:].sum() == 1
+    features = encoding.encode(context)
+    assert features.shape == (len(encoding.names),)
+    assert np.all(np.isfinite(features))
+    assert features[2:].sum() == 1
 
 
 def test_nonsense_is_refused() -> None:
@@ -127,7 +127,7 @@ def test_nonsense_is_refused() -> None:
         lambda: FeatureEncoding(categories={"place": ()}),
         lambda: FeatureEncoding(categories={"place": ("a", "a")}),
         lambda: FeatureEncoding(numbers={"a": (0, 1)}, categories={"a": ("b",)}),
-        lambda: FeatureEncoding(largest=0),
+        lambda: FeatureEncoding(max_abs=0),
         lambda: LinUCB(-1.0),
         lambda: LinearThompson(0.0),
         lambda: RidgeFit.of(LinearStatistics.empty(2, 2), strength=0.0),
@@ -135,7 +135,7 @@ def test_nonsense_is_refused() -> None:
         lambda: LinearStatistics.of([2], [[1.0, 2.0]], [1.0], 2),
         lambda: LinearStatistics.of([0], [[1.0, math.inf]], [1.0], 2),
     ):
-        with pytest.raises(ValueError, match=r"scale|values|both|largest|must|decisions|arms|finite"):
+        with pytest.raises(ValueError, match=r"scale|values|both|max_abs|must|decisions|arms|finite"):
             refused()
 
 

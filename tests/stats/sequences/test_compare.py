@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.stats.intervals.interval import Interval
-from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments, deviation_bound
+from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments, gamma_mixture_bound
 from airflow_provider_mlops.stats.sequences.compare_means import compare_bounded_means, compare_means
-from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates, compare_with_limit
-from airflow_provider_mlops.stats.sequences.comparison import judge, required_difference
+from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit, compare_rates
+from airflow_provider_mlops.stats.sequences.comparison import interval_verdict, required_difference
 from airflow_provider_mlops.stats.sequences.mean import Moments
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ from airflow_provider_mlops.stats.sequences.tuning import prior_observations
     ],
 )
 def test_error_rates(counts: tuple[int, int, int, int], margin: float, goal: str, verdict: str) -> None:
-    found = compare_rates(*counts, what="error rate", greater_is_better=False, margin=margin, goal=goal)  # type: ignore[arg-type]
-    assert found.verdict == verdict
-    assert (found.candidate_count, found.champion_count) == (counts[1], counts[3])
+    comparison = compare_rates(*counts, what="error rate", greater_is_better=False, margin=margin, goal=goal)  # type: ignore[arg-type]
+    assert comparison.verdict == verdict
+    assert (comparison.candidate_count, comparison.champion_count) == (counts[1], counts[3])
 
 
 @settings(max_examples=25)
@@ -46,23 +46,23 @@ def test_direction_mirrors(candidate: int, champion: int, margin: float) -> None
 
 
 def test_too_few_requests_are_inconclusive_whatever_they_say() -> None:
-    found = compare_rates(100, 100, 0, 100, what="error rate", greater_is_better=False, min_trials=500)
-    assert found.verdict == "inconclusive"
-    assert "too few" in found.sentence
+    comparison = compare_rates(100, 100, 0, 100, what="error rate", greater_is_better=False, min_trials=500)
+    assert comparison.verdict == "inconclusive"
+    assert "too few" in comparison.sentence
     assert compare_rates(100, 100, 0, 100, what="error rate", greater_is_better=False).verdict == "worse"
-    limit = compare_with_limit(0, 100, 0.9, what="agreement", greater_is_better=True, min_trials=200)
+    limit = compare_rate_with_limit(0, 100, 0.9, what="agreement", greater_is_better=True, min_trials=200)
     assert limit.verdict == "inconclusive"
     assert "too few" in limit.sentence
 
 
 def test_sentences_name_the_numbers() -> None:
-    found = compare_rates(450, 9000, 90, 9000, what="error rate", greater_is_better=False, margin=0.01)
-    assert found.sentence.startswith("Error rate: candidate less champion is not below 1 points; it is 4 points")
-    assert "9,000 observations of the candidate" in found.sentence
-    agreed = compare_with_limit(9900, 10_000, 0.97, what="agreement", greater_is_better=True)
+    comparison = compare_rates(450, 9000, 90, 9000, what="error rate", greater_is_better=False, margin=0.01)
+    assert comparison.sentence.startswith("Error rate: candidate minus champion is not below 1 points; it is 4 points")
+    assert "9,000 observations of the candidate" in comparison.sentence
+    agreed = compare_rate_with_limit(9900, 10_000, 0.97, what="agreement", greater_is_better=True)
     assert agreed.verdict == "better"
     assert agreed.sentence.startswith("Agreement is above 0.97: 0.99, 95 % interval")
-    slow = compare_with_limit(900, 10_000, 0.05, what="share of slow requests", greater_is_better=False)
+    slow = compare_rate_with_limit(900, 10_000, 0.05, what="share of slow requests", greater_is_better=False)
     assert slow.verdict == "worse"
 
 
@@ -89,29 +89,29 @@ def test_bounded_means_keep_their_error_in_two_thousand_streams() -> None:
     predicted = (sums - values + 0.5) / n
     looks = np.arange(19, 800, 20)
     variation = np.cumsum((values - predicted) ** 2, axis=2)[:, :, looks]
-    bound = deviation_bound(variation, prior_observations(400 / 16, 0.025), 0.0125).sum(axis=0)
-    found = np.abs(sums[1] - sums[0])[:, looks] > bound
-    assert np.mean(np.any(found, axis=1)) < 0.05
+    bound = gamma_mixture_bound(variation, prior_observations(400 / 16, 0.025), 0.0125).sum(axis=0)
+    excluded = np.abs(sums[1] - sums[0])[:, looks] > bound
+    assert np.mean(np.any(excluded, axis=1)) < 0.05
     assert np.abs(sums[1] - sums[0])[:, looks].max() > 0.5 * bound.min()
     for stream in range(5):
         arms = [BoundedMoments().updated(values[arm, stream], low=0, high=1) for arm in (1, 0)]
         verdict = compare_bounded_means(
             *arms, low=0, high=1, what="score", greater_is_better=True, expected_n=400
         ).verdict
-        assert (verdict != "inconclusive") == found[stream, -1]
+        assert (verdict != "inconclusive") == excluded[stream, -1]
 
 
 def test_what_is_required() -> None:
     assert required_difference(0.02, "superior", True) == 0.02
     assert required_difference(0.02, "superior", False) == -0.02
-    assert judge(Interval(0.0, 0.1), 0.0, True) == "inconclusive"
+    assert interval_verdict(Interval(0.0, 0.1), 0.0, True) == "inconclusive"
 
 
 def test_nonsense_is_refused() -> None:
     for refused in (
         lambda: required_difference(-0.1, "superior", True),
         lambda: required_difference(0.1, "best", True),  # type: ignore[arg-type]
-        lambda: compare_with_limit(1, 2, 1.5, what="x", greater_is_better=True),
+        lambda: compare_rate_with_limit(1, 2, 1.5, what="x", greater_is_better=True),
     ):
         with pytest.raises(ValueError, match=r"margin|goal|limit"):
             refused()

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from airflow_provider_mlops.stats.drift.drift import DriftThresholds, FeatureCounts, detect_drift
+from airflow_provider_mlops.stats.drift.detect import detect_drift
+from airflow_provider_mlops.stats.drift.feature_counts import FeatureCounts
+from airflow_provider_mlops.stats.drift.report import DriftThresholds
 
 FEATURES = 30
 Generator = np.random.Generator
@@ -103,14 +105,14 @@ def test_all_those_families_together() -> None:
 
 def test_half_a_deviation_in_one_of_thirty_features_is_found_on_five_hundred_rows() -> None:
     generator = np.random.default_rng(3)
-    found = 0
+    detected = 0
     for _ in range(15):
         features = normal_features(generator, 2000, 500)
         features[4] = normal_features(generator, 2000, 500, shift=0.5)[4]
         report = detect_drift(features)
         assert set(report.drifted) <= {"x4"}
-        found += report.drifted == ("x4",)
-    assert found >= 14
+        detected += report.drifted == ("x4",)
+    assert detected >= 14
 
 
 def test_half_a_deviation_in_every_feature_is_found_in_every_one() -> None:
@@ -149,29 +151,29 @@ def test_a_million_rows_do_not_alarm_on_a_trifle() -> None:
 def test_missing_values_are_a_question_of_their_own() -> None:
     counts = FeatureCounts.numeric("x", [500, 500], [80, 80], missing=(0, 40))
     (feature,) = detect_drift([counts]).features
-    assert (feature.verdict, feature.question) == ("drifted", "missing")
+    assert (feature.verdict, feature.aspect) == ("drifted", "missing")
     assert "0.0% to 20.0%" in feature.reason
     assert (feature.reference_rows, feature.current_rows) == (1000, 200)
 
 
 def test_a_feature_that_is_missing_altogether() -> None:
     (feature,) = detect_drift([FeatureCounts.numeric("x", [500, 500], [0, 0], missing=(0, 60))]).features
-    assert (feature.verdict, feature.question) == ("drifted", "missing")
+    assert (feature.verdict, feature.aspect) == ("drifted", "missing")
 
 
 def test_values_out_of_range_are_a_question_of_their_own() -> None:
     counts = FeatureCounts.numeric("x", [2500] * 4, [225] * 4, above=(0, 100))
     (feature,) = detect_drift([counts]).features
     assert feature.verdict == "drifted"
-    assert {part.question: part.p_value < 1e-20 for part in feature.parts}["unseen"]
+    assert {test.aspect: test.p_value < 1e-20 for test in feature.tests}["unseen"]
 
 
 def test_missing_values_agree_with_fishers_exact_test() -> None:
     """Oracle: `scipy.stats.fisher_exact`, whose one-sided tails are doubled here."""
     counts = FeatureCounts.numeric("x", [50, 46], [40, 33], missing=(4, 12))
-    (part,) = [part for part in detect_drift([counts]).features[0].parts if part.question == "missing"]
+    (test,) = [test for test in detect_drift([counts]).features[0].tests if test.aspect == "missing"]
     tails = [stats.fisher_exact([[12, 73], [4, 96]], alternative=side).pvalue for side in ("less", "greater")]
-    assert part.p_value == pytest.approx(2 * min(tails), rel=1e-9)
+    assert test.p_value == pytest.approx(2 * min(tails), rel=1e-9)
 
 
 def test_rows_beyond_the_references_extremes_follow_the_exact_law() -> None:
@@ -181,8 +183,8 @@ def test_rows_beyond_the_references_extremes_follow_the_exact_law() -> None:
     beyond = ((current > reference.max(axis=1)[:, None]) | (current < reference.min(axis=1)[:, None])).sum(axis=1)
     for number in (1, 3, 6, 10):
         counts = FeatureCounts.numeric("x", [20], [30 - number], above=(0, number))
-        (part,) = [part for part in detect_drift([counts]).features[0].parts if part.question == "unseen"]
-        assert part.p_value == pytest.approx(np.mean(beyond >= number), abs=0.012)
+        (test,) = [test for test in detect_drift([counts]).features[0].tests if test.aspect == "unseen"]
+        assert test.p_value == pytest.approx(np.mean(beyond >= number), abs=0.012)
 
 
 def test_too_few_rows_are_inconclusive_and_say_how_many_would_do() -> None:
@@ -271,8 +273,8 @@ def test_the_order_of_values_and_of_features_does_not_matter(counts: list[int], 
 
 def test_nonsense_is_refused() -> None:
     for nonsense in ({"false_alarm_rate": 0.0}, {"power": 1.0}, {"min_effect": -1.0}, {"detectable_effect": 0.0}):
-        with pytest.raises(ValueError, match=r"false_alarm_rate|min_effect"):
+        with pytest.raises(ValueError, match=r"false_alarm_rate|power|min_effect|detectable_effect"):
             DriftThresholds(**nonsense)
     twice = FeatureCounts.numeric("x", [1], [1])
-    with pytest.raises(ValueError, match="same name"):
+    with pytest.raises(ValueError, match="different names"):
         detect_drift([twice, twice])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from airflow_provider_mlops.stats.paired.losses import paired_t_test, wilcoxon_test
+from airflow_provider_mlops.stats.paired.loss_tests import paired_t_test, wilcoxon_test
 
 
 @given(st.integers(3, 80), st.floats(-1, 1), st.integers(0, 2**32 - 1))
@@ -17,10 +17,10 @@ def test_agree_with_scipy(rows: int, shift: float, seed: int) -> None:
     generator = np.random.default_rng(seed)
     champion = generator.exponential(size=rows)
     candidate = champion + generator.normal(shift, 0.5, size=rows)
-    found, expected = paired_t_test(candidate, champion), stats.ttest_rel(champion, candidate)
-    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-6)
-    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()), rel=1e-6, abs=1e-9)
-    assert found.low <= found.gain <= found.high
+    test, expected = paired_t_test(candidate, champion), stats.ttest_rel(champion, candidate)
+    assert (test.statistic, test.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-6)
+    assert (test.low, test.high) == pytest.approx(tuple(expected.confidence_interval()), rel=1e-6, abs=1e-9)
+    assert test.low <= test.gain <= test.high
     signed, oracle = wilcoxon_test(candidate, champion), stats.wilcoxon(champion, candidate)
     assert (signed.statistic, signed.p_value) == pytest.approx((oracle.statistic, oracle.pvalue))
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from airflow_provider_mlops.stats.intervals.bootstrap import Scorer, resample
 from airflow_provider_mlops.stats.intervals.interval import Interval
-from airflow_provider_mlops.stats.paired.margin import compare_with_margin, paired_gain
+from airflow_provider_mlops.stats.paired.non_inferiority import compare_with_margin, paired_gain
 
 
 def mean_of(values: np.ndarray) -> Scorer:
@@ -96,5 +96,5 @@ def test_the_same_predictions_are_not_inferior_to_themselves() -> None:
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="margin"):
         compare_with_margin(0, 1, -0.1)
-    with pytest.raises(ValueError, match="upside down"):
+    with pytest.raises(ValueError, match="must not be greater than high"):
         compare_with_margin(1, 0, 0.1)

@@ -8,10 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from airflow_provider_mlops.stats.drift.gate import compare_drift
-from airflow_provider_mlops.stats.drift.sequence import drift_sequence, log_ball, log_evidence_of_drift
+from airflow_provider_mlops.stats.sequences.compare_drift import compare_drift
+from airflow_provider_mlops.stats.sequences.drift import drift_sequence, log_evidence_of_drift, log_likelihood_gap
+from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import log_evidence
-from airflow_provider_mlops.stats.sequences.tuning import prior_observations
 
 COUNTS = st.lists(st.integers(0, 300), min_size=3, max_size=3)
 SHARES = np.array([0.6, 0.25, 0.1, 0.05])
@@ -98,7 +98,7 @@ def test_paired_answers_get_a_wider_interval() -> None:
 
 def test_the_ball_shrinks_with_a_prior_that_is_right() -> None:
     counts = 1000 * SHARES
-    assert log_ball(counts, 100 * SHARES) < log_ball(counts, 100 * SHARES[::-1])
+    assert log_likelihood_gap(counts, 100 * SHARES) < log_likelihood_gap(counts, 100 * SHARES[::-1])
 
 
 def test_unseen_cells() -> None:
@@ -115,5 +115,5 @@ def test_nonsense_is_refused() -> None:
         lambda: drift_sequence([1, 2], [1, 2], confidence=1),
         lambda: compare_drift(drift_sequence([1, 2], [1, 2]), 0.0),
     ):
-        with pytest.raises(ValueError, match=r"cells|shares|confidence|largest"):
+        with pytest.raises(ValueError, match=r"cells|proportions|confidence|max_distance"):
             refused()
