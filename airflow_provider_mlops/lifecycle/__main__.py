@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from airflow_provider_mlops import __version__
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.errors import BY_NAME, MlopsError
+from airflow_provider_mlops.errors import BY_NAME, InvalidSpecError, MlopsError
 from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.third_party_logs import quiet_third_party_loggers
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -61,6 +61,26 @@ def run_step(request: dict[str, Any]) -> dict[str, Any]:
     return {"result": result.model_dump(mode="json")}
 
 
+def read_request(uri: str) -> dict[str, Any]:
+    """Read the description of a step to run.
+
+    Raises
+    ------
+    InvalidSpecError
+        If there is no such file, or it does not describe a step.
+    """
+    try:
+        request = json.loads(storage.read_text(uri))
+    except FileNotFoundError:
+        raise InvalidSpecError("request", uri, "there is no such file. Check the path") from None
+    except ValueError as error:
+        raise InvalidSpecError("request", uri, f"the file must be JSON ({error})") from None
+    missing = [key for key in ("step", "spec", "workspace") if not isinstance(request, dict) or key not in request]
+    if missing:
+        raise InvalidSpecError("request", uri, f"the file must be a JSON object with {', '.join(missing)}")
+    return dict(request)
+
+
 def _defect(error: Exception) -> dict[str, Any]:
     log.exception("The step failed with an unexpected error")
     return {"defect": {"type": type(error).__name__, "message": str(error)}}
@@ -78,10 +98,14 @@ def main(arguments: list[str]) -> int:
     logging.captureWarnings(True)
     quiet_third_party_loggers()
     disable_telemetry()
-    outcome = run_step(json.loads(storage.read_text(request_uri)))
+    outcome = run_step(read_request(request_uri))
     storage.write_text(result_uri, json.dumps(outcome))
     return 0 if "result" in outcome else 1 if "error" in outcome else 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InvalidSpecError as error:
+        sys.stderr.write(f"python -m airflow_provider_mlops.lifecycle: {error}\n")
+        sys.exit(2)

@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from typing import Any
 
-from airflow_provider_mlops.hooks.gateway import DEFAULT_URL
+from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 from airflow_provider_mlops.lifecycle.step import Step
 
 _COMMON_ARGUMENTS = f"""\
@@ -15,7 +15,7 @@ _COMMON_ARGUMENTS = f"""\
 :param mlflow_conn_id: Id of a connection of type `mlflow`. If the connection does not exist, an MLflow store under
     `[mlops] storage_uri` is used.
 :param gateway_conn_id: Id of a connection of type `mlops_gateway`. If the connection does not exist, the gateway is
-    expected at {DEFAULT_URL}."""
+    expected at {DEFAULT_GATEWAY_URL}."""
 
 
 def describe(summary: str, step: Step[Any, Any]) -> str:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from airflow_provider_mlops.serving.defaults import MAX_BODY_BYTES
-
-
-def _describe(text: str, *, metavar: str | None = None, min_: float | None = None) -> dict[str, Any]:
-    """Return a field's metadata: `help`, and `metavar` and `min` if they are given."""
-    metadata = {"help": text, "metavar": metavar, "min": min_}
-    return {key: value for key, value in metadata.items() if value is not None}
+from airflow_provider_mlops.serving.field_help import describe
 
 
 @dataclass(frozen=True)
@@ -32,23 +26,23 @@ class Settings:
     """
 
     storage_uri: str = field(
-        metadata=_describe(
+        metadata=describe(
             "Storage directory or fsspec URI for the prediction log; use the same URI as the DAGs.", metavar="URI"
         )
     )
     tracking_uri: str | None = field(
         default=None,
-        metadata=_describe(
+        metadata=describe(
             "MLflow tracking URI; by default, the SQLite database in the storage directory.", metavar="URI"
         ),
     )
     registry_uri: str | None = field(
         default=None,
-        metadata=_describe("MLflow model registry URI, if it differs from the tracking URI.", metavar="URI"),
+        metadata=describe("MLflow model registry URI, if it differs from the tracking URI.", metavar="URI"),
     )
     token: str | None = field(
         default=None,
-        metadata=_describe(
+        metadata=describe(
             "Bearer token for the admin API; by default, the gateway generates one and saves it as gateway.token in "
             "the storage directory.",
             metavar="TOKEN",
@@ -56,7 +50,7 @@ class Settings:
     )
     rollout_store: str | None = field(
         default=None,
-        metadata=_describe(
+        metadata=describe(
             "SQLAlchemy URL of the rollout database; use PostgreSQL if gateways run on several machines. By default, "
             "a SQLite file in the storage directory.",
             metavar="URL",
@@ -64,18 +58,18 @@ class Settings:
     )
     models: tuple[str, ...] = field(
         default=(),
-        metadata=_describe(
+        metadata=describe(
             "Name of a model to serve; repeat the option for several. By default, every model with a champion.",
             metavar="NAME",
         ),
     )
     allow_pickle: bool = field(
         default=False,
-        metadata=_describe("Also load pickled models, which can run arbitrary code when they are loaded."),
+        metadata=describe("Also load pickled models, which can run arbitrary code when they are loaded."),
     )
     threads: int = field(
         default=1,
-        metadata=_describe(
+        metadata=describe(
             "Number of threads that run predictions of each version; one is best for small models.",
             metavar="N",
             min_=1,
@@ -83,11 +77,11 @@ class Settings:
     )
     prediction_log: bool = field(
         default=True,
-        metadata=_describe("Log predictions; those that belong to a rollout, and all labels, are always logged."),
+        metadata=describe("Log predictions; those that belong to a rollout, and all labels, are always logged."),
     )
     max_requests: int = field(
         default=1024,
-        metadata=_describe(
+        metadata=describe(
             "Maximum number of prediction requests in progress per process; further requests receive status 429.",
             metavar="N",
             min_=1,
@@ -95,7 +89,7 @@ class Settings:
     )
     max_waiting: int = field(
         default=512,
-        metadata=_describe(
+        metadata=describe(
             "Maximum number of requests that wait for one version; further requests receive status 429.",
             metavar="N",
             min_=1,
@@ -103,23 +97,23 @@ class Settings:
     )
     max_body_bytes: int = field(
         default=MAX_BODY_BYTES,
-        metadata=_describe(
+        metadata=describe(
             "Maximum size of a request body in bytes; larger requests receive status 413.", metavar="BYTES", min_=1024
         ),
     )
     poll_seconds: float = field(
         default=2.0,
-        metadata=_describe("Seconds between checks of MLflow for a new champion.", metavar="SECONDS", min_=0.05),
+        metadata=describe("Seconds between checks of MLflow for a new champion.", metavar="SECONDS", min_=0.05),
     )
     compact_seconds: float = field(
         default=300.0,
-        metadata=_describe(
+        metadata=describe(
             "Seconds between compactions of the prediction log to Parquet.", metavar="SECONDS", min_=0.05
         ),
     )
     predict_seconds: float = field(
         default=60.0,
-        metadata=_describe(
+        metadata=describe(
             "Maximum duration of a prediction in seconds; slower requests receive status 503.",
             metavar="SECONDS",
             min_=0.1,

@@ -161,7 +161,7 @@ class Replay:
         summary.answered += 1
         summary.rows += rows
         summary.versions[version] += 1
-        if self._traffic.tells:
+        if self._traffic.sends_feedback:
             feedback.add(self._told(request, answer))
 
     def _told(self, request: Request, answer: HttpResponse) -> Iterator[dict[str, object]]:

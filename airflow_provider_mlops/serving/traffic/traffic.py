@@ -1,91 +1,135 @@
-"""What is replayed, where to and how fast."""
+"""The description of a replay: which rows, to which model, how fast."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
-
-if TYPE_CHECKING:
-    from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.serving.field_help import check_bounds, describe
 
 CORRECT = "correct"
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is replayed. Raises InvalidSpecError for a value that cannot be.
+    """Rows to replay against a gateway, and the pace.
 
-    Of the dataset's columns, those are sent that the model takes. It ends with the dataset or at the first of the
-    bounds `requests` and `seconds`; with `repeat` and no bound it goes on until it is stopped.
+    The columns that the model expects are sent. The replay ends with the dataset, or earlier if `requests` or `seconds`
+    is reached; with `repeat` and neither of the two, it runs until it is stopped.
 
-    :ivar dataset: a Dataset, its URI, or the path or URI of a Parquet or CSV file. A CSV file is held in memory.
-    :ivar model: the model's name.
-    :ivar gateway_url: where the gateway listens.
-    :ivar rate: requests/s. Requests are due at their times whether or not earlier ones are answered.
-    :ivar even: whether requests are due at equal distances; by default they come at random, as a Poisson process.
-    :ivar seed: of the times and of which rows get a label.
-    :ivar rows: how many rows go in one request.
-    :ivar requests: how many requests are sent at most.
-    :ivar seconds: for how long requests are sent. Those that are not sent a second later are given up.
-    :ivar repeat: whether the dataset begins again when it ends.
-    :ivar clients: how many requests are under way at most, each on a connection of its own. Others wait for their turn.
-    :ivar timeout: seconds after which a request without an answer is given up.
-    :ivar headers: names of headers, each with the column that gives its value; with several rows, of the first one.
-    :ivar target: the column with the labels. Rows in which it is missing get none.
-    :ivar label_delay: seconds from an answer to its label.
-    :ivar label_share: the share of the rows that get a label and a reward.
-    :ivar label_patience: for how many seconds a label is sent again that is not acknowledged; then it is lost.
-    :ivar reward: the column with the rewards, which are sent with the labels or alone.
-    :ivar reward_from: `correct`: the reward is 1 where the answer is the label, and 0 where it is not.
-    :ivar record: the path of a local file to which each answer, failure and acknowledged label is written at once.
+    The metadata of each field describes it under `help`, as in `Settings` of the gateway; the options of
+    `airflow-mlops traffic` are made from it.
+
+    Raises
+    ------
+    InvalidSpecError
+        If a value is invalid.
+
+    Examples
+    --------
+    >>> traffic = Traffic("customers.parquet", "churn", rate=50, seconds=60, target="churned")
+    >>> traffic.sends_feedback
+    True
     """
 
-    dataset: str | Dataset
-    model: str
-    gateway_url: str = DEFAULT_GATEWAY_URL
-    rate: float = 10.0
-    even: bool = False
-    seed: int = 0
-    rows: int = 1
-    requests: int | None = None
-    seconds: float | None = None
-    repeat: bool = False
-    clients: int = 16
-    timeout: float = 30.0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    target: str | None = None
-    label_delay: float = 0.0
-    label_share: float = 1.0
-    label_patience: float = 60.0
-    reward: str | None = None
-    reward_from: str | None = None
-    record: str | None = None
+    dataset: str | Dataset = field(
+        metadata=describe("URI of a dataset, or path or URI of a Parquet or CSV file; a CSV file is held in memory.")
+    )
+    model: str = field(metadata=describe("Name of the registered model."))
+    gateway_url: str = field(default=DEFAULT_GATEWAY_URL, metadata=describe("URL of the gateway.", metavar="URL"))
+    rate: float = field(
+        default=10.0,
+        metadata=describe(
+            "Requests per second; a request is sent on time even if earlier ones are not answered yet.",
+            metavar="NUMBER",
+            above=0,
+        ),
+    )
+    even: bool = field(
+        default=False,
+        metadata=describe("Send requests at equal intervals; by default, they arrive at random (a Poisson process)."),
+    )
+    seed: int = field(default=0, metadata=describe("Random seed for request times and label sampling.", metavar="N"))
+    rows: int = field(default=1, metadata=describe("Rows per request.", metavar="N", min_=1))
+    requests: int | None = field(
+        default=None, metadata=describe("Stop after this number of requests.", metavar="N", min_=1)
+    )
+    seconds: float | None = field(
+        default=None,
+        metadata=describe(
+            "Stop after this number of seconds; requests more than a second late are dropped.",
+            metavar="SECONDS",
+            above=0,
+        ),
+    )
+    repeat: bool = field(default=False, metadata=describe("Start again at the first row when the dataset ends."))
+    clients: int = field(
+        default=16,
+        metadata=describe(
+            "Maximum number of requests in progress, each on its own connection; others wait.", metavar="N", min_=1
+        ),
+    )
+    timeout: float = field(
+        default=30.0,
+        metadata=describe("Seconds to wait for an answer before a request fails.", metavar="SECONDS", above=0),
+    )
+    headers: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=describe(
+            "Header to send and the column with its values, such as X-User-Id=customer_id; repeat the option for "
+            "several. If a request has several rows, the first one counts.",
+            metavar="NAME=COLUMN",
+        ),
+    )
+    target: str | None = field(
+        default=None,
+        metadata=describe("Column with the labels to send back; rows with a null are skipped.", metavar="COLUMN"),
+    )
+    label_delay: float = field(
+        default=0.0,
+        metadata=describe("Seconds between an answer and its label.", metavar="SECONDS", min_=0),
+    )
+    label_share: float = field(
+        default=1.0,
+        metadata=describe("Share of the rows that get a label and a reward.", metavar="SHARE", min_=0, max_=1),
+    )
+    label_patience: float = field(
+        default=60.0,
+        metadata=describe(
+            "Seconds during which a label that could not be delivered is sent again.", metavar="SECONDS", min_=0
+        ),
+    )
+    reward: str | None = field(
+        default=None,
+        metadata=describe("Column with the rewards to send back, with the labels or without.", metavar="COLUMN"),
+    )
+    reward_from: str | None = field(
+        default=None,
+        metadata=describe("correct: send a reward of 1 if the prediction equals the label, else 0.", metavar="NAME"),
+    )
+    record: str | None = field(
+        default=None,
+        metadata=describe(
+            "Local file for a log of every answer, failure and acknowledged label, one JSON object per line.",
+            metavar="FILE",
+        ),
+    )
 
     def __post_init__(self) -> None:
-        for name in ("rate", "timeout", "seconds"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InvalidSpecError(name, value, "give a number above 0")
-        for name in ("rows", "clients", "requests"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InvalidSpecError(name, value, "give a whole number of at least 1")
-        for name in ("label_delay", "label_patience"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidSpecError(name, getattr(self, name), "give seconds, at least 0")
-        if not 0 <= self.label_share <= 1:
-            raise InvalidSpecError("label_share", self.label_share, "give a share from 0 to 1")
+        check_bounds(self)
         if self.reward_from not in (None, CORRECT):
-            raise InvalidSpecError("reward_from", self.reward_from, f"give {CORRECT!r}, or the column as reward")
-        if self.reward_from and (self.reward or not self.target):
-            raise InvalidSpecError("reward_from", self.reward_from, "give a target with it, and no reward")
+            raise InvalidSpecError(
+                "reward_from", self.reward_from, f"it must be {CORRECT!r}. For a column, set reward instead"
+            )
+        if self.reward_from and self.reward:
+            raise InvalidSpecError("reward_from", self.reward_from, "it cannot be combined with reward. Remove one")
+        if self.reward_from and not self.target:
+            raise InvalidSpecError("reward_from", self.reward_from, "it requires target, the column with the labels")
 
     @property
-    def tells(self) -> bool:
+    def sends_feedback(self) -> bool:
         """Whether answers are followed by labels or rewards."""
         return self.target is not None or self.reward is not None
