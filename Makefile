@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-lowest test-newest lint format tables docs constraints benchmarks clean
+.PHONY: help venv demo test test-slow test-lowest test-newest lint format stubs tables docs constraints benchmarks clean
 
 # Where bytecode is not written, every task imports Airflow and MLflow four times as slowly.
 unexport PYTHONDONTWRITEBYTECODE
@@ -76,6 +76,9 @@ lint: .venv/.installed ## ruff, mypy, import-linter, plain English
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python -m pytest -q -p no:cacheprovider tests/docs/test_language.py
+
+stubs: .venv/.installed ## Write the operators' arguments for type checkers, from the Specs
+	@.venv/bin/python -m tools.operator_arguments
 
 format: .venv/.installed ## Let ruff put the code into shape
 	@.venv/bin/ruff check --fix --quiet . || true

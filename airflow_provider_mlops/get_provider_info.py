@@ -1,6 +1,6 @@
-"""What Airflow reads of this package: connections, operators, links, decorators, assets and the config section.
+"""The provider's metadata for Airflow: connections, operators, links, decorators, assets and configuration.
 
-Airflow calls this in every process that it starts, so nothing is imported here.
+Airflow calls this in every process that it starts, so this module imports nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LINKS = ("MlflowRunLink", "ModelVersionLink", "DataDocsLink", "ReportLink")
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider metadata, as Airflow's `provider_info.schema.json` describes it."""
+    """Return the provider's metadata, in the format of Airflow's `provider_info.schema.json`."""
     return {
         "package-name": "airflow-provider-mlops",
         "name": "MLOps",
@@ -53,7 +53,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("hooks", ("mlflow", "gateway")),
         "extra-links": [f"{_PACKAGE}.links.step.{name}" for name in _LINKS],
         "task-decorators": [
-            {"name": f"mlops_{name}", "class-name": f"{_PACKAGE}.decorators.{name}.{name}_task"} for name in _DECORATORS
+            {"name": f"mlops_{name}", "class-name": f"{_PACKAGE}.decorators.steps.{name}_task"} for name in _DECORATORS
         ],
         "connection-types": [_mlflow_connection(), _gateway_connection()],
         "asset-uris": [
@@ -82,19 +82,19 @@ def _mlflow_connection() -> dict[str, Any]:
             "relabeling": {"host": "Tracking URI", "login": "User"},
             "placeholders": {
                 "host": "https://mlflow.example.com",
-                "login": "leave empty if the server needs no login",
-                "password": "leave empty if the server needs no login",
+                "login": "empty if the server requires no login",
+                "password": "empty if the server requires no login",
             },
         },
         "conn-fields": {
             "registry_uri": {
                 "label": "Registry URI",
-                "description": "Where the model registry is, if it is not the tracking server.",
+                "description": "URI of the model registry. Defaults to the tracking URI.",
                 "schema": {"type": ["string", "null"]},
             },
             "token": {
                 "label": "Token",
-                "description": "A bearer token, in place of user and password.",
+                "description": "Bearer token to use instead of user and password.",
                 "schema": {"type": ["string", "null"], "format": "password"},
             },
         },
@@ -111,7 +111,7 @@ def _gateway_connection() -> dict[str, Any]:
             "relabeling": {"host": "Gateway URL", "password": "Admin token"},
             "placeholders": {
                 "host": "http://127.0.0.1:8710",
-                "password": "the token that `airflow-mlops serve` was started with",
+                "password": "the admin token of `airflow-mlops serve`",
             },
         },
     }
@@ -123,9 +123,9 @@ def _config_section() -> dict[str, Any]:
         "options": {
             "storage_uri": {
                 "description": (
-                    "Where datasets, profiles, reports, the audit trail and, unless a connection of type ``mlflow``\n"
-                    "is configured, MLflow's database and artifacts are kept: a directory or any fsspec URI. Workers,\n"
-                    "the API server and the serving gateway must all reach it. Empty means ``{AIRFLOW_HOME}/mlops``.\n"
+                    "Directory or fsspec URI for datasets, profiles, reports and the audit trail. MLflow's database\n"
+                    "and artifacts are stored here as well if no connection of type ``mlflow`` exists. Workers, the\n"
+                    "API server and the serving gateway need access to it. Defaults to ``{AIRFLOW_HOME}/mlops``.\n"
                 ),
                 "version_added": "0.1.0",
                 "type": "string",
@@ -134,9 +134,9 @@ def _config_section() -> dict[str, Any]:
             },
             "rollout_store_url": {
                 "description": (
-                    "The database in which rollouts and what is known of them are kept: a SQLAlchemy URL of\n"
-                    "PostgreSQL or SQLite. Workers, the triggerer and all gateways must reach the same one. Empty\n"
-                    "means a SQLite file under ``storage_uri`` if that is a directory, which is good for one machine.\n"
+                    "SQLAlchemy URL of the database for rollouts and their evidence, PostgreSQL or SQLite. Workers,\n"
+                    "the triggerer and all gateways must use the same database. Defaults to a SQLite file under\n"
+                    "``storage_uri`` if that is a local directory, which is sufficient for a single machine.\n"
                 ),
                 "version_added": "0.1.0",
                 "type": "string",

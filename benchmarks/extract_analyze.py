@@ -1,8 +1,8 @@
-"""How much memory and time does it take to extract a large table from a database, and to profile it?
+"""How much memory and time do the steps extract and analyze need for a large table?
 
-Makes an SQLite file of 10 million rows and 20 columns (numbers with and without gaps, categories, identifiers, times),
-then runs the steps extract and analyze as their runtimes do: each in a process of its own, whose peak memory the
-system reports when it ends. The limit for both is 1 GiB.
+Makes an SQLite file with 10 million rows and 20 columns (numbers with and without nulls, categories, identifiers,
+times), then runs both steps, each in its own process. The operating system reports the peak memory of the process; the
+limit is 1 GiB per step.
 
     python -m benchmarks.extract_analyze [--rows 10000000] [--json FILE] [--directory DIRECTORY]
 """
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Usage, machine, print_table, run_child, versions, write_json
+from benchmarks.measure import Usage, machine, print_table, run_child, unwind_on_signals, versions, write_json
 
 LIMIT = 2**30
 BATCH = 50_000
@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 def make_database(path: Path, rows: int) -> None:
-    """Fill an SQLite file with customers. `discount` is empty in the first rows, and a tenth of `income` is missing."""
+    """Fill an SQLite file with customers. `discount` is null in the first rows, and 10% of `income` is null."""
     import numpy
 
     random = numpy.random.default_rng(7)
@@ -76,7 +76,7 @@ def make_database(path: Path, rows: int) -> None:
 def run_step(
     step: str, spec: dict[str, object], directory: Path, environment: dict[str, str]
 ) -> tuple[dict[str, Any], Usage]:
-    """Run one step in a process of its own; returns its result and what it took."""
+    """Run one step in its own process. Returns its result and the resources it used."""
     request, result, log = (directory / f"{step}-{name}" for name in ("request.json", "result.json", "log.txt"))
     task = {"dag_id": "benchmark", "run_id": "run", "task_id": step}
     workspace = {"storage_uri": str(directory / "storage"), "task": task}
@@ -88,7 +88,7 @@ def run_step(
 
 
 def measure(rows: int, directory: Path) -> dict[str, float]:
-    """Make the data, run both steps, print the table, and return the numbers."""
+    """Make the data, run both steps, print a table, and return the results."""
     database = directory / "customers.db"
     started = time.monotonic()
     run_child([sys.executable, __file__, "--make", str(database), "--rows", str(rows)], log=directory / "make.txt")
@@ -110,7 +110,7 @@ def measure(rows: int, directory: Path) -> dict[str, float]:
     for name, usage in (("extract", extract), ("analyze", analyze)):
         speed, peak = rows / usage.seconds, usage.peak_memory / 2**20
         table.append((name, rows, usage.seconds, speed, usage.processor_seconds, peak, usage.peak_memory / LIMIT))
-    headers = ["step", "rows", "seconds", "rows a second", "processor s", "peak MiB", "of 1 GiB"]
+    headers = ["step", "rows", "seconds", "rows/s", "processor s", "peak MiB", "of 1 GiB"]
     print_table(headers, table, f"{rows:,} rows x {len(COLUMNS)} columns")
     return {
         "rows": rows,
@@ -123,11 +123,14 @@ def measure(rows: int, directory: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    """The command line. The exit code is 1 if a step took more memory than the limit."""
+    """Run the command line. The exit code is 1 if a step used more memory than the limit."""
+    unwind_on_signals()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--json", metavar="FILE", help="write the numbers here")
-    parser.add_argument("--directory", type=Path, help="where to work; by default a temporary directory")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
+    parser.add_argument(
+        "--directory", type=Path, help="parent of the working directory; by default that for temporary files"
+    )
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.make is not None:

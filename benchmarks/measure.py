@@ -1,4 +1,4 @@
-"""What every benchmark needs: the machine, the versions, a table, and the numbers as JSON."""
+"""Shared by all benchmarks: the machine, versions, tables, results as JSON, and processes that do not stay behind."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import json
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from demo.guard import Guard
+from demo.sessions import end_sessions
 
 PACKAGES = (
     "airflow-provider-mlops",
@@ -30,8 +36,42 @@ PACKAGES = (
 )
 
 
+GUARD = Guard()
+"""Ends the processes of a benchmark that was killed."""
+
+
+def unwind_on_signals() -> None:
+    """Let SIGTERM, SIGHUP and SIGINT raise SystemExit, so that `with` and `finally` stop what was started."""
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+    def end(number: int, frame: object) -> NoReturn:
+        for ignored in numbers:
+            signal.signal(ignored, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in numbers:
+        signal.signal(number, end)
+
+
+@contextmanager
+def child(
+    command: Sequence[str], output: IO[Any] | int | None, environment: Mapping[str, str], grace: float = 10.0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process in its own session, and end it and all that it started at the end of the block."""
+    process = subprocess.Popen(
+        command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        GUARD.watch(process.pid)
+        yield process
+    finally:
+        end_sessions([process.pid], grace)
+        if process.returncode is None:
+            process.wait()
+
+
 def machine() -> dict[str, str | int | float]:
-    """The processor, how many of them, the memory in GiB, the system and Python."""
+    """Return the processor, the number of processors, the memory in GiB, the system and the version of Python."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -51,18 +91,18 @@ def machine() -> dict[str, str | int | float]:
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """The installed version of each package; those that are not installed are left out."""
-    found = {}
+    """Return the version of each package that is installed."""
+    installed = {}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def write_json(path: str | Path, ratios: Mapping[str, float]) -> None:
-    """Write the numbers by name, with the machine and the versions they were taken on."""
+    """Write the results by name, with the machine and the versions."""
     content = {
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -73,7 +113,7 @@ def write_json(path: str | Path, ratios: Mapping[str, float]) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
-    """Print a table for a terminal; numbers stand to the right."""
+    """Print a table for a terminal, with numbers aligned to the right."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(line[place]) for line in [list(headers), *cells]) for place in range(len(headers))]
     numeric = [bool(rows) and all(isinstance(row[place], int | float) for row in rows) for place in range(len(headers))]
@@ -95,7 +135,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], title:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a child process took: seconds on the clock, seconds of processor, and its peak memory in bytes."""
+    """Resources that a child process used: seconds, processor seconds, and peak memory in bytes."""
 
     seconds: float
     processor_seconds: float
@@ -103,14 +143,12 @@ class Usage:
 
 
 def run_child(command: Sequence[str], environment: Mapping[str, str] | None = None, log: Path | None = None) -> Usage:
-    """Run a command to its end and measure it by itself. Raises RuntimeError, with the end of its log, if it fails."""
+    """Run a command to its end and measure it. Raises RuntimeError, with the end of its log, if it fails."""
     started = time.monotonic()
     with open(log or os.devnull, "wb") as output:
-        process = subprocess.Popen(
-            command, env=dict(environment or os.environ), stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+        with child(command, output, environment or os.environ) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         tail = "" if log is None else log.read_text(errors="replace")[-4000:]
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}\n{tail}")

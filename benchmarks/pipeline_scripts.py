@@ -9,7 +9,7 @@ from benchmarks import by_hand, our_steps
 
 
 def main(name: str, number: str) -> None:
-    """Do the level 1 work once."""
+    """Run the level 1 work once."""
     tracking, gateway = os.environ["BENCHMARK_TRACKING_URI"], os.environ["BENCHMARK_GATEWAY_URL"]
     token, storage = os.environ["BENCHMARK_GATEWAY_TOKEN"], os.environ["BENCHMARK_STORAGE"]
     if name == "our_steps":

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from airflow_provider_mlops.serving.rollouts.strategies import CanaryStrategy, ShadowStrategy
 from benchmarks import serving_models, serving_servers
-from benchmarks.measure import machine, print_table, versions, write_json
+from benchmarks.measure import machine, print_table, unwind_on_signals, versions, write_json
 from benchmarks.serving_servers import Server
 
 LOAD = Path(__file__).parent / "serving_load.py"
@@ -139,6 +139,7 @@ def report(results: Results, state: list[tuple[str, float, float]], by_version: 
 
 def main() -> None:
     """The command line."""
+    unwind_on_signals()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each measurement lasts")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +16,11 @@ from pathlib import Path
 from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.workers import listening
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.strategies import Strategy
+from benchmarks.measure import child
 
 HERE = Path(__file__).parent
 
@@ -66,12 +66,7 @@ def gateway(directory: Path, storage: Path, name: str, *options: str) -> Iterato
     """`airflow-mlops serve` with its defaults and the given options."""
     command = [sys.executable, "-m", "airflow_provider_mlops.cli", "serve", "--storage-uri", str(storage)]
     command += ["--port", "0", *options]
-
-    def address(log: str) -> str | None:
-        found = re.search(r"listens on (http://[^ ,]+)", log)
-        return found[1] if found else None
-
-    with _running(name, command, directory, _environment(), address, "/v2/health/ready") as server:
+    with _running(name, command, directory, _environment(), listening.find_url, "/v2/health/ready") as server:
         yield server
 
 
@@ -107,9 +102,7 @@ def _running(
 ) -> Iterator[Server]:
     log = directory / f"{name}-{time.monotonic_ns()}.log"
     began = time.monotonic()
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
-    try:
+    with log.open("wb") as file, child(command, file, environment, grace=30) as process:
         while True:
             url = address(log.read_text(errors="replace"))
             if url is not None and _answers(url, ready):
@@ -118,14 +111,6 @@ def _running(
                 raise RuntimeError(f"{name} does not answer\n{log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.02)
         yield Server(name, url, time.monotonic() - began, process)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
 
 
 def _answers(url: str, path: str | None) -> bool:
@@ -154,11 +139,11 @@ def _free_port() -> int:
 
 
 def _family(process: int) -> list[int]:
-    found = [process]
+    family = [process]
     for thread in Path(f"/proc/{process}/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            found += _family(int(child))
-    return found
+        for pid in (thread / "children").read_text().split():
+            family += _family(int(pid))
+    return family
 
 
 def _proportional(process: int) -> int:

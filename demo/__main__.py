@@ -1,4 +1,4 @@
-"""Run the level 1 example DAG through a real Airflow and show what came of it."""
+"""Train a model and a challenger in a real Airflow on this machine, and show the results."""
 
 from __future__ import annotations
 
@@ -16,47 +16,59 @@ from rich.table import Table
 
 from demo.airflow_api import FINISHED, AirflowApi
 from demo.home import Home
+from demo.next_steps import show_next_steps, start_traffic
 from demo.outcome import show_outcome
 from demo.service import ServiceError
-from demo.stack import Stack
+from demo.stack import USUAL_PORTS, Stack
 
-DAG_ID = "level_1_train_and_deploy"
-_COLOURS = {"success": "green", "failed": "red", "running": "cyan", "skipped": "magenta", "upstream_failed": "red"}
+CHAMPION_DAG, CHALLENGER_DAG = "level_1_train_and_deploy", "level_1_train_challenger"
+_COLORS = {"success": "green", "failed": "red", "running": "cyan", "skipped": "magenta", "upstream_failed": "red"}
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Terminated(BaseException):
-    """The process was asked to end, with SIGTERM."""
+    """A signal asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def main() -> int:
-    """Start everything, run the DAG, show the outcome, and stop everything. Returns the exit code."""
-    stays = sys.stdout.isatty() and os.environ.get("CI", "").lower() not in ("1", "true")
+    """Start everything, run the DAGs, show the outcome, and stop everything. Returns the exit code."""
+    asked_to_stay = os.environ.get("MLOPS_DEMO_STAY", "").lower() in ("1", "true")
+    stays = asked_to_stay or (sys.stdout.isatty() and os.environ.get("CI", "").lower() not in ("1", "true"))
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, _terminate)
-    # A shell lets what it starts in the background ignore Ctrl-C, and it is how the demo ends once it is in front.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # SIGINT, too: a shell that starts a process in the background makes it ignore Ctrl-C.
+    for number in _ENDINGS:
+        signal.signal(number, _terminate)
     home = Home(Path(os.environ.get("MLOPS_DEMO_HOME", ".demo")).resolve())
-    stack = Stack(home)
-    console.print(f"Everything lies under {home.path}")
+    stack = Stack(home, preferred_ports=USUAL_PORTS)
+    console.print(f"All files are in {home.path}", soft_wrap=True)
+    is_finished = False
     try:
         _start(stack, console)
         api = AirflowApi(stack.airflow_url)
-        if not _run(stack, api, console):
-            return 1
+        for dag_id in (CHAMPION_DAG, CHALLENGER_DAG):
+            if not _run(api, dag_id, console):
+                return 1
+        show_outcome(stack, api, CHAMPION_DAG, CHALLENGER_DAG, console)
+        is_finished = True
         if stays:
+            start_traffic(stack)
+            show_next_steps(stack, console)
             console.print("\nRunning until Ctrl-C.")
-            _wait_for_the_end()
+            signal.pause()
         return 0
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except Terminated:
-        return 128 + signal.SIGTERM
+    except Terminated as ending:
+        # Ctrl-C is how a demo that has shown everything is meant to end.
+        return 0 if is_finished else 128 + ending.number
     except (ServiceError, TimeoutError) as error:
-        console.print(f"[red]{error}[/red]", markup=True)
+        console.print(str(error), style="red", markup=False)
         return 1
     finally:
-        # Whoever is impatient now would leave servers behind.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        # A second Ctrl-C would leave servers running.
+        for number in _ENDINGS:
             signal.signal(number, signal.SIG_IGN)
         console.print("Stopping")
         stack.stop()
@@ -66,49 +78,47 @@ def main() -> int:
 def _start(stack: Stack, console: Console) -> None:
     for service, seconds in stack.start():
         started = time.monotonic()
-        with console.status(f"{service.name} starts"):
+        with console.status(f"Starting {service.name}"):
             service.wait(seconds)
         console.print(f"{service.name} is up ({time.monotonic() - started:.0f} s)")
 
 
-def _run(stack: Stack, api: AirflowApi, console: Console) -> bool:
-    with console.status("Airflow reads the DAGs"):
-        api.wait_for_dag(DAG_ID, 180)
-    run_id = api.trigger(DAG_ID)
-    console.print(f"Triggered {DAG_ID}, run {run_id}")
-    seen: dict[str, str] = {}
-    order = api.task_order(DAG_ID)
+def _run(api: AirflowApi, dag_id: str, console: Console) -> bool:
+    """Run a DAG to its end and show its tasks. Returns whether it succeeded."""
+    with console.status("Airflow is reading the DAGs"):
+        api.wait_for_dag(dag_id, 180)
+    run_id = api.trigger(dag_id)
+    console.print(f"Triggered {dag_id}, run {run_id}")
+    printed: set[str] = set()
+    order = api.task_order(dag_id)
     started = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
 
         def on_change(tasks: list[dict[str, Any]]) -> None:
             live.update(_progress(sorted(tasks, key=lambda task: order.index(task["task_id"]))))
             if not console.is_terminal:
-                for one in tasks:
-                    if one["state"] in FINISHED and seen.get(one["task_id"]) != one["state"]:
-                        console.print(f"  {one['task_id']:15} {one['state']:16} {one['duration'] or 0:6.1f} s")
-                        seen[one["task_id"]] = one["state"]
+                for task in tasks:
+                    if task["state"] in FINISHED and task["task_id"] not in printed:
+                        console.print(f"  {task['task_id']:15} {task['state']:16} {task['duration'] or 0:6.1f} s")
+                        printed.add(task["task_id"])
 
-        state = api.wait_for_run(DAG_ID, run_id, 900, on_change)
-    console.print(f"The run ended as {state} after {time.monotonic() - started:.0f} s")
-    if state != "success":
-        for one in api.tasks(DAG_ID, run_id):
-            if one["state"] == "failed":
-                console.print(f"\n[red]{one['task_id']} failed.[/red] Its log:")
-                console.print(api.log(DAG_ID, run_id, one), markup=False, soft_wrap=True)
-        return False
-    show_outcome(stack, api, DAG_ID, run_id, console)
-    return True
+        state = api.wait_for_run(dag_id, run_id, 900, on_change)
+    console.print(f"The run ended with the state {state} after {time.monotonic() - started:.0f} s")
+    for task in api.tasks(dag_id, run_id):
+        if task["state"] == "failed":
+            console.print(f"\n[red]{task['task_id']} failed.[/red] Its log:")
+            console.print(api.log(dag_id, run_id, task), markup=False, soft_wrap=True)
+    return state == "success"
 
 
 def _progress(tasks: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2))
     for heading in ("task", "state", "seconds"):
         table.add_column(heading)
-    for one in tasks:
-        state = one["state"] or "waiting"
-        colour = _COLOURS.get(state, "white")
-        table.add_row(one["task_id"], f"[{colour}]{state}[/{colour}]", _seconds(one))
+    for task in tasks:
+        state = task["state"] or "waiting"
+        color = _COLORS.get(state, "white")
+        table.add_row(task["task_id"], f"[{color}]{state}[/{color}]", _seconds(task))
     return table
 
 
@@ -120,16 +130,8 @@ def _seconds(task: dict[str, Any]) -> str:
     return ""
 
 
-def _wait_for_the_end() -> None:
-    """Return at Ctrl-C, which is how a demo that has shown everything is meant to end."""
-    try:
-        signal.pause()
-    except (KeyboardInterrupt, Terminated):
-        return
-
-
 def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+    raise Terminated(number)
 
 
 if __name__ == "__main__":

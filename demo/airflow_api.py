@@ -1,4 +1,4 @@
-"""What the demo and the system tests ask of Airflow's REST API."""
+"""The calls of Airflow's REST API that the demo and the system tests need."""
 
 from __future__ import annotations
 
@@ -15,48 +15,53 @@ FINISHED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
 class AirflowApi:
-    """A client of `/api/v2` of an Airflow whose every visitor is an administrator."""
+    """A client of `/api/v2` of an Airflow in which everyone is an administrator."""
 
     def __init__(self, url: str) -> None:
         token = httpx.get(f"{url}/auth/token", timeout=30).json()["access_token"]
         self._http = httpx.Client(base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """The JSON at a path. Raises httpx.HTTPStatusError."""
+        """Return the JSON at a path. Raises httpx.HTTPStatusError."""
         return cast("dict[str, Any]", self._http.get(path, params=query).raise_for_status().json())
 
     def wait_for_dag(self, dag_id: str, seconds: float) -> None:
         """Return when the DAG can be triggered.
 
-        Raises ServiceError if a file of the DAGs cannot be imported, TimeoutError if the DAG does not come.
+        Raises ServiceError if a DAG file cannot be imported, TimeoutError if the DAG does not appear.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            answer = self._http.get(f"/dags/{dag_id}")
-            if answer.is_success and not answer.json()["is_stale"]:
+            response = self._http.get(f"/dags/{dag_id}")
+            if response.is_success and not response.json()["is_stale"]:
                 return
             for error in self.get("/importErrors")["import_errors"]:
-                raise ServiceError(f"{error['filename']} cannot be imported:\n{error['stack_trace']}")
+                raise ServiceError(f"Airflow cannot import {error['filename']}:\n{error['stack_trace']}")
             time.sleep(0.5)
-        raise TimeoutError(f"Airflow does not know the DAG {dag_id} after {seconds:.0f} s")
+        raise TimeoutError(f"Airflow has not found the DAG {dag_id} within {seconds:.0f} s.")
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run of the DAG and return its id."""
         self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
-        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf or {}})
-        return cast("str", answer.raise_for_status().json()["dag_run_id"])
+        response = self._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf or {}})
+        return cast("str", response.raise_for_status().json()["dag_run_id"])
+
+    def newest_run(self, dag_id: str) -> str:
+        """Return the id of the run that started last."""
+        runs = self.get(f"/dags/{dag_id}/dagRuns", order_by="-start_date", limit=1)["dag_runs"]
+        return cast("str", runs[0]["dag_run_id"])
 
     def task_order(self, dag_id: str) -> list[str]:
-        """The ids of the DAG's tasks, each after those that it depends on."""
-        answer = self.get(f"/dags/{dag_id}/tasks")["tasks"]
-        upstream: dict[str, set[str]] = {task["task_id"]: set() for task in answer}
-        for task in answer:
+        """Return the ids of the DAG's tasks, each after those that it depends on."""
+        response = self.get(f"/dags/{dag_id}/tasks")["tasks"]
+        upstream: dict[str, set[str]] = {task["task_id"]: set() for task in response}
+        for task in response:
             for downstream in task["downstream_task_ids"]:
                 upstream[downstream].add(task["task_id"])
         return list(TopologicalSorter(upstream).static_order())
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """The task instances of a run."""
+        """Return the task instances of a run."""
         return cast(
             "list[dict[str, Any]]", self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         )
@@ -73,23 +78,23 @@ class AirflowApi:
             if state in ("success", "failed"):
                 return state
             time.sleep(0.5)
-        raise TimeoutError(f"the run {run_id} of {dag_id} has not ended after {seconds:.0f} s")
+        raise TimeoutError(f"The run {run_id} of {dag_id} has not ended within {seconds:.0f} s.")
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-        """One value that a task has pushed."""
+        """Return a value that a task pushed."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.get(path, deserialize=False, stringify=False)["value"]
 
     def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
-        """The log of the last try of a task instance as text."""
+        """Return the log of the last try of a task instance as text."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{max(task['try_number'], 1)}"
-        answer = self._http.get(
+        response = self._http.get(
             path, params={"map_index": task["map_index"], "full_content": True}, headers={"Accept": "application/json"}
         )
-        if not answer.is_success:
-            return answer.text
+        if not response.is_success:
+            return response.text
         lines = []
-        for entry in answer.json()["content"]:
+        for entry in response.json()["content"]:
             if isinstance(entry, dict) and not str(entry.get("event", "")).startswith(("::group::", "::endgroup::")):
                 lines.append(f"{entry.get('level', '')!s:8} {entry.get('event', '')}")
                 lines.extend(_frames(detail) for detail in entry.get("error_detail") or ())
@@ -99,6 +104,6 @@ class AirflowApi:
 
 
 def _frames(detail: dict[str, Any]) -> str:
-    """An exception of a task's log, as Python would print it."""
-    places = [f'  File "{one["filename"]}", line {one["lineno"]}, in {one["name"]}' for one in detail["frames"]]
-    return "\n".join([*places, f"{detail['exc_type']}: {detail['exc_value']}"])
+    """Return an exception of a task's log as Python would print it."""
+    lines = [f'  File "{frame["filename"]}", line {frame["lineno"]}, in {frame["name"]}' for frame in detail["frames"]]
+    return "\n".join([*lines, f"{detail['exc_type']}: {detail['exc_value']}"])

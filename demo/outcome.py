@@ -1,4 +1,4 @@
-"""What a finished run of the example has brought: shown from Airflow's XComs and the live endpoint."""
+"""The results of the two runs, from Airflow's XComs and the live gateway."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from demo.airflow_api import AirflowApi
 from demo.stack import Stack
 
 
-def show_outcome(stack: Stack, api: AirflowApi, dag_id: str, run_id: str, console: Console) -> None:
-    """Print the run, the model version, its metrics, a prediction, the drift verdict and the addresses."""
-    model = api.xcom(dag_id, run_id, "deploy", "model")
-    console.print(f"\n[bold]Model[/bold]     {model['name']}, version {model['version']}")
-    console.print(f"[bold]Verdict[/bold]   {api.xcom(dag_id, run_id, 'validate', 'verdict')}")
-    _show_metrics(api, dag_id, run_id, console)
+def show_outcome(stack: Stack, api: AirflowApi, champion_dag: str, challenger_dag: str, console: Console) -> None:
+    """Print the versions, their metrics, a prediction, the drift verdict and the addresses."""
+    champion_run, challenger_run = (api.newest_run(dag_id) for dag_id in (champion_dag, challenger_dag))
+    model = api.xcom(champion_dag, champion_run, "deploy", "model")
+    challenger = api.xcom(challenger_dag, challenger_run, "validate", "model")
+    console.print(f"\n[bold]Champion[/bold]    {model['name']}, version {model['version']}")
+    _show_metrics(api, champion_dag, champion_run, console)
+    console.print(f"[bold]Challenger[/bold]  {challenger['name']}, version {challenger['version']}")
+    _show_metrics(api, challenger_dag, challenger_run, console)
 
-    rows = Dataset.model_validate(api.xcom(dag_id, run_id, "prepare", "test")).arrow().slice(0, 1).to_pylist()
-    target = api.get(f"/dags/{dag_id}/dagRuns/{run_id}")["conf"].get("target", "target")
-    label = rows[0].pop(target)
+    rows = Dataset.model_validate(api.xcom(champion_dag, champion_run, "prepare", "test")).arrow().slice(0, 1)
+    target = api.get(f"/dags/{champion_dag}/dagRuns/{champion_run}")["conf"].get("target", "churned")
+    label = rows.column(target)[0].as_py()
     with GatewayClient(stack.gateway_url) as gateway:
-        answer = gateway.infer(model["name"], rows)
+        prediction = gateway.infer(model["name"], rows.drop_columns([target]).to_pylist())
     console.print(
-        f"[bold]Prediction[/bold] for one test row: {answer.output[0]} (label {label}), id {answer.prediction_ids[0]}"
+        f"[bold]Prediction[/bold]  {prediction.output[0]} for the first test row (label {label}), "
+        f"id {prediction.prediction_ids[0]}"
     )
-    drifted = api.xcom(dag_id, run_id, "monitor", "drifted_features")
+    drifted = api.xcom(champion_dag, champion_run, "monitor", "drifted_features")
     console.print(
-        f"[bold]Drift[/bold]     {api.xcom(dag_id, run_id, 'monitor', 'verdict')}, "
-        f"{len(drifted)} drifted features, {api.xcom(dag_id, run_id, 'monitor', 'rows')} predictions looked at"
+        f"[bold]Drift[/bold]       {api.xcom(champion_dag, champion_run, 'monitor', 'verdict')}: {len(drifted)} "
+        f"features drifted in {api.xcom(champion_dag, champion_run, 'monitor', 'rows'):,} predictions"
     )
-    console.print(f"\nAirflow   {stack.airflow_url}/dags/{dag_id}/runs/{run_id}", soft_wrap=True)
-    console.print(f"MLflow    {stack.mlflow_url}/#/models/{model['name']}/versions/{model['version']}")
-    console.print(f"Gateway   {stack.gateway_url}/v2/models/{model['name']}")
+    console.print(f"\nAirflow     {stack.airflow_url}/dags/{champion_dag}/runs/{champion_run}", soft_wrap=True)
+    console.print(f"MLflow      {stack.mlflow_url}/#/models/{model['name']}", soft_wrap=True)
+    console.print(f"Gateway     {stack.gateway_url}/v2/models/{model['name']}", soft_wrap=True)
 
 
 def _show_metrics(api: AirflowApi, dag_id: str, run_id: str, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""One server that a demo or a test starts, waits for and stops."""
+"""One process that a demo or a test starts, waits for and stops."""
 
 from __future__ import annotations
 
@@ -10,35 +10,48 @@ from pathlib import Path
 
 import httpx
 
-from demo.home import Home, end_sessions
+from demo.home import Home
+from demo.sessions import end_sessions
 
 
 class ServiceError(Exception):
-    """A server did not come up, or went away."""
+    """A server did not start, or stopped."""
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(preferred: int = 0) -> int:
+    """Return the preferred port of the loopback interface, or any free one if that is in use."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ServiceError("No port of 127.0.0.1 is free.")
 
 
 class Service:
-    """A server process in a session of its own, with its output in a log file."""
+    """A process in its own session, with its output in a log file. Without a `ready_url` it is ready at once."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path, ready_url: str
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        ready_url: str | None = None,
     ) -> None:
         self.name = name
         self.log = log
         self.ready_url = ready_url
-        self._command = list(command)
         self.environment = dict(environment)
+        self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, home: Home) -> None:
-        """Start the process; `wait` waits until it answers."""
+        """Start the process. Call `wait` before you use it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -60,10 +73,12 @@ class Service:
             if not self.alive:
                 break
             time.sleep(0.2)
-        raise ServiceError(f"{self.name} is not up. The end of {self.log}:\n{self.tail()}")
+        raise ServiceError(f"{self.name} did not start within {seconds:.0f} s. The end of {self.log}:\n{self.tail()}")
 
     def is_ready(self) -> bool:
-        """Whether the server answers its readiness address with a success."""
+        """Return whether the server answers its readiness URL with a success."""
+        if self.ready_url is None:
+            return self.alive
         try:
             return httpx.get(self.ready_url, timeout=5).is_success
         except httpx.HTTPError:
@@ -81,12 +96,12 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """The id of the process, which is also its session's."""
+        """The id of the process, which is also that of its session."""
         assert self._process is not None
         return self._process.pid
 
     def tail(self, lines: int = 40) -> str:
-        """The last lines of the log."""
+        """Return the last lines of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The three servers of a whole installation: MLflow, the gateway and Airflow."""
+"""The three servers of a complete installation, MLflow, the gateway and Airflow, and traffic for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from demo.home import Home
@@ -16,12 +16,26 @@ DAGS = Path(__file__).resolve().parent.parent / "dags"
 _BIN = Path(sys.executable).parent
 
 
-class Stack:
-    """An MLflow server, the serving gateway and `airflow standalone`, on free ports, under one directory."""
+USUAL_PORTS = (5000, 8710, 8080, 8793, 8794)
+"""Ports of MLflow, the gateway and Airflow's API, and of Airflow's log servers."""
 
-    def __init__(self, home: Home, dags: Path = DAGS) -> None:
+
+class Stack:
+    """An MLflow server, the serving gateway and `airflow standalone` in one directory, on free ports.
+
+    Parameters
+    ----------
+    home
+        The directory.
+    dags
+        Airflow's DAGs folder.
+    preferred_ports
+        Ports to use if they are free, in the order of `USUAL_PORTS`; 0 means any.
+    """
+
+    def __init__(self, home: Home, dags: Path = DAGS, preferred_ports: Sequence[int] = (0, 0, 0, 0, 0)) -> None:
         self.home = home
-        ports = [free_port() for _ in range(5)]
+        ports = [free_port(preferred) for preferred in preferred_ports]
         self.mlflow_url, self.gateway_url, self.airflow_url = (f"http://127.0.0.1:{port}" for port in ports[:3])
         self.gateway_token = secrets.token_urlsafe(24)
         self.storage = home.path / "storage"
@@ -48,7 +62,7 @@ class Stack:
                 "--artifacts-destination",
                 str(self.storage / "mlflow-artifacts"),
             ],
-            # Seven processes that run jobs which nobody here submits.
+            # Saves seven processes that wait for jobs that no one submits here.
             environment=base | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             log=logs / "mlflow.log",
             ready_url=f"{self.mlflow_url}/health",
@@ -79,12 +93,24 @@ class Stack:
             ready_url=f"{self.airflow_url}/api/v2/monitor/health",
         )
 
+        self._base = base
+        self.traffic: Service | None = None
+
+    def start_traffic(self, arguments: Sequence[str]) -> Service:
+        """Start `airflow-mlops traffic` against the gateway in the background, and return it."""
+        command = [str(_BIN / "airflow-mlops"), "traffic", *arguments, "--gateway", self.gateway_url]
+        self.traffic = Service(
+            "The traffic", command, environment=self._base, log=self.home.path / "logs" / "traffic.log"
+        )
+        self.traffic.start(self.home)
+        return self.traffic
+
     def add_settings(self, settings: Mapping[str, str]) -> None:
-        """Give Airflow further environment variables. Call it before `start`."""
+        """Give Airflow more environment variables. Call it before `start`."""
         self.airflow.environment.update(settings)
 
     def start(self) -> Iterator[tuple[Service, float]]:
-        """Start everything; yields each server, and the seconds to give it, just before it must be waited for."""
+        """Start everything. Yields each server, with the seconds it may take, when the caller must wait for it."""
         self.storage.mkdir(parents=True, exist_ok=True)
         self.mlflow.start(self.home)
         self.airflow.start(self.home)
@@ -95,7 +121,7 @@ class Stack:
 
     def stop(self) -> None:
         """End everything that was started."""
-        stop_all((self.airflow, self.gateway, self.mlflow))
+        stop_all([service for service in (self.traffic, self.airflow, self.gateway, self.mlflow) if service])
 
     def _airflow_settings(self, dags: Path, api: int, worker_logs: int, trigger_logs: int) -> dict[str, str]:
         airflow_home = self.home.path / "airflow"
@@ -129,7 +155,7 @@ class Stack:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment without what would point the servers at another installation."""
+    """Return the environment without variables that point the servers at another installation."""
     dropped = ("AIRFLOW", "_AIRFLOW", "MLFLOW_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return kept | {

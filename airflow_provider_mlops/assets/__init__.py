@@ -1,1 +1,1 @@
-"""What the asset URIs `mlops://...` mean."""
+"""Assets with URIs `mlops://...`, and the events that tasks emit for them."""

@@ -1,6 +1,6 @@
 """Asset URIs of the scheme `mlops`.
 
-| URI | a new event means |
+| URI | Meaning of an event |
 |---|---|
 | `mlops://datasets/{name}` | a new version of the dataset |
 | `mlops://models/{name}` | a new version of the model |
@@ -10,20 +10,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from airflow.sdk import Asset
+    from pydantic import JsonValue
 
 ROLLOUTS = ("promoted", "rolled_back", "ended")
-"""How a rollout can end."""
+"""The statuses with which a rollout can end."""
 
 
 def dataset_uri(name: str) -> str:
-    """
+    """Return the asset URI of a dataset.
+
     >>> dataset_uri("customers")
     'mlops://datasets/customers'
     """
@@ -31,7 +33,8 @@ def dataset_uri(name: str) -> str:
 
 
 def model_uri(name: str, alias: str | None = None) -> str:
-    """
+    """Return the asset URI of a model, or of one of its aliases.
+
     >>> model_uri("churn"), model_uri("churn", "champion")
     ('mlops://models/churn', 'mlops://models/churn/aliases/champion')
     """
@@ -40,7 +43,8 @@ def model_uri(name: str, alias: str | None = None) -> str:
 
 
 def rollout_uri(name: str, status: str) -> str:
-    """
+    """Return the asset URI of the model's rollouts that end with a status.
+
     >>> rollout_uri("churn", "rolled_back")
     'mlops://models/churn/rollouts/rolled_back'
     """
@@ -53,32 +57,32 @@ def create_asset(
     model: str | None = None,
     alias: str | None = None,
     rollout: str | None = None,
-    extra: dict[str, Any] | None = None,
+    extra: dict[str, JsonValue] | None = None,
 ) -> Asset:
-    """The asset of a dataset, of a model, of a model's alias, or of the rollouts of a model that end in a status.
+    """Return the asset of a dataset, a model, a model's alias, or a model's rollouts that end with a status.
 
-    Raises ValueError unless it is exactly one.
+    Raises ValueError if the arguments do not name exactly one of them.
     """
     from airflow.sdk import Asset
 
     if (dataset is None) == (model is None) or (alias is not None and model is None):
-        raise ValueError("name a dataset or a model, and an alias only with a model")
+        raise ValueError("Either dataset or model is required, and alias can only be used with model.")
     if rollout is not None and (model is None or alias is not None):
-        raise ValueError("name the status of a rollout with a model, and without an alias")
+        raise ValueError("rollout can only be used with model, and without alias.")
     uri = dataset_uri(dataset) if dataset is not None else model_uri(str(model), alias)
     return Asset(uri if rollout is None else rollout_uri(str(model), rollout), extra=extra)
 
 
 def normalize(parts: SplitResult) -> SplitResult:
-    """What Airflow calls for each URI of the scheme. Raises ValueError for one that no task will ever update."""
+    """Normalize a URI of the scheme. Raises ValueError for a URI that no task ever updates."""
     path = parts.path.strip("/").split("/")
     is_plain = parts.netloc in ("datasets", "models") and len(path) == 1
     is_alias = parts.netloc == "models" and len(path) == 3 and path[1] == "aliases"
     is_rollout = parts.netloc == "models" and len(path) == 3 and path[1] == "rollouts" and path[2] in ROLLOUTS
     if not all(path) or not (is_plain or is_alias or is_rollout):
         raise ValueError(
-            f"{parts.geturl()} is none of mlops://datasets/NAME, mlops://models/NAME, "
-            f"mlops://models/NAME/aliases/ALIAS and mlops://models/NAME/rollouts/STATUS, STATUS being one of "
-            f"{', '.join(ROLLOUTS)}"
+            f"The asset URI {parts.geturl()} is invalid. It must be mlops://datasets/NAME, mlops://models/NAME, "
+            "mlops://models/NAME/aliases/ALIAS or mlops://models/NAME/rollouts/STATUS, where STATUS is one of "
+            f"{', '.join(ROLLOUTS)}."
         )
     return parts._replace(path="/" + "/".join(path), query="", fragment="")

@@ -1,63 +1,68 @@
-"""What the decorators have in common: a function becomes the field of a step that takes people's code."""
+"""The mechanism of the decorators: a function becomes the argument of an operator that takes users' code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, cast, overload
 
 from airflow.sdk import XComArg
 from airflow.sdk.bases.decorator import get_unique_task_id
+from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 from airflow_provider_mlops.operators.step import StepOperator
 
+if TYPE_CHECKING:
+    Operator: TypeAlias = type[StepOperator[Any, Any]]
 
-class StepTask:
-    """A function as the code of a step. Calling it with fields of the step's Spec makes a task.
+P = ParamSpec("P")
+Function: TypeAlias = Callable[..., object]
+
+
+class StepTask(Generic[P]):
+    """A function as the code of a step. Call it with fields of the step's Spec to make a task.
 
     :param operator: the step's operator.
+    :param argument: the operator's argument that the function becomes.
     :param function: the user's function.
-    :param place: from the function to the operator's argument that holds it.
-    :param settings: arguments of the operator that hold for every task that is made.
+    :param settings: arguments of the operator for every task that is made.
     """
 
     _airflow_is_task_decorator = True
 
-    def __init__(
-        self,
-        operator: type[StepOperator],
-        function: Callable[..., Any],
-        place: Callable[[Callable[..., Any]], dict[str, Any]],
-        settings: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, operator: Operator, argument: str, function: Function, settings: Mapping[str, object]) -> None:
         self.function = function
         self._operator = operator
-        self._place = place
-        self._settings = {"task_id": getattr(function, "__name__", "task"), **settings}
+        self._argument = argument
+        self._settings: dict[str, object] = {"task_id": getattr(function, "__name__", "task"), **settings}
         update_wrapper(self, function)
 
-    def __call__(self, **fields: Any) -> XComArg:
-        """Make the task. What it returns stands for the step's results: `trained["model"]`."""
-        return XComArg(self._operator(**self._arguments(fields)))
+    def __call__(self, *args: P.args, **fields: P.kwargs) -> PlainXComArg:
+        """Make the task. Its output stands for the step's results: `trained["model"]`."""
+        _refuse_positional(args)
+        return PlainXComArg(self._operator(**self._arguments(fields)))
 
-    def partial(self, **fields: Any) -> StepTask:
+    def partial(self, *args: P.args, **fields: P.kwargs) -> StepTask[P]:
         """Set fields that are the same for all mapped tasks."""
-        return StepTask(self._operator, self.function, self._place, {**self._settings, **fields})
+        return self.override(*args, **fields)
 
     def expand(self, **fields: Any) -> XComArg:
-        """Make one mapped task an item of the fields."""
+        """Make one mapped task for each item of the fields."""
         return XComArg(self._operator.partial(**self._arguments({})).expand(**fields))
 
-    def expand_kwargs(self, fields: Any, *, strict: bool = True) -> XComArg:
-        """Make one mapped task a dict of fields."""
-        return XComArg(self._operator.partial(**self._arguments({})).expand_kwargs(fields, strict=strict))
+    def expand_kwargs(self, fields: XComArg | Sequence[Mapping[str, Any]], *, strict: bool = True) -> XComArg:
+        """Make one mapped task for each dict of fields."""
+        mapped = self._operator.partial(**self._arguments({})).expand_kwargs(cast("Any", fields), strict=strict)
+        return XComArg(mapped)
 
-    def override(self, **settings: Any) -> StepTask:
-        """The same function with other settings, such as `task_id`."""
-        return StepTask(self._operator, self.function, self._place, {**self._settings, **settings})
+    def override(self, *args: P.args, **settings: P.kwargs) -> StepTask[P]:
+        """Return the same function with other settings, such as `task_id`."""
+        _refuse_positional(args)
+        return StepTask(self._operator, self._argument, self.function, {**self._settings, **settings})
 
-    def _arguments(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        arguments = {**self._place(self.function), **self._settings, **fields}
+    def _arguments(self, fields: Mapping[str, object]) -> dict[str, Any]:
+        code = {"kind": "code", "function": self.function} if self._argument == "source" else self.function
+        arguments: dict[str, Any] = {self._argument: code, **self._settings, **fields}
         arguments["task_id"] = get_unique_task_id(
             arguments["task_id"], arguments.get("dag"), arguments.get("task_group")
         )
@@ -66,15 +71,43 @@ class StepTask:
         return arguments
 
 
-def step_task(
-    operator: type[StepOperator],
-    place: Callable[[Callable[..., Any]], dict[str, Any]],
-    function: Callable[..., Any] | None,
-    settings: Mapping[str, Any],
-) -> Any:
-    """The decorator itself, used with or without arguments."""
-    if function is not None:
+class StepDecorator(Generic[P]):
+    """A decorator that makes a function the code of a step. Use it with or without arguments.
+
+    The decorator and the call of the decorated function both take the operator's arguments. The call returns the
+    step's results.
+
+    :param operator: the step's operator.
+    :param argument: the operator's argument that the function becomes.
+    """
+
+    def __init__(self, operator: Operator, argument: str) -> None:
+        self.operator = operator
+        self.argument = argument
+
+    @overload
+    # P has no positional arguments in any declaration, so the overloads do not overlap.
+    def __call__(self, function: Function, /) -> StepTask[P]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, *args: P.args, **settings: P.kwargs) -> Callable[[Function], StepTask[P]]: ...
+
+    def __call__(self, *args: Any, **settings: Any) -> StepTask[P] | Callable[[Function], StepTask[P]]:
+        """Decorate a function, or return the decorator with these settings."""
+        # Airflow passes the function by this name.
+        function = args[0] if args else settings.pop("python_callable", None)
+        if function is None:
+            return lambda decorated: StepTask(self.operator, self.argument, decorated, settings)
         if not callable(function):
             raise TypeError("use keyword arguments with the decorator")
-        return StepTask(operator, function, place, settings)
-    return lambda decorated: StepTask(operator, decorated, place, settings)
+        return StepTask(self.operator, self.argument, function, settings)
+
+
+def declare(arguments: Callable[P, None]) -> StepDecorator[P]:
+    """Declare a decorator with these arguments, for type checkers only."""
+    raise NotImplementedError
+
+
+def _refuse_positional(args: tuple[object, ...]) -> None:
+    if args:
+        raise TypeError("use keyword arguments for the fields of the step")

@@ -1,8 +1,8 @@
-"""What both hooks do with an Airflow connection: find it or the default, read its address, mask its secrets."""
+"""Access to Airflow connections for both hooks: find one, read its address, mask its secrets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, mask_secret
 from airflow.sdk import BaseHook
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
 
 
 def find(conn_id: str, default_conn_id: str, field: str) -> Connection | None:
-    """The connection; None if it is the default one and nobody has configured it.
+    """Return the connection; None if it is the default one and does not exist.
 
-    Raises InvalidSpecError if a connection that was named on purpose does not exist.
+    Raises InvalidSpecError if any other connection does not exist.
     """
     connection = get(conn_id)
     if connection is None and conn_id != default_conn_id:
         raise InvalidSpecError(
-            field, conn_id, "there is no such connection: create it, or leave the field out for the embedded default"
+            field, conn_id, f"the connection must exist. Create it, or omit {field} to use the default"
         )
     return connection
 
 
 def get(conn_id: str) -> Connection | None:
-    """The connection; None if nobody has configured it."""
+    """Return the connection; None if it does not exist."""
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         return None
     except ImportError as error:
-        # Outside a task, Airflow 3.1 looks everywhere else first and then for the supervisor that only a task has.
+        # Outside a task, Airflow 3.1 searches everywhere else first, and then for the supervisor that only a task has.
         if "SUPERVISOR_COMMS" not in str(error):
             raise
         return None
 
 
 def address(connection: Connection) -> str | None:
-    """The connection's host as a URL: `http` unless it says otherwise.
+    """Return the connection's host as a URL, with `http` unless it has another scheme.
 
     >>> from types import SimpleNamespace
     >>> address(SimpleNamespace(host="mlflow.example.com", port=5000, schema=None))
@@ -60,8 +60,8 @@ def address(connection: Connection) -> str | None:
     return f"{scheme}://{host}{port}"
 
 
-def secret(value: Any, name: str) -> str | None:
-    """`value` as a string that no log will show; None if it is empty."""
+def secret(value: object, name: str) -> str | None:
+    """Return the value as a string that Airflow masks in logs; None if it is empty."""
     if not value:
         return None
     mask_secret(str(value), name)

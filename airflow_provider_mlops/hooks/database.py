@@ -1,4 +1,4 @@
-"""The SQLAlchemy URL of a database connection, for steps that read it without Airflow."""
+"""SQLAlchemy URLs of database connections, for steps that read a database without Airflow."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from airflow_provider_mlops.hooks.connection import get
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-# What SQLAlchemy calls the databases that Airflow has another word for, for when their provider is not installed.
+# SQLAlchemy's names for databases that Airflow calls otherwise, for when their provider is not installed.
 _DIALECTS = {"postgres": "postgresql", "redshift": "postgresql", "mssql": "mssql+pymssql", "mysql": "mysql+pymysql"}
 
 
 def sqlalchemy_url(conn_id: str) -> str:
-    """The URL with its password, which is masked in logs from now on.
+    """Return the URL with its password, which Airflow masks in logs from now on.
 
-    The connection's own hook is asked first. Raises InvalidSpecError if there is no such connection.
+    The connection's own hook is asked first. Raises InvalidSpecError if the connection does not exist.
     """
     connection = get(conn_id)
     if connection is None:
-        raise InvalidSpecError("source.connection", conn_id, "there is no such connection: create it in Airflow")
+        raise InvalidSpecError("source.connection", conn_id, "the connection must exist. Create it in Airflow")
     url = _from_hook(connection) or _from_fields(connection)
     if connection.password:
         mask_secret(connection.password, "password")
@@ -35,7 +35,7 @@ def _from_hook(connection: Connection) -> str | None:
         hook = connection.get_hook()  # type: ignore[no-untyped-call]
         return cast("str", hook.sqlalchemy_url.render_as_string(hide_password=False))
     except (AirflowException, NotImplementedError, AttributeError, ImportError):
-        # No provider for this type of connection is installed, or its hook knows no URL.
+        # No provider for this type of connection is installed, or its hook has no URL.
         return None
 
 

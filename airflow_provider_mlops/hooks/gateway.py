@@ -1,4 +1,4 @@
-"""The connection of type `mlops_gateway`."""
+"""The hook for connections of type `mlops_gateway`."""
 
 from __future__ import annotations
 
@@ -11,33 +11,31 @@ from pydantic import SecretStr
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
+from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.serving.client.client import GatewayClient
 
-DEFAULT_URL = "http://127.0.0.1:8710"
-"""Where `airflow-mlops serve` listens unless it is told otherwise."""
-
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """What a connection of type `mlops_gateway` says."""
+    """The settings of a connection of type `mlops_gateway`."""
 
-    url: str = DEFAULT_URL
+    url: str = DEFAULT_GATEWAY_URL
     token: str | None = field(default=None, repr=False)
 
     def secrets(self) -> dict[str, SecretStr]:
-        """The token under the name by which a Workspace knows it."""
+        """Return the token under the name that a Workspace uses."""
         return {"gateway_token": SecretStr(self.token)} if self.token else {}
 
 
 class MlopsGatewayHook(BaseHook):
-    """The serving gateway, `airflow-mlops serve`.
+    """Connects to the serving gateway, `airflow-mlops serve`.
 
-    Host is its URL, password the admin token. Where the connection `mlops_gateway_default` does not
-    exist, the gateway is looked for on this machine at port 8710.
+    The host of the connection is the gateway's URL, and the password is the admin token. If the connection
+    `mlops_gateway_default` does not exist, the gateway is expected on this machine at port 8710.
 
-    :param gateway_conn_id: the connection's id.
+    :param gateway_conn_id: Id of the connection.
     """
 
     conn_name_attr = "gateway_conn_id"
@@ -50,21 +48,21 @@ class MlopsGatewayHook(BaseHook):
         self.gateway_conn_id = gateway_conn_id
 
     def settings(self) -> GatewaySettings:
-        """What the connection says. Raises InvalidSpecError if it does not exist and is not the default one."""
+        """Return the connection's settings. Raises InvalidSpecError if it does not exist and is not the default one."""
         connection = find(self.gateway_conn_id, self.default_conn_name, "gateway_conn_id")
         if connection is None:
             return GatewaySettings()
         return GatewaySettings(
-            url=address(connection) or DEFAULT_URL,
+            url=address(connection) or DEFAULT_GATEWAY_URL,
             token=secret(connection.password, "password"),
         )
 
     def get_conn(self) -> GatewayClient:
-        """The same as `client`, under the name that all hooks have."""
+        """Return a client. All hooks have a method of this name."""
         return self.client()
 
     def client(self) -> GatewayClient:
-        """A client. Its token is the connection's, or else the one that a gateway here keeps in the storage."""
+        """Return a client. Its token is the connection's, or the one that a gateway on this machine has stored."""
         from airflow_provider_mlops.serving.client.client import GatewayClient
         from airflow_provider_mlops.serving.gateway.admin import token
 
@@ -72,21 +70,24 @@ class MlopsGatewayHook(BaseHook):
         return GatewayClient(settings.url, settings.token or secret(token.find(storage_uri()), "token"))
 
     def endpoint_url(self, model_name: str) -> str:
-        """Where the gateway answers for a model."""
+        """Return the URL of a model's endpoint."""
         from airflow_provider_mlops.lifecycle.deploy.deployment import endpoint_url
 
         return endpoint_url(self.settings().url, model_name)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the gateway for its models, which takes the token; for the form's test button."""
+        """List the gateway's models, which requires the token. The test button of the connection form calls this."""
         try:
             url = self.settings().url
             with self.client() as client:
                 models = len(client.models())
         except InvalidSpecError as error:
             if error.field.startswith("/"):
-                return False, f"what answers at {url} is not the gateway: it has no {error.field}"
+                return (
+                    False,
+                    f"The server at {url} is not the gateway: it has no {error.field}. Check the host.",
+                )
             return False, str(error)
         except Exception as error:
             return False, str(error)
-        return True, f"the gateway at {url} answers; models: {models}"
+        return True, f"The gateway at {url} is available and has {models} models."

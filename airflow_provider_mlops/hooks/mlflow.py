@@ -1,4 +1,4 @@
-"""The connection of type `mlflow`."""
+"""The hook for connections of type `mlflow`."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class MlflowSettings(RegistrySettings):
     """The settings in a connection of type `mlflow`. Without a connection, only the storage URI is set."""
 
     def secrets(self) -> dict[str, SecretStr]:
-        """The credentials under the names by which a Workspace knows them."""
+        """Return the credentials under the names that a Workspace uses."""
         named = {"mlflow_username": self.username, "mlflow_password": self.password, "mlflow_token": self.token}
         return {name: SecretStr(value) for name, value in named.items() if value}
 
 
 class MlflowHook(BaseHook):
-    """MLflow's tracking server and model registry.
+    """Connects to MLflow's tracking server and model registry.
 
-    Host is the tracking URI, login and password or the extra `token` are the credentials, and the extra
-    `registry_uri` is for a registry that lies elsewhere. Where the connection `mlflow_default` does not exist,
-    an SQLite store under `[mlops] storage_uri` is used.
+    The host of the connection is the tracking URI. The credentials are the login and password, or the extra `token`.
+    Use the extra `registry_uri` if the registry is on another server. If the connection `mlflow_default` does not
+    exist, an SQLite store under `[mlops] storage_uri` is used.
 
-    :param mlflow_conn_id: the connection's id.
+    :param mlflow_conn_id: Id of the connection.
     """
 
     conn_name_attr = "mlflow_conn_id"
@@ -47,7 +47,7 @@ class MlflowHook(BaseHook):
         self.mlflow_conn_id = mlflow_conn_id
 
     def settings(self) -> MlflowSettings:
-        """What the connection says. Raises InvalidSpecError if it does not exist and is not the default one."""
+        """Return the connection's settings. Raises InvalidSpecError if it does not exist and is not the default one."""
         connection = find(self.mlflow_conn_id, self.default_conn_name, "mlflow_conn_id")
         if connection is None:
             return MlflowSettings(storage_uri())
@@ -62,19 +62,19 @@ class MlflowHook(BaseHook):
         )
 
     def get_conn(self) -> Registry:
-        """The registry. Nothing is sent before it is used."""
+        """Return the registry. It sends nothing until it is used."""
         from airflow_provider_mlops.registry.connection import Registry
 
         return Registry(self.settings())
 
     def run_url(self, run_id: str) -> str | None:
-        """The page of a run in the MLflow UI; None when MLflow is not reached over HTTP. Sends nothing."""
-        # MLflow's UI leads from this address to the run's page in its experiment, which we do not know here.
+        """Return the page of a run in the MLflow UI; None if MLflow is not accessed over HTTP. Sends nothing."""
+        # MLflow's UI redirects from this address to the run's page in its experiment, which is unknown here.
         uri = self._page(self.settings().tracking_uri)
         return uri and f"{uri}/#/runs/{run_id}"
 
     def model_url(self, name: str, version: int) -> str | None:
-        """The page of a model version in the MLflow UI; None when MLflow is not reached over HTTP."""
+        """Return the page of a model version in the MLflow UI; None if MLflow is not accessed over HTTP."""
         from urllib.parse import quote
 
         settings = self.settings()
@@ -82,7 +82,7 @@ class MlflowHook(BaseHook):
         return uri and f"{uri}/#/models/{quote(name, safe='')}/versions/{version}"
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the tracking server and the registry for something; for the form's test button."""
+        """Query the tracking server and the registry. The test button of the connection form calls this."""
         disable_telemetry()
         from mlflow.exceptions import MlflowException
 
@@ -91,10 +91,10 @@ class MlflowHook(BaseHook):
             experiments = len(registry.client.search_experiments(max_results=1000))
             registry.client.search_registered_models(max_results=1)
         except MlflowException as error:
-            return False, f"what answers at {self.settings().tracking_uri} is not MLflow, or is broken: {error}"
+            return False, f"The server at {self.settings().tracking_uri} is not MLflow, or has failed: {error}"
         except Exception as error:
             return False, str(error)
-        return True, f"MLflow at {registry.tracking_uri} answers; experiments: {experiments}"
+        return True, f"MLflow at {registry.tracking_uri} is available and has {experiments} experiments."
 
     @staticmethod
     def _page(uri: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Where rollouts are kept: `[mlops] rollout_store_url`."""
+"""The database of rollouts: `[mlops] rollout_store_url`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def rollout_store_url() -> str | None:
-    """The configured URL, whose password no log will show; None for the default under the storage URI."""
+    """Return the configured URL, whose password is masked in logs; None for the default under the storage URI."""
     url: str = conf.get("mlops", "rollout_store_url", fallback="") or ""
     if not url:
         return None
@@ -28,13 +28,13 @@ def rollout_store_url() -> str | None:
 
 
 def rollout_secrets() -> dict[str, SecretStr]:
-    """The URL under the name by which a Workspace knows it; nothing for the default."""
+    """Return the URL under the name that a Workspace uses; an empty dict for the default."""
     url = rollout_store_url()
     return {} if url is None else {"rollout_store_url": SecretStr(url)}
 
 
 def rollout_store() -> RolloutStore:
-    """The store. Close it after use."""
+    """Open the store. Close it after use."""
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 
     return RolloutStore(rollout_store_url() or default_url(storage_uri()))

@@ -1,7 +1,7 @@
-"""Keeps results small whatever the data are called: what does not fit is left out, and lies in full in a file.
+"""The size limit of results: lists and texts that would exceed it are shortened, and stored in full in a file.
 
-Airflow stores a result twice, once a field and once whole, beside the addresses of the links. So that a task's XComs
-stay below 16 KB, a result stays below `RESULT_BYTES` of JSON.
+Airflow stores a result twice, once as a whole and once per field, in addition to the addresses of the links. To keep a
+task's XComs below 16 KB, the JSON of a result must stay below `RESULT_BYTES`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import json
 from collections.abc import Iterable
 
 RESULT_BYTES = 7_500
-"""How many bytes of JSON a result takes at most."""
+"""Largest size of a result as JSON, in bytes."""
 
 _PUNCTUATION = 4
-"""Quotes, comma and space, which a text in a list takes besides itself."""
+"""Bytes that JSON adds to each text in a list: quotes, comma and space."""
 
 
-def cut(text: str, length: int) -> str:
-    """Text that takes at most so many bytes of JSON, quotes aside.
+def shorten(text: str, length: int) -> str:
+    """Shorten a text so that its JSON, without the quotes, takes at most `length` bytes.
 
-    >>> cut("income", 80), cut("income", 5)
+    >>> shorten("income", 80), shorten("income", 5)
     ('income', 'in...')
     """
     if _length(text) <= length:
@@ -29,18 +29,27 @@ def cut(text: str, length: int) -> str:
     return text + "..."
 
 
-def first(texts: Iterable[str], room: int, *, beside: int = 0) -> tuple[str, ...]:
-    """As many of the texts, from the first, as fit into `room` bytes of JSON.
+def first_that_fit(texts: Iterable[str], max_bytes: int, *, extra: int = 0) -> tuple[str, ...]:
+    """Return the first texts, as many as fit into `max_bytes` of JSON.
 
-    :param beside: how many further bytes each one takes, such as those of the number that belongs to it.
+    Parameters
+    ----------
+    texts
+        The texts, the most important first.
+    max_bytes
+        Size of the JSON that they may take together.
+    extra
+        Bytes that each text takes in addition, for example those of a number stored with it.
 
-    >>> first(["age", "income", "town"], 20)
+    Examples
+    --------
+    >>> first_that_fit(["age", "income", "town"], 20)
     ('age', 'income')
     """
     kept: list[str] = []
     for text in texts:
-        room -= _length(text) + _PUNCTUATION + beside
-        if room < 0:
+        max_bytes -= _length(text) + _PUNCTUATION + extra
+        if max_bytes < 0:
             break
         kept.append(text)
     return tuple(kept)

@@ -1,13 +1,10 @@
-"""What a step is: a Spec, a Result, and one function from the first to the second."""
+"""The contract of a step: a Spec, a Result, and one function from the first to the second."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
-import inspect
 import json
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -16,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airflow_provider_mlops.errors import FieldError, InvalidSpecError
 from airflow_provider_mlops.extras import require
+from airflow_provider_mlops.lifecycle.spec_errors import hint_of, kinds_of, models_in
+from airflow_provider_mlops.lifecycle.suggestions import suggest
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Spec(BaseModel):
-    """What a step is asked to do. Frozen, JSON in and out; an unknown field is an error."""
+    """The fields of a step. Frozen, JSON in and out; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
@@ -35,7 +34,7 @@ class Spec(BaseModel):
 
 
 class Result(BaseModel):
-    """What a step returns. Each field becomes one XCom, so it holds references and small numbers, never rows."""
+    """The outcome of a step. Each field becomes one XCom, so it holds references and small numbers, never rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
@@ -46,30 +45,51 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 @dataclass(frozen=True)
 class Step(Generic[SpecT, ResultT]):
-    """One step of the lifecycle under its one word."""
+    """A step of the lifecycle: its name, its Spec, its Result and its function."""
 
     name: str
     spec: type[SpecT]
     result: type[ResultT]
     function: Callable[[SpecT, Workspace], ResultT]
     extras: tuple[str, ...] = ()
-    """The extras of this package that the step needs, see `airflow_provider_mlops.extras`."""
+    """The extras of this package that the step needs (see `airflow_provider_mlops.extras`)."""
 
     def run(self, spec: SpecT, workspace: Workspace) -> ResultT:
-        """Carry out the step in this process. Raises MissingExtraError before any work if an extra is missing."""
+        """Run the step in this process.
+
+        Raises
+        ------
+        MissingExtraError
+            If an extra that the step needs is not installed. It is raised before any work.
+        """
         self.check_extras()
         return self.function(spec, workspace)
 
     def check_extras(self) -> None:
-        """Check that the extras of the step are installed here. Raises MissingExtraError."""
+        """Check that the extras that the step needs are installed in this environment.
+
+        Raises
+        ------
+        MissingExtraError
+            If one is missing.
+        """
         require(f"The step {self.name}", *self.extras)
 
     def parse(self, fields: dict[str, Any]) -> SpecT:
-        """Turn fields into the step's Spec. Raises InvalidSpecError, which names the first wrong field."""
+        """Turn fields into the step's Spec.
+
+        Raises
+        ------
+        InvalidSpecError
+            If a field is invalid; it names the first one.
+        """
         try:
             return self.spec.model_validate(fields)
         except ValidationError as error:
-            raise invalid(error.errors(include_url=False)[0], self.spec) from error
+            errors = error.errors(include_url=False)
+            # A misspelled field is missing under its right name too, and the misspelling is the cause.
+            misspelled = [details for details in errors if details["type"] == "extra_forbidden"]
+            raise invalid((misspelled or errors)[0], self.spec) from error
 
 
 STEPS = (
@@ -89,77 +109,95 @@ STEPS = (
 
 
 def load(name: str) -> Step[Any, Any]:
-    """The step called `name`: the `STEP` of the module of that name. Raises InvalidSpecError."""
+    """Import and return the step called `name`.
+
+    Raises
+    ------
+    InvalidSpecError
+        If there is no step of that name.
+    """
     if name not in STEPS:
-        raise InvalidSpecError("step", name, f"use one of {', '.join(STEPS)}")
+        raise InvalidSpecError("step", name, f"it must be the name of a step. {suggest(name, STEPS, 'steps')}")
     module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{name}.step")
     return cast("Step[Any, Any]", module.STEP)
 
 
 def invalid(details: ErrorDetails, spec: type[BaseModel]) -> InvalidSpecError:
-    """What pydantic says of one field, as this package says it."""
-    parts, models = _place(details["loc"], spec)
-    value, kind, cause = details["input"], details["type"], details.get("ctx", {}).get("error")
+    """Return the error of this package for one of pydantic's errors.
+
+    Parameters
+    ----------
+    details
+        One of the errors of a ValidationError.
+    spec
+        The model that was validated.
+    """
+    place = _locate(details["loc"], spec)
+    value = details["input"]
+    cause = details.get("ctx", {}).get("error")
     if isinstance(cause, FieldError):
-        given = value.get(cause.field) if isinstance(value, Mapping) else value
-        return InvalidSpecError(".".join([*parts, cause.field]), given, str(cause))
-    field = ".".join(parts) or "spec"
-    if kind == "missing":
-        return InvalidSpecError(field, None, "this field is required")
-    if kind == "extra_forbidden":
-        known = [name for model in models for name in model.model_fields]
-        close = difflib.get_close_matches(parts[-1], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
-        return InvalidSpecError(field, value, f"there is no such field; {hint}")
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        tags = [tag for model in models for tag in _tags(model)]
-        tag = value.get("kind") if isinstance(value, dict) else value
-        return InvalidSpecError(f"{field}.kind", tag, f"use one of {', '.join(tags)}")
-    if value is None:
-        return InvalidSpecError(
-            field, None, _lower(details["msg"]) + "; a template or an XCom without a value gives None"
-        )
-    if kind in ("tuple_type", "list_type"):
-        return InvalidSpecError(field, value, f"write a list of values, such as [{value!r:.50}]")
-    if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
-        return InvalidSpecError(field, value, f"write a mapping{_contents(models)}")
-    if kind == "time_delta_parsing":
-        return InvalidSpecError(field, value, "write a number of seconds, or a duration such as 'P1D' or '1 12:00:00'")
-    return InvalidSpecError(field, value, _lower(details["msg"].removeprefix("Value error, ")))
+        if place.has_inside(cause.field):
+            value = _value_of(cause.field, value, place.models)
+            place.path.append(cause.field)
+        return InvalidSpecError(place.field, value, str(cause))
+    hint = hint_of(details, place.path[-1] if place.path else "", place.annotation, place.models)
+    if details["type"] == "missing":
+        value = None
+    if details["type"].startswith("union_tag"):
+        place.path.append("kind")
+        value = value.get("kind") if isinstance(value, Mapping) else value
+    return InvalidSpecError(place.field, value, hint)
 
 
-def _contents(models: list[type[BaseModel]]) -> str:
-    tags = [tag for model in models for tag in _tags(model)]
-    if tags:
-        return f" whose kind is one of {', '.join(tags)}"
-    return f" of the fields {', '.join(models[0].model_fields)}" if models else ""
+@dataclass
+class _Place:
+    """The place of an error within a spec, as the user wrote it."""
+
+    path: list[str]
+    annotation: Any
+    models: list[type[BaseModel]]
+
+    @property
+    def field(self) -> str:
+        return ".".join(self.path) or "spec"
+
+    def has_inside(self, field: str) -> bool:
+        """Return whether `field` is a part of this place; otherwise a validator of the field itself has raised."""
+        if not field or any(field.partition(".")[0] in model.model_fields for model in self.models):
+            return bool(field)
+        names = [name for name in self.path if not name.isdigit()]
+        return not names or names[-1] != field
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _place(loc: Iterable[str | int], spec: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
-    """Where an error is as a user writes it, without the tags of unions, and which models may stand there."""
-    parts: list[str] = []
-    models = [spec]
+def _locate(loc: Iterable[str | int], spec: type[BaseModel]) -> _Place:
+    place = _Place([], None, [spec])
     for part in loc:
-        tagged = [model for model in models if part in _tags(model)]
-        if tagged:
-            models = tagged
+        of_this_kind = [model for model in place.models if part in kinds_of(model)]
+        if of_this_kind:
+            # The tag of a union is not something the user wrote.
+            place.models = of_this_kind
             continue
-        parts.append(str(part))
-        fields = [model.model_fields[part] for model in models if isinstance(part, str) and part in model.model_fields]
+        fields = [model.model_fields[part] for model in place.models if part in model.model_fields]
+        if isinstance(part, str) and not place.models and _is_branch(part):
+            continue
+        place.path.append(str(part))
         if fields:
-            models = [model for field in fields for model in _models_in(field.annotation)]
-    return parts, models
+            place.annotation = fields[0].annotation
+            place.models = [model for field in fields for model in models_in(field.annotation)]
+    return place
 
 
-def _tags(model: type[BaseModel]) -> tuple[str, ...]:
-    return typing.get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
+def _is_branch(part: str) -> bool:
+    """Return whether pydantic has named a branch of a union of types here."""
+    return "[" in part or part in ("str", "int", "float", "bool", "timedelta", "datetime", "date", "none")
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
+def _value_of(field: str, given: Any, models: list[type[BaseModel]]) -> Any:
+    for name in field.split("."):
+        if isinstance(given, Mapping):
+            infos = [model.model_fields[name] for model in models if name in model.model_fields]
+            default = infos[0].get_default(call_default_factory=True) if infos and not infos[0].is_required() else None
+            given = given.get(name, default)
+        elif isinstance(given, BaseModel):
+            given = getattr(given, name, None)
+    return given

@@ -1,8 +1,7 @@
-"""Code that people bring to a step: an import path, or a function of their own.
+"""User code that a step calls: a function, or its import path.
 
-A function travels to another process by its import path where it has one, and otherwise by its
-source, so that a function written in a DAG file needs no package around it. By its source it comes alone: what it
-uses, it imports or defines inside itself.
+A function is sent to another process as its import path if it has one, and otherwise as its source. A function written
+in a DAG file therefore needs no package around it, but it must import or define everything it uses inside itself.
 """
 
 from __future__ import annotations
@@ -12,17 +11,20 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidatorFunctionWrapHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidatorFunctionWrapHandler, model_validator
 
-from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.user_source import SourceError, outside_names, source_of
+from airflow_provider_mlops.errors import FieldError, InvalidSpecError
+from airflow_provider_mlops.lifecycle.suggestions import suggest
+from airflow_provider_mlops.lifecycle.user_source import SourceError, source_of, undefined_names
+
+_NOT_CODE = "it must be a function, or an import path of the form 'package.module:function'"
 
 
 class UserCode(BaseModel):
-    """A function of the user's: `"my_team.features:build"`, or any function with a name.
+    """A user's function, given as an import path such as `"my_team.features:build"` or as the function itself.
 
     >>> UserCode.model_validate("math:hypot").resolve()(3, 4)
     5.0
@@ -30,9 +32,9 @@ class UserCode(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    import_path: str | None = None
-    source: str | None = None
-    name: str | None = None
+    import_path: str | None = Field(default=None, description="Import path, `package.module:function`.")
+    source: str | None = Field(default=None, description="Source of the function, if it has no import path.")
+    name: str | None = Field(default=None, description="Name of the function in `source`.")
 
     _callable: Callable[..., Any] | None = PrivateAttr(default=None)
 
@@ -42,50 +44,72 @@ class UserCode(BaseModel):
         if isinstance(value, str):
             module, _, name = value.partition(":")
             if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
-                raise ValueError("write it as 'package.module:function'")
+                raise FieldError("", "an import path must have the form 'package.module:function'")
             return cast("Self", handler({"import_path": value}))
         if callable(value) and not isinstance(value, cls):
             code = cast("Self", handler(_describe(value)))
             code._callable = value
             return code
+        if not isinstance(value, Mapping | cls):
+            raise FieldError("", _NOT_CODE)
         code = cast("Self", handler(value))
         if (code.import_path is None) == (code.source is None or code.name is None):
-            raise ValueError("give a function, or an import path 'package.module:function'")
+            raise FieldError("", _NOT_CODE)
         return code
 
     def resolve(self, field: str = "user code") -> Callable[..., Any]:
-        """The function itself.
+        """Return the function itself.
 
-        Raises InvalidSpecError, which names `field`, when it cannot be imported, or when its source uses names that it
-        does not define.
+        Parameters
+        ----------
+        field
+            Name of the field that an error names.
+
+        Raises
+        ------
+        InvalidSpecError
+            If it cannot be imported, or if its source uses names that it does not define.
         """
         if self._callable is not None:
             return self._callable
         if self.import_path is not None:
-            found = import_object(self.import_path, field)
-            if not callable(found):
-                raise InvalidSpecError(field, self.import_path, f"it is a {type(found).__name__}: name a function")
-            return cast("Callable[..., Any]", found)
+            imported = import_object(self.import_path, field)
+            if not callable(imported):
+                raise InvalidSpecError(
+                    field, self.import_path, f"it must name a function, not an object of type {type(imported).__name__}"
+                )
+            return cast("Callable[..., Any]", imported)
         assert self.source is not None
         assert self.name is not None
-        unknown = [name for name in outside_names(self.source) if not hasattr(builtins, name)]
-        if unknown:
+        undefined = [name for name in undefined_names(self.source) if not hasattr(builtins, name)]
+        if undefined:
             raise InvalidSpecError(
-                f"the function {self.name}",
-                unknown,
-                "these names come from outside of the function, which travels to another process alone: import or "
-                "define them inside it, or put the function into a module and give 'package.module:function'",
+                field,
+                self.name,
+                f"the function uses names that are defined outside of it: {', '.join(undefined)}. Import or define "
+                "them inside the function, or move it to a module and give its import path 'package.module:function'",
             )
         namespace: dict[str, Any] = {"__name__": "user_code"}
         exec(compile(self.source, f"<{self.name}>", "exec"), namespace)
         return cast("Callable[..., Any]", namespace[self.name])
 
     def check(self, field: str, *offered: str) -> tuple[str, ...]:
-        """Those of the offered arguments that the function names; all of them for `**kwargs`.
+        """Return the offered arguments that the function takes; all of them if it has `**kwargs`.
 
-        Raises InvalidSpecError, which names `field`, if there is no such function, or if it requires an argument that
-        is not on offer.
+        Parameters
+        ----------
+        field
+            Name of the field that an error names.
+        offered
+            Names of the arguments that the step can pass.
 
+        Raises
+        ------
+        InvalidSpecError
+            If there is no such function, or if it requires an argument that is not offered.
+
+        Examples
+        --------
         >>> UserCode.model_validate("textwrap:dedent").check("code", "text", "seed")
         ('text',)
         """
@@ -93,13 +117,15 @@ class UserCode(BaseModel):
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError) as error:
-            raise InvalidSpecError(field, str(self), "its arguments are not known: wrap it in a function") from error
+            raise InvalidSpecError(
+                field, str(self), "its signature cannot be read. Wrap it in a function of your own"
+            ) from error
         kinds = {parameter.kind for parameter in parameters}
         if inspect.Parameter.POSITIONAL_ONLY in kinds or kinds == {inspect.Parameter.VAR_POSITIONAL}:
             raise InvalidSpecError(
                 field,
                 str(self),
-                "arguments are given by name, and it takes some by position: name those you need of "
+                "the function must take its arguments by name, because they are passed by name. It may take "
                 f"{', '.join(sorted(offered))}",
             )
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -108,7 +134,7 @@ class UserCode(BaseModel):
             raise InvalidSpecError(
                 field,
                 str(self),
-                f"it requires {', '.join(missing)}; the function may only take the arguments "
+                f"the function requires {', '.join(missing)}, which this step does not pass. It may take "
                 f"{', '.join(sorted(offered))}",
             )
         if inspect.Parameter.VAR_KEYWORD in kinds:
@@ -116,17 +142,20 @@ class UserCode(BaseModel):
         return tuple(p.name for p in named if p.name in offered)
 
     def call(self, **offered: Any) -> Any:
-        """Call the function with those of the offered arguments that it names; all of them for `**kwargs`.
+        """Call the function with the offered arguments that it takes; with all of them if it has `**kwargs`.
 
-        Raises InvalidSpecError if it requires an argument that is not on offer.
+        Raises
+        ------
+        InvalidSpecError
+            If it requires an argument that is not offered.
         """
         taken = self.check("user code", *offered)
         return self.resolve()(**{name: offered[name] for name in taken})
 
     def text_digest(self) -> str | None:
-        """A hash of the code's text, or None if its text cannot be had, so that nobody can tell whether it changed.
+        """Return a hash of the code's text, or None if the text cannot be read.
 
-        For an import path it is the text of the whole module, not of what the module imports.
+        For an import path, the text is that of the whole module, without the modules that it imports.
         """
         if self.source is not None:
             text = self.source
@@ -138,13 +167,13 @@ class UserCode(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __eq__(self, other: object) -> bool:
-        # The function at hand is the same as what it is found by in another process.
-        return isinstance(other, UserCode) and self._described() == other._described()
+        # A function equals the code by which another process loads it.
+        return isinstance(other, UserCode) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        return hash(self._described())
+        return hash(self._identity())
 
-    def _described(self) -> tuple[str | None, str | None, str | None]:
+    def _identity(self) -> tuple[str | None, str | None, str | None]:
         return self.import_path, self.source, self.name
 
     def __str__(self) -> str:
@@ -152,48 +181,70 @@ class UserCode(BaseModel):
 
 
 def import_object(path: str, field: str) -> Any:
-    """Import `package.module:name`, or the last part of `package.module.name`. Raises InvalidSpecError."""
+    """Import and return the object at `package.module:name` or `package.module.name`.
+
+    Parameters
+    ----------
+    path
+        Import path.
+    field
+        Name of the field that an error names.
+
+    Raises
+    ------
+    InvalidSpecError
+        If there is no such object.
+    """
     module_name, separator, name = path.partition(":")
     if not separator:
         module_name, _, name = path.rpartition(".")
     if not all(part.isidentifier() for part in f"{module_name or name}.{name}".split(".")):
-        raise InvalidSpecError(field, path, "this is no import path: write 'package.module:name'")
+        raise InvalidSpecError(field, path, "an import path must have the form 'package.module:name'")
     try:
-        found: Any = importlib.import_module(module_name) if module_name else None
+        imported: Any = importlib.import_module(module_name) if module_name else None
     except ImportError as error:
         raise InvalidSpecError(
-            field, path, f"the module cannot be imported ({error}): install it, or correct the path"
+            field, path, f"the module cannot be imported ({error}). Install it where the step runs, or correct the path"
         ) from error
+    holder = imported
     for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is None:
-        raise InvalidSpecError(field, path, f"{module_name or 'the path'} has no {name}: write 'package.module:name'")
-    return found
+        holder, imported = imported, getattr(imported, part, None)
+    if imported is None:
+        names = [name for name in dir(holder) if not name.startswith("_")] if holder is not None else []
+        nearest = suggest(name.rpartition(".")[2], names, "names in it")
+        raise InvalidSpecError(
+            field,
+            path,
+            f"{module_name or 'the path'} has no attribute {name}. "
+            + (nearest if nearest.startswith("Did") else "Write the path as 'package.module:name'"),
+        )
+    return imported
 
 
 def _describe(function: Callable[..., Any]) -> dict[str, str]:
-    """How to find the function again in another process. Raises ValueError if it cannot be found there."""
+    """Return how another process loads the function. Raise FieldError if it cannot."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str):
         module = name = ""
     if "<lambda>" in name.rpartition(".")[2]:
-        raise ValueError("a lambda has no name by which another process could find it: write a function with def")
+        raise FieldError("", "a lambda cannot be loaded by another process. Write a function with def")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise ValueError(f"{name} is asynchronous: write a function with def, not async def")
-    # Airflow loads DAG files under made-up module names, which no other process can import.
+        raise FieldError("", f"{name} must not be asynchronous. Write it with def instead of async def")
+    # Airflow loads DAG files under generated module names, which no other process can import.
     if module not in ("", "__main__") and not module.startswith("unusual_prefix_") and "<" not in name:
-        found: Any = sys.modules.get(module)
+        importable: Any = sys.modules.get(module)
         for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is function:
+            importable = getattr(importable, part, None)
+        if importable is function:
             return {"import_path": f"{module}:{name}"}
     if not inspect.isfunction(function):
-        raise ValueError(
-            f"{function!r:.100} cannot be found by another process: write a function with def that calls it, or give "
-            "'package.module:function'"
+        raise FieldError(
+            "",
+            f"{function!r:.100} cannot be loaded by another process. Write a function with def that calls it, or give "
+            "an import path 'package.module:function'",
         )
     try:
         name, source = source_of(function)
     except SourceError as error:
-        raise ValueError(str(error)) from error
+        raise FieldError("", str(error)) from error
     return {"name": name, "source": source}

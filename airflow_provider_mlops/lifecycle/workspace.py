@@ -1,4 +1,4 @@
-"""Where a step works and for whom: the other half of what a step is given, beside its Spec."""
+"""The workspace of a step: the backends it may use and the task it works for."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SECRET_PREFIX = "AIRFLOW_PROVIDER_MLOPS_SECRET_"
 class Workspace(BaseModel):
     """The backends a step may use and the task it works for.
 
-    Secrets are held here and nowhere else. They never appear in the JSON form: a runtime that
-    starts another process hands them over as environment variables.
+    A step gets its Spec and a workspace. Secrets are held only here. They never appear in the JSON form: a runtime that
+    starts another process passes them as environment variables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +35,7 @@ class Workspace(BaseModel):
     secrets: dict[str, SecretStr] = Field(default_factory=dict, exclude=True, repr=False)
 
     def uri(self, kind: str, *parts: str) -> str:
-        """Where this task keeps what it makes of a kind: `{storage_uri}/{kind}/{dag}/{run}/{task}/...`.
+        """Return the URI where this task stores its files of a kind: `{storage_uri}/{kind}/{dag}/{run}/{task}/...`.
 
         >>> task = TaskIdentity(dag_id="churn", run_id="r1", task_id="extract")
         >>> Workspace(storage_uri="/data", task=task).uri("datasets", "customers")
@@ -44,14 +44,14 @@ class Workspace(BaseModel):
         return storage.join(self.storage_uri, kind, self.task.path, *parts)
 
     def secret(self, name: str) -> str | None:
-        """The secret called `name`, from this object or else from the environment."""
-        held = self.secrets.get(name)
-        if held is not None:
-            return held.get_secret_value()
+        """Return the secret called `name`, from this object or from the environment; None if it is not set."""
+        secret = self.secrets.get(name)
+        if secret is not None:
+            return secret.get_secret_value()
         return os.environ.get(SECRET_PREFIX + name.upper())
 
     def registry(self) -> Registry:
-        """MLflow, with the credentials `mlflow_username`, `mlflow_password` and `mlflow_token` from the secrets."""
+        """Connect to MLflow with the secrets `mlflow_username`, `mlflow_password` and `mlflow_token`."""
         from airflow_provider_mlops.registry.connection import Registry
         from airflow_provider_mlops.registry.settings import RegistrySettings
 
@@ -66,11 +66,14 @@ class Workspace(BaseModel):
         return Registry(settings)
 
     def rollout_store(self) -> RolloutStore:
-        """Where rollouts are kept: the secret `rollout_store_url`, since it may hold a password, or the default."""
+        """Return the rollout store at the secret `rollout_store_url`, or at its default URL.
+
+        The URL is a secret because it may contain a password.
+        """
         from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 
         return RolloutStore(self.secret("rollout_store_url") or default_url(self.storage_uri))
 
     def environment(self) -> Mapping[str, str]:
-        """The secrets as the environment variables that `secret` reads in another process."""
+        """Return the secrets as environment variables, from which `secret` reads them in another process."""
         return {SECRET_PREFIX + name.upper(): value.get_secret_value() for name, value in self.secrets.items()}

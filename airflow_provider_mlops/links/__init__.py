@@ -1,1 +1,1 @@
-"""The buttons on a task instance in the Airflow UI."""
+"""Buttons on a task instance in the Airflow UI."""

@@ -1,11 +1,11 @@
-"""Which of the files under the storage URI may be shown in a browser."""
+"""Rules for the files under the storage URI that a browser may show."""
 
 from __future__ import annotations
 
 import re
 
 KINDS = ("reports", "data_docs", "profiles", "evaluations")
-"""The kinds of files that people read. Datasets, models and the prediction log are not among them."""
+"""Kinds of files that people read. They do not include datasets, models and the prediction log."""
 
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -24,7 +24,7 @@ CONTENT_TYPES = {
 
 
 def is_served(dag_id: str, path: str) -> bool:
-    """Whether `path`, relative to the storage URI, is a page that a task of the DAG has written.
+    """Return whether `path`, relative to the storage URI, is a page that a task of the DAG has written.
 
     >>> is_served("churn", "reports/churn/run_1/analyze/analyze.html")
     True
@@ -38,13 +38,13 @@ def is_served(dag_id: str, path: str) -> bool:
     parts = path.split("/")
     if len(parts) < 3 or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\x00-\x1f]", path):
         return False
-    # The directory is the DAG's id as `TaskIdentity.path` writes it.
+    # The directory is the DAG's id, written as in `TaskIdentity.path`.
     directory = re.sub(r"[^A-Za-z0-9._-]", "_", dag_id)
     return parts[0] in KINDS and parts[1] == directory and content_type(path) is not None
 
 
 def content_type(path: str) -> str | None:
-    """The content type by the name's ending; None for an ending that is not served.
+    """Return the content type by file extension; None for an extension that is not served.
 
     >>> content_type("a/report.html"), content_type("a/rows.parquet")
     ('text/html; charset=utf-8', None)

@@ -1,7 +1,7 @@
-"""The buttons on a task instance. Each opens what the task has made: run, version, report, Data Docs.
+"""Buttons on a task instance, which open the MLflow run, model version, report or Data Docs of the task.
 
-The addresses are worked out while the task runs and kept under one XCom key, because Airflow asks a
-link for its address after the task, in a place where nothing else of the task is left.
+The URLs are computed while the task runs and stored under one XCom key, because Airflow asks for them
+after the task has ended, when only its XComs are left.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ XCOM_KEY = "links"
 
 
 class StepLink(BaseOperatorLink):
-    """A button whose address the task has published under `key`."""
+    """A button whose URL the task has published under `key`."""
 
     key: ClassVar[str]
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The address; empty, which disables the button, where the task has made no such thing."""
+        """Return the URL. It is empty, which disables the button, if the task has published none."""
         from airflow.providers.common.compat.sdk import XCom
 
         published = XCom.get_value(ti_key=ti_key, key=XCOM_KEY) or {}
@@ -39,14 +39,14 @@ class StepLink(BaseOperatorLink):
 
 
 class MlflowRunLink(StepLink):
-    """Opens the MLflow run of the task. Empty while MLflow is not reached over HTTP."""
+    """Opens the MLflow run of the task. Disabled if MLflow is not accessed over HTTP."""
 
     name = "MLflow run"
     key = "mlflow_run"
 
 
 class ModelVersionLink(StepLink):
-    """Opens the registered model version in MLflow. Empty while MLflow is not reached over HTTP."""
+    """Opens the registered model version in MLflow. Disabled if MLflow is not accessed over HTTP."""
 
     name = "Model version"
     key = "model_version"
@@ -67,7 +67,7 @@ class ReportLink(StepLink):
 
 
 def link_addresses(step: str, mlflow_conn_id: str, workspace: Workspace, outcome: dict[str, Any]) -> dict[str, str]:
-    """The addresses of what the task has made. A report is linked even when the step rejected its input."""
+    """Return the URLs of the task's links. The report is linked even if the step rejected its input."""
     hook = MlflowHook(mlflow_conn_id)
     report = outcome.get("report_uri")
     if not outcome and storage.exists(expected := f"{workspace.uri('reports')}/{step}.html"):
@@ -83,14 +83,14 @@ def link_addresses(step: str, mlflow_conn_id: str, workspace: Workspace, outcome
 
 
 def publish_links(context: Context, addresses: dict[str, str]) -> None:
-    """Push the addresses to where the links look for them."""
-    # Without addresses too: of a link that finds no XCom to look into, Airflow logs an error.
+    """Push the URLs to the XCom key that the links read."""
+    # Also without URLs: Airflow logs an error for a link that finds no XCom.
     if context["task"].operator_extra_links:
         context["ti"].xcom_push(key=XCOM_KEY, value=addresses)
 
 
 def served_url(workspace: Workspace, uri: str | None) -> str | None:
-    """Where the Airflow API server serves a file under the storage URI; None for what it does not serve."""
+    """Return the URL at which the Airflow API server serves a file; None if it does not serve the file."""
     if uri is None or uri.startswith(("http://", "https://")):
         return uri
     root = workspace.storage_uri.rstrip("/") + "/"

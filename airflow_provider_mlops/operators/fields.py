@@ -1,8 +1,9 @@
-"""A step's fields between a DAG file and the step's Spec.
+"""Conversion of a step's fields between a DAG file and the step's Spec.
 
 In a DAG file a field may be a literal, a template, another task's output, a function or a model such
-as `Split(...)`. Airflow renders strings, lists and dicts only, and would call a function or an object
-with a `resolve` method, so `to_template` turns values into what Airflow can render, and `from_template` back.
+as `Split(...)`. Airflow renders only strings, lists and dicts, and would call a function or an object
+with a `resolve` method. So `to_template` turns values into what Airflow can render, and `from_template` turns them
+back.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from airflow_provider_mlops.lifecycle.user_code import UserCode
 
 
 class Function:
-    """A function that a field holds, kept away from Airflow's templating and shown by its source in the UI."""
+    """A function in a field, which Airflow does not template, and whose source the UI shows."""
 
     def __init__(self, code: Any) -> None:
         self.code = code
 
     def serialize(self) -> str:
-        """What the UI's rendered view shows: the import path, or else the source."""
+        """Return the text for the UI's rendered view: the import path or the source."""
         code = self.code if isinstance(self.code, UserCode) else UserCode.model_validate(self.code)
         return code.import_path or code.source or code.name or "a function"
 
@@ -39,9 +40,9 @@ class Function:
 
 
 def to_template(value: Any) -> Any:
-    """`value` with models as dicts and functions as `Function`, and otherwise the very same object.
+    """Replace models by dicts and functions by `Function`. Return the same object if it contains neither.
 
-    Airflow knows by their identity the values that it must not render a second time.
+    Airflow recognizes by identity the values that it must not render a second time.
 
     >>> to_template({"rate": 0.1, "function": len})
     {'rate': 0.1, 'function': builtins:len}
@@ -60,7 +61,7 @@ def to_template(value: Any) -> Any:
 
 
 def from_template(value: Any) -> Any:
-    """`value` with every `Function` as the function itself."""
+    """Replace every `Function` by the function itself."""
     if isinstance(value, Function):
         return value.code
     if isinstance(value, Mapping):
@@ -71,15 +72,15 @@ def from_template(value: Any) -> Any:
 
 
 def default(field: FieldInfo) -> Any:
-    """The field's default as `to_template` has it; None for a required field."""
+    """Return the field's default, converted by `to_template`; None for a required field."""
     return None if field.is_required() else to_template(field.get_default(call_default_factory=True))
 
 
 def coerce_rendered(field: FieldInfo, value: Any) -> Any:
-    """What a template rendered, as the type that the field wants: `"None"` as None, `"[1, 2]"` as a list.
+    """Convert a rendered template to the field's type: `"None"` to None, `"[1, 2]"` to a list.
 
-    A string that the field accepts stays a string, and a number where the field wants text becomes text: with native
-    rendering, a parameter `"2026"` comes as the number.
+    A string that the field accepts stays a string. A number becomes text if the field is text, because native
+    rendering turns the parameter `"2026"` into a number.
 
     >>> coerce_rendered(FieldInfo(annotation=int | None), "None"), coerce_rendered(FieldInfo(annotation=str), "[1]")
     (None, '[1]')
@@ -114,7 +115,7 @@ def _accepts(adapter: TypeAdapter[Any], value: Any) -> bool:
 
 
 def is_known(value: Any) -> bool:
-    """Whether a value is all there at parse time: no template in it and no other task's output.
+    """Return whether a value is complete at parse time: it contains no template and no output of another task.
 
     >>> is_known({"limit": 3}), is_known(["{{ params.target }}"])
     (True, False)
@@ -131,14 +132,14 @@ def is_known(value: Any) -> bool:
 
 
 def check_known(step: Step[Any, Any], fields: dict[str, Any]) -> None:
-    """Check at parse time the fields that hold no template. Raises InvalidSpecError for a wrong one.
+    """Check at parse time the fields that hold no template. Raises InvalidSpecError for an invalid one.
 
-    With templates among the fields, what takes several fields to decide is left for run time.
+    If some fields hold templates, checks that involve several fields are left for run time.
     """
     known = {
         name: from_template(value)
         for name, value in fields.items()
-        # A dataset given by its URI is looked up when the task runs: parsing a DAG reads no data.
+        # A dataset given by its URI is resolved when the task runs: parsing a DAG reads no data.
         if is_known(value) and not (isinstance(value, str) and step.spec.model_fields[name].annotation is Dataset)
     }
     if len(known) == len(fields):
@@ -147,17 +148,17 @@ def check_known(step: Step[Any, Any], fields: dict[str, Any]) -> None:
     try:
         step.spec.model_validate(known)
     except ValidationError as error:
-        wrong = [str(details["loc"][0]) for details in error.errors() if details["loc"]]
-        for name in wrong:
+        invalid_names = [str(details["loc"][0]) for details in error.errors() if details["loc"]]
+        for name in invalid_names:
             if name in known:
-                # On its own, so that the error is about this field and not about one that is still a template.
-                _check_one(step, name, known[name])
+                # Checked alone, so that the error is about this field and not about one that is still a template.
+                _check_field(step, name, known[name])
     except InvalidSpecError as error:
         if error.field.split(".", 1)[0] in known:
             raise
 
 
-def _check_one(step: Step[Any, Any], name: str, value: Any) -> None:
+def _check_field(step: Step[Any, Any], name: str, value: Any) -> None:
     try:
         step.spec.model_validate({name: value})
     except ValidationError as error:
@@ -166,10 +167,9 @@ def _check_one(step: Step[Any, Any], name: str, value: Any) -> None:
                 raise invalid(details, step.spec) from error
 
 
-def refuse_unknown(what: str, spec: type[Spec], names: Iterable[str], value: Any = None) -> None:
-    """Raise InvalidSpecError, which tells the nearest field and all of them, if `names` is not empty."""
-    fields = list(spec.model_fields)
-    for name in names:
-        near = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InvalidSpecError(name, value, f"{what} has no such field; {hint}Its fields are {', '.join(fields)}")
+def unknown_field(owner: str, spec: type[Spec], name: str, value: object = None) -> InvalidSpecError:
+    """Return the error for an unknown field, which names the nearest field and all others."""
+    names = list(spec.model_fields)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return InvalidSpecError(name, value, f"{owner} has no such field; {hint}Its fields are {', '.join(names)}")

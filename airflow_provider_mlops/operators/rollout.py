@@ -1,80 +1,100 @@
-"""The step `rollout` as an operator: it defers between two looks, however long the rollout takes."""
+"""The step `rollout` as an operator: it defers between two checks, however long the rollout takes."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, SkipMixin
+from typing_extensions import override
 
 from airflow_provider_mlops.assets.events import MODELS, AssetUpdate, deployed, rolled_out
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RolloutConflictError
+from airflow_provider_mlops.errors import InvalidSpecError, RolloutConflictError
 from airflow_provider_mlops.hooks.rollout_store import rollout_store
+from airflow_provider_mlops.lifecycle.rollout.spec import RolloutResult, RolloutSpec
 from airflow_provider_mlops.lifecycle.rollout.step import STEP
 from airflow_provider_mlops.links.step import ModelVersionLink, link_addresses, publish_links
-from airflow_provider_mlops.operators.identity import identify
+from airflow_provider_mlops.operators.identity import identify, report_retries
 from airflow_provider_mlops.operators.step import StepOperator
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from airflow.sdk import Context
 
+    from airflow_provider_mlops.operators.arguments import RolloutArguments
+    from airflow_provider_mlops.triggers.events import RolloutEvent
     from airflow_provider_mlops.triggers.waiting import WaitingTrigger
 
 
-class RolloutOperator(StepOperator, SkipMixin, step=STEP):
-    """Show a model version to part of the traffic, and promote it or take it back by what the evidence says.
+class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=STEP):
+    """Release a model version to part of the traffic, and promote it or roll it back as the evidence says.
 
-    Between two looks the task waits in the triggerer and holds no worker slot; with `deferrable=False` it waits in the
-    worker. Where the rollout stands is kept in the rollout store: a task that is killed, retried or cleared joins it.
+    Between two checks the task waits in the triggerer, which needs no worker slot; with `deferrable=False` it waits in
+    the worker. The state of the rollout is kept in the rollout store, so a task that is killed, retried or cleared
+    continues the same rollout.
     """
 
     ui_color = "#c9efe4"
     events = MODELS
     operator_extra_links = (ModelVersionLink(),)
     inherits_from_skipmixin = True
-    extra_arguments: ClassVar[dict[str, Any]] = {"deferrable": True}
+    extra_arguments: ClassVar[dict[str, object]] = {"deferrable": True}
 
     deferrable: bool
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, deferrable: bool = True, **arguments: Unpack[RolloutArguments]) -> None: ...
+
+    @override
     def execute(self, context: Context) -> dict[str, Any]:
-        """Begin or join the rollout, and see it to its end. Returns the fields of the Result as JSON."""
-        return self._advance(context, asked=None)
+        with report_retries(context):
+            return self._advance(context, asked=None)
 
-    def resume(self, context: Context, event: dict[str, Any], asked: int | None = None) -> dict[str, Any]:
-        """Called when there is something to do.
+    def resume(self, context: Context, event: Mapping[str, object], asked: int | None = None) -> dict[str, Any]:
+        """Continue after the trigger has fired, or after a user has answered.
 
-        :param event: why, and a human's answer where there is one.
-        :param asked: at which state of the rollout a human was asked last.
+        :param event: the reason, and the user's answer if there is one.
+        :param asked: revision of the rollout's state at which a user was last asked.
         """
-        if "why" in event:
-            self.log.info("Looking at the rollout: %s", event["why"])
-        if event.get("chosen_options"):
-            self._apply_response(context, event)
-        return self._advance(context, asked)
+        change = cast("RolloutEvent", event)
+        if "why" in change:
+            self.log.info("Checking the rollout: %s", change["why"])
+        with report_retries(context):
+            if change.get("chosen_options"):
+                self._apply_response(context, change)
+            return self._advance(context, asked)
 
-    def spec(self) -> Any:
-        """The Spec from the rendered fields. Raises InvalidSpecError."""
-        spec: Any = super().spec()
+    @override
+    def spec(self) -> RolloutSpec:
+        spec = super().spec()
         if spec.on_inconclusive == "ask" and not self.deferrable:
-            raise InvalidSpecError("on_inconclusive", "ask", "only a deferred task hears the answer: drop deferrable")
+            raise InvalidSpecError(
+                "on_inconclusive",
+                "ask",
+                "it requires deferrable=True, because only a deferred task receives the answer",
+            )
         return spec
 
-    def asset_updates(self, spec: Any, result: Any) -> list[AssetUpdate]:
-        """A rollout is over; after a promotion the champion has moved, and with it `previous`."""
-        moved = deployed(result.deployment, result.reason) if result.status == "promoted" else []
+    @override
+    def asset_updates(self, spec: RolloutSpec, result: RolloutResult) -> list[AssetUpdate]:
+        moved = []
+        if result.status == "promoted" and result.deployment is not None:
+            moved = deployed(result.deployment, result.reason)
         return [*moved, rolled_out(result)] if result.rollout_id else moved
 
-    def on_finished(self, context: Context, outcome: dict[str, Any]) -> None:
-        """After a rollback, end as `on_rollback` says."""
-        spec = self.spec()
-        if outcome["status"] != "rolled_back" or spec.on_rollback == "succeed":
+    @override
+    def on_finished(self, context: Context, spec: RolloutSpec, result: RolloutResult) -> None:
+        if result.status != "rolled_back" or spec.on_rollback == "succeed":
             return
-        self.push(context, outcome)
-        why = f"{spec.model} was rolled back: {outcome['reason']}"
+        self.push(context, result)
+        message = f"{spec.model} was rolled back: {result.reason}"
         if spec.on_rollback == "fail":
-            raise AirflowFailException(why)
-        self.log.warning("%s", why)
+            raise AirflowFailException(message)
+        self.log.warning("%s", message)
         self.skip(context["ti"], self.downstream_list)
 
     def _advance(self, context: Context, asked: int | None) -> dict[str, Any]:
@@ -87,7 +107,7 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
                 publish_links(context, {})
                 self._wait(NoRolloutTrigger(model_name=spec.model.name, poke_interval=seconds), asked)
                 continue
-            if result.deployment is not None:
+            if result.deployment is not None or result.rollout_id is None:
                 return self.finish(context, workspace, spec, result)
             publish_links(
                 context, link_addresses(self.step, self.mlflow_conn_id, workspace, result.model_dump(mode="json"))
@@ -102,11 +122,11 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
             self._wait(trigger, asked)
 
     def _ask(self, context: Context, rollout_id: str, asked: int | None) -> int | None:
-        """Ask a human what is to be asked and was not asked yet.
+        """Ask a user the rollout's question, unless it was already asked.
 
-        :param asked: how often the rollout's state had been written at the question that this try has asked last.
+        :param asked: revision of the rollout's state at which this try asked last.
 
-        Returns the same for the question that is open now; None if none is.
+        Returns the revision of the question that is open now, or None.
         """
         from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
@@ -119,36 +139,31 @@ class RolloutOperator(StepOperator, SkipMixin, step=STEP):
             if not question.is_asked(rollout):
                 return None
             if rollout.revision != asked:
-                found = findings(rollout.plan, evidence_of(store, rollout))
-                # Airflow keeps one question a try: this opens it anew, without the answer to the one before.
+                # Airflow keeps one question per try: this opens it again, without the answer to the previous one.
                 upsert_hitl_detail(
                     ti_id=context["ti"].id,
                     options=list(question.OPTIONS),
                     subject=question.subject(rollout),
-                    body=question.body(rollout, found),
+                    body=question.body(rollout, findings(rollout.plan, evidence_of(store, rollout))),
                     params={},
                 )
-                self.log.info("Asking a human: %s", rollout.state.reason)
+                self.log.info("Asking a user to decide: %s", rollout.state.reason)
         return rollout.revision
 
-    def _apply_response(self, context: Context, event: dict[str, Any]) -> None:
-        """Do what a human has answered."""
+    def _apply_response(self, context: Context, event: RolloutEvent) -> None:
+        """Apply a user's answer to the rollout."""
         from airflow_provider_mlops.lifecycle.rollout.question import answer
 
-        user = event.get("responded_by_user") or {}
+        user = event.get("responded_by_user")
+        name = user["name"] if user and user.get("name") else "a user"
         with contextlib.closing(rollout_store()) as store, contextlib.suppress(RolloutConflictError):
             rollout = store.join(self.spec().model.name, identify(context))
             if rollout is not None:
-                answer(store, rollout.id, event["chosen_options"][0], user.get("name") or "somebody")
+                answer(store, rollout.id, event["chosen_options"][0], name)
 
-    def _wait(self, trigger: WaitingTrigger, asked: int | None) -> None:
-        """Defer; or return when the trigger would fire, where the task shall wait in the worker."""
+    def _wait(self, trigger: WaitingTrigger[RolloutEvent], asked: int | None) -> None:
+        """Defer the task, or wait in the worker until the trigger would fire."""
         if self.deferrable:
             self.defer(trigger=trigger, method_name="resume", kwargs={"asked": asked})
-        while True:
-            try:
-                if trigger.look() is not None:
-                    return
-            except BackendUnavailableError as error:
-                self.log.warning("Looking again in %s s: %s", trigger.poke_interval, error)
+        while trigger.check_if_available() is None:
             time.sleep(trigger.poke_interval)

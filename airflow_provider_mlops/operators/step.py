@@ -1,16 +1,15 @@
-"""What every operator of a lifecycle step does: fields in, the step carried out somewhere, result out as XComs."""
+"""The base class of all step operators: fields go in, the step runs somewhere, its result comes out as XComs."""
 
 from __future__ import annotations
 
-import copy
-import inspect
 import json
-import logging
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import AssetAlias, BaseOperator, BaseOperatorLink
+from pydantic import SecretStr
+from typing_extensions import override
 
 from airflow_provider_mlops.assets.events import AssetUpdate, emit
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
@@ -18,7 +17,7 @@ from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
 from airflow_provider_mlops.hooks.rollout_store import rollout_secrets
 from airflow_provider_mlops.hooks.storage import storage_uri
-from airflow_provider_mlops.lifecycle.step import Spec, Step
+from airflow_provider_mlops.lifecycle.step import Result, ResultT, SpecT, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.links.step import (
     XCOM_KEY,
@@ -29,41 +28,35 @@ from airflow_provider_mlops.links.step import (
     publish_links,
 )
 from airflow_provider_mlops.operators import fields
+from airflow_provider_mlops.operators.constructor import COMMON_ARGUMENTS, make_constructor
 from airflow_provider_mlops.operators.describe import describe
-from airflow_provider_mlops.operators.identity import identify
+from airflow_provider_mlops.operators.identity import identify, report_retries
 from airflow_provider_mlops.runtimes.in_task import InTaskRuntime
 from airflow_provider_mlops.runtimes.runtime import Runtime
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-log = logging.getLogger(__name__)
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 XCOM_LIMIT = 16 * 1024
-"""How many bytes of JSON all XComs of a task may take. XCom carries references and small numbers, never rows."""
-
-_COMMON_ARGUMENTS = {
-    "runtime": None,
-    "mlflow_conn_id": MlflowHook.default_conn_name,
-    "gateway_conn_id": MlopsGatewayHook.default_conn_name,
-}
+"""The bytes of JSON that all XComs of a task may take. XComs carry references and small numbers, never rows."""
 
 
-class StepOperator(BaseOperator):
-    """Carries out one step of the lifecycle. Subclass it with `class MyOperator(StepOperator, step=STEP)`.
+class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
+    """Runs one step of the lifecycle.
 
-    The fields of the step's Spec are keyword arguments, templated, and may come from `default_args`.
-    What the step returns becomes one XCom a field, so that `prepare.output["train"]` wires the next task.
-    A wrong field or rejected data fails the task without a retry; a backend that is away leaves it to
-    Airflow's retries.
+    Subclass it with `class MyOperator(StepOperator[MySpec, MyResult], step=STEP)`. The fields of the step's Spec
+    become keyword arguments. They are templated and may come from `default_args`. Each field of the step's Result
+    becomes one XCom, so the next task can use `prepare.output["train"]`. An invalid field, rejected data or a rejected
+    model fails the task without a retry; if a backend is unavailable, Airflow retries the task.
     """
 
     step: ClassVar[str]
     definition: ClassVar[Step[Any, Any]]
     events: ClassVar[AssetAlias | None] = None
     """The alias that collects the step's asset events; None for a step that has none."""
-    extra_arguments: ClassVar[dict[str, Any]] = {}
-    """Arguments beside the step's fields, and what they are by default. They become attributes and are no templates."""
+    extra_arguments: ClassVar[dict[str, object]] = {}
+    """Arguments besides the step's fields, with their defaults. They become attributes and are not templated."""
 
     template_fields: Sequence[str] = ()
     template_fields_renderers: ClassVar[dict[str, str]] = {}
@@ -72,75 +65,75 @@ class StepOperator(BaseOperator):
     runtime: Runtime | None
     mlflow_conn_id: str
     gateway_conn_id: str
+    templated: frozenset[str]
+    """The fields that hold templates."""
 
-    def __init_subclass__(cls, step: Step[Any, Any] | None = None, **kwargs: Any) -> None:
+    if TYPE_CHECKING:
+
+        @property
+        def output(self) -> PlainXComArg:
+            """Airflow declares a type that has no keys, so `prepare.output["train"]` would not type-check."""
+
+    def __init_subclass__(cls, step: Step[Any, Any] | None = None, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if step is None:
             return
         cls.step = step.name
         cls.definition = step
-        names = tuple(step.spec.model_fields)
-        cls.template_fields = (*names, *_COMMON_ARGUMENTS)
+        cls.template_fields = (*step.spec.model_fields, *COMMON_ARGUMENTS)
         cls.template_fields_renderers = {
             name: _renderer(field.annotation) for name, field in step.spec.model_fields.items()
         } | cls.template_fields_renderers
-        cls.__init__ = _constructor(step, cls.events, cls.extra_arguments)  # type: ignore[method-assign]
+        setattr(cls, "__init__", make_constructor(step, cls.events, cls.extra_arguments))  # noqa: B010
         cls.__doc__ = describe(cls.__doc__ or step.spec.__doc__ or "", step)
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Refuse unknown fields before Airflow misses required ones: `dataset_nam=` is a typing error in the former."""
-        if hasattr(cls, "definition"):
-            taken = {*_BASE_ARGUMENTS, *inspect.signature(cls.__init__).parameters}
-            unknown = {name: value for name, value in kwargs.items() if name not in taken}
-            # Airflow tells the constructor more under names of its own.
-            _refuse_unknown(cls, {name: value for name, value in unknown.items() if name[0] != "_"}, kwargs)
-        return super().__new__(cls)
-
+    @override
     def execute(self, context: Context) -> dict[str, Any]:
-        """Carry out the step. Returns the fields of its Result as JSON."""
-        return self.finish(context, *self.run_step(context))
+        with report_retries(context):
+            return self.finish(context, *self.run_step(context))
 
-    def run_step(self, context: Context) -> tuple[Workspace, Any, Any]:
-        """Run the step. Returns its workspace, Spec and Result; a wrong spec or a rejection fails without a retry."""
+    def run_step(self, context: Context) -> tuple[Workspace, SpecT, ResultT]:
+        """Run the step. Returns its workspace, Spec and Result.
+
+        An invalid spec or a rejection raises AirflowFailException, so that the task is not retried.
+        """
         workspace = None
         try:
             workspace = self.workspace(context)
             spec = self.spec()
-            result = self._runtime().run(self.definition, spec, workspace)
+            result = cast("ResultT", self._runtime().run(self.definition, spec, workspace))
         except (InvalidSpecError, RejectedError) as error:
             if workspace is not None:
                 publish_links(context, link_addresses(self.step, self.mlflow_conn_id, workspace, {}))
             raise AirflowFailException(str(error)) from error
         return workspace, spec, result
 
-    def finish(self, context: Context, workspace: Workspace, spec: Any, result: Any) -> dict[str, Any]:
+    def finish(self, context: Context, workspace: Workspace, spec: SpecT, result: ResultT) -> dict[str, Any]:
         """Publish links and asset events. Returns the fields of the Result as JSON."""
-        outcome: dict[str, Any] = result.model_dump(mode="json")
+        outcome = result.model_dump(mode="json")
         addresses = link_addresses(self.step, self.mlflow_conn_id, workspace, outcome)
         _refuse_large(self.task_id, self._stored(outcome, addresses))
         publish_links(context, addresses)
         if self.events is not None:
             emit(context, self.events, self.asset_updates(spec, result), workspace.task)
-        self.on_finished(context, outcome)
+        self.on_finished(context, spec, result)
         return outcome
 
+    @override
     def on_kill(self) -> None:
-        """End what the runtime has started."""
         if self.runtime is not None:
             self.runtime.kill()
 
-    def spec(self) -> Spec:
-        """The Spec from the rendered fields. Raises InvalidSpecError."""
-        known = self.definition.spec.model_fields
+    def spec(self) -> SpecT:
+        """Return the Spec, made from the rendered fields. Raises InvalidSpecError."""
         values = {}
-        for name, field in known.items():
+        for name, field in self.definition.spec.model_fields.items():
             value = fields.from_template(getattr(self, name))
-            values[name] = fields.coerce_rendered(field, value) if name in self._templated else value
-        spec: Spec = self.definition.parse(values)
-        return spec
+            values[name] = fields.coerce_rendered(field, value) if name in self.templated else value
+        return cast("SpecT", self.definition.parse(values))
 
     def workspace(self, context: Context) -> Workspace:
-        """The backends that the step may use, from Airflow's connections, and the task it works for."""
+        """Return the backends that the step may use, from Airflow's connections, and the identity of the task."""
         mlflow = MlflowHook(self.mlflow_conn_id).settings()
         gateway = MlopsGatewayHook(self.gateway_conn_id).settings()
         return Workspace(
@@ -152,29 +145,30 @@ class StepOperator(BaseOperator):
             secrets=mlflow.secrets() | gateway.secrets() | rollout_secrets() | self.secrets(),
         )
 
-    def secrets(self) -> dict[str, Any]:
-        """Further secrets that this step needs, by the name under which it asks for them."""
+    def secrets(self) -> dict[str, SecretStr]:
+        """Return more secrets for the step, by the names that it asks for."""
         return {}
 
-    def asset_updates(self, spec: Any, result: Any) -> list[AssetUpdate]:
-        """The assets that this result is a new version of."""
+    def asset_updates(self, spec: SpecT, result: ResultT) -> list[AssetUpdate]:
+        """Return the assets that the step has updated."""
         return []
 
-    def on_finished(self, context: Context, outcome: dict[str, Any]) -> None:
-        """Called last with what will be returned; may raise to end the task in another state than success."""
+    def on_finished(self, context: Context, spec: SpecT, result: ResultT) -> None:
+        """Do what is left to do at the end. May raise an exception to end the task in a state other than success."""
 
-    def push(self, context: Context, outcome: dict[str, Any]) -> None:
+    def push(self, context: Context, result: Result) -> None:
         """Push the XComs of a task that ends by an exception."""
+        outcome = result.model_dump(mode="json")
         for key, value in {**outcome, "return_value": outcome}.items():
             context["ti"].xcom_push(key=key, value=value)
 
-    def skip_downstream(self, context: Context, outcome: dict[str, Any], why: str) -> NoReturn:
-        """End the task as skipped, and with it what depends on its success. Its XComs are pushed first."""
-        self.push(context, outcome)
-        raise AirflowSkipException(f"Skipping what comes next: {why}")
+    def skip_downstream(self, context: Context, result: Result, reason: str) -> NoReturn:
+        """End the task as skipped, and with it the tasks that need its success. Its XComs are pushed first."""
+        self.push(context, result)
+        raise AirflowSkipException(f"Skipping the downstream tasks: {reason}")
 
     def _stored(self, outcome: dict[str, Any], addresses: dict[str, str]) -> dict[str, Any]:
-        """All XComs that Airflow will keep of the task: the result whole and by field, and the links twice as well."""
+        """Return all XComs that Airflow will store: the result as a whole and by field, and the links twice."""
         stored: dict[str, Any] = {}
         if self.do_xcom_push:
             stored |= outcome if self.multiple_outputs else {}
@@ -193,78 +187,13 @@ class StepOperator(BaseOperator):
             self.runtime = InTaskRuntime()
         if not isinstance(self.runtime, Runtime):
             raise InvalidSpecError(
-                "runtime", self.runtime, "give a Runtime, such as PythonRuntime('/opt/ml/bin/python')"
+                "runtime", self.runtime, "it must be a Runtime, for example PythonRuntime('/opt/ml/bin/python')"
             )
         return self.runtime
 
-    def _set_up(self, arguments: dict[str, Any]) -> None:
-        """What the constructor does: Airflow's arguments to Airflow, ours to attributes, anything else is refused."""
-        spec = self.definition.spec
-        given = {name: fields.to_template(arguments.pop(name)) for name in spec.model_fields if name in arguments}
-        own = {
-            name: arguments.pop(name, usual) for name, usual in {**_COMMON_ARGUMENTS, **self.extra_arguments}.items()
-        }
-        unknown = {name: value for name, value in arguments.items() if name not in _BASE_ARGUMENTS}
-        _refuse_unknown(type(self), unknown, arguments)
-        fields.check_known(self.definition, given)
-        arguments["outlets"] = _with_alias(arguments.get("outlets"), self.events)
-        arguments.setdefault("multiple_outputs", True)
-        BaseOperator.__init__(self, **arguments)
-        self._templated = frozenset(name for name, value in given.items() if not fields.is_known(value))
-        for name, field in spec.model_fields.items():
-            setattr(self, name, given[name] if name in given else fields.default(field))
-        # Each task has a runtime of its own, since its settings are templated and it knows what it has started.
-        for name, value in own.items():
-            setattr(self, name, copy.copy(value) if name == "runtime" else value)
 
-
-def _refuse_unknown(operator: type[StepOperator], unknown: dict[str, Any], arguments: dict[str, Any]) -> None:
-    for name, value in unknown.items():
-        what = f"{operator.__name__} (task {arguments.get('task_id')})"
-        fields.refuse_unknown(what, operator.definition.spec, [name], value)
-
-
-_BASE_ARGUMENTS = {*inspect.signature(BaseOperator.__init__).parameters, "_airflow_mapped_validation_only"}
-
-
-def _constructor(
-    step: Step[Any, Any], events: AssetAlias | None, extra_arguments: dict[str, Any]
-) -> Callable[..., None]:
-    """An `__init__` whose signature names the fields: Airflow reads it for `default_args` and for mapping."""
-
-    def __init__(self: StepOperator, **kwargs: Any) -> None:
-        self._set_up(kwargs)
-
-    keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
-    parameters = [
-        inspect.Parameter(
-            name,
-            keyword,
-            default=empty if field.is_required() else fields.default(field),
-            annotation=field.annotation,
-        )
-        for name, field in step.spec.model_fields.items()
-    ]
-    parameters += [
-        inspect.Parameter(name, keyword, default=usual)
-        for name, usual in {**_COMMON_ARGUMENTS, **extra_arguments}.items()
-    ]
-    # Airflow takes these defaults for mapped tasks, which are not constructed before they run.
-    parameters.append(inspect.Parameter("outlets", keyword, default=_with_alias(None, events)))
-    parameters.append(inspect.Parameter("multiple_outputs", keyword, default=True))
-    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    rest = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)
-    __init__.__signature__ = inspect.Signature([first, *parameters, rest])  # type: ignore[attr-defined]
-    return __init__
-
-
-def _with_alias(outlets: Any, events: AssetAlias | None) -> list[Any]:
-    given = [] if outlets is None else list(outlets) if isinstance(outlets, (list, tuple, set)) else [outlets]
-    return given if events is None or events in given else [*given, events]
-
-
-def _renderer(annotation: Any) -> str:
-    """How the UI's rendered view highlights a field of this type."""
+def _renderer(annotation: object) -> str:
+    """Return how the UI's rendered view highlights a field of this type."""
     text = str(annotation)
     if "UserCode" in text and "Source" not in text:
         return "py"
@@ -277,7 +206,6 @@ def _refuse_large(task_id: str, stored: dict[str, Any]) -> None:
     if total > XCOM_LIMIT:
         largest = max(sizes.keys() - {"return_value"} or sizes, key=lambda key: sizes[key])
         raise AirflowFailException(
-            f"The XComs of {task_id} would be {total:,} bytes of JSON, the result being kept whole and by field, and "
-            f"{XCOM_LIMIT:,} is the most. The largest key is {largest!r} with {sizes[largest]:,} bytes: write it to a "
-            "file and return its URI."
+            f"The XComs of task {task_id} take {total:,} bytes of JSON, but the limit is {XCOM_LIMIT:,}. The largest "
+            f"key is {largest!r} with {sizes[largest]:,} bytes: write its content to a file and return the URI."
         )

@@ -1,7 +1,7 @@
-"""The app behind the links to reports and Data Docs.
+"""The app that serves reports and Data Docs.
 
-Airflow authenticates none of a plugin's requests by itself. Each request here needs a user who may
-read the DAG whose task wrote the file, and only kinds of files that people read are served.
+Airflow does not authenticate requests to a plugin. Here, each request requires a user who may read the DAG whose task
+wrote the file, and only files that people read are served.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_provider_mlops.links.served import content_type, is_served
 
 log = logging.getLogger(__name__)
 
-# A report holds whatever the data held. In a sandbox without an origin its scripts cannot act as the user.
+# A report may contain anything that the data contained. In a sandbox without an origin, scripts cannot act as the user.
 _HEADERS = {
     "Content-Security-Policy": "sandbox allow-scripts allow-popups; connect-src 'none'; form-action 'none'; "
     "frame-ancestors 'self'",
@@ -31,7 +31,7 @@ _HEADERS = {
 
 
 def create_app() -> FastAPI:
-    """The app with its one route."""
+    """Return the app, which has one route."""
     app = FastAPI(title="MLOps files", openapi_url=None)
 
     @app.get("/files/{dag_id}/{path:path}", dependencies=[Depends(requires_access_dag("GET"))])
@@ -43,18 +43,18 @@ def create_app() -> FastAPI:
 
 
 def read(dag_id: str, path: str) -> bytes:
-    """The file's content. Raises HTTPException 404 if there is none that the DAG's readers may see."""
+    """Return the file's content. Raises HTTPException 404 if no such file may be served for the DAG."""
     root = storage_uri()
     uri = storage.join(root, path)
     if not is_served(dag_id, path) or (storage.is_local(root) and _leaves(storage.local_path(root), uri)):
-        raise HTTPException(404, "No task of this DAG has written such a page")
+        raise HTTPException(404, "No task of this DAG has written this page.")
     try:
         return storage.read_bytes(uri)
     except (FileNotFoundError, IsADirectoryError):
-        raise HTTPException(404, "The page is not there (any more)") from None
+        raise HTTPException(404, "The page does not exist, or was deleted.") from None
 
 
 def _leaves(root: str, uri: str) -> bool:
-    """Whether a symbolic link on the way leads out of the storage directory."""
+    """Return whether the path leaves the storage directory through a symbolic link."""
     path = os.path.realpath(storage.local_path(uri))
     return os.path.commonpath([os.path.realpath(root), path]) != os.path.realpath(root)

@@ -1,4 +1,4 @@
-"""What Airflow loads as a plugin: pages for the reports and the Data Docs that tasks have written."""
+"""The Airflow plugin: it serves the reports and Data Docs that tasks have written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class FilesApp:
-    """The ASGI app, made at the first request: plugins are loaded in every process, and most serve nothing."""
+    """An ASGI app that is created at the first request, because every process loads plugins but few serve them."""
 
     def __init__(self) -> None:
         self._app: ASGIApp | None = None
@@ -26,7 +26,7 @@ class FilesApp:
 
 
 class MlopsPlugin(AirflowPlugin):
-    """Serves `{base_url}/mlops/files/{dag_id}/{path}` to whoever may read the DAG."""
+    """Serves `{base_url}/mlops/files/{dag_id}/{path}` to users who may read the DAG."""
 
     name = "mlops"
     fastapi_apps: list[Any] = [  # noqa: RUF012 - Airflow declares it so

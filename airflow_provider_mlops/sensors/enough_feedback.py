@@ -1,32 +1,34 @@
-"""Waits until enough labels or rewards have come for a model's predictions."""
+"""Sensor that waits until enough predictions of a model have labels or rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from typing import Unpack
+
+from typing_extensions import override
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.sensors.rendered import given, moment, whole
-from airflow_provider_mlops.sensors.waiting import WaitingSensor
+from airflow_provider_mlops.sensors.rendered import Number, Text, Time, require_text, to_int, to_iso_time, to_text
+from airflow_provider_mlops.sensors.waiting import SensorArguments, WaitingSensor
 from airflow_provider_mlops.triggers.enough_feedback import EnoughFeedbackTrigger
+from airflow_provider_mlops.triggers.events import FeedbackEvent
 
 
-class EnoughFeedbackSensor(WaitingSensor):
-    """Waits until the prediction log has enough labels or rewards, or both where both are asked for.
+class EnoughFeedbackSensor(WaitingSensor[FeedbackEvent]):
+    """Waits until enough predictions in the prediction log have labels, rewards, or both.
 
-    Returns `{"model_name", "predictions", "labels", "rewards"}`. What the gateway has not compacted to Parquet yet is
-    counted where the storage is a disk that the gateway shares; elsewhere it counts once it is compacted.
+    Returns `{"model_name", "predictions", "labels", "rewards"}`. Predictions that the gateway has not yet compacted
+    to Parquet are counted only if the storage is a local directory that this process shares with the gateway.
 
-    :param model_name: the model's name.
-    :param min_labels: how many predictions must have a label.
-    :param min_rewards: how many predictions must have a reward.
-    :param version: only predictions of this version count. By default those of all.
-    :param rollout: only predictions that were part of this rollout count, by its id. By default all.
-    :param since: only predictions count that were made at this time or later (a datetime or ISO 8601), such as
-        `"{{ data_interval_start }}"`. By default all.
-    :param deferrable: wait in the triggerer, which holds no worker slot. By default what
-        `[operators] default_deferrable` says.
+    :param model_name: Name of the model.
+    :param min_labels: Number of predictions that must have a label.
+    :param min_rewards: Number of predictions that must have a reward.
+    :param version: Count only predictions of this version. By default, all versions.
+    :param rollout: Id of a rollout; count only predictions that were part of it. By default, all predictions.
+    :param since: Count only predictions that were made at this time or later, such as
+        `"{{ data_interval_start }}"`: a datetime or ISO 8601. By default, all predictions.
+    :param deferrable: Wait in the triggerer, which needs no worker slot. Defaults to
+        `[operators] default_deferrable`.
     """
 
     template_fields: Sequence[str] = ("model_name", "min_labels", "min_rewards", "version", "rollout", "since")
@@ -35,17 +37,17 @@ class EnoughFeedbackSensor(WaitingSensor):
     def __init__(
         self,
         *,
-        model_name: str,
-        min_labels: int | str | None = None,
-        min_rewards: int | str | None = None,
-        version: int | str | None = None,
-        rollout: str | None = None,
-        since: str | datetime | None = None,
-        **kwargs: Any,
+        model_name: Text,
+        min_labels: Number | None = None,
+        min_rewards: Number | None = None,
+        version: Number | None = None,
+        rollout: Text | None = None,
+        since: Time | None = None,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         if min_labels is None and min_rewards is None:
-            raise InvalidSpecError("min_labels", None, "give min_labels or min_rewards")
+            raise InvalidSpecError("min_labels", None, "min_labels or min_rewards is required")
         self.model_name = model_name
         self.min_labels = min_labels
         self.min_rewards = min_rewards
@@ -53,14 +55,14 @@ class EnoughFeedbackSensor(WaitingSensor):
         self.rollout = rollout
         self.since = since
 
+    @override
     def trigger(self) -> EnoughFeedbackTrigger:
-        """Counts in the prediction log. Raises InvalidSpecError if a number is none."""
         return EnoughFeedbackTrigger(
-            model_name=self.model_name,
-            min_labels=whole("min_labels", self.min_labels, "give a whole number") or 0,
-            min_rewards=whole("min_rewards", self.min_rewards, "give a whole number") or 0,
-            version=whole("version", self.version, "give the number of a version"),
-            rollout=given(self.rollout),
-            since=moment(self.since),
+            model_name=require_text("model_name", self.model_name),
+            min_labels=to_int("min_labels", self.min_labels) or 0,
+            min_rewards=to_int("min_rewards", self.min_rewards) or 0,
+            version=to_int("version", self.version, "it must be the number of a model version"),
+            rollout=to_text(self.rollout),
+            since=to_iso_time(self.since),
             poke_interval=self.poke_interval,
         )

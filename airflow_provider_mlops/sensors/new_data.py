@@ -1,30 +1,33 @@
-"""Waits for new files or for a new version of a dataset."""
+"""Sensor that waits for new files or for a new version of a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
+
+from airflow.sdk import XComArg
+from typing_extensions import override
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.sensors.rendered import moment
-from airflow_provider_mlops.sensors.waiting import WaitingSensor
+from airflow_provider_mlops.sensors.rendered import Text, Time, to_iso_time, to_text
+from airflow_provider_mlops.sensors.waiting import SensorArguments, WaitingSensor
+from airflow_provider_mlops.triggers.events import NewDatasetEvent, NewFilesEvent
 from airflow_provider_mlops.triggers.new_data import NewDataTrigger
 
 
-class NewDataSensor(WaitingSensor):
-    """Waits until files are newer than a moment, or until a dataset has another content.
+class NewDataSensor(WaitingSensor[NewFilesEvent | NewDatasetEvent]):
+    """Waits until there are files newer than a time, or until the content of a dataset changes.
 
     Returns `{"paths", "count", "newest"}` of the files, or the new Dataset, which the next task can take
     as `dataset=sensor.output`.
 
-    :param paths: a path or glob of any fsspec scheme, or several. Give either this or `dataset_uri`.
-    :param newer_than: files count that were modified after this time (a datetime or ISO 8601).
-        By default any file counts; `"{{ data_interval_start }}"` waits for what came in the interval or later.
-    :param dataset_uri: where a dataset lies or will lie.
-    :param fingerprint: the dataset's content that is known already. By default any content counts.
-    :param deferrable: wait in the triggerer, which holds no worker slot. By default what
-        `[operators] default_deferrable` says.
+    :param paths: One or more paths or glob patterns, of any fsspec scheme. Use either `paths` or `dataset_uri`.
+    :param newer_than: Only files that were modified after this time count, for example
+        `"{{ data_interval_start }}"`: a datetime or ISO 8601. By default, any file counts.
+    :param dataset_uri: URI of a dataset, which may not exist yet.
+    :param fingerprint: Fingerprint of the content that you already know. By default, any content counts.
+    :param deferrable: Wait in the triggerer, which needs no worker slot. Defaults to
+        `[operators] default_deferrable`.
     """
 
     template_fields: Sequence[str] = ("paths", "newer_than", "dataset_uri", "fingerprint")
@@ -34,26 +37,27 @@ class NewDataSensor(WaitingSensor):
     def __init__(
         self,
         *,
-        paths: str | Sequence[str] | None = None,
-        newer_than: str | datetime | None = None,
-        dataset_uri: str | None = None,
-        fingerprint: str | None = None,
-        **kwargs: Any,
+        paths: Text | Sequence[str] | None = None,
+        newer_than: Time | None = None,
+        dataset_uri: Text | None = None,
+        fingerprint: Text | None = None,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         if (paths is None) == (dataset_uri is None):
-            raise InvalidSpecError("paths", paths, "give either paths or dataset_uri")
+            raise InvalidSpecError("paths", paths, "exactly one of paths and dataset_uri is required")
         self.paths = paths
         self.newer_than = newer_than
         self.dataset_uri = dataset_uri
         self.fingerprint = fingerprint
 
+    @override
     def trigger(self) -> NewDataTrigger:
-        """Looks for the files or the dataset."""
+        paths = self.paths
         return NewDataTrigger(
-            paths=self.paths if self.paths is None or isinstance(self.paths, str) else list(self.paths),
-            newer_than=moment(self.newer_than),
-            dataset_uri=self.dataset_uri,
-            fingerprint=self.fingerprint,
+            paths=to_text(paths) if paths is None or isinstance(paths, str | XComArg) else list(paths),
+            newer_than=to_iso_time(self.newer_than),
+            dataset_uri=to_text(self.dataset_uri),
+            fingerprint=to_text(self.fingerprint),
             poke_interval=self.poke_interval,
         )

@@ -1,1 +1,1 @@
-"""The gateway: answers predictions over HTTP, logs every one, takes labels. Knows neither Airflow nor the steps."""
+"""Serving: the gateway predicts over HTTP, logs every prediction and accepts labels. It does not need Airflow."""

@@ -1,32 +1,37 @@
-"""Waits until the gateway answers for a model without many errors, and fast enough."""
+"""Trigger that waits until the gateway serves a model with few errors and, if a limit is set, fast enough."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Unpack
+
+from typing_extensions import override
 
 from airflow_provider_mlops.errors import MlopsError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
-from airflow_provider_mlops.triggers.waiting import WaitingTrigger
+from airflow_provider_mlops.triggers.events import EndpointHealthyEvent, EndpointReadyEvent
+from airflow_provider_mlops.triggers.waiting import Observation, WaitingArguments, WaitingTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.serving.gateway.http.request_counts import RequestCounts
 
 
-class EndpointHealthyTrigger(WaitingTrigger):
-    """Fires when an endpoint was healthy for several looks in a row.
+class EndpointHealthyTrigger(WaitingTrigger[EndpointHealthyEvent]):
+    """Fires when an endpoint was healthy in several consecutive checks.
 
-    What it has seen is known to this process only: after a restart of the triggerer it begins to count anew.
+    Earlier checks are kept in memory: after a restart of the triggerer the count starts again.
 
-    :param model_name: the registered model's name.
-    :param version: the version that has to answer; None: whichever is the champion, and all versions are counted.
-    :param max_error_rate: the share of requests that may be answered with a status of 500 and above.
-    :param max_latency_ms: what the quantile of the latency may be at most, in milliseconds; None: it is not looked at.
-    :param quantile: of the latency.
-    :param min_requests: with fewer requests since the last look it tells nothing, and the next look takes both
-        together.
-    :param consecutive_checks: for how many looks in a row it has to be healthy.
-    :param gateway_conn_id: the connection of type `mlops_gateway`.
+    :param model_name: name of the registered model.
+    :param version: the version that must be active, and whose requests count. None for any active version; then the
+        requests of all versions count.
+    :param max_error_rate: largest proportion of requests that may be answered with status 500 or above.
+    :param max_latency_ms: upper limit of the latency quantile, in milliseconds; None to ignore latency.
+    :param quantile: the quantile of the latency; 0.95 is the 95th percentile.
+    :param min_requests: requests that a check needs. A check with fewer is inconclusive, and its requests are added
+        to those of the next check.
+    :param consecutive_checks: number of consecutive checks in which the endpoint must be healthy.
+    :param gateway_conn_id: id of a connection of type `mlops_gateway`.
     """
 
     def __init__(
@@ -40,9 +45,9 @@ class EndpointHealthyTrigger(WaitingTrigger):
         min_requests: int = 20,
         consecutive_checks: int = 3,
         gateway_conn_id: str = MlopsGatewayHook.default_conn_name,
-        poke_interval: float = 60.0,
+        **waiting: Unpack[WaitingArguments],
     ) -> None:
-        super().__init__(poke_interval=poke_interval)
+        super().__init__(**waiting)
         self.model_name = model_name
         self.version = version
         self.max_error_rate = max_error_rate
@@ -51,68 +56,72 @@ class EndpointHealthyTrigger(WaitingTrigger):
         self.min_requests = min_requests
         self.consecutive_checks = consecutive_checks
         self.gateway_conn_id = gateway_conn_id
-        self._before: RequestCounts | None = None
-        self._ready: dict[str, Any] | None = None
-        self._healthy = 0
+        self._counts: RequestCounts | None = None
+        self._ready: EndpointReadyEvent | None = None
+        self._healthy_checks = 0
 
-    def arguments(self) -> dict[str, Any]:
-        """What the trigger knows, for the triggerer's database."""
-        return {
-            "model_name": self.model_name,
-            "version": self.version,
-            "max_error_rate": self.max_error_rate,
-            "max_latency_ms": self.max_latency_ms,
-            "quantile": self.quantile,
-            "min_requests": self.min_requests,
-            "consecutive_checks": self.consecutive_checks,
-            "gateway_conn_id": self.gateway_conn_id,
-        }
+    @override
+    def waiting_for(self) -> str:
+        model = self.model_name if self.version is None else f"{self.model_name} version {self.version}"
+        limits = f"error rate at most {self.max_error_rate:g}"
+        if self.max_latency_ms is not None:
+            limits += f", {100 * self.quantile:g}th percentile of latency at most {self.max_latency_ms:g} ms"
+        return f"{model} to be healthy in {self.consecutive_checks} consecutive checks ({limits})"
 
-    def look(self) -> dict[str, Any] | None:
-        """`{"model_name", "version", "url", "requests", "error_rate", "latency_ms"}` of the last look.
-
-        Raises BackendUnavailableError while the gateway does not answer.
-        """
+    @override
+    def observe(self) -> Observation[EndpointHealthyEvent]:
         from airflow_provider_mlops.serving.gateway.http.request_counts import RequestCounts
 
         try:
-            ready = EndpointReadyTrigger(
+            endpoint = EndpointReadyTrigger(
                 model_name=self.model_name, version=self.version, gateway_conn_id=self.gateway_conn_id
-            ).look()
+            ).observe()
             with MlopsGatewayHook(self.gateway_conn_id).client() as client:
-                now = RequestCounts.parse(client.metrics(), self.model_name, self.version)
+                counts = RequestCounts.parse(client.metrics(), self.model_name, self.version)
         except MlopsError:
-            self._begin_anew()
+            self._start_again()
             raise
-        seen = None if self._before is None else now.since(self._before)
-        if ready is None or ready != self._ready or seen is None:
-            self._begin_anew()
-            self._ready, self._before = ready, now
-            return None
-        if seen.requests < self.min_requests:
-            self.log.info("Only %d requests since the last look that told something", seen.requests)
-            return None
-        self._before = now
-        seconds = seen.quantile(self.quantile)
-        latency = None if seconds is None else 1000 * seconds
-        self._healthy = self._healthy + 1 if self._is_healthy(seen, latency) else 0
-        self.log.info(
-            "%d requests, error rate %.4f, latency %s ms: healthy for %d of %d looks",
-            *(seen.requests, seen.error_rate, latency, self._healthy, self.consecutive_checks),
+        recent = None if self._counts is None else counts.since(self._counts)
+        if endpoint.event is None or endpoint.event != self._ready or recent is None:
+            self._start_again()
+            self._ready, self._counts = endpoint.event, counts
+            return Observation(f"{endpoint.seen}; requests count from now on" if endpoint.event else endpoint.seen)
+        if recent.requests < self.min_requests:
+            return Observation(
+                f"only {recent.requests} requests since the last conclusive check, {self.min_requests} are needed"
+            )
+        self._counts = counts
+        seconds = recent.quantile(self.quantile)
+        latency_ms = None if seconds is None else 1000 * seconds
+        self._healthy_checks = self._healthy_checks + 1 if self._is_healthy(recent, latency_ms) else 0
+        seen = (
+            f"{recent.requests} requests, error rate {recent.error_rate:.4f}, latency {_format_latency(latency_ms)}; "
+            f"healthy in {self._healthy_checks} of {self.consecutive_checks} checks"
         )
-        if self._healthy < self.consecutive_checks:
-            return None
-        return {**ready, "requests": seen.requests, "error_rate": seen.error_rate, "latency_ms": latency}
+        if self._healthy_checks < self.consecutive_checks:
+            return Observation(seen)
+        return Observation(
+            seen,
+            EndpointHealthyEvent(
+                **endpoint.event, requests=recent.requests, error_rate=recent.error_rate, latency_ms=latency_ms
+            ),
+        )
 
-    def advance(self, found: dict[str, Any]) -> None:
-        """Look for the next time that it is healthy for so long."""
-        self._begin_anew()
+    @override
+    def advance(self, event: EndpointHealthyEvent) -> None:
+        self._start_again()
 
-    def _begin_anew(self) -> None:
-        self._ready = self._before = None
-        self._healthy = 0
+    def _start_again(self) -> None:
+        self._ready = self._counts = None
+        self._healthy_checks = 0
 
-    def _is_healthy(self, seen: RequestCounts, latency: float | None) -> bool:
-        if seen.error_rate > self.max_error_rate:
+    def _is_healthy(self, counts: RequestCounts, latency_ms: float | None) -> bool:
+        if counts.error_rate > self.max_error_rate:
             return False
-        return self.max_latency_ms is None or (latency is not None and latency <= self.max_latency_ms)
+        return self.max_latency_ms is None or (latency_ms is not None and latency_ms <= self.max_latency_ms)
+
+
+def _format_latency(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "unknown"
+    return "longer than the gateway measures" if math.isinf(milliseconds) else f"{milliseconds:.1f} ms"

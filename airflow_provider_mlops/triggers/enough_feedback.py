@@ -1,23 +1,26 @@
-"""Waits until enough labels or rewards have come for a model's predictions."""
+"""Trigger that waits until enough predictions of a model have labels or rewards."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
+
+from typing_extensions import override
 
 from airflow_provider_mlops.hooks.storage import storage_uri
-from airflow_provider_mlops.triggers import moment
-from airflow_provider_mlops.triggers.waiting import WaitingTrigger
+from airflow_provider_mlops.triggers.events import FeedbackEvent
+from airflow_provider_mlops.triggers.times import parse_time
+from airflow_provider_mlops.triggers.waiting import Observation, WaitingArguments, WaitingTrigger
 
 
-class EnoughFeedbackTrigger(WaitingTrigger):
-    """Fires when the prediction log has enough labels, and enough rewards.
+class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
+    """Fires when enough predictions in the prediction log have a label, and enough have a reward.
 
-    :param model_name: the model's name.
-    :param min_labels: how many predictions must have a label.
-    :param min_rewards: how many predictions must have a reward.
-    :param version: only predictions of this version count; None: of all.
-    :param rollout: only predictions that were part of this rollout count; None: all.
-    :param since: an ISO 8601 time; only predictions count that were made then or later.
+    :param model_name: name of the model.
+    :param min_labels: number of predictions that must have a label.
+    :param min_rewards: number of predictions that must have a reward.
+    :param version: count only predictions of this version; None for all versions.
+    :param rollout: id of a rollout; count only predictions that were part of it. None for all predictions.
+    :param since: ISO 8601 time; count only predictions that were made at this time or later.
     """
 
     def __init__(
@@ -29,47 +32,55 @@ class EnoughFeedbackTrigger(WaitingTrigger):
         version: int | None = None,
         rollout: str | None = None,
         since: str | None = None,
-        poke_interval: float = 60.0,
+        **waiting: Unpack[WaitingArguments],
     ) -> None:
-        super().__init__(poke_interval=poke_interval)
+        super().__init__(**waiting)
         self.model_name = model_name
         self.min_labels = min_labels
         self.min_rewards = min_rewards
         self.version = version
         self.rollout = rollout
         self.since = since
-        self._more_than: dict[str, Any] | None = None
+        self._last_event: FeedbackEvent | None = None
 
-    def arguments(self) -> dict[str, Any]:
-        """What the trigger knows, for the triggerer's database."""
-        return {
-            "model_name": self.model_name,
-            "min_labels": self.min_labels,
-            "min_rewards": self.min_rewards,
-            "version": self.version,
-            "rollout": self.rollout,
-            "since": self.since,
-        }
+    @override
+    def waiting_for(self) -> str:
+        wanted = []
+        if self.min_labels or not self.min_rewards:
+            wanted.append(f"{self.min_labels:,} labels")
+        if self.min_rewards:
+            wanted.append(f"{self.min_rewards:,} rewards")
+        model = self.model_name if self.version is None else f"{self.model_name} version {self.version}"
+        within = "" if self.rollout is None else f" in rollout {self.rollout}"
+        since = "" if self.since is None else f" since {self.since}"
+        return f"{' and '.join(wanted)} of {model}{within}{since}"
 
-    def look(self) -> dict[str, Any] | None:
-        """`{"model_name", "predictions", "labels", "rewards"}`, counted by the engine.
-
-        Raises InvalidSpecError if `since` is no time.
-        """
+    @override
+    def observe(self) -> Observation[FeedbackEvent]:
         from airflow_provider_mlops.serving.log import prediction_log
 
-        since = moment.parse("since", self.since)
+        since = parse_time("since", self.since)
         table = prediction_log.read(storage_uri(), self.model_name, version=self.version, since=since)
         if self.rollout is not None:
             table = table.filter(table.rollout == self.rollout)
-        counted = table.aggregate(predictions=table.count(), labels=table.label.count(), rewards=table.reward.count())
-        (found,) = counted.to_pyarrow().to_pylist()
-        self.log.info("%(predictions)d predictions, %(labels)d labels, %(rewards)d rewards", found)
-        if found["labels"] < self.min_labels or found["rewards"] < self.min_rewards:
-            return None
-        found = {"model_name": self.model_name, **found}
-        return None if found == self._more_than else found
+        counts = table.aggregate(predictions=table.count(), labels=table.label.count(), rewards=table.reward.count())
+        (row,) = counts.to_pyarrow().to_pylist()
+        event = FeedbackEvent(
+            model_name=self.model_name, predictions=row["predictions"], labels=row["labels"], rewards=row["rewards"]
+        )
+        is_enough = event["labels"] >= self.min_labels and event["rewards"] >= self.min_rewards
+        return Observation(self._describe(event), event if is_enough and event != self._last_event else None)
 
-    def advance(self, found: dict[str, Any]) -> None:
-        """Look for more from now on."""
-        self._more_than = found
+    @override
+    def advance(self, event: FeedbackEvent) -> None:
+        self._last_event = event
+
+    def _describe(self, event: FeedbackEvent) -> str:
+        labels, rewards = f"{event['labels']:,}", f"{event['rewards']:,}"
+        if not self.min_rewards:
+            seen = labels
+        elif not self.min_labels:
+            seen = rewards
+        else:
+            seen = f"{labels} labels and {rewards} rewards"
+        return f"{seen} so far, {event['predictions']:,} predictions"

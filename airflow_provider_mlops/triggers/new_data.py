@@ -1,28 +1,31 @@
-"""Waits for new files or for a new version of a dataset."""
+"""Trigger that waits for new files or for a new version of a dataset."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Unpack
+
+from typing_extensions import override
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.manifest import MANIFEST
 from airflow_provider_mlops.data.times import as_utc
-from airflow_provider_mlops.triggers import moment
-from airflow_provider_mlops.triggers.waiting import WaitingTrigger
+from airflow_provider_mlops.triggers.events import NewDatasetEvent, NewFilesEvent
+from airflow_provider_mlops.triggers.times import parse_time
+from airflow_provider_mlops.triggers.waiting import Observation, WaitingArguments, WaitingTrigger
 
 NAMED_FILES = 50
-"""How many of the files that were found are named; XCom is no place for thousands."""
+"""How many of the new files are named in the event; thousands would not fit into an XCom."""
 
 
-class NewDataTrigger(WaitingTrigger):
-    """Fires when files are newer than a moment, or when a dataset's content is another.
+class NewDataTrigger(WaitingTrigger[NewFilesEvent | NewDatasetEvent]):
+    """Fires when there are files newer than a time, or when the content of a dataset changes.
 
-    :param paths: a path or glob of any fsspec scheme, or several of them.
-    :param newer_than: an ISO 8601 time; files count that were modified after it. None: any file counts.
-    :param dataset_uri: in place of `paths`, where a dataset lies.
-    :param fingerprint: the dataset's content that is known already. None: any content counts.
+    :param paths: one or more paths or glob patterns, of any fsspec scheme.
+    :param newer_than: ISO 8601 time; only files modified after it count. None for any file.
+    :param dataset_uri: URI of a dataset, instead of `paths`.
+    :param fingerprint: fingerprint of the content that you already know; None for any content.
     """
 
     def __init__(
@@ -32,36 +35,41 @@ class NewDataTrigger(WaitingTrigger):
         newer_than: str | None = None,
         dataset_uri: str | None = None,
         fingerprint: str | None = None,
-        poke_interval: float = 60.0,
+        **waiting: Unpack[WaitingArguments],
     ) -> None:
-        super().__init__(poke_interval=poke_interval)
+        super().__init__(**waiting)
         self.paths = paths
         self.newer_than = newer_than
         self.dataset_uri = dataset_uri
         self.fingerprint = fingerprint
 
-    def arguments(self) -> dict[str, Any]:
-        """What the trigger knows, for the triggerer's database."""
-        return {
-            "paths": self.paths,
-            "newer_than": self.newer_than,
-            "dataset_uri": self.dataset_uri,
-            "fingerprint": self.fingerprint,
-        }
+    @override
+    def waiting_for(self) -> str:
+        if self.dataset_uri is not None:
+            known = f" with a fingerprint other than {self.fingerprint}" if self.fingerprint else ""
+            return f"the dataset {self.dataset_uri}{known}"
+        newer = f" newer than {self.newer_than}" if self.newer_than else ""
+        return f"files{newer} at {', '.join(self._patterns())}"
 
-    def look(self) -> dict[str, Any] | None:
-        """`{"paths", "count", "newest"}` of the new files, or the new Dataset as JSON."""
-        return self._files() if self.dataset_uri is None else self._dataset(self.dataset_uri)
+    @override
+    def observe(self) -> Observation[NewFilesEvent | NewDatasetEvent]:
+        return self._observe_files() if self.dataset_uri is None else self._observe_dataset(self.dataset_uri)
 
-    def advance(self, found: dict[str, Any]) -> None:
-        """Look for what is newer from now on."""
-        self.newer_than = found.get("newest", self.newer_than)
-        self.fingerprint = found.get("fingerprint", self.fingerprint)
+    @override
+    def advance(self, event: NewFilesEvent | NewDatasetEvent) -> None:
+        if "newest" in event:
+            self.newer_than = event["newest"]
+        else:
+            self.fingerprint = event["fingerprint"]
 
-    def _files(self) -> dict[str, Any] | None:
-        since = moment.parse("newer_than", self.newer_than)
-        found: dict[str, datetime] = {}
-        for pattern in [self.paths] if isinstance(self.paths, str) else self.paths or []:
+    def _patterns(self) -> list[str]:
+        return [self.paths] if isinstance(self.paths, str) else self.paths or []
+
+    def _observe_files(self) -> Observation[NewFilesEvent | NewDatasetEvent]:
+        newer_than = parse_time("newer_than", self.newer_than)
+        modified: dict[str, datetime] = {}
+        old_files = 0
+        for pattern in self._patterns():
             fs, path = storage.locate(pattern)
             fs.invalidate_cache()
             for match in fs.glob(path):
@@ -69,22 +77,27 @@ class NewDataTrigger(WaitingTrigger):
                 if fs.isdir(name):
                     continue
                 try:
-                    modified = as_utc(fs.modified(name))
+                    time = as_utc(fs.modified(name))
                 except FileNotFoundError:
                     continue
-                if since is None or modified > since:
-                    found[fs.unstrip_protocol(name) if "://" in pattern else name] = modified
-        if not found:
-            return None
-        newest_first = sorted(found, key=lambda name: (found[name], name), reverse=True)
-        return {
-            "paths": newest_first[:NAMED_FILES],
-            "count": len(found),
-            "newest": max(found.values()).isoformat(),
-        }
+                if newer_than is None or time > newer_than:
+                    modified[fs.unstrip_protocol(name) if "://" in pattern else name] = time
+                else:
+                    old_files += 1
+        if not modified:
+            return Observation(f"none; files that are older: {old_files}" if old_files else "none")
+        newest_first = sorted(modified, key=lambda name: (modified[name], name), reverse=True)
+        event = NewFilesEvent(
+            paths=newest_first[:NAMED_FILES], count=len(modified), newest=max(modified.values()).isoformat()
+        )
+        return Observation(f"{len(modified):,} found, the newest is {newest_first[0]}", event)
 
-    def _dataset(self, uri: str) -> dict[str, Any] | None:
+    def _observe_dataset(self, uri: str) -> Observation[NewFilesEvent | NewDatasetEvent]:
         if not storage.exists(storage.join(uri, MANIFEST)):
-            return None
+            return Observation("it does not exist")
         dataset = Dataset.at(uri)
-        return None if dataset.fingerprint == self.fingerprint else dataset.model_dump(mode="json")
+        seen = f"it has {dataset.rows:,} rows and the fingerprint {dataset.fingerprint}"
+        if dataset.fingerprint == self.fingerprint:
+            return Observation(seen)
+        event = NewDatasetEvent(uri=dataset.uri, name=dataset.name, rows=dataset.rows, fingerprint=dataset.fingerprint)
+        return Observation(seen, event)

@@ -1,29 +1,32 @@
-"""Waits until a rollout is over."""
+"""Trigger that waits until a rollout is over."""
 
 from __future__ import annotations
 
 import contextlib
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Unpack
+
+from typing_extensions import override
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.rollout_store import rollout_store
-from airflow_provider_mlops.triggers import moment
-from airflow_provider_mlops.triggers.waiting import WaitingTrigger
+from airflow_provider_mlops.triggers.events import RolloutFinishedEvent
+from airflow_provider_mlops.triggers.times import parse_time
+from airflow_provider_mlops.triggers.waiting import Observation, WaitingArguments, WaitingTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.serving.rollouts.rollout import Rollout
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 
 
-class RolloutFinishedTrigger(WaitingTrigger):
-    """Fires when a rollout is over and the champion alias stands where it should.
+class RolloutFinishedTrigger(WaitingTrigger[RolloutFinishedEvent]):
+    """Fires when a rollout is over and the champion alias has moved accordingly.
 
-    :param model_name: the model whose rollout it is.
-    :param rollout: the rollout's id. None: the model's newest one, or with `since` its first one from then on. Once it
-        has been seen, it is that one, whatever begins later.
-    :param since: an ISO 8601 time; only rollouts count that began then or later.
-    :param wait_for_start: whether to wait where there is no rollout yet.
+    :param model_name: name of the model whose rollout to wait for.
+    :param rollout: id of the rollout. None for the newest rollout of the model or, with `since`, for the first one
+        that started then or later. Once the trigger has seen a rollout, it waits for that one.
+    :param since: ISO 8601 time; only rollouts that started at this time or later count.
+    :param wait_for_start: whether to wait if there is no rollout yet.
     """
 
     def __init__(
@@ -33,60 +36,61 @@ class RolloutFinishedTrigger(WaitingTrigger):
         rollout: str | None = None,
         since: str | None = None,
         wait_for_start: bool = False,
-        poke_interval: float = 60.0,
+        **waiting: Unpack[WaitingArguments],
     ) -> None:
-        super().__init__(poke_interval=poke_interval)
+        super().__init__(**waiting)
         self.model_name = model_name
         self.rollout = rollout
         self.since = since
         self.wait_for_start = wait_for_start
+        self._started_at: datetime | None = None
 
-    def arguments(self) -> dict[str, Any]:
-        """What the trigger knows, for the triggerer's database."""
-        return {
-            "model_name": self.model_name,
-            "rollout": self.rollout,
-            "since": self.since,
-            "wait_for_start": self.wait_for_start,
-        }
+    @override
+    def waiting_for(self) -> str:
+        model = "" if self.model_name is None else f" of {self.model_name}"
+        if self.rollout is not None:
+            return f"rollout {self.rollout}{model} to finish"
+        since = "" if self.since is None else f" since {self.since}"
+        return f"the {'newest' if self.since is None else 'first'} rollout{model}{since} to finish"
 
-    def look(self) -> dict[str, Any] | None:
-        """`{"rollout", "model_name", "status", "version", "reason"}` once it is over.
-
-        Raises InvalidSpecError if there is no such rollout and none is waited for, BackendUnavailableError while the store is
-        away.
-        """
+    @override
+    def observe(self) -> Observation[RolloutFinishedEvent]:
         with contextlib.closing(rollout_store()) as store:
             rollout = self._find(store)
         if rollout is None:
-            return None
-        self.rollout = rollout.id
+            return Observation("no rollout has started")
+        self.rollout, self._started_at = rollout.id, rollout.state.started_at
         state = rollout.state
+        if state.is_in_progress:
+            return Observation(f"it is {state.status} at step {state.step + 1} of {rollout.plan.strategy.step_count}")
         if state.blocks_new_rollout:
-            self.log.info("Rollout %s of %s is %s at step %d", rollout.id, rollout.model, state.status, state.step)
-            return None
-        self._began = state.started_at
-        return {
-            "rollout": rollout.id,
-            "model_name": rollout.model,
-            "status": state.status,
-            "version": state.version,
-            "reason": state.reason,
-        }
+            return Observation(f"it is {state.status}, but the champion alias has not moved yet")
+        event = RolloutFinishedEvent(
+            rollout=rollout.id,
+            model_name=rollout.model,
+            status=state.status,
+            version=state.version,
+            reason=state.reason,
+        )
+        return Observation(f"it is {state.status}: {state.reason}", event)
 
-    def advance(self, found: dict[str, Any]) -> None:
-        """Look for the model's next rollout from now on."""
-        self.model_name, self.rollout, self.wait_for_start = found["model_name"], None, True
-        self.since = (self._began + timedelta(microseconds=1)).isoformat()
+    @override
+    def advance(self, event: RolloutFinishedEvent) -> None:
+        self.model_name, self.rollout, self.wait_for_start = event["model_name"], None, True
+        if self._started_at is not None:
+            self.since = (self._started_at + timedelta(microseconds=1)).isoformat()
 
     def _find(self, store: RolloutStore) -> Rollout | None:
         if self.rollout is not None:
             rollout = store.get(self.rollout)
             if self.model_name not in (None, rollout.model):
-                raise InvalidSpecError("rollout", rollout.id, f"it is a rollout of the model {rollout.model!r}")
+                raise InvalidSpecError(
+                    "rollout", rollout.id, f"it is a rollout of the model {rollout.model!r}, not of {self.model_name!r}"
+                )
             return rollout
-        assert self.model_name is not None
-        since = moment.parse("since", self.since)
+        if self.model_name is None:
+            raise InvalidSpecError("model_name", None, "either model_name or rollout is required")
+        since = parse_time("since", self.since)
         newest_first = store.of_model(self.model_name)
         if since is not None:
             newest_first = [rollout for rollout in newest_first if rollout.state.started_at >= since][-1:]
@@ -94,9 +98,10 @@ class RolloutFinishedTrigger(WaitingTrigger):
             return newest_first[0]
         if self.wait_for_start:
             return None
-        began = "" if since is None else f" that began at {since.isoformat()} or later"
+        started = "" if since is None else f" that started at {since.isoformat()} or later"
         raise InvalidSpecError(
             "model_name",
             self.model_name,
-            f"there is no rollout of it{began} in {store.engine.address}: begin one first, or set wait_for_start",
+            f"the model must have a rollout{started} in {store.engine.address}. Start one first, or set "
+            "wait_for_start=True",
         )

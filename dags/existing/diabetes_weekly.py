@@ -1,9 +1,9 @@
 """
-### A DAG that was there before, with one operator added
+### An existing DAG with one operator added
 
-A team exports features, trains on them and writes a score, all with functions of its own. The only
-new task is `check_features`: Great Expectations now stands between the export and the training, and
-its Data Docs are one click away. Nothing else in the DAG was touched.
+A team exports features, trains on them and returns a score, all with its own functions. The only new task is
+`check_features`: Great Expectations now checks the features before the training, and its Data Docs are one click away.
+Nothing else in the DAG was changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow_provider_mlops.operators.validate_data import ValidateDataOperator
 
 
 def feature_expectations():
-    """What the training relies on. Runs in the task, so its imports are inside."""
+    """Return the expectations that the training relies on. The imports are inside because this runs in the task."""
     import great_expectations as gx
 
     return [
@@ -29,6 +29,7 @@ def feature_expectations():
 
 
 @dag(
+    description="Train a regression every week, with a check of the features added",
     schedule=None,
     doc_md=__doc__,
     default_args={"retries": 1, "retry_delay": timedelta(seconds=10)},
@@ -59,7 +60,7 @@ def diabetes_weekly():
 
     features = export_features()
 
-    # The operator that was added.
+    # The added operator.
     check_features = ValidateDataOperator(
         task_id="check_features",
         dataset=features,

@@ -1,22 +1,21 @@
 """
 ### Level 1: from data to a monitored model, in one DAG
 
-The eight steps of the machine-learning lifecycle in their order. Trigger it with the form: every
-field has a default, and the defaults train a classifier of breast tumours on the 569 patients that
-scikit-learn ships.
+The steps of the machine-learning lifecycle in their order. Trigger it with the form: every field has a default. The
+defaults train a classifier that predicts which customers leave, on a synthetic sample that ships with the package.
 
-| step | what happens |
+| task | what it does |
 |---|---|
-| extract | the rows become a dataset: Parquet, a manifest, a fingerprint |
-| analyze | a profile of every column, which monitoring later compares with |
-| validate_data | Great Expectations holds the rows against what the profile says they look like |
-| prepare | train, validation and test rows; preprocessing that training fits into the model |
-| train | one MLflow run, one registered model version |
-| evaluate | metrics with intervals, beside a trivial baseline and the champion |
-| validate | the gates: does this version deserve to answer users? |
-| deploy | the gateway answers with it; the alias `champion` moves |
-| replay | the test rows as requests, with their labels, in place of the traffic that a real system has |
-| monitor | drift, data quality and performance of what was answered |
+| extract | stores the rows as a dataset: Parquet, a manifest, a fingerprint |
+| analyze | profiles every column; monitoring later compares with the profile |
+| validate_data | compares the rows with the profile, with Great Expectations |
+| prepare | splits the rows for training, validation and test, and plans the preprocessing |
+| train | makes one MLflow run and one registered model version |
+| evaluate | computes metrics with intervals, for the model, a trivial baseline and the champion |
+| validate | applies the gates: is this version good enough to answer users? |
+| deploy | lets the gateway answer with the version, and moves the alias `champion` |
+| replay | sends the test rows as requests, and their labels: a stand-in for real traffic |
+| monitor | checks the predictions for drift, data quality and performance |
 
 A version that fails a gate ends the run there: the champion stays.
 """
@@ -37,29 +36,29 @@ from airflow_provider_mlops.operators.train import TrainModelOperator
 from airflow_provider_mlops.operators.validate import ValidateModelOperator
 from airflow_provider_mlops.operators.validate_data import ValidateDataOperator
 
-# The form that "Trigger" shows. Each value reaches the steps below as `{{ params.NAME }}`.
+# The fields of the form behind "Trigger". Each value reaches the steps below as `{{ params.NAME }}`.
 PARAMS = {
     "source": Param(
-        "breast_cancer",
-        type="string",
-        enum=["breast_cancer", "wine", "iris", "digits"],
+        {"kind": "code", "function": "airflow_provider_mlops.data.samples.customers:customers_for_training"},
+        type="object",
         title="Source",
-        description_md="A dataset that ships with scikit-learn. For your own data, change the `source` of `extract`.",
+        description_md='The source of the rows, such as `{"kind": "files", "paths": "/data/customers.csv"}` or '
+        '`{"kind": "sklearn", "name": "breast_cancer"}`.',
     ),
     "target": Param(
-        "target",
+        "churned",
         type="string",
         minLength=1,
         title="Target",
-        description_md="The column that the model predicts. In the datasets above it is `target`.",
+        description_md="The column that the model predicts.",
     ),
     "model_name": Param(
-        "level_1",
+        "churn",
         type="string",
         minLength=1,
         title="Model",
-        description_md="The registered model's name. Give each source a model of its own: a version that takes other "
-        "columns than the champion is rejected.",
+        description_md="The name of the registered model. Use another name for another source: a version that takes "
+        "other columns than the champion is rejected.",
     ),
     "estimator": Param(
         "sklearn.linear_model.LogisticRegression",
@@ -78,7 +77,7 @@ PARAMS = {
         {},
         type="object",
         title="Parameters",
-        description_md='What the estimator is created with, such as `{"n_estimators": 300}`. Empty means its defaults.',
+        description_md='The parameters of the estimator, such as `{"n_estimators": 300}`. Empty: its defaults.',
         section="Training",
     ),
     "seed": Param(
@@ -86,16 +85,16 @@ PARAMS = {
         type="integer",
         minimum=0,
         title="Seed",
-        description_md="Of the split, the training and the intervals. The same seed gives the same model.",
+        description_md="The random seed of the split, the training and the intervals.",
         section="Training",
     ),
     "min_accuracy": Param(
-        0.85,
+        0.7,
         type="number",
         minimum=0,
         maximum=1,
         title="Minimum accuracy",
-        description_md="A version below this share of right answers on the test rows is rejected.",
+        description_md="A version with a lower accuracy on the test rows is rejected.",
         section="Gates",
     ),
     "margin": Param(
@@ -104,46 +103,47 @@ PARAMS = {
         minimum=0,
         maximum=1,
         title="Margin",
-        description_md="How much worse than the champion a version may be at most, shown on the same rows.",
+        description_md="A version may be less accurate than the champion by this much, on the same rows.",
         section="Gates",
     ),
 }
 
 with DAG(
     dag_id="level_1_train_and_deploy",
+    description="Train, evaluate, deploy and monitor a model, from data to predictions",
     schedule=None,
     params=PARAMS,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     doc_md=__doc__,
     tags=["mlops", "level-1"],
-    # Lets "{{ params.seed }}" stay a number and "{{ params.parameters }}" a dictionary.
+    # Keeps "{{ params.seed }}" a number and "{{ params.parameters }}" a dictionary.
     render_template_as_native_obj=True,
-    # Two runs at once would deploy over each other; the second would be refused at `deploy`.
+    # Of two runs at once, the second would be refused at `deploy`.
     max_active_runs=1,
 ) as dag:
     extract = ExtractDataOperator(
         task_id="extract",
-        dataset_name="{{ params.source }}",
-        source={"kind": "sklearn", "name": "{{ params.source }}"},
+        dataset_name="level_1",
+        source="{{ params.source }}",
         min_rows=100,
-        doc_md="Rows become a **dataset**: Parquet files, a manifest and a fingerprint of the content.",
+        doc_md="Stores the rows as a **dataset**: Parquet files, a manifest and a fingerprint of the content.",
     )
 
     analyze = AnalyzeDataOperator(
         task_id="analyze",
         dataset=extract.output["dataset"],
         target="{{ params.target }}",
-        doc_md="The **profile** of every column, as JSON for `monitor` and as a report for you.",
+        doc_md="Computes the **profile** of every column, as JSON for `monitor` and as a report for you.",
     )
 
-    # Compared with its own profile the first data can only pass. From then on, point
-    # `reference_profile_uri` at the profile of the data that you trust.
+    # Data that is compared with its own profile always passes. In your own DAG, set
+    # `reference_profile_uri` to the profile of data that you trust.
     validate_data = ValidateDataOperator(
         task_id="validate_data",
         dataset=analyze.output["dataset"],
         reference_profile_uri=analyze.output["profile_uri"],
         on_value_skew="warn",
-        doc_md="**Great Expectations** stops the run when columns or types are not what they were.",
+        doc_md="Stops the run if columns or types have changed, with **Great Expectations**.",
     )
 
     prepare = PrepareDataOperator(
@@ -152,7 +152,7 @@ with DAG(
         target="{{ params.target }}",
         split={"method": "stratified", "validation": 0.2, "test": 0.25},
         seed="{{ params.seed }}",
-        doc_md="The split, the same for the same data and seed, and the **unfitted** preprocessing.",
+        doc_md="Splits the rows, always alike for the same data and seed, and plans the **preprocessing**.",
     )
 
     train = TrainModelOperator(
@@ -167,7 +167,7 @@ with DAG(
         parameters="{{ params.parameters }}",
         model_name="{{ params.model_name }}",
         seed="{{ params.seed }}",
-        doc_md="One MLflow run and one **registered version**, preprocessing included.",
+        doc_md="Makes one MLflow run and one **registered version**, with the preprocessing inside.",
     )
 
     evaluate = EvaluateModelOperator(
@@ -177,7 +177,7 @@ with DAG(
         target="{{ params.target }}",
         problem="classification",
         seed="{{ params.seed }}",
-        doc_md="Metrics with **intervals**, beside a trivial baseline and the champion on the same rows.",
+        doc_md="Computes metrics with **intervals**, and those of a trivial baseline and the champion.",
     )
 
     validate = ValidateModelOperator(
@@ -190,7 +190,7 @@ with DAG(
             {"kind": "signature"},
             {"kind": "infrastructure"},
         ],
-        doc_md="The **gates**. An approved version gets the alias `challenger`.",
+        doc_md="Applies the **gates**. An approved version gets the alias `challenger`.",
     )
 
     deploy = DeployModelOperator(
@@ -198,12 +198,12 @@ with DAG(
         model=validate.output["model"],
         expected_champion=validate.output["champion_version"],
         reason="Level 1 example, approved by its gates",
-        doc_md="The gateway answers with the version; then the alias **champion** moves.",
+        doc_md="Lets the gateway answer with the version; then moves the alias **champion**.",
     )
 
     @task
     def replay(model: dict, dataset: dict, target: str) -> int:
-        """Send the test rows to the endpoint, and their labels after them."""
+        """Send the test rows to the endpoint, and then their labels."""
         from airflow_provider_mlops.data.dataset import Dataset
         from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
         from airflow_provider_mlops.serving.traffic.replay import Replay
@@ -218,6 +218,6 @@ with DAG(
         task_id="monitor",
         model_name="{{ params.model_name }}",
         window=timedelta(hours=1),
-        doc_md="**Drift**, data quality and performance, with alarms calibrated to the number of rows.",
+        doc_md="Checks for **drift**, data quality and performance; alarms take the number of rows into account.",
     )
     replayed >> monitor

@@ -7,19 +7,28 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
+import pyarrow.parquet
+import pytest
 from typer.testing import CliRunner
 
 from airflow_provider_mlops.cli.app import app
+from airflow_provider_mlops.cli.options import option_rows
 from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.serving.gateway.settings import Settings
+from airflow_provider_mlops.serving.gateway.workers import server
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, directory: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "airflow_provider_mlops.cli", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MLFLOW"))}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**clean, **environment})
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=directory, env={**clean, **environment}
+    )
 
 
 def test_help_names_what_works() -> None:
@@ -39,6 +48,116 @@ def test_the_command_is_installed() -> None:
         [str(Path(sys.executable).parent / "airflow-mlops"), "--help"], capture_output=True, timeout=60
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "remedy"),
+    [
+        (["step", "missing.json", "result.json"], "request='missing.json'", "Check the path"),
+        (["step", "text.json", "result.json"], "request='text.json'", "must be JSON"),
+        (["step", "empty.json", "result.json"], "request='empty.json'", "step, spec, workspace"),
+        (["step", "unknown.json", "result.json"], "step='trian'", "train"),
+        (["sample", "customers", "--rows", "5"], "rows=5", "at least 1000"),
+        (["traffic", "rows.csv", "churn", "--rate", "0"], "rate=0.0", "greater than 0"),
+        (["traffic", "rows.csv", "churn", "--reward-from", "label"], "reward_from='label'", "'correct'"),
+        (["traffic", "missing.parquet", "churn"], "missing.parquet", ""),
+        (["report", "churn", "--storage-uri", "nowhere"], "rollout_store=", "--storage-uri"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
+)
+def test_an_error_is_one_sentence_and_no_traceback(
+    tmp_path: Path, arguments: list[str], field: str, remedy: str
+) -> None:
+    (tmp_path / "text.json").write_text("step: train")
+    (tmp_path / "empty.json").write_text("{}")
+    (tmp_path / "unknown.json").write_text(json.dumps({"step": "trian", "spec": {}, "workspace": {}}))
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    done = run(*arguments, directory=tmp_path)
+    assert done.returncode == 2
+    assert field in done.stderr
+    assert remedy in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("airflow-mlops ")
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_gateway_that_does_not_answer_is_named(tmp_path: Path, free_port: int) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    url = f"http://127.0.0.1:{free_port}"
+    done = run("traffic", str(tmp_path / "rows.csv"), "churn", "--gateway", url)
+    assert done.returncode == 2
+    assert url in done.stderr
+    assert "unavailable" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["localhost:8710", "nonsense", "ftp://localhost"])
+def test_an_invalid_url_is_named(tmp_path: Path, url: str) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    done = run("traffic", str(tmp_path / "rows.csv"), "churn", "--gateway", url)
+    assert done.returncode == 2
+    assert url in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        ("pyarrow", ["sample", "customers"], "data"),
+        ("uvicorn", ["serve"], "serving"),
+        ("orjson", ["traffic", "rows.csv", "churn"], "serving"),
+        ("scipy", ["report", "churn"], "train"),
+    ],
+)
+def test_a_missing_package_names_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str], extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert module in result.output
+    assert f"airflow-provider-mlops[{extra}]" in result.output
+
+
+def test_output_that_is_not_for_a_terminal_has_no_escape_sequences() -> None:
+    for arguments in ([], ["--help"], ["serve", "--help"], ["serve", "--threads", "0"], ["no-such-command"]):
+        done = run(*arguments, GITHUB_ACTIONS="true")
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_sample_writes_two_files_and_names_them(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["sample", "customers", "--rows", "1000", "--directory", str(tmp_path / "new")])
+    assert result.exit_code == 0
+    for name in ("customers.parquet", "customers_truth.parquet"):
+        assert f"{tmp_path}/new/{name}: 1,000 rows" in result.output
+        assert pyarrow.parquet.read_table(tmp_path / "new" / name).num_rows == 1000
+
+
+def test_options_are_those_of_the_settings() -> None:
+    rows = {row.option: row for row in option_rows(app, "serve")}
+    assert rows["--threads"].default == str(Settings("storage").threads)
+    assert rows["--prediction-log, --no-prediction-log"].type == "flag"
+    assert rows["--storage-uri"].default == "$AIRFLOW_HOME/mlops"
+    assert "AIRFLOW_MLOPS_STORAGE_URI" in rows["--storage-uri"].help
+    assert {f"--{field.name.replace('_', '-')}" for field in fields(Settings)} - {
+        name for option in rows for name in option.split(", ")
+    } == {"--models"}
+    assert [row.option for row in option_rows(app, "sample customers")] == ["--rows", "--seed", "--directory"]
+    rows = {row.option: row for row in option_rows(app, "traffic")}
+    assert rows["MODEL"].default == "required"
+    assert len(rows) == len(fields(Traffic)) + 1
+    assert all(row.help for row in rows.values())
+
+
+def test_values_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Settings] = []
+    monkeypatch.setattr(server, "run", lambda settings, host, port: taken.append(settings))
+    monkeypatch.setenv("AIRFLOW_MLOPS_GATEWAY_TOKEN", "")
+    arguments = ["serve", "--storage-uri", str(tmp_path), "--model", "a", "--model", "b", "--no-prediction-log"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert taken == [Settings(str(tmp_path), models=("a", "b"), prediction_log=False)]
 
 
 def test_serve_on_a_port_that_is_taken(tmp_path: Path) -> None:
@@ -65,7 +184,7 @@ def test_a_replay_says_at_once_that_its_summary_has_no_place(tmp_path: Path) -> 
     place = tmp_path / "nowhere" / "summary.json"
     result = CliRunner().invoke(app, ["traffic", "rows.csv", "churn", "--json", str(place)], env={"TERM": "dumb"})
     assert result.exit_code == 2
-    assert "no directory" in result.output
+    assert "must exist" in result.output
 
 
 def test_a_report_of_nothing_names_what_was_asked_for(tmp_path: Path) -> None:
@@ -80,7 +199,7 @@ def test_a_report_of_nothing_names_what_was_asked_for(tmp_path: Path) -> None:
 def test_a_report_makes_no_store_where_there_is_none(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["report", "churn", "--storage-uri", str(tmp_path)])
     assert result.exit_code == 2
-    assert "there is no rollout store" in result.output
+    assert "rollout store does not exist" in result.output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -104,4 +223,5 @@ def test_step(tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text(json.dumps(request))
     done = run("step", str(tmp_path / "request.json"), str(tmp_path / "result.json"))
     assert done.returncode == 1
+    assert "Invalid source=None" in done.stderr
     assert json.loads((tmp_path / "result.json").read_text())["error"]["type"] == "InvalidSpecError"

@@ -1,4 +1,4 @@
-"""Every example DAG, as it lies in `dags/`, run to its end with `dag.test()`."""
+"""Every example DAG, as it is in `dags/`, run to its end with `dag.test()`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mlops.registry import models
+from airflow_provider_mlops.registry.connection import Registry
 from tests.helpers.live_gateway import LiveGateway
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
@@ -38,11 +40,17 @@ def load(path: Path) -> dict[str, Any]:
 def test_it_is_made_to_be_read(airflow_database: None, path: Path) -> None:
     (dag,) = load(path).values()
     assert dag.doc_md
+    assert dag.description
     assert "mlops" in dag.tags
+    assert f"`{dag.dag_id}` | " in (DAGS / "README.md").read_text()
     ours = [task for task in dag.tasks if type(task).__module__.startswith("airflow_provider_mlops")]
     assert ours
     if path.parent.name.startswith("level"):
         assert all(task.doc_md for task in ours)
+    if path.parent.name == "rollouts":
+        # One screen, with the operator on it.
+        assert len(path.read_text().splitlines()) <= 45
+        assert len(dag.params) == 2
 
 
 def test_level_1_ends_with_a_monitored_champion(run_example: Callable[..., Any], gateway: LiveGateway) -> None:
@@ -55,12 +63,26 @@ def test_level_1_ends_with_a_monitored_champion(run_example: Callable[..., Any],
     assert ran.xcoms("monitor")["verdict"] == "ok"
     with gateway.client() as client:
         (served,) = client.models()
-    assert served["name"] == "level_1"
+    assert served["name"] == "churn"
+
+
+def test_a_challenger_is_trained_and_not_deployed(run_example: Callable[..., Any], gateway: LiveGateway) -> None:
+    champion = run_example("level_1/train_and_deploy.py").xcoms("deploy")["model"]
+    ran = run_example("level_1/train_challenger.py")
+    assert ran.state == "success"
+    assert ran.xcoms("validate")["champion_version"] == champion["version"]
+    assert ran.xcoms("evaluate")["metrics"]["accuracy"] > ran.xcoms("evaluate")["champion"]["accuracy"] + 0.01
+    aliases = models.aliases(Registry(None, storage_uri=str(gateway.storage)), "churn")
+    assert aliases == {"champion": champion["version"], "challenger": champion["version"] + 1}
+    with gateway.client() as client:
+        (served,) = client.models()
+    assert served["active"] == champion["version"]
 
 
 def test_level_1_takes_what_the_form_gives(run_example: Callable[..., Any]) -> None:
     form = {
-        "source": "wine",
+        "source": {"kind": "sklearn", "name": "wine"},
+        "target": "target",
         "model_name": "wines",
         "estimator": "sklearn.ensemble.RandomForestClassifier",
         "parameters": {"n_estimators": 20},

@@ -10,22 +10,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
+from airflow_provider_mlops.data.samples.customers import CustomersSample, customers_for_training
+from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.registry import audit, models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.admin import token
 from tests.dags.test_example_dags import DAGS, load
 from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CANCER_TARGET, cancer_model, register
+from tests.helpers.served_registry import register
 
-QUICK = {"check_interval": 0.3, "bake_time": 0, "min_requests": 30}
+ROWS = customers_for_training(2000).to_pandas()
+FEATURES, CHURNED = ROWS.drop(columns="churned"), ROWS["churned"]
 
 
 @pytest.fixture(scope="module")
@@ -50,36 +53,50 @@ def registry(storage: Path) -> Registry:
     return Registry(RegistrySettings(str(storage)))
 
 
-@pytest.fixture
-def made(serving: LiveGateway, registry: Registry) -> Callable[..., None]:
-    """A function that makes a model with a champion and a challenger: the first one good, or clueless."""
+def model(labels: pd.Series) -> Pipeline:
+    """A classifier of the customers."""
+    encoder = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["segment", "city", "plan"]), remainder="passthrough"
+    )
+    return make_pipeline(encoder, HistGradientBoostingClassifier(max_iter=20)).fit(FEATURES, labels)
 
-    def make(name: str, *, is_clueless: bool = False) -> None:
-        random = np.random.default_rng(0).permutation(CANCER_TARGET)
-        clueless = make_pipeline(StandardScaler(), LogisticRegression()).fit(CANCER, random)
-        register(registry, name, clueless if is_clueless else cancer_model(0.5), CANCER, "1")
-        register(registry, name, cancer_model(1.0), CANCER, "2")
+
+@pytest.fixture(scope="module")
+def good() -> Pipeline:
+    return model(CHURNED)
+
+
+@pytest.fixture(scope="module")
+def contrary() -> Pipeline:
+    """A classifier that is nearly always wrong."""
+    return model(1 - CHURNED)
+
+
+@pytest.fixture
+def made(serving: LiveGateway, registry: Registry, good: Pipeline, contrary: Pipeline) -> Callable[..., None]:
+    """A function that makes a model with a champion and a challenger: the champion good, or nearly always wrong."""
+
+    def make(name: str, *, is_contrary: bool = False) -> None:
+        register(registry, name, contrary if is_contrary else good, FEATURES, "1")
+        register(registry, name, good, FEATURES, "2")
         registry.client.set_registered_model_alias(name, "champion", "1")
         registry.client.set_registered_model_alias(name, "challenger", "2")
         with serving.client() as client:
-            serving.wait(lambda: client.model_ready(name), serving.storage / "gateway.log")
+            serving.wait(lambda: client.model_ready(name), "it serves")
 
     return make
 
 
 @pytest.fixture
 def traffic(serving: LiveGateway, tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """A function that lets traffic come in from another process, until the test ends."""
-    rows = CANCER.assign(target=CANCER_TARGET, user=np.arange(len(CANCER)) % 200)
-    rows["segment"] = np.where(rows["user"] % 2, "new", "loyal")
-    path = tmp_path / "rows.parquet"
-    pd.DataFrame(rows).to_parquet(path)
+    """A function that starts traffic from another process, until the test ends."""
+    rows, _ = CustomersSample(2000).write(tmp_path)
     running: list[subprocess.Popen[bytes]] = []
 
     def start(model: str) -> None:
-        command = [sys.executable, "-m", "airflow_provider_mlops.cli", "traffic", str(path), model]
-        command += ["--gateway", serving.url, "--rate", "150", "--seconds", "150", "--repeat", "--target", "target"]
-        command += ["--reward-from", "correct", "--header", "X-User-Id=user", "--header", "X-Segment=segment"]
+        command = [sys.executable, "-m", "airflow_provider_mlops.cli", "traffic", str(rows), model]
+        command += ["--gateway", serving.url, "--rate", "100", "--seconds", "280", "--repeat", "--target", "churned"]
+        command += ["--reward-from", "correct", "--header", "X-User-Id=customer_id"]
         running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
     yield start
@@ -92,14 +109,16 @@ def traffic(serving: LiveGateway, tmp_path: Path) -> Iterator[Callable[[str], No
 def roll_out(
     run_dag: Callable[..., Any], made: Callable[..., None], traffic: Callable[[str], None]
 ) -> Callable[..., Any]:
-    """A function that runs an example for a new model while traffic comes in."""
+    """A function that runs an example for a new model during traffic, with more checks than the example has."""
 
-    def run(name: str, model: str, *, is_clueless: bool = False, **form: Any) -> Any:
+    def run(name: str, model: str, *, is_contrary: bool = False) -> Any:
         (dag,) = load(DAGS / "rollouts" / f"{name}.py").values()
-        made(model, is_clueless=is_clueless)
+        for task in dag.tasks:
+            if isinstance(task, RolloutOperator):
+                task.check_interval, task.min_requests = 0.3, 30
+        made(model, is_contrary=is_contrary)
         traffic(model)
-        known = {name: value for name, value in QUICK.items() if name in dag.params}
-        return run_dag(dag, run_conf={"model_name": model, **known, **form})
+        return run_dag(dag, run_conf={"model_name": model, "bake_time": 0})
 
     return run
 
@@ -109,7 +128,7 @@ def trail(registry: Registry, model: str) -> list[tuple[str, int | None]]:
 
 
 def test_direct(roll_out: Callable[..., Any], registry: Registry) -> None:
-    ran = roll_out("direct", "direct", max_ms=2000)
+    ran = roll_out("direct", "direct")
     assert ran.state == "success"
     assert ran.xcoms("rollout")["status"] == "promoted"
     assert models.aliases(registry, "direct")["champion"] == 2
@@ -117,7 +136,7 @@ def test_direct(roll_out: Callable[..., Any], registry: Registry) -> None:
 
 
 def test_shadow_then_canary(roll_out: Callable[..., Any], registry: Registry) -> None:
-    ran = roll_out("shadow_then_canary", "shadow", agreement=0.8)
+    ran = roll_out("shadow_then_canary", "shadow")
     assert ran.state == "success"
     assert ran.xcoms("shadow")["status"] == "ended"
     assert {finding["verdict"] for finding in ran.xcoms("shadow")["findings"]} == {"better"}
@@ -126,7 +145,7 @@ def test_shadow_then_canary(roll_out: Callable[..., Any], registry: Registry) ->
 
 
 def test_shadow_stops_at_a_version_that_says_something_else(roll_out: Callable[..., Any], registry: Registry) -> None:
-    ran = roll_out("shadow_then_canary", "other", is_clueless=True)
+    ran = roll_out("shadow_then_canary", "other", is_contrary=True)
     assert ran.xcoms("shadow")["status"] == "rolled_back"
     assert "agreement" in ran.xcoms("shadow")["reason"].lower()
     assert ran.states()["canary"] == "skipped"
@@ -143,7 +162,7 @@ def test_canary(roll_out: Callable[..., Any], registry: Registry) -> None:
 
 
 def test_ab_test(roll_out: Callable[..., Any], registry: Registry) -> None:
-    ran = roll_out("ab_test", "tested", is_clueless=True, min_effect=0.3, baseline=0.5)
+    ran = roll_out("ab_test", "tested", is_contrary=True)
     assert ran.state == "success"
     assert ran.xcoms("rollout")["status"] == "promoted"
     (finding,) = ran.xcoms("rollout")["findings"]
@@ -151,13 +170,13 @@ def test_ab_test(roll_out: Callable[..., Any], registry: Registry) -> None:
 
 
 def test_bandit(roll_out: Callable[..., Any], registry: Registry) -> None:
-    ran = roll_out("bandit", "bandit", is_clueless=True)
+    ran = roll_out("bandit", "bandit", is_contrary=True)
     assert ran.state == "success"
     assert ran.xcoms("rollout")["status"] == "promoted"
     assert "best with a probability" in ran.xcoms("rollout")["reason"]
 
 
 def test_contextual_bandit(roll_out: Callable[..., Any], registry: Registry) -> None:
-    ran = roll_out("contextual_bandit", "contextual", is_clueless=True)
+    ran = roll_out("contextual_bandit", "contextual", is_contrary=True)
     assert ran.state == "success"
     assert ran.xcoms("rollout")["status"] == "promoted"

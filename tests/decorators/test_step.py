@@ -1,21 +1,18 @@
-"""The decorator's machinery with a step of the tests' own; the provider's decorators are thin over it."""
+"""The mechanism of the decorators, with a step of the tests' own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG, task
 
-from airflow_provider_mlops.decorators.step import step_task
+from airflow_provider_mlops.decorators.step import StepDecorator
 from airflow_provider_mlops.errors import InvalidSpecError
 from tests.helpers.ripen import RipenOperator
 
-
-def ripen_task(function: Callable[..., Any] | None = None, **settings: Any) -> Any:
-    return step_task(RipenOperator, lambda code: {"turn": code}, function, settings)
+ripen_task: StepDecorator[Any] = StepDecorator(RipenOperator, "turn")
 
 
 def dag(name: str) -> DAG:

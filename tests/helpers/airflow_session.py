@@ -40,12 +40,12 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run_dag(airflow_database: None, storage: Path) -> Callable[..., Ran]:
+def run_dag(airflow_database: None, storage: Path) -> Callable[..., DagRunResult]:
     """A function that runs a DAG once, to its end, and tells how it went."""
 
-    def run(dag: Any, *others: Any, **options: Any) -> Ran:
+    def run(dag: Any, *others: Any, **options: Any) -> DagRunResult:
         register(dag, *others)
-        return Ran(dag.test(**options))
+        return DagRunResult(dag.test(**options))
 
     return run
 
@@ -106,7 +106,7 @@ def restore(data: Any) -> Any:
     return DagSerialization.deserialize_dag(data)
 
 
-def again(trigger: Any) -> Any:
+def roundtrip(trigger: Any) -> Any:
     """A trigger as the triggerer makes it anew from its row in the database."""
     from importlib import import_module
 
@@ -120,7 +120,7 @@ def again(trigger: Any) -> Any:
     return getattr(import_module(module), name)(**deserialize(serialize(arguments)))
 
 
-class Ran:
+class DagRunResult:
     """A DAG run that has ended."""
 
     def __init__(self, dag_run: Any) -> None:

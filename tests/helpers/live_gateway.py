@@ -1,74 +1,122 @@
-"""A real gateway in a process of its own, over the storage of a test."""
+"""A real gateway in its own process, over the storage of a test."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
+
+import httpx
 
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.workers import listening
+
+_START_SECONDS = 240.0
+"""A start takes some seconds, but minutes on a machine that is busy with other tests."""
 
 
 class LiveGateway:
-    """`airflow-mlops serve` on a free port, the same one after `kill` and `start`."""
+    """`airflow-mlops serve` on a free port.
 
-    def __init__(self, storage: Path, *, poll_seconds: float = 0.3) -> None:
+    In a `with` block it is ready at the beginning and killed at the end. `launch` starts one that may not be ready yet.
+    After `kill`, `start` starts it again on the same port.
+    """
+
+    def __init__(self, storage: Path, *options: str, environment: dict[str, str] | None = None) -> None:
         self.storage = storage
-        self.poll_seconds = poll_seconds
+        self.log = storage / "gateway.log"
         self.port = 0
+        self._options = options
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    @classmethod
+    def launch(cls, storage: Path, *options: str, environment: dict[str, str] | None = None) -> Self:
+        """Start a gateway and wait until it listens."""
+        gateway = cls(storage, *options, environment=environment)
+        gateway.start()
+        return gateway
 
     def __enter__(self) -> Self:
         self.start()
-        return self
+        return self.wait_until_ready()
 
     def __exit__(self, *error: object) -> None:
         self.kill()
 
     def start(self) -> None:
-        log = self.storage / "gateway.log"
-        log.write_text("")
+        """Start the process and wait until it listens."""
+        self.log = self.storage / f"gateway-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "airflow_provider_mlops.cli", "serve", "--storage-uri", str(self.storage)]
-        command += ["--port", str(self.port), "--poll-seconds", str(self.poll_seconds)]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
-        self.wait(lambda: re.search(r"listens on http://[^:]+:(\d+)", log.read_text()) is not None, log)
-        found = re.search(r"listens on http://[^:]+:(\d+)", log.read_text())
-        assert found is not None
-        self.port = int(found.group(1))
+        command += ["--port", str(self.port), "--poll-seconds", "0.2", *self._options]
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_TRACKING", "AIRFLOW"))
+        }
+        with self.log.open("wb") as file:
+            self._process = subprocess.Popen(command, stdout=file, stderr=file, env={**inherited, **self._environment})
+        try:
+            self.wait(lambda: listening.find_url(self.log.read_text()), "it listens", _START_SECONDS)
+        except BaseException:
+            self.kill()
+            raise
+        url = listening.find_url(self.log.read_text())
+        assert url is not None
+        self.port = int(url.rpartition(":")[2])
+
+    def wait_until_ready(self) -> Self:
+        """Wait until the models are loaded."""
         with self.client() as client:
-            self.wait(client.ready, log)
+            self.wait(client.ready, "it is ready", _START_SECONDS)
+        return self
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process, which must be running."""
+        assert self._process is not None
+        return self._process
+
+    def client(self, given_token: str | None = None) -> GatewayClient:
+        """A client with the gateway's token, or with another one."""
+        return GatewayClient(self.url, given_token or token.find(str(self.storage)))
 
     def kill(self) -> None:
-        """SIGKILL, as when the machine takes it."""
+        """End it with SIGKILL, at once; do nothing if it has ended."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
+            self._process.kill()
             self._process.wait(10)
             self._process = None
 
-    def client(self) -> GatewayClient:
-        return GatewayClient(self.url, token.find(str(self.storage)), timeout=30)
+    def stop(self) -> int:
+        """End it with SIGTERM. Returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
 
     def serves(self, workspace: Workspace) -> Workspace:
         """The workspace with this gateway as its own."""
         return workspace.model_copy(update={"gateway_url": self.url})
 
-    def wait(self, condition, log: Path | None = None, seconds: float = 60) -> None:  # type: ignore[no-untyped-def]
+    def wait(self, condition: Callable[[], object], what: str = "the condition holds", seconds: float = 60.0) -> None:
+        """Wait until a condition holds, while the gateway runs."""
         until = time.monotonic() + seconds
         while not condition():
-            dead = self._process is not None and self._process.poll() is not None
-            if dead or time.monotonic() > until:
-                raise AssertionError("it does not come true; " + (log.read_text()[-3000:] if log else ""))
+            has_ended = self._process is not None and self._process.poll() is not None
+            if has_ended or time.monotonic() > until:
+                raise AssertionError(f"not true within {seconds} s: {what}\n{self.log.read_text()[-5000:]}")
             time.sleep(0.05)
+
+
+def post(url: str, content: object, **options: object) -> httpx.Response:
+    """Send one request on a new connection."""
+    return httpx.post(url, json=content, timeout=30, **options)  # type: ignore[arg-type]

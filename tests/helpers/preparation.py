@@ -1,4 +1,4 @@
-"""Rows, and the step prepare with few words, for its tests."""
+"""Rows, and short forms of the step prepare, for its tests."""
 
 from __future__ import annotations
 

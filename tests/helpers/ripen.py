@@ -1,4 +1,4 @@
-"""A step for tests: small, but with every kind of field that real steps have."""
+"""A small step for tests, with every kind of field that real steps have."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from airflow_provider_mlops.registry.model_version import ModelVersion
 
 
 class Shelf(BaseModel):
-    """Where fruit lies."""
+    """The place where fruit is stored."""
 
     kind: Literal["cool", "warm"] = "cool"
     degrees: float = 4.0
 
 
 class RipenSpec(Spec):
-    """What to ripen."""
+    """The fruit to ripen."""
 
-    fruit: str = Field(description="What is to ripen.")
-    days: int = Field(default=3, ge=1, description="How many days it lies.")
-    shelf: Shelf = Field(default_factory=Shelf, description="Where it lies.")
-    labels: dict[str, Any] = Field(default_factory=dict, description="What is written on it.")
-    limit: int | None = Field(default=None, description="At most so many.")
-    names: tuple[str, ...] = Field(default=(), description="What they are called.")
+    fruit: str = Field(description="The fruit to ripen.")
+    days: int = Field(default=3, ge=1, description="Days on the shelf.")
+    shelf: Shelf = Field(default_factory=Shelf, description="The shelf.")
+    labels: dict[str, Any] = Field(default_factory=dict, description="Labels of the fruit.")
+    limit: int | None = Field(default=None, description="Upper limit of pieces.")
+    names: tuple[str, ...] = Field(default=(), description="Names of the pieces.")
     turn: UserCode | None = Field(default=None, description="Called with `fruit`.")
-    dataset: Dataset | None = Field(default=None, description="Where it comes from.")
-    every: timedelta = Field(default=timedelta(hours=1), description="How often it is turned.")
+    dataset: Dataset | None = Field(default=None, description="Dataset of the harvest.")
+    every: timedelta = Field(default=timedelta(hours=1), description="Interval between two turns.")
     weather: str = Field(default="fine", description="`away`, `wrong`, `rejected` or `fine`.")
-    weight: int = Field(default=0, ge=0, description="How many bytes of bulk it has.")
+    weight: int = Field(default=0, ge=0, description="Bytes of ballast in the result.")
 
 
 class RipenResult(Result):
-    """What has become of it."""
+    """The ripe fruit."""
 
     fruit: str
     spec: dict[str, Any]
@@ -62,7 +62,7 @@ def ripen(spec: RipenSpec, workspace: Workspace) -> RipenResult:
     open(os.path.join(counter, f"{workspace.task.try_number}"), "w").close()
     tries = len(os.listdir(counter))
     if spec.weather == "away" and tries == 1:
-        raise BackendUnavailableError("orchard", "http://orchard:1", "wait for it")
+        raise BackendUnavailableError("The orchard", "http://orchard:1", "connection refused", "Check the gate")
     if spec.weather == "wrong":
         raise InvalidSpecError("weather", spec.weather, "choose better weather")
     report = workspace.uri("reports") + "/ripen.html"
@@ -86,11 +86,11 @@ def ripen(spec: RipenSpec, workspace: Workspace) -> RipenResult:
 STEP = Step("ripen", RipenSpec, RipenResult, ripen)
 
 
-class RipenOperator(StepOperator, step=STEP):
+class RipenOperator(StepOperator[RipenSpec, RipenResult], step=STEP):
     """Ripen fruit on a shelf."""
 
     ui_color = "#abcdef"
     events = MODELS
 
-    def asset_updates(self, spec: Any, result: Any) -> list[AssetUpdate]:
+    def asset_updates(self, spec: RipenSpec, result: RipenResult) -> list[AssetUpdate]:
         return [version_made(result.model, {"weather": spec.weather})]

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pandas as pd
-import pytest
 
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
-from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.helpers.gateway_process import GatewayProcess
+from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import task
 from tests.helpers.served_registry import CANCER
 
 BODY = {"instances": CANCER.head(1).to_numpy().tolist()}
 HALF = {"kind": "canary", "steps": [0.5, 1.0]}
 
-Serve = Callable[..., GatewayProcess]
+Serve = Callable[..., LiveGateway]
 
 
-@pytest.fixture
-def store(storage: Path) -> Iterator[RolloutStore]:
-    store = RolloutStore(default_url(str(storage)))
-    yield store
-    store.close()
+def copies(process: LiveGateway) -> Counter[str]:
+    """The copies of requests for shadows by their outcome, as /metrics has them."""
+    outcomes = re.findall(
+        r'^mlops_shadow_copies_total\{.*outcome="(\w+)".*\} ([\d.]+)$',
+        httpx.get(f"{process.url}/metrics").text,
+        re.MULTILINE,
+    )
+    return Counter({outcome: int(float(count)) for outcome, count in outcomes if float(count)})
 
 
-@pytest.fixture
-def serve(storage: Path) -> Iterator[Serve]:
-    """Starts a gateway for the model `cancer`, as often as it is called."""
-    running: list[GatewayProcess] = []
-
-    def start(*options: str, **environment: str) -> GatewayProcess:
-        process = GatewayProcess(storage, "--model", "cancer", *options, environment=environment)
-        running.append(process)
-        return process.wait_until_ready()
-
-    yield start
-    for process in running:
-        process.kill()
-
-
-def begin(store: RolloutStore, process: GatewayProcess, plan: RolloutPlan) -> Rollout:
+def begin(store: RolloutStore, process: LiveGateway, plan: RolloutPlan) -> Rollout:
     """Start a rollout and wait until the gateway follows it."""
     rollout = store.start("cancer", plan, task())
     with process.client() as client:
@@ -56,12 +44,12 @@ def begin(store: RolloutStore, process: GatewayProcess, plan: RolloutPlan) -> Ro
     return rollout
 
 
-def ask(process: GatewayProcess, requests: int, **options: Any) -> list[httpx.Response]:
+def ask(process: LiveGateway, requests: int, **options: Any) -> list[httpx.Response]:
     with httpx.Client(timeout=30) as client:
         return [client.post(f"{process.url}/models/cancer/invocations", json=BODY, **options) for _ in range(requests)]
 
 
-def ask_for(process: GatewayProcess, body: Any) -> httpx.Response:
+def ask_for(process: LiveGateway, body: Any) -> httpx.Response:
     return httpx.post(f"{process.url}/models/cancer/invocations", json=body, timeout=30)
 
 
@@ -72,8 +60,8 @@ def versions(answers: list[httpx.Response]) -> Counter[str]:
 
 def counted(store: RolloutStore, rollout: Rollout, arm: str) -> ArmStatistics:
     """What the store has of an arm, over all steps."""
-    found = [sums for (_, name), sums in store.statistics(rollout.id).items() if name == arm]
-    return sum(found, ArmStatistics())
+    by_step = [sums for (_, name), sums in store.statistics(rollout.id).items() if name == arm]
+    return sum(by_step, ArmStatistics())
 
 
 def log(storage: Path) -> pd.DataFrame:

@@ -32,7 +32,7 @@ class TrafficProcess:
         command = [
             sys.executable,
             "-m",
-            "airflow_provider_mlops.cli.app",
+            "airflow_provider_mlops.cli",
             "traffic",
             str(rows),
             "cancer",

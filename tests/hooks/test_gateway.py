@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.hooks.gateway import DEFAULT_URL, MlopsGatewayHook
+from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
+from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 from airflow_provider_mlops.serving.gateway.admin import token
 from tests.helpers.live_gateway import LiveGateway
 
@@ -24,7 +25,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
 
 def test_without_a_connection_this_machine(storage):
     settings = MlopsGatewayHook().settings()
-    assert (settings.url, settings.secrets()) == (DEFAULT_URL, {})
+    assert (settings.url, settings.secrets()) == (DEFAULT_GATEWAY_URL, {})
     with pytest.raises(InvalidSpecError, match="gateway_conn_id='nowhere'"):
         MlopsGatewayHook("nowhere").settings()
 
@@ -33,7 +34,10 @@ def test_the_test_button_takes_the_token_of_the_connection(storage, monkeypatch,
     right = token.find(str(gateway.storage))
     connect(monkeypatch, host=gateway.url, password=right)
     assert MlopsGatewayHook().settings().secrets()["gateway_token"].get_secret_value() == right
-    assert MlopsGatewayHook().test_connection() == (True, f"the gateway at {gateway.url} answers; models: 0")
+    assert MlopsGatewayHook().test_connection() == (
+        True,
+        f"The gateway at {gateway.url} is available and has 0 models.",
+    )
     connect(monkeypatch, host=gateway.url, password="wrong-token")
     works, message = MlopsGatewayHook().test_connection()
     assert not works
@@ -59,7 +63,8 @@ def test_an_address_where_another_server_answers(storage, monkeypatch, mlflow_se
     connect(monkeypatch, host=mlflow_server, password="any")
     works, message = MlopsGatewayHook().test_connection()
     assert not works
-    assert message == f"what answers at {mlflow_server} is not the gateway: it has no /admin/models"
+    assert f"The server at {mlflow_server} is not the gateway" in message
+    assert "/admin/models" in message
 
 
 def test_the_token_is_masked(storage: Path, monkeypatch):

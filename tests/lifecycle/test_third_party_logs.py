@@ -1,4 +1,4 @@
-"""What a step's log holds besides the step's own lines, looked at in processes that have imported nothing yet."""
+"""The log of a step without the chatter of libraries, in processes that have imported nothing before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
 from airflow_provider_mlops.lifecycle.third_party_logs import quiet_third_party_loggers
 """
-BUSINESS = """
+LIBRARIES = """
 quiet_third_party_loggers()
 from mlflow import MlflowClient
 client = MlflowClient("sqlite:///{storage}/mlflow.db")
@@ -32,17 +32,17 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
 
 
-def test_the_daily_business_of_libraries_is_not_told(tmp_path: Path) -> None:
-    done = python(START + BUSINESS.format(storage=tmp_path))
-    assert (done.stdout, done.stderr) == ("", "")
+def test_routine_messages_of_libraries_are_not_logged(tmp_path: Path) -> None:
+    process = python(START + LIBRARIES.format(storage=tmp_path))
+    assert (process.stdout, process.stderr) == ("", "")
 
 
-def test_an_mlflow_that_was_imported_before_warns_through_the_steps_log() -> None:
-    done = python(START + AFTER_AN_IMPORT)
-    assert (done.stdout, done.stderr) == ("WARNING mlflow.store heed this\n", "")
+def test_mlflow_imported_before_the_step_logs_its_warnings_through_the_step() -> None:
+    process = python(START + AFTER_AN_IMPORT)
+    assert (process.stdout, process.stderr) == ("WARNING mlflow.store heed this\n", "")
 
 
-def test_skops_is_imported_beside_airflow_without_a_warning() -> None:
+def test_importing_skops_after_airflow_gives_no_warning() -> None:
     code = """
 import warnings
 import airflow.sdk, airflow.serialization.serde, airflow.utils.entry_points, airflow.utils.trigger_rule
@@ -50,6 +50,6 @@ from airflow_provider_mlops.registry import packaging
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     packaging.import_skops().io
-assert not caught, [str(one.message) for one in caught[:3]]
+assert not caught, [str(warning.message) for warning in caught[:3]]
 """
     python(code)

@@ -1,4 +1,4 @@
-"""Code that people bring: how a function is described, found again in another process, and called."""
+"""User code: how a function is described, loaded in another process, and called."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pydantic import ValidationError
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.user_code import UserCode
-from airflow_provider_mlops.lifecycle.user_source import outside_names
+from airflow_provider_mlops.lifecycle.user_source import undefined_names
 
 
-def elsewhere(code: UserCode) -> UserCode:
-    """The code as another process has it."""
+def in_another_process(code: UserCode) -> UserCode:
+    """Return the code as another process receives it."""
     return UserCode.model_validate(json.loads(code.model_dump_json()))
 
 
-def of(value: Any) -> UserCode:
+def user_code(value: Any) -> UserCode:
     return UserCode.model_validate(value)
 
 
@@ -109,7 +109,7 @@ nameless = lambda features: 1
 
 @pytest.fixture
 def dag_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A file as Airflow loads it: under a name that no other process can import, its decorators having no effect."""
+    """A module loaded as Airflow loads DAG files: under a name that no other process can import."""
     path = tmp_path / "dag.py"
     path.write_text(
         DAG_FILE.replace("from airflow.sdk import task\n", "task = Decorator()\n").replace(
@@ -137,31 +137,31 @@ class Decorator:
 
 
 def test_an_import_path() -> None:
-    code = of("math:hypot")
+    code = user_code("math:hypot")
     assert code.resolve()(3, 4) == 5
-    assert elsewhere(code) == code
+    assert in_another_process(code) == code
     assert str(code) == "math:hypot"
 
 
-def test_an_importable_function_travels_by_its_path() -> None:
+def test_an_importable_function_is_sent_as_its_path() -> None:
     for function, path in (
-        (of, f"{__name__}:of"),
+        (user_code, f"{__name__}:user_code"),
         (math.sqrt, "math:sqrt"),
         (Fraction.limit_denominator, "fractions:Fraction.limit_denominator"),
         (Decorator, f"{__name__}:Decorator"),
     ):
-        code = of(function)
+        code = user_code(function)
         assert code.import_path == path
-        assert elsewhere(code) == code
-        assert hash(elsewhere(code)) == hash(code)
-        assert elsewhere(code).resolve() is function
+        assert in_another_process(code) == code
+        assert hash(in_another_process(code)) == hash(code)
+        assert in_another_process(code).resolve() is function
 
 
-def test_a_function_of_a_dag_file_travels_by_its_source(dag_file: ModuleType) -> None:
-    code = of(dag_file.plain)
+def test_a_function_of_a_dag_file_is_sent_as_its_source(dag_file: ModuleType) -> None:
+    code = user_code(dag_file.plain)
     assert code.import_path is None
     assert code.resolve() is dag_file.plain
-    copy = elsewhere(code)
+    copy = in_another_process(code)
     assert copy.resolve() is not dag_file.plain
     assert copy.call(features=[1, 2], seed=4) == code.call(features=[1, 2], seed=4) == 10
     assert copy.call(features=[1, 2]) == 16
@@ -169,11 +169,11 @@ def test_a_function_of_a_dag_file_travels_by_its_source(dag_file: ModuleType) ->
 
 
 def test_nested_functions_keep_their_text(dag_file: ModuleType) -> None:
-    assert elsewhere(of(dag_file.inner)).call(features=1) == dag_file.inner(1) == "kept\n  as it is"
+    assert in_another_process(user_code(dag_file.inner)).call(features=1) == dag_file.inner(1) == "kept\n  as it is"
 
 
-def test_decorators_that_make_tasks_are_left_behind(dag_file: ModuleType) -> None:
-    code = elsewhere(of(dag_file.decorated))
+def test_decorators_that_make_tasks_are_removed(dag_file: ModuleType) -> None:
+    code = in_another_process(user_code(dag_file.decorated))
     assert "@" not in (code.source or "")
     assert code.call(seed=1) == 2
 
@@ -183,84 +183,83 @@ def test_decorators_that_make_tasks_are_left_behind(dag_file: ModuleType) -> Non
     [
         ("with_default", "LIMIT"),
         ("with_import", "top_level"),
-        ("with_helper", "'LIMIT', 'helper'"),
+        ("with_helper", "LIMIT, helper"),
         ("closure", "text"),
         ("helped", "helper"),
         ("doubly", "helper"),
     ],
 )
 def test_names_from_outside_are_explained(dag_file: ModuleType, name: str, unknown: str) -> None:
-    code = of(getattr(dag_file, name))
+    code = user_code(getattr(dag_file, name))
     # In the process that has the DAG file they are there.
     assert callable(code.resolve())
-    message = (
-        rf"the function {name}=\[.*{unknown}.*\]: these names come from outside .* import or define them inside it"
-    )
+    message = rf"'{name}': .*defined outside of it: {unknown}\. Import or define them inside"
     with pytest.raises(InvalidSpecError, match=message):
-        elsewhere(code).call(features=1, seed=1)
+        in_another_process(code).call(features=1, seed=1)
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (lambda features: 1, "a lambda has no name"),
-        (functools.partial(math.hypot, 1), "cannot be found by another process"),
-        (Decorator(), "cannot be found by another process"),
-        ([].append, "cannot be found by another process"),
-        ("math.hypot", "write it as 'package.module:function'"),
-        ("math:", "write it as 'package.module:function'"),
-        ("my code:run", "write it as 'package.module:function'"),
-        ({}, "give a function, or an import path"),
-        ({"name": "run"}, "give a function, or an import path"),
-        ({"import_path": "a:b", "source": "def b(): ...", "name": "b"}, "give a function, or an import path"),
-        (3, "valid dictionary"),
+        (lambda features: 1, "a lambda cannot be loaded"),
+        (functools.partial(math.hypot, 1), "cannot be loaded by another process"),
+        (Decorator(), "cannot be loaded by another process"),
+        ([].append, "cannot be loaded by another process"),
+        ("math.hypot", "'package.module:function'"),
+        ("math:", "'package.module:function'"),
+        ("my code:run", "'package.module:function'"),
+        ({}, "it must be a function, or an import path"),
+        ({"name": "run"}, "it must be a function, or an import path"),
+        ({"import_path": "a:b", "source": "def b(): ...", "name": "b"}, "it must be a function, or an import path"),
+        (3, "it must be a function, or an import path"),
     ],
 )
-def test_what_cannot_travel_is_refused(value: Any, message: str) -> None:
+def test_a_value_that_cannot_be_sent_to_another_process_is_refused(value: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        of(value)
+        user_code(value)
 
 
 def test_asynchronous_functions_and_lambdas_of_dag_files_are_refused(dag_file: ModuleType) -> None:
-    with pytest.raises(ValidationError, match="asynchronous is asynchronous: write a function with def"):
-        of(dag_file.asynchronous)
-    with pytest.raises(ValidationError, match="a lambda has no name"):
-        of(dag_file.nameless)
+    with pytest.raises(ValidationError, match="asynchronous must not be asynchronous"):
+        user_code(dag_file.asynchronous)
+    with pytest.raises(ValidationError, match="a lambda cannot be loaded"):
+        user_code(dag_file.nameless)
 
 
 def test_functions_without_a_file_are_refused() -> None:
     namespace: dict[str, Any] = {"__name__": "nowhere"}
     exec("def run(): pass", namespace)
     with pytest.raises(ValidationError, match="the source of run cannot be read"):
-        of(namespace["run"])
+        user_code(namespace["run"])
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
     [
         ("airflow_provider_mlops.nowhere:run", "the module cannot be imported"),
-        ("math:hypotenuse", "math has no hypotenuse"),
-        ("math:pi", "it is a float: name a function"),
+        ("math:hypotenuse", r"math has no attribute hypotenuse"),
+        ("math:hypto", r"Did you mean 'hypot'"),
+        ("math:pi", "it must name a function, not an object of type float"),
     ],
 )
 def test_a_wrong_import_path(path: str, message: str) -> None:
     with pytest.raises(InvalidSpecError, match=message):
-        of(path).resolve()
+        user_code(path).resolve()
 
 
-def everything(**given: Any) -> list[str]:
-    return sorted(given)
+def takes_everything(**arguments: Any) -> list[str]:
+    return sorted(arguments)
 
 
-def some(seed: int, other: int = 5, *rest: int) -> tuple[int, int, tuple[int, ...]]:
+def takes_some(seed: int, other: int = 5, *rest: int) -> tuple[int, int, tuple[int, ...]]:
     return seed, other, rest
 
 
-def required(seed: int, horizon: int) -> int:
+def requires_horizon(seed: int, horizon: int) -> int:
     return seed + horizon
 
 
-def required_and_everything(horizon: int, **given: Any) -> int:
+def requires_horizon_and_takes_everything(horizon: int, **arguments: Any) -> int:
     return horizon
 
 
@@ -269,27 +268,25 @@ def by_position(seed: int, /) -> int:
 
 
 def test_arguments_are_given_by_name() -> None:
-    assert of(everything).call(seed=1, features=2) == ["features", "seed"]
-    assert of(some).call(seed=1, features=2) == (1, 5, ())
-    with pytest.raises(
-        InvalidSpecError, match=r"required': it requires horizon; the function may only .* features, seed"
-    ):
-        of(required).call(seed=1, features=2)
-    with pytest.raises(InvalidSpecError, match="it requires horizon"):
-        of(required_and_everything).call(seed=1)
-    with pytest.raises(InvalidSpecError, match="arguments are given by name"):
-        of(by_position).call(seed=1)
+    assert user_code(takes_everything).call(seed=1, features=2) == ["features", "seed"]
+    assert user_code(takes_some).call(seed=1, features=2) == (1, 5, ())
+    with pytest.raises(InvalidSpecError, match=r"requires_horizon': .*requires horizon.* features, seed"):
+        user_code(requires_horizon).call(seed=1, features=2)
+    with pytest.raises(InvalidSpecError, match="requires horizon"):
+        user_code(requires_horizon_and_takes_everything).call(seed=1)
+    with pytest.raises(InvalidSpecError, match="must take its arguments by name"):
+        user_code(by_position).call(seed=1)
 
 
 def test_a_check_names_the_field_and_calls_nothing() -> None:
-    assert of(everything).check("code", "seed", "features") == ("seed", "features")
-    assert of(some).check("code", "seed", "features") == ("seed",)
-    with pytest.raises(InvalidSpecError, match=r"^code='math:hypot': .*wrap it in a function"):
-        of("math:hypot").check("code", "seed")
-    with pytest.raises(InvalidSpecError, match=r"^code='nowhere:run': the module cannot be imported"):
-        of("nowhere:run").check("code", "seed")
-    with pytest.raises(InvalidSpecError, match=r"^code='.*:required': it requires horizon"):
-        of(required).check("code", "seed")
+    assert user_code(takes_everything).check("code", "seed", "features") == ("seed", "features")
+    assert user_code(takes_some).check("code", "seed", "features") == ("seed",)
+    with pytest.raises(InvalidSpecError, match=r"code='math:hypot': .*Wrap it in a function"):
+        user_code("math:hypot").check("code", "seed")
+    with pytest.raises(InvalidSpecError, match=r"code='nowhere:run': the module cannot be imported"):
+        user_code("nowhere:run").check("code", "seed")
+    with pytest.raises(InvalidSpecError, match=r"code='.*:requires_horizon': .*requires horizon"):
+        user_code(requires_horizon).check("code", "seed")
 
 
 def test_the_text_digest_follows_the_text(
@@ -304,15 +301,19 @@ def test_the_text_digest_follows_the_text(
         import linecache
 
         linecache.checkcache()
-        digests.append(of("changing_module:run").text_digest())
+        digests.append(user_code("changing_module:run").text_digest())
     sys.modules.pop("changing_module", None)
     assert digests[0] is not None
     assert digests[0] == digests[1] != digests[2]
-    assert of(dag_file.plain).text_digest() == elsewhere(of(dag_file.plain)).text_digest() is not None
-    assert of("math:hypot").text_digest() is None
+    assert (
+        user_code(dag_file.plain).text_digest()
+        == in_another_process(user_code(dag_file.plain)).text_digest()
+        is not None
+    )
+    assert user_code("math:hypot").text_digest() is None
 
 
-def test_outside_names_know_scopes() -> None:
+def test_undefined_names_respect_scopes() -> None:
     source = (
         "from __future__ import annotations\n"
         "def f(a: Type1, *args: Type2, **kw) -> Type3:\n"
@@ -331,6 +332,6 @@ def test_outside_names_know_scopes() -> None:
         "    counter = 1\n"
         "    return f(g(1)), counter, __name__, foo, (lambda u: u + hidden)(2), (w := 3)\n"
     )
-    assert outside_names(source) == sorted(
+    assert undefined_names(source) == sorted(
         ["BOUND", "Base", "DEFAULT", "ImportError", "free", "hidden", "print", "range", "super"]
     )

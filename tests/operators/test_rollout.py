@@ -24,7 +24,7 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
-from tests.helpers.airflow_session import again
+from tests.helpers.airflow_session import roundtrip
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.live_versions import Versions
 from tests.helpers.rollout_evidence import Traffic
@@ -292,16 +292,16 @@ def test_the_triggers_survive_a_restart_and_hold_no_secret(storage, store, made,
     made("restart")
     secret = f"sqlite:///{storage}/rollouts.db?"
     monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", secret)
-    free = again(NoRolloutTrigger(model_name="restart", poke_interval=0.1))
-    assert free.look() == {"why": "no rollout of restart is under way"}
+    free = roundtrip(NoRolloutTrigger(model_name="restart", poke_interval=0.1))
+    assert free.check() == {"why": "no rollout of restart is in progress"}
     other = begun_by_another(store, "restart")
-    assert free.look() is None
-    trigger = again(RolloutTrigger(rollout_id=other.id, poke_interval=0.1))
+    assert free.check() is None
+    trigger = roundtrip(RolloutTrigger(rollout_id=other.id, poke_interval=0.1))
     assert secret not in str(trigger.serialize())
-    assert trigger.look() is None
+    assert trigger.check() is None
     monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", "postgresql+psycopg://127.0.0.1:1/none")
     with pytest.raises(BackendUnavailableError):
-        trigger.look()
+        trigger.check()
     monkeypatch.setenv("AIRFLOW__MLOPS__ROLLOUT_STORE_URL", secret)
     store.compare_and_set(other, transitions.ended(other.plan, other.state, datetime.now(UTC), "somebody", "enough"))
-    assert trigger.look() == {"why": "the rollout is ended: enough"}
+    assert trigger.check() == {"why": "the rollout is ended: enough"}

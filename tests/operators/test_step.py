@@ -10,6 +10,7 @@ from airflow.sdk import DAG, Asset, task
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.user_code import UserCode
+from airflow_provider_mlops.operators.constructor import REQUIRED
 from airflow_provider_mlops.operators.step import XCOM_LIMIT
 from tests.helpers.airflow_session import restore, serialized
 from tests.helpers.ripen import RipenOperator, Shelf
@@ -40,7 +41,7 @@ class TestParsing:
             RipenOperator(task_id="ripen", friut="pear")
 
     def test_a_wrong_literal_fails_and_names_the_field(self):
-        with pytest.raises(InvalidSpecError, match=r"days=0: .*greater than or equal to 1"):
+        with pytest.raises(InvalidSpecError, match=r"days=0: it must be at least 1"):
             RipenOperator(task_id="ripen", fruit="pear", days=0)
 
     def test_a_wrong_literal_fails_beside_a_template(self):
@@ -74,12 +75,12 @@ class TestParsing:
         assert RipenOperator.template_fields_renderers["labels"] == "json"
         documentation = inspect.getdoc(RipenOperator)
         assert documentation.startswith("Ripen fruit on a shelf.")
-        assert ":param days: How many days it lies." in documentation
-        assert ":param fruit: What is to ripen. Required." in documentation
+        assert ":param days: Days on the shelf." in documentation
+        assert ":param fruit: The fruit to ripen. Required." in documentation
         assert "`tries`" in documentation
         parameters = inspect.signature(RipenOperator).parameters
         assert parameters["days"].default == 3
-        assert parameters["fruit"].default is inspect.Parameter.empty
+        assert parameters["fruit"].default is REQUIRED
 
     def test_each_task_has_its_own_runtime(self):
         from airflow_provider_mlops.runtimes.python import PythonRuntime

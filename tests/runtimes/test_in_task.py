@@ -33,5 +33,5 @@ def test_the_step_runs_here(dataset: Dataset, workspace: Workspace) -> None:
 
 def test_errors_are_the_steps_own(dataset: Dataset, workspace: Workspace) -> None:
     spec = prepare.STEP.parse({"dataset": dataset, "target": "nothing"})
-    with pytest.raises(InvalidSpecError, match="target='nothing': there is no such column"):
+    with pytest.raises(InvalidSpecError, match="target='nothing': it must be a column"):
         InTaskRuntime().run(prepare.STEP, spec, workspace)

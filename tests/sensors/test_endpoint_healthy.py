@@ -18,7 +18,7 @@ from airflow_provider_mlops.serving.gateway.http.request_counts import RequestCo
 from airflow_provider_mlops.serving.traffic.replay import Replay
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
 from airflow_provider_mlops.triggers.endpoint_healthy import EndpointHealthyTrigger
-from tests.helpers.airflow_session import again
+from tests.helpers.airflow_session import roundtrip
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.live_model import customers, records
 
@@ -46,26 +46,27 @@ def send(gateway: LiveGateway, rows: str, requests: int) -> Any:
 @contextmanager
 def full_disk(gateway: LiveGateway) -> Iterator[None]:
     """The gateway can write no file meanwhile, and so it answers no prediction."""
-    assert gateway._process is not None
-    before = resource.prlimit(gateway._process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    before = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     yield
-    resource.prlimit(gateway._process.pid, resource.RLIMIT_FSIZE, before)
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, before)
 
 
 def trigger(**options: Any) -> EndpointHealthyTrigger:
-    return again(EndpointHealthyTrigger(model_name="churn", **{"min_requests": 20, "consecutive_checks": 2, **options}))
+    return roundtrip(
+        EndpointHealthyTrigger(model_name="churn", **{"min_requests": 20, "consecutive_checks": 2, **options})
+    )
 
 
 def test_it_is_healthy_for_so_many_looks_with_enough_requests(active, rows):
     looking = trigger()
     send(active, rows, 30)
-    assert looking.look() is None, "what came before the first look does not count"
+    assert looking.check() is None, "what came before the first look does not count"
     send(active, rows, 15)
-    assert looking.look() is None, "too few requests"
+    assert looking.check() is None, "too few requests"
     send(active, rows, 5)
-    assert looking.look() is None, "healthy for one look"
+    assert looking.check() is None, "healthy for one look"
     send(active, rows, 25)
-    found = looking.look()
+    found = looking.check()
     latency = found.pop("latency_ms")
     url = f"{active.url}/v2/models/churn/infer"
     assert found == {"model_name": "churn", "version": 1, "url": url, "requests": 25, "error_rate": 0.0}
@@ -74,64 +75,64 @@ def test_it_is_healthy_for_so_many_looks_with_enough_requests(active, rows):
 
 def test_errors_make_it_begin_anew(active, rows):
     looking = trigger(max_error_rate=0.5)
-    looking.look()
+    looking.check()
     send(active, rows, 20)
-    assert looking.look() is None
+    assert looking.check() is None
     with full_disk(active):
         assert send(active, rows, 20).refused == {503: 20}
-    assert looking.look() is None
+    assert looking.check() is None
     send(active, rows, 20)
-    assert looking.look() is None, "healthy for the first look again"
+    assert looking.check() is None, "healthy for the first look again"
     with full_disk(active):
         send(active, rows, 5)
     send(active, rows, 15)
-    found = looking.look()
+    found = looking.check()
     assert (found["requests"], found["error_rate"]) == (20, 0.25)
 
 
 def test_refused_rows_and_checks_are_no_errors(active, rows):
     looking = trigger(consecutive_checks=1, min_requests=1)
-    looking.look()
+    looking.check()
     with active.client() as client:
         with pytest.raises(InvalidSpecError):
             client.infer("churn", [{"age": "old"}])
         client.infer("churn", records(customers(1, seed=3)), verification=True)
-    found = looking.look()
+    found = looking.check()
     assert (found["requests"], found["error_rate"], found["latency_ms"]) == (1, 0.0, None)
 
 
 def test_it_is_too_slow(active, rows):
     looking = trigger(consecutive_checks=1, max_latency_ms=0.001)
-    looking.look()
+    looking.check()
     send(active, rows, 20)
-    assert looking.look() is None
+    assert looking.check() is None
     looking.max_latency_ms = 60_000
     send(active, rows, 20)
-    assert looking.look()["requests"] == 20
+    assert looking.check()["requests"] == 20
 
 
 def test_another_version_and_another_gateway_begin_anew(active, rows):
     looking, second = trigger(consecutive_checks=1), trigger(consecutive_checks=1, version=2)
-    looking.look()
-    assert second.look() is None
+    looking.check()
+    assert second.check() is None
     send(active, rows, 20)
     with active.client() as client:
         client.activate("churn", 2)
-    assert looking.look() is None
-    assert second.look() is None
+    assert looking.check() is None
+    assert second.check() is None
     send(active, rows, 20)
-    assert looking.look()["requests"] == second.look()["requests"] == 20
+    assert looking.check()["requests"] == second.check()["requests"] == 20
 
     send(active, rows, 20)
     active.kill()
     with pytest.raises(BackendUnavailableError):
-        looking.look()
+        looking.check()
     active.start()
     with active.client() as client:
         client.activate("churn", 1)
-    assert looking.look() is None
+    assert looking.check() is None
     send(active, rows, 20)
-    assert looking.look()["requests"] == 20
+    assert looking.check()["requests"] == 20
 
 
 def test_numbers_of_prometheus():

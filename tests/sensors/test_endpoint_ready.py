@@ -10,7 +10,7 @@ from airflow.sdk import DAG
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.sensors.endpoint_ready import EndpointReadySensor
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
-from tests.helpers.airflow_session import again
+from tests.helpers.airflow_session import roundtrip
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -21,21 +21,21 @@ def dag(name: str) -> DAG:
 
 def test_it_waits_until_the_version_answers(served):
     any_version = EndpointReadyTrigger(model_name="churn")
-    assert any_version.look() is None
+    assert any_version.check() is None
     with served.client() as client:
         client.load("churn", 1)
-        assert any_version.look() is None
+        assert any_version.check() is None
         client.activate("churn", 1)
         url = f"{served.url}/v2/models/churn/infer"
-        assert any_version.look() == {"model_name": "churn", "version": 1, "url": url}
-        assert EndpointReadyTrigger(model_name="churn", version=2).look() is None
+        assert any_version.check() == {"model_name": "churn", "version": 1, "url": url}
+        assert EndpointReadyTrigger(model_name="churn", version=2).check() is None
         client.activate("churn", 2)
-        assert EndpointReadyTrigger(model_name="churn", version=2).look()["version"] == 2
-    assert EndpointReadyTrigger(model_name="another").look() is None
+        assert EndpointReadyTrigger(model_name="churn", version=2).check()["version"] == 2
+    assert EndpointReadyTrigger(model_name="another").check() is None
 
 
 def test_the_trigger_fires_once_a_version_and_survives_a_restart(served):
-    trigger = again(EndpointReadyTrigger(model_name="churn", poke_interval=0.1))
+    trigger = roundtrip(EndpointReadyTrigger(model_name="churn", poke_interval=0.1))
     assert "hush" not in str(trigger.serialize())
     assert set(trigger.serialize()[1]) == {"model_name", "version", "gateway_conn_id", "poke_interval"}
 
@@ -59,7 +59,7 @@ def test_a_gateway_that_is_away_raises_what_the_trigger_waits_for(monkeypatch):
         "AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", '{"conn_type": "mlops_gateway", "host": "http://127.0.0.1:1"}'
     )
     with pytest.raises(BackendUnavailableError):
-        EndpointReadyTrigger(model_name="churn").look()
+        EndpointReadyTrigger(model_name="churn").check()
 
 
 def test_the_sensor_defers_until_the_version_answers(run_dag, served):

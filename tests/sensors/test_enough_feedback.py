@@ -16,7 +16,7 @@ from airflow_provider_mlops.serving.log import compaction, layout, prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.triggers.enough_feedback import EnoughFeedbackTrigger
-from tests.helpers.airflow_session import again
+from tests.helpers.airflow_session import roundtrip
 from tests.helpers.prediction_log import log_predictions
 
 
@@ -52,22 +52,22 @@ def label(log: WriteAhead, names: list[str]) -> None:
 
 def test_labels_and_rewards_are_counted_once_a_prediction(storage, log):
     labels = EnoughFeedbackTrigger(model_name="churn", min_labels=3)
-    assert labels.look() is None
+    assert labels.check() is None
     names = predict(log, 5)
     label(log, names[:2])
     label(log, names[:2])
-    assert labels.look() is None
+    assert labels.check() is None
     log.feedback([(names[4], None, 0.5)])
     rewards = EnoughFeedbackTrigger(model_name="churn", min_rewards=1)
-    assert rewards.look() == {"model_name": "churn", "predictions": 5, "labels": 2, "rewards": 1}
-    assert labels.look() is None
+    assert rewards.check() == {"model_name": "churn", "predictions": 5, "labels": 2, "rewards": 1}
+    assert labels.check() is None
     log.rotate()
     compaction.compact(str(storage), log)
     label(log, names[2:3])
-    assert labels.look()["labels"] == 3
+    assert labels.check()["labels"] == 3
     both = EnoughFeedbackTrigger(model_name="churn", min_labels=3, min_rewards=2)
-    assert both.look() is None
-    assert EnoughFeedbackTrigger(model_name="price", min_labels=1).look() is None
+    assert both.check() is None
+    assert EnoughFeedbackTrigger(model_name="price", min_labels=1).check() is None
 
 
 def test_of_a_version_a_rollout_and_from_a_time_on(storage, log):
@@ -77,7 +77,7 @@ def test_of_a_version_a_rollout_and_from_a_time_on(storage, log):
     label(log, predict(log, 1, version=2, rollout="r1"))
 
     def counted(**options: Any) -> int:
-        return again(EnoughFeedbackTrigger(model_name="churn", **options)).look()["labels"]
+        return roundtrip(EnoughFeedbackTrigger(model_name="churn", **options)).check()["labels"]
 
     assert [counted(version=1), counted(version=2), counted(rollout="r1")] == [3, 3, 1]
     assert counted(since=later.isoformat()) == 1

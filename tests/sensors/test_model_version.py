@@ -14,7 +14,7 @@ from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
 from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 from airflow_provider_mlops.triggers.model_version import ModelVersionTrigger
-from tests.helpers.airflow_session import again
+from tests.helpers.airflow_session import roundtrip
 
 
 @pytest.fixture
@@ -32,30 +32,30 @@ def add_version(client: Any, name: str = "churn") -> int:
 
 
 def test_versions(client):
-    assert ModelVersionTrigger(model_name="churn").look() is None
+    assert ModelVersionTrigger(model_name="churn").check() is None
     add_version(client)
     number = add_version(client)
-    found = ModelVersionTrigger(model_name="churn").look()
+    found = ModelVersionTrigger(model_name="churn").check()
     assert (found["name"], found["version"]) == ("churn", number)
     assert len(found["run_id"]) == 32
-    assert ModelVersionTrigger(model_name="churn", newer_than=number).look() is None
-    assert ModelVersionTrigger(model_name="churn", newer_than=number - 1).look() == found
+    assert ModelVersionTrigger(model_name="churn", newer_than=number).check() is None
+    assert ModelVersionTrigger(model_name="churn", newer_than=number - 1).check() == found
 
 
 def test_the_newest_of_many_versions_is_found(client):
     for _ in range(11):
         add_version(client)
-    assert ModelVersionTrigger(model_name="churn", newer_than=10).look()["version"] == 11
+    assert ModelVersionTrigger(model_name="churn", newer_than=10).check()["version"] == 11
 
 
 def test_aliases(client):
     trigger = ModelVersionTrigger(model_name="churn", alias="champion")
-    assert trigger.look() is None
+    assert trigger.check() is None
     number = add_version(client)
-    assert trigger.look() is None
+    assert trigger.check() is None
     client.set_registered_model_alias("churn", "champion", str(number))
-    assert trigger.look()["version"] == number
-    assert ModelVersionTrigger(model_name="churn", alias="champion", newer_than=number).look() is None
+    assert trigger.check()["version"] == number
+    assert ModelVersionTrigger(model_name="churn", alias="champion", newer_than=number).check() is None
 
 
 def test_the_trigger_holds_the_connection_s_id_and_no_secret(monkeypatch, storage):
@@ -70,7 +70,7 @@ def test_the_trigger_holds_the_connection_s_id_and_no_secret(monkeypatch, storag
         "mlflow_conn_id": "secured",
         "poke_interval": 60.0,
     }
-    assert again(trigger).serialize() == (path, arguments)
+    assert roundtrip(trigger).serialize() == (path, arguments)
 
 
 def test_a_server_that_is_away_is_waited_for(monkeypatch, storage, mlflow_server):
@@ -83,7 +83,7 @@ def test_a_server_that_is_away_is_waited_for(monkeypatch, storage, mlflow_server
     number = add_version(MlflowHook().get_conn().client, "late")
     connect("http://127.0.0.1:1")
     with pytest.raises(BackendUnavailableError):
-        ModelVersionTrigger(model_name="late").look()
+        ModelVersionTrigger(model_name="late").check()
 
     async def scenario() -> Any:
         events = ModelVersionTrigger(model_name="late", poke_interval=0.1).run()

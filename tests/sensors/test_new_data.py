@@ -14,7 +14,7 @@ from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.sensors.new_data import NewDataSensor
 from airflow_provider_mlops.triggers.new_data import NewDataTrigger
-from tests.helpers.airflow_session import again, serialized
+from tests.helpers.airflow_session import roundtrip, serialized
 
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
 NEW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -35,49 +35,49 @@ class TestLooking:
         put(tmp_path / "new.csv", NEW)
         put(tmp_path / "new.txt", NEW)
         (tmp_path / "directory.csv").mkdir()
-        found = NewDataTrigger(paths=f"{tmp_path}/*.csv", newer_than="2026-01-15T00:00:00").look()
+        found = NewDataTrigger(paths=f"{tmp_path}/*.csv", newer_than="2026-01-15T00:00:00").check()
         assert found == {"paths": [f"{tmp_path}/new.csv"], "count": 1, "newest": NEW.isoformat()}
-        assert NewDataTrigger(paths=[f"{tmp_path}/*.csv", f"{tmp_path}/*.txt"]).look()["count"] == 3
-        assert NewDataTrigger(paths=f"{tmp_path}/*.csv", newer_than=NEW.isoformat()).look() is None
-        assert NewDataTrigger(paths=f"{tmp_path}/missing/*.csv").look() is None
+        assert NewDataTrigger(paths=[f"{tmp_path}/*.csv", f"{tmp_path}/*.txt"]).check()["count"] == 3
+        assert NewDataTrigger(paths=f"{tmp_path}/*.csv", newer_than=NEW.isoformat()).check() is None
+        assert NewDataTrigger(paths=f"{tmp_path}/missing/*.csv").check() is None
 
     def test_other_file_systems(self):
         import fsspec
 
         fsspec.filesystem("memory").pipe_file("/inbox/a.csv", b"a")
-        found = NewDataTrigger(paths="memory://inbox/*.csv").look()
+        found = NewDataTrigger(paths="memory://inbox/*.csv").check()
         assert found["paths"] == ["memory:///inbox/a.csv"]
 
     def test_only_so_many_files_are_named(self, tmp_path):
         for number in range(60):
             put(tmp_path / f"{number}.csv", OLD + timedelta(minutes=number))
-        found = NewDataTrigger(paths=f"{tmp_path}/*.csv").look()
+        found = NewDataTrigger(paths=f"{tmp_path}/*.csv").check()
         assert (found["count"], len(found["paths"])) == (60, 50)
         assert found["paths"][0] == f"{tmp_path}/59.csv"
 
     def test_a_dataset_with_another_content(self, tmp_path):
         uri = str(tmp_path / "rows")
         trigger = NewDataTrigger(dataset_uri=uri)
-        assert trigger.look() is None
+        assert trigger.check() is None
         with DatasetWriter(uri, "rows") as writer:
             writer.write(pyarrow.table({"a": [1, 2]}))
             dataset = writer.commit()
-        assert trigger.look() == dataset.model_dump(mode="json")
-        assert NewDataTrigger(dataset_uri=uri, fingerprint=dataset.fingerprint).look() is None
+        assert trigger.check() == dataset.model_dump(mode="json")
+        assert NewDataTrigger(dataset_uri=uri, fingerprint=dataset.fingerprint).check() is None
 
     def test_a_wrong_time_names_the_field(self):
         with pytest.raises(InvalidSpecError, match="newer_than='yesterday'"):
-            NewDataTrigger(paths="/nowhere/*", newer_than="yesterday").look()
+            NewDataTrigger(paths="/nowhere/*", newer_than="yesterday").check()
 
 
 class TestTrigger:
     def test_it_is_the_same_after_a_restart(self, tmp_path):
         trigger = NewDataTrigger(paths=["a", "b"], newer_than=NEW.isoformat(), poke_interval=5)
-        assert again(trigger).serialize() == trigger.serialize()
+        assert roundtrip(trigger).serialize() == trigger.serialize()
 
     def test_it_waits_without_holding_up_the_loop_and_fires_once_a_change(self, tmp_path):
         async def scenario() -> list[TriggerEvent]:
-            trigger = again(NewDataTrigger(paths=f"{tmp_path}/*.csv", poke_interval=0.05))
+            trigger = roundtrip(NewDataTrigger(paths=f"{tmp_path}/*.csv", poke_interval=0.05))
             events = trigger.run()
             waiting = asyncio.ensure_future(anext(events))
             ticks = 0
@@ -109,7 +109,7 @@ class TestTrigger:
 
 class TestSensor:
     def test_exactly_one_thing_to_wait_for(self):
-        with pytest.raises(InvalidSpecError, match="paths or dataset_uri"):
+        with pytest.raises(InvalidSpecError, match="exactly one of paths and dataset_uri"):
             NewDataSensor(task_id="wait")
 
     @pytest.mark.parametrize("deferrable", [True, False])

@@ -18,7 +18,7 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout_finished import RolloutFinishedTrigger
-from tests.helpers.airflow_session import again
+from tests.helpers.airflow_session import roundtrip
 from tests.helpers.rollouts import canary, task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,35 +56,35 @@ class TestWhereItLooks:
         trigger = RolloutFinishedTrigger(model_name="churn")
         assert "hush" not in str(trigger.serialize())
         with pytest.raises(BackendUnavailableError):
-            trigger.look()
+            trigger.check()
 
 
 class TestLooking:
     def test_a_rollout_that_is_rolled_back(self, store):
         rollout = begin(store)
         by_id, by_model = RolloutFinishedTrigger(rollout=rollout.id), RolloutFinishedTrigger(model_name="churn")
-        assert by_id.look() is by_model.look() is None
+        assert by_id.check() is by_model.check() is None
         roll_back(store, rollout)
         over = {"rollout": rollout.id, "model_name": "churn", "status": "rolled_back", "version": 1}
-        assert by_id.look() == by_model.look() == {**over, "reason": "too many errors"}
+        assert by_id.check() == by_model.check() == {**over, "reason": "too many errors"}
 
     def test_a_promotion_is_over_once_the_alias_is_there(self, store):
         rollout = begin(store)
         trigger = RolloutFinishedTrigger(rollout=rollout.id)
         store.change(rollout.id, lambda r: transitions.promoted(r.plan, r.state, 2, NOW, "task", "better"))
-        assert trigger.look() is None
+        assert trigger.check() is None
         store.change(rollout.id, lambda r: transitions.settled(r.state, NOW, task()))
-        assert (trigger.look()["status"], trigger.look()["version"]) == ("promoted", 2)
+        assert (trigger.check()["status"], trigger.check()["version"]) == ("promoted", 2)
 
     def test_what_it_has_seen_begin_it_sees_to_its_end(self, store):
         """Also across a restart, and when the next one has begun by then."""
         first = begin(store)
         trigger = RolloutFinishedTrigger(model_name="churn")
-        assert trigger.look() is None
+        assert trigger.check() is None
         roll_back(store, first)
         begin(store, "run-2", after=5)
-        assert again(trigger).look()["rollout"] == first.id
-        assert RolloutFinishedTrigger(model_name="churn").look() is None
+        assert roundtrip(trigger).check()["rollout"] == first.id
+        assert RolloutFinishedTrigger(model_name="churn").check() is None
 
     def test_only_rollouts_from_then_on(self, store):
         roll_back(store, begin(store))
@@ -92,19 +92,19 @@ class TestLooking:
         roll_back(store, second)
         roll_back(store, begin(store, "run-3", after=10))
         trigger = RolloutFinishedTrigger(model_name="churn", since="2026-01-01T00:05:00")
-        assert trigger.look()["rollout"] == second.id
+        assert trigger.check()["rollout"] == second.id
 
     def test_there_is_no_such_rollout(self, store):
         with pytest.raises(InvalidSpecError, match="rollout='gone'"):
-            RolloutFinishedTrigger(rollout="gone").look()
+            RolloutFinishedTrigger(rollout="gone").check()
         with pytest.raises(InvalidSpecError, match=r"model_name='churn'.*wait_for_start"):
-            RolloutFinishedTrigger(model_name="churn").look()
-        assert RolloutFinishedTrigger(model_name="churn", wait_for_start=True).look() is None
+            RolloutFinishedTrigger(model_name="churn").check()
+        assert RolloutFinishedTrigger(model_name="churn", wait_for_start=True).check() is None
         rollout = begin(store)
         with pytest.raises(InvalidSpecError, match="a rollout of the model 'churn'"):
-            RolloutFinishedTrigger(model_name="price", rollout=rollout.id).look()
+            RolloutFinishedTrigger(model_name="price", rollout=rollout.id).check()
         with pytest.raises(InvalidSpecError, match="2026-02-01"):
-            RolloutFinishedTrigger(model_name="churn", since="2026-02-01").look()
+            RolloutFinishedTrigger(model_name="churn", since="2026-02-01").check()
 
     def test_as_a_watcher_it_fires_once_a_rollout(self, store):
         roll_back(store, begin(store))

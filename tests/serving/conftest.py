@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import served_registry
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.postgresql_cluster import Cluster, programs
 
 
 @pytest.fixture(scope="session")
@@ -27,12 +28,25 @@ def storage(served_models: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def gateway(served_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def gateway(served_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
     """A gateway that serves the champions of all models, for all tests of a module."""
     directory = tmp_path_factory.mktemp("gateway")
     served_registry.copy_to(served_models, directory)
-    process = GatewayProcess(directory, "--max-body-bytes", "300000")
+    process = LiveGateway.launch(directory, "--max-body-bytes", "300000")
     try:
         yield process.wait_until_ready()
     finally:
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of the module's own."""
+    pytest.importorskip("psycopg", reason="PostgreSQL's driver is missing: pip install 'psycopg[binary]'")
+    if programs() is None:
+        pytest.skip("PostgreSQL's server is missing: apt-get install postgresql")
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.remove()

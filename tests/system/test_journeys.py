@@ -38,14 +38,14 @@ def level_1_run(airflow: AirflowApi) -> str:
 def test_level_1_ends_with_a_champion_that_answers(stack: Stack, airflow: AirflowApi, level_1_run: str) -> None:
     model = airflow.xcom(LEVEL_1, level_1_run, "deploy", "model")
     registered = MlflowClient(stack.mlflow_url)
-    assert int(registered.get_model_version_by_alias("level_1", "champion").version) == model["version"]
+    assert int(registered.get_model_version_by_alias("churn", "champion").version) == model["version"]
     row = {f"column_{n}": 1.0 for n in range(3)}
     refused = httpx.post(f"{stack.gateway_url}/invocations", json={"dataframe_records": [row]})
     assert refused.status_code == 422
     test = Dataset.model_validate(airflow.xcom(LEVEL_1, level_1_run, "prepare", "test")).arrow()
-    rows = test.drop_columns(["target"]).slice(0, 5).to_pylist()
+    rows = test.drop_columns(["churned"]).slice(0, 5).to_pylist()
     answer = httpx.post(
-        f"{stack.gateway_url}/models/level_1/invocations", json={"dataframe_records": rows}
+        f"{stack.gateway_url}/models/churn/invocations", json={"dataframe_records": rows}
     ).raise_for_status()
     assert len(answer.json()["predictions"]) == 5
 
@@ -88,22 +88,21 @@ def test_killed_tasks_leave_one_of_everything(stack: Stack, airflow: AirflowApi)
 def test_a_canary_reaches_its_end_in_the_triggerer(stack: Stack, airflow: AirflowApi, level_1_run: str) -> None:
     """Version 2 is version 1 over again, so that nothing speaks against it."""
     registered = MlflowClient(stack.mlflow_url)
-    first = registered.get_model_version("level_1", "1")
+    first = registered.get_model_version("churn", "1")
     logged = first.source.removeprefix("models:/")
-    second = registered.create_model_version("level_1", first.source, first.run_id, model_id=logged)
-    registered.set_registered_model_alias("level_1", "challenger", second.version)
+    second = registered.create_model_version("churn", first.source, first.run_id, model_id=logged)
+    registered.set_registered_model_alias("churn", "challenger", second.version)
     test = Dataset.model_validate(airflow.xcom(LEVEL_1, level_1_run, "prepare", "test"))
-    replay = Replay(Traffic(test, "level_1", stack.gateway_url, rate=80, seconds=300, repeat=True))
+    replay = Replay(Traffic(test, "churn", stack.gateway_url, rate=80, seconds=300, repeat=True))
     traffic = threading.Thread(target=replay.run)
     traffic.start()
     try:
-        form = {"check_interval": 2, "bake_time": 1, "min_requests": 30}
-        run_id = run(airflow, "rollout_canary", {"model_name": "level_1", **form})
+        run_id = run(airflow, "rollout_canary", {"model_name": "churn", "bake_time": 1})
     finally:
         replay.stop()
         traffic.join(60)
     assert airflow.xcom("rollout_canary", run_id, "rollout", "status") == "promoted"
-    assert registered.get_model_version_by_alias("level_1", "champion").version == second.version
+    assert registered.get_model_version_by_alias("churn", "champion").version == second.version
     assert replay.summary.answered > 200
     assert replay.summary.answered == replay.summary.requests
     assert set(replay.summary.versions) == {1, int(second.version)}

@@ -162,7 +162,7 @@ def test_types(workspace: Workspace) -> None:
 def test_rows_that_nobody_reads_do_not_come(workspace: Workspace) -> None:
     """The driver would read all of them before it lets go of the connection: about a minute."""
     started = time.monotonic()
-    with pytest.raises(RejectedError, match="more than max_rows=1,000"):
+    with pytest.raises(RejectedError, match="max_rows: more than 1,000 rows"):
         extract(workspace, "SELECT seq AS id FROM seq_1_to_50000000", max_rows=1000, batch_rows=1000)
     assert time.monotonic() - started < 5
 
@@ -184,14 +184,14 @@ def test_increments(workspace: Workspace, server: Server) -> None:
 
 
 def test_what_the_server_refuses(server: Server, tmp_path: Path, task: TaskIdentity) -> None:
-    with pytest.raises(InvalidSpecError, match="refuses the login: correct user and password"):
+    with pytest.raises(InvalidSpecError, match="rejects the login. Correct the user and the password"):
         extract(workspace_of(tmp_path, task, server.url(password="hush")), "SELECT 1 AS id")
-    with pytest.raises(InvalidSpecError, match=r"source\.connection=.*(Unknown database|refuses)"):
+    with pytest.raises(InvalidSpecError, match=r"source\.connection=.*(Unknown database|rejects)"):
         extract(workspace_of(tmp_path, task, server.url(database="nowhere")), "SELECT 1 AS id")
     workspace = workspace_of(tmp_path, task, server.url())
     with pytest.raises(InvalidSpecError, match=r"source\.query=.*doesn't exist"):
         extract(workspace, "SELECT * FROM nowhere")
-    with pytest.raises(InvalidSpecError, match="it gives no rows: write a SELECT"):
+    with pytest.raises(InvalidSpecError, match="it must be a SELECT statement"):
         extract(workspace, "DELETE FROM things")
     assert extract(workspace, "SELECT * FROM things").rows == 6
 

@@ -1,4 +1,4 @@
-"""The report of an analysis: what stands out first, then everything, column by column."""
+"""The report of an analysis: the findings first, then the details of each column."""
 
 from __future__ import annotations
 
@@ -15,25 +15,33 @@ _MOSTLY_MISSING = 0.5
 
 
 def build(profile: Profile, name: str, task: str) -> Report:
-    """The report of a profile of the dataset called `name`, made by the task with the key `task`."""
+    """Build the report of a profile.
+
+    Parameters
+    ----------
+    profile
+        The profile.
+    name
+        Name of the dataset.
+    task
+        Key of the task that made the profile.
+    """
     findings = find(profile)
     report = Report(f"Analysis of {name}", f"{profile.rows:,} rows × {len(profile.columns):,} columns · {task}")
     if findings:
-        word = "thing stands" if len(findings) == 1 else "things stand"
-        report.verdict("attention", f"{len(findings):,} {word} out; they are listed first.")
+        noun = "finding" if len(findings) == 1 else "findings"
+        report.verdict("attention", f"{len(findings):,} {noun}, listed first.")
     else:
-        report.verdict(
-            "ok", "Nothing stands out: no leakage is suspected, and no column is constant or mostly missing."
-        )
+        report.verdict("ok", "No findings: no leakage is suspected, and no column is constant or mostly missing.")
     _overview(report, profile)
     if findings:
-        report.section("What stands out").table(["where", "what", "why it matters"], findings[:_SCHEMA_ROWS])
+        report.section("Findings").table(["where", "what", "why it matters"], findings[:_SCHEMA_ROWS])
     if profile.target is not None:
         _target(report, profile, profile.column(profile.target))
     report.section("Columns")
     if len(profile.columns) > _CARDS:
         report.text(
-            f"The first {_CARDS} of {len(profile.columns):,} columns. The profile, a JSON file, has all of them."
+            f"This section shows the first {_CARDS} of {len(profile.columns):,} columns. The profile has all of them."
         )
     suspected = {leakage.column for leakage in profile.suspected_leakage}
     report.cards(_card(column, profile, suspected) for column in profile.columns[:_CARDS])
@@ -42,30 +50,32 @@ def build(profile: Profile, name: str, task: str) -> Report:
 
 
 def find(profile: Profile) -> list[tuple[str, str, str]]:
-    """What a person should look at before anything else: where it is, what it is, and why it matters."""
-    found = [
-        (leakage.column, leakage.reason, "a model that uses it may look good now and fail on new rows")
+    """Return the findings that need attention: where each one is, what it is, and why it matters."""
+    findings = [
+        (leakage.column, leakage.reason, "a model that uses it may look good in evaluation and fail on new rows")
         for leakage in profile.suspected_leakage
     ]
     if profile.duplicate_rows:
         share = profile.duplicate_rows / profile.rows
         why = "the same row in training and test makes the test too easy"
-        found.append(("rows", f"{profile.duplicate_rows:,} rows ({share:.1%}) repeat another one", why))
+        findings.append(("rows", f"{profile.duplicate_rows:,} rows ({share:.1%}) are equal to an earlier one", why))
     for column in profile.columns:
         if column.nulls == column.rows:
-            found.append((column.name, "it has no value at all", "nothing can be learnt from it"))
+            findings.append((column.name, "all values are missing", "a model cannot learn from it"))
         elif column.nulls / column.rows > _MOSTLY_MISSING:
-            why = "what is filled in outweighs what was measured"
-            found.append((column.name, f"{column.nulls / column.rows:.1%} of its values are missing", why))
+            why = "there are more imputed values than measured ones"
+            findings.append((column.name, f"{column.nulls / column.rows:.1%} of its values are missing", why))
         elif column.distinct == 1 and not column.nulls:
-            found.append((column.name, "it has the same value in every row", "nothing can be learnt from it"))
+            findings.append((column.name, "it has the same value in every row", "a model cannot learn from it"))
         if column.infinite:
-            found.append((column.name, f"{column.infinite:,} values are infinite", "most estimators refuse them"))
+            findings.append(
+                (column.name, f"{column.infinite:,} values are infinite", "most estimators do not accept them")
+            )
     for name, share in (profile.class_balance or {}).items():
         if share < _RARE_CLASS:
-            why = "accuracy hides how a rare class fares: stratify, and look at recall"
-            found.append((str(profile.target), f"only {share:.2%} of the rows are of class {name}", why))
-    return found
+            why = "accuracy says little about a rare class; use a stratified split, and check recall"
+            findings.append((str(profile.target), f"only {share:.2%} of the rows are of class {name}", why))
+    return findings
 
 
 def _overview(report: Report, profile: Profile) -> None:
@@ -75,7 +85,7 @@ def _overview(report: Report, profile: Profile) -> None:
         kinds[column.kind] = kinds.get(column.kind, 0) + 1
     rows: list[tuple[str, object]] = [
         ("Rows", profile.rows),
-        ("Columns", ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items(), key=lambda one: -one[1]))),
+        ("Columns", ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: -item[1]))),
         ("Missing cells", f"{missing:.2%}"),
         ("Duplicate rows", profile.duplicate_rows),
     ]
@@ -83,10 +93,10 @@ def _overview(report: Report, profile: Profile) -> None:
         rows.append(("Target", f"{profile.target} ({profile.problem})"))
     if profile.approximate:
         rows.append(
-            ("Estimated, as the table is large", ", ".join(one.replace("_", " ") for one in profile.approximate))
+            ("Estimated, because the table is large", ", ".join(name.replace("_", " ") for name in profile.approximate))
         )
     if profile.dataset_fingerprint:
-        rows.append(("Fingerprint of the data", profile.dataset_fingerprint))
+        rows.append(("Fingerprint of the dataset", profile.dataset_fingerprint))
     report.section("Overview").table(["", ""], [(word, format_value(value)) for word, value in rows])
 
 
@@ -94,19 +104,23 @@ def _target(report: Report, profile: Profile, target: ColumnProfile) -> None:
     report.section(f"Target: {target.name}")
     if profile.class_balance is not None:
         shares = [(name, share) for name, share in list(profile.class_balance.items())[:_ASSOCIATIONS]]
-        report.bars(shares, "Share of each class among the rows that have one")
+        report.bars(shares, "Share of each class among the rows with a class")
     else:
         report.cards([_card(target, profile, set())])
     strongest = [
-        (column.name, max(column.associations, key=lambda one: abs(one.value)))
+        (column.name, max(column.associations, key=lambda association: abs(association.value)))
         for column in profile.columns
         if column.associations
     ]
-    strongest.sort(key=lambda one: -abs(one[1].value))
+    strongest.sort(key=lambda item: -abs(item[1].value))
     if strongest:
         report.bars(
-            [(f"{name} ({measure(one.measure)})", one.value) for name, one in strongest[:_ASSOCIATIONS]],
-            "How strongly columns go with the target: the strongest measure of each, from 0 to 1 (or -1 for opposite)",
+            [
+                (f"{name} ({measure(association.measure)})", association.value)
+                for name, association in strongest[:_ASSOCIATIONS]
+            ],
+            "Association of each column with the target, by its strongest measure: 0 is none, 1 and -1 are the "
+            "strongest",
         )
 
 
@@ -119,22 +133,24 @@ def _card(column: ColumnProfile, profile: Profile, suspected: set[str]) -> Card:
     facts.append(("distinct", column.distinct))
     if column.kind == "numeric" and column.mean is not None:
         facts += [("mean", column.mean), ("std", column.std), ("median", column.quantiles["0.5"])]
-        facts.append(("middle half", f"{_short(column.quantiles['0.25'])} to {_short(column.quantiles['0.75'])}"))
-    for one in column.associations:
+        facts.append(
+            ("25% to 75%", f"{format_number(column.quantiles['0.25'])} to {format_number(column.quantiles['0.75'])}")
+        )
+    for association in column.associations:
         if column.name != profile.target:
-            facts.append((measure(one.measure), one.value))
+            facts.append((measure(association.measure), association.value))
     bars: list[tuple[str, float]] = []
     ends = ("", "")
     if column.histogram is not None:
         edges = column.histogram.edges
-        labels = [f"{_short(low)} to {_short(high)}" for low, high in pairwise(edges)]
+        labels = [f"{format_number(low)} to {format_number(high)}" for low, high in pairwise(edges)]
         bars = [(label, float(count)) for label, count in zip(labels, column.histogram.counts, strict=True)]
-        ends = (_end(column.minimum), _end(column.maximum))
+        ends = (_truncate(column.minimum), _truncate(column.maximum))
     elif column.top_values:
         bars = [(str(top.value), float(top.count)) for top in column.top_values]
         rest = column.values - sum(top.count for top in column.top_values)
         bars += [("other", float(rest))] if rest > 0 else []
-        ends = (_end(column.top_values[0].value), "other" if rest > 0 else _end(column.top_values[-1].value))
+        ends = (_truncate(column.top_values[0].value), "other" if rest > 0 else _truncate(column.top_values[-1].value))
     mark = "target" if column.name == profile.target else "suspected leakage" if column.name in suspected else ""
     return Card(column.name, f"{column.kind} · {column.type}", facts, bars, ends, mark)
 
@@ -143,11 +159,11 @@ def _slices(report: Report, profile: Profile) -> None:
     if not profile.slices:
         return
     report.section("Slices")
-    for one in profile.slices:
-        counts = [("missing" if top.value is None else format_value(top.value), top.count) for top in one.counts]
-        counts += [("all others", one.other)] if one.other else []
+    for slices in profile.slices:
+        counts = [("missing" if top.value is None else format_value(top.value), top.count) for top in slices.counts]
+        counts += [("all others", slices.other)] if slices.other else []
         report.table(
-            [one.column, "rows", "share"],
+            [slices.column, "rows", "share"],
             [(value, count, f"{count / profile.rows:.1%}") for value, count in counts],
         )
 
@@ -160,9 +176,9 @@ def _schema(report: Report, profile: Profile) -> Report:
             column.kind,
             column.nulls,
             column.distinct,
-            _end(column.minimum),
-            _end(column.maximum),
-            ", ".join(f"{_end(top.value)} ({top.count:,})" for top in column.top_values[:3]),
+            _truncate(column.minimum),
+            _truncate(column.maximum),
+            ", ".join(f"{_truncate(top.value)} ({top.count:,})" for top in column.top_values[:3]),
         )
         for column in profile.columns[:_SCHEMA_ROWS]
     ]
@@ -171,14 +187,10 @@ def _schema(report: Report, profile: Profile) -> Report:
 
 
 def measure(name: str) -> str:
-    """The name of a measure of association, for people."""
+    """Return the name of a measure of association for people."""
     return {"cramers_v": "Cramér's V", "pearson": "Pearson", "spearman": "Spearman"}.get(name, name.replace("_", " "))
 
 
-def _short(value: float) -> str:
-    return format_number(value)
-
-
-def _end(value: object) -> str:
+def _truncate(value: object) -> str:
     text = format_value(value)
     return text if len(text) <= 40 else text[:39] + "…"

@@ -1,4 +1,4 @@
-"""The fields of the step `analyze` and what it returns."""
+"""The fields and the result of the step `analyze`."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from airflow_provider_mlops.lifecycle.step import Result, Spec
 
 
 class AnalyzeSpec(Spec):
-    """What to analyze."""
+    """The fields of the step `analyze`."""
 
-    dataset: Dataset = Field(description="The rows to look at.")
+    dataset: Dataset = Field(description="The rows to analyze.")
     target: str | None = Field(
         default=None,
-        description="The column to predict. With it come associations, suspected leakage and class balance.",
+        description="Name of the column to predict. If it is set, the analysis includes associations with it, "
+        "suspected leakage and the class balance.",
     )
-    slices: tuple[str, ...] = Field(default=(), description="Columns whose values rows are counted by.")
-    bins: int = Field(default=20, ge=2, le=200, description="How many bins a histogram has.")
+    slices: tuple[str, ...] = Field(default=(), description="Columns for which rows are counted by value.")
+    bins: int = Field(default=20, ge=2, le=200, description="Number of bins in each histogram.")
     top_values: int = Field(
-        default=10, ge=1, le=100, description="How many of a column's most frequent values to keep."
+        default=10, ge=1, le=100, description="Number of most frequent values to keep for each column."
     )
 
 
 class AnalyzeResult(Result):
-    """Where the profile and the report lie, and what stood out."""
+    """The result of the step `analyze`."""
 
-    dataset: Dataset = Field(description="The dataset, handed on.")
-    profile_uri: str = Field(description="The profile, JSON: what monitoring and data validation compare with.")
-    report_uri: str = Field(description="The report, one HTML file.")
-    rows: int = Field(description="How many rows there are.")
-    columns: int = Field(description="How many columns there are.")
-    duplicate_rows: int = Field(description="How many rows repeat another one in every column.")
+    dataset: Dataset = Field(description="The analyzed dataset, unchanged, as input of the next step.")
+    profile_uri: str = Field(
+        description="URI of the profile, a JSON file with which monitoring and data validation compare later data."
+    )
+    report_uri: str = Field(description="URI of the report, an HTML file.")
+    rows: int = Field(description="Number of rows.")
+    columns: int = Field(description="Number of columns.")
+    duplicate_rows: int = Field(description="Number of rows that are equal to an earlier one in every column.")
     suspected_leakage: tuple[str, ...] = Field(
-        description="Columns that nearly determine the target or look like identifiers; the profile has them all."
+        description="The first columns that nearly determine the target or look like identifiers. The profile has all."
     )
     class_balance: dict[str, float] | None = Field(
-        description="The share of each class, largest first; None without classes. The profile has all of them."
+        description="Share of each class, largest first; None if the target has no classes. The profile has all "
+        "classes."
     )
-    mlflow_run_id: str = Field(description="The MLflow run that holds the report and the profile.")
+    mlflow_run_id: str = Field(description="Id of the MLflow run with the report and the profile.")

@@ -1,4 +1,4 @@
-"""Rows of CSV, Parquet and JSON lines files on any fsspec path, streamed."""
+"""The rows of CSV, Parquet and JSON Lines files at any fsspec path, streamed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_mlops.data import parquet_read
 from airflow_provider_mlops.data.schema import wider_type
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.extract.sources import FilesSource, ReadAgain
+from airflow_provider_mlops.lifecycle.extract.sources import FilesSource, ReadAgainError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -35,7 +35,10 @@ _BLOCK_BYTES = 8_000_000
 
 
 class FilesReader:
-    """Reads all files of a source; what it learns of CSV columns it keeps for when it must begin again."""
+    """A reader of all files of a source.
+
+    It keeps the types of CSV columns, in case it must read again from the start.
+    """
 
     def __init__(self, source: FilesSource) -> None:
         self.source = source
@@ -44,14 +47,24 @@ class FilesReader:
         self._seen: dict[str, pyarrow.DataType] = {}
 
     def read(self, batch_rows: int) -> Iterator[pyarrow.Table]:
-        """The rows in batches. Raises ReadAgain when a CSV column turns out to be wider than what was read so far.
+        """Yield the rows in batches.
 
-        Raises InvalidSpecError for a file that cannot be read as its format.
+        Parameters
+        ----------
+        batch_rows
+            Number of rows per batch of a Parquet file.
+
+        Raises
+        ------
+        ReadAgainError
+            If a CSV column needs a wider type than the one with which it was read so far.
+        InvalidSpecError
+            If a file cannot be read in its format.
         """
         self._seen = {}
         for uri, format_ in self.files:
             log.info("Reading %s as %s", uri, format_)
-            with _as_its_format(uri, format_):
+            with _file_errors(uri, format_):
                 if format_ == "csv":
                     yield from self._csv(uri)
                 elif format_ == "jsonl":
@@ -87,36 +100,32 @@ class FilesReader:
             self._widen(name, failed.group(2))
 
     def _agree(self, schema: pyarrow.Schema) -> None:
-        """Begin again if an earlier file read as numbers what a later one has as text: its `007` has become 7."""
+        """Read again if a column is text in this file and was read as numbers before, because `007` became 7."""
         import pyarrow
 
         for field in schema:
             if pyarrow.types.is_binary(field.type):
-                raise InvalidSpecError(
-                    "source.encoding", self.source.encoding, f"the text of {field.name!r} is in another encoding"
-                )
+                raise InvalidSpecError("source.encoding", self.source.encoding, _wrong_encoding(field.name))
             before = self._seen.setdefault(field.name, field.type)
-            together = wider_type(before, field.type)
+            wider = wider_type(before, field.type)
             if (
-                pyarrow.types.is_string(together)
+                pyarrow.types.is_string(wider)
                 and not {str(before), str(field.type)} & {"null"}
                 and before != field.type
             ):
-                self._csv_types[field.name] = together
-                raise ReadAgain(f"the column {field.name!r} is text in some files")
-            self._seen[field.name] = together
+                self._csv_types[field.name] = wider
+                raise ReadAgainError(f"the column {field.name!r} is text in some files and numbers in others")
+            self._seen[field.name] = wider
 
     def _widen(self, name: str, failed_as: str) -> None:
         import pyarrow
 
-        steps = {"null": pyarrow.int64(), "int64": pyarrow.float64()}
+        wider = {"null": pyarrow.int64(), "int64": pyarrow.float64()}
         tried = self._csv_types.get(name)
         if tried is not None and pyarrow.types.is_string(tried):
-            raise InvalidSpecError(
-                "source.encoding", self.source.encoding, f"the text of {name!r} is in another encoding"
-            )
-        self._csv_types[name] = steps.get(failed_as, pyarrow.string())
-        raise ReadAgain(f"the column {name!r} holds more than {failed_as}")
+            raise InvalidSpecError("source.encoding", self.source.encoding, _wrong_encoding(name))
+        self._csv_types[name] = wider.get(failed_as, pyarrow.string())
+        raise ReadAgainError(f"the column {name!r} has values that are not of type {failed_as}")
 
     def _column_name(self, index: int, reader: Any, uri: str, separator: str) -> str:
         if reader is not None:
@@ -130,11 +139,17 @@ class FilesReader:
         return str(pyarrow.csv.read_csv(head, parse_options=parse).column_names[index])
 
 
+def _wrong_encoding(column: str) -> str:
+    return (
+        f"it must be the encoding of the text in {column!r}. Set it to the encoding of the files, for example 'latin-1'"
+    )
+
+
 def _json_lines(uri: str) -> Iterator[pyarrow.Table]:
     import pyarrow.json
 
     with _uncompressed(uri) as raw:
-        # What file systems open need not read a number of lines by itself.
+        # Not every file object of fsspec has readlines with a size.
         file = io.BufferedReader(raw)
         while lines := file.readlines(_BLOCK_BYTES):
             block = b"".join(lines)
@@ -153,50 +168,59 @@ def _parquet(uri: str, batch_rows: int) -> Iterator[pyarrow.Table]:
 
 
 def _uncompressed(uri: str) -> Any:
-    """The bytes of a file, which is decompressed as its name says."""
+    """Open a file, decompressed according to its name."""
     import fsspec
 
     return fsspec.open(uri, "rb", compression="infer")
 
 
 @contextmanager
-def _as_its_format(uri: str, format_: Format) -> Iterator[None]:
-    """Turns whatever says that a file is not of its format into an InvalidSpecError."""
+def _file_errors(uri: str, format_: Format) -> Iterator[None]:
+    """Turn the errors of a file that is missing or not in its format into InvalidSpecError."""
     import pyarrow
 
     try:
         yield
     except (pyarrow.ArrowInvalid, UnicodeError, EOFError) as error:
         raise InvalidSpecError(
-            "source.paths", uri, f"it cannot be read as {format_} ({error}): correct the file"
+            "source.paths",
+            uri,
+            f"the file cannot be read as {format_} ({str(error).rstrip('.')}). Correct the file, or set source.format",
         ) from error
     except PermissionError as error:
-        raise InvalidSpecError("source.paths", uri, "it may not be read: give the worker the permission") from error
+        raise InvalidSpecError(
+            "source.paths", uri, "the file must be readable. Give the worker the permission to read it"
+        ) from error
     except FileNotFoundError as error:
-        raise InvalidSpecError("source.paths", uri, "it was there and is gone: extract again") from error
+        raise InvalidSpecError(
+            "source.paths", uri, "the file was deleted while it was read. Run the task again"
+        ) from error
 
 
 def _find(source: FilesSource) -> list[tuple[str, Format]]:
-    """All files with their formats, in the order of the names. Raises InvalidSpecError."""
+    """Return all files with their formats, sorted by name within each path."""
     import fsspec
 
-    found: list[tuple[str, Format]] = []
+    files: list[tuple[str, Format]] = []
     for path in [source.paths] if isinstance(source.paths, str) else source.paths:
         try:
             fs, root = fsspec.core.url_to_fs(path)
         except (ImportError, ValueError) as error:
             raise InvalidSpecError(
-                "source.paths", path, f"{error}: install what its scheme needs, or correct it"
+                "source.paths",
+                path,
+                f"fsspec cannot open it ({str(error).rstrip('.')}). Install the package for its scheme, or correct "
+                "the path",
             ) from error
-        if any(sign in root for sign in "*?["):
+        if any(character in root for character in "*?["):
             names = [name for name in sorted(fs.glob(root)) if fs.isfile(name)]
-            hint = "no file matches the pattern: correct it"
+            hint = "at least one file must match the pattern. Correct the pattern"
         elif fs.isdir(root):
             names = [name for name in sorted(fs.ls(root, detail=False)) if _format_of(name) and fs.isfile(name)]
-            hint = f"the directory has no files ending in {', '.join(_FORMATS)}: correct the path"
+            hint = f"the directory must contain a file that ends in {', '.join(_FORMATS)}. Correct the path"
         else:
             names = [root] if fs.exists(root) else []
-            hint = "there is no such file: correct the path"
+            hint = "the file does not exist. Correct the path"
         if not names:
             raise InvalidSpecError("source.paths", path, hint)
         for name in names:
@@ -204,12 +228,14 @@ def _find(source: FilesSource) -> list[tuple[str, Format]]:
             format_ = source.format or _format_of(name)
             if format_ is None:
                 raise InvalidSpecError(
-                    "source.format", uri, "its name does not tell the format: set csv, parquet or jsonl"
+                    "source.format",
+                    None,
+                    f"the format of {uri} cannot be inferred from its name. Set it to 'csv', 'parquet' or 'jsonl'",
                 )
             if not fs.size(name):
-                raise InvalidSpecError("source.paths", uri, "the file is empty: provide one with rows")
-            found.append((uri, format_))
-    return found
+                raise InvalidSpecError("source.paths", uri, "the file is empty. Provide a file with rows")
+            files.append((uri, format_))
+    return files
 
 
 def _format_of(name: str) -> Format | None:

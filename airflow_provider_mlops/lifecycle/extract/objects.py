@@ -1,4 +1,4 @@
-"""Rows that come as Python objects: of an Ibis expression, of scikit-learn, of the user's code."""
+"""Rows from Python objects: an Ibis expression, a dataset of scikit-learn, or user code."""
 
 from __future__ import annotations
 
@@ -8,52 +8,40 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import engine
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
+from airflow_provider_mlops.extras import require
+from airflow_provider_mlops.lifecycle.extract.increment import check_interval_is_known
 from airflow_provider_mlops.lifecycle.extract.sources import CodeSource, IbisSource, SklearnSource
+from airflow_provider_mlops.lifecycle.suggestions import suggest
 
-_VERSIONS_WAY_OUT = (
-    "the installed versions of Ibis and DuckDB do not go together in connection.sql(...) and in create_table(...) of "
-    "rows in memory: use connection.table(...), connection.read_parquet(...), ibis.memtable(...), or "
-    "connection.raw_sql('CREATE TABLE ...') and then connection.table(...)"
+_VERSIONS_HINT = (
+    "connection.sql(...) and create_table(...) of rows in memory do not work with the installed versions of Ibis and "
+    "DuckDB. Use connection.table(...), connection.read_parquet(...), ibis.memtable(...), or "
+    "connection.raw_sql('CREATE TABLE ...') followed by connection.table(...)"
 )
 
 if TYPE_CHECKING:
+    import ibis
     import pyarrow
 
+    from airflow_provider_mlops.data.lineage import TaskIdentity
     from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 
 def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iterator[pyarrow.Table]:
-    """The rows of the expression, streamed by its backend. Raises InvalidSpecError, BackendUnavailableError."""
-    import ibis
+    """Yield the rows of the expression in batches, streamed by its backend.
+
+    Raises
+    ------
+    InvalidSpecError
+        If the backend or the expression is wrong.
+    BackendUnavailableError
+        If the backend is unavailable.
+    """
     import pyarrow
     from ibis.common.exceptions import IbisError
 
-    url = source.backend
-    if source.connection is not None:
-        url = workspace.secret(f"connection_{source.connection}")
-        if url is None:
-            raise InvalidSpecError(
-                "source.connection", source.connection, "there is no such Airflow connection: create it, or correct it"
-            )
-    shown = source.connection or source.backend or "DuckDB"
-    try:
-        connection = engine.connect(url)
-    except (ModuleNotFoundError, AttributeError, ValueError) as error:
-        raise InvalidSpecError(
-            "source.backend", shown, f"Ibis has no such backend here ({error}): install it, or correct the URL"
-        ) from error
-    except Exception as error:
-        raise BackendUnavailableError("The Ibis backend", shown, f"{type(error).__name__}: {error}") from error
-    try:
-        table = source.expression.call(connection=connection)
-    except Exception as error:
-        if _is_of_versions(error):
-            raise InvalidSpecError("source.expression", str(source.expression), _VERSIONS_WAY_OUT) from error
-        raise
-    if not isinstance(table, ibis.Table):
-        raise InvalidSpecError(
-            "source.expression", str(source.expression), f"it must return an Ibis table, not {type(table).__name__}"
-        )
+    connection = _connect_ibis(source, workspace)
+    table = _ibis_table(source, connection)
     try:
         schema = table.schema().to_pyarrow()
         yield schema.empty_table()
@@ -67,8 +55,50 @@ def read_ibis(source: IbisSource, workspace: Workspace, batch_rows: int) -> Iter
         connection.disconnect()
 
 
-def _is_of_versions(error: Exception) -> bool:
-    """Whether Ibis has failed, as Ibis 12 does, on a method that DuckDB 2 has dropped or on SQL that it wrote badly."""
+def _connect_ibis(source: IbisSource, workspace: Workspace) -> Any:
+    url = source.backend
+    if source.connection is not None:
+        url = workspace.secret(f"connection_{source.connection}")
+        if url is None:
+            raise InvalidSpecError(
+                "source.connection",
+                source.connection,
+                "it must be an Airflow connection. Create the connection, or correct the name",
+            )
+    name = source.connection or source.backend or "DuckDB"
+    try:
+        return engine.connect(url)
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        raise InvalidSpecError(
+            "source.backend",
+            name,
+            f"it must be the URL of an installed Ibis backend ({error}). Install the backend, or correct the URL",
+        ) from error
+    except Exception as error:
+        raise BackendUnavailableError("The Ibis backend", name, f"{type(error).__name__}: {error}") from error
+
+
+def _ibis_table(source: IbisSource, connection: Any) -> ibis.Table:
+    """Call the user's expression, which must return a table."""
+    import ibis
+
+    try:
+        table = source.expression.call(connection=connection)
+    except Exception as error:
+        if _is_version_conflict(error):
+            raise InvalidSpecError("source.expression", str(source.expression), _VERSIONS_HINT) from error
+        raise
+    if not isinstance(table, ibis.Table):
+        raise InvalidSpecError(
+            "source.expression",
+            str(source.expression),
+            f"the function must return an Ibis table, not {type(table).__name__}",
+        )
+    return table
+
+
+def _is_version_conflict(error: Exception) -> bool:
+    """Return whether Ibis failed on a method that DuckDB 2 has dropped, or on SQL that DuckDB 2 no longer accepts."""
     import duckdb
 
     text = str(error)
@@ -77,7 +107,16 @@ def _is_of_versions(error: Exception) -> bool:
 
 
 def read_sklearn(source: SklearnSource) -> Iterator[pyarrow.Table]:
-    """The features and the target of a bundled data set as one table. Raises InvalidSpecError."""
+    """Yield the features and the target of a bundled dataset as one table.
+
+    Raises
+    ------
+    InvalidSpecError
+        If there is no such dataset.
+    MissingExtraError
+        If scikit-learn is not installed.
+    """
+    require("The source 'sklearn'", "train")
     import pyarrow
     from sklearn import datasets
 
@@ -87,24 +126,48 @@ def read_sklearn(source: SklearnSource) -> Iterator[pyarrow.Table]:
         if name.startswith("load_") and "as_frame" in inspect.signature(getattr(datasets, name)).parameters
     )
     if source.name not in names:
-        raise InvalidSpecError("source.name", source.name, f"scikit-learn bundles {', '.join(names)}")
+        raise InvalidSpecError(
+            "source.name",
+            source.name,
+            f"it must be a dataset of scikit-learn. {suggest(source.name, names, 'datasets')}",
+        )
     frame = getattr(datasets, f"load_{source.name}")(as_frame=True).frame
     yield pyarrow.Table.from_pandas(frame, preserve_index=False)
 
 
-def read_code(source: CodeSource, offered: dict[str, Any]) -> Iterator[pyarrow.Table]:
-    """The rows that the function returns. Raises InvalidSpecError if they are none; what it raises itself passes."""
-    returned = source.function.call(**offered)
+def read_code(source: CodeSource, task: TaskIdentity, values: dict[str, Any]) -> Iterator[pyarrow.Table]:
+    """Yield the rows that the function returns. Errors that the function raises keep their type.
+
+    Parameters
+    ----------
+    source
+        The function.
+    task
+        The task, with the interval of its run.
+    values
+        Arguments that the function may take.
+
+    Raises
+    ------
+    InvalidSpecError
+        If the function returns something other than rows, or if it requires the data interval and the run has none.
+    """
+    function = source.function.resolve("source.function")
+    source.function.check("source.function", *values)
+    parameters = inspect.signature(function).parameters
+    required = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
+    check_interval_is_known(task, "source.function", str(source.function), required)
+    returned = source.function.call(**values)
     table = _table(returned)
     if table is not None:
         yield table
         return
     if not hasattr(returned, "__iter__") or isinstance(returned, str | bytes | dict):
-        raise _no_rows(source, returned)
+        raise _not_rows(source, returned)
     for piece in returned:
         table = _table(piece)
         if table is None:
-            raise _no_rows(source, piece)
+            raise _not_rows(source, piece)
         yield table
 
 
@@ -117,7 +180,7 @@ def _table(rows: Any) -> pyarrow.Table | None:
         try:
             return pyarrow.Table.from_pandas(named, preserve_index=False)
         except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
-            # Columns of objects of several kinds, which only text can hold.
+            # Only text can hold a column of objects of several types.
             for name in [str(name) for name in named.columns if named[name].dtype == object]:
                 named = named.assign(**{name: named[name].map(str, na_action="ignore")})
             return pyarrow.Table.from_pandas(named, preserve_index=False)
@@ -128,9 +191,10 @@ def _table(rows: Any) -> pyarrow.Table | None:
     return None
 
 
-def _no_rows(source: CodeSource, returned: Any) -> InvalidSpecError:
+def _not_rows(source: CodeSource, returned: Any) -> InvalidSpecError:
     return InvalidSpecError(
         "source.function",
         str(source.function),
-        f"it must return a pandas DataFrame, an Arrow table or an iterator of them, not {type(returned).__name__}",
+        "the function must return a pandas DataFrame, an Arrow table or an iterator of these, not "
+        f"{type(returned).__name__}",
     )

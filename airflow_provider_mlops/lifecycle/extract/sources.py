@@ -1,4 +1,4 @@
-"""Where data comes from: the five kinds of source that extract reads."""
+"""The five kinds of source that extract reads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 
 
@@ -18,75 +19,80 @@ class SqlSource(_Source):
 
     kind: Literal["sql"] = "sql"
     query: str = Field(
-        description="The SELECT statement. `:interval_start`, `:interval_end` and `:watermark` may stand in it, as may "
-        "the names of `parameters`."
+        description="The SELECT statement. It may refer to `:interval_start`, `:interval_end`, `:watermark` and the "
+        "names of `parameters`."
     )
     connection: str = Field(description="The Airflow connection of the database.")
     parameters: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Values for `:name` in the query, sent apart from its text."
+        default_factory=dict,
+        description="Values for each `:name` in the query. They are sent separately from its text, so they need no "
+        "quotes.",
     )
 
     @field_validator("query")
     @classmethod
-    def _without_semicolon(cls, query: str) -> str:
+    def _strip_semicolon(cls, query: str) -> str:
         query = query.strip().rstrip(";").rstrip()
         if not query:
-            raise ValueError("write a SELECT statement")
+            raise FieldError("query", "it must be a SELECT statement")
         return query
 
 
 class FilesSource(_Source):
-    """Files on any fsspec path: one, many, or all that a pattern matches."""
+    """Files at any fsspec path: one, several, or all that match a pattern."""
 
     kind: Literal["files"] = "files"
     paths: str | tuple[str, ...] = Field(
-        description="A path or URI, or several: `/data/customers.csv`, `s3://bucket/2026/*.parquet`. A directory means "
-        "the files directly in it."
+        description="One or several paths or URIs, for example `/data/customers.csv` or `s3://bucket/2026/*.parquet`. "
+        "A directory stands for the files directly in it."
     )
     format: Literal["csv", "parquet", "jsonl"] | None = Field(
         default=None,
-        description="What the files are. By default it follows from each file's name; compressed text "
-        "(`.csv.gz`, `.jsonl.zst`) is recognised too.",
+        description="Format of the files. By default it is inferred from each file's name, also for compressed text "
+        "such as `.csv.gz` and `.jsonl.zst`.",
     )
-    encoding: str = Field(default="utf-8", description="How the text of CSV files is written, e.g. `latin-1`.")
+    encoding: str = Field(default="utf-8", description="Encoding of the text in CSV files, for example `latin-1`.")
 
 
 class IbisSource(_Source):
     """An Ibis expression, computed by its backend and streamed from it."""
 
     kind: Literal["ibis"] = "ibis"
-    expression: UserCode = Field(description="A function that is given `connection`, the backend, and returns a table.")
+    expression: UserCode = Field(
+        description="A function that takes `connection`, the Ibis backend, and returns an Ibis table."
+    )
     backend: str | None = Field(
         default=None,
-        description="The backend's Ibis URL, such as `duckdb:///data/warehouse.duckdb`. By default a fresh DuckDB. "
-        "A URL with a password belongs into `connection`.",
+        description="Ibis URL of the backend, for example `duckdb:///data/warehouse.duckdb`. By default a new DuckDB "
+        "in memory. Store a URL with a password in an Airflow connection and set `connection`.",
     )
     connection: str | None = Field(
-        default=None, description="The Airflow connection that holds the backend's URL, in place of `backend`."
+        default=None, description="The Airflow connection that holds the backend's URL. Use it instead of `backend`."
     )
 
 
 class SklearnSource(_Source):
-    """A data set that is bundled with scikit-learn."""
+    """A dataset that is bundled with scikit-learn."""
 
     kind: Literal["sklearn"] = "sklearn"
     name: str = Field(
-        default="breast_cancer", description="`breast_cancer`, `diabetes`, `digits`, `iris`, `linnerud` or `wine`."
+        default="breast_cancer",
+        description="Name of the dataset: `breast_cancer`, `diabetes`, `digits`, `iris`, `linnerud` or `wine`.",
     )
 
 
 class CodeSource(_Source):
-    """Rows that a function of the user's returns."""
+    """Rows that a function of yours returns."""
 
     kind: Literal["code"] = "code"
     function: UserCode = Field(
-        description="Returns a pandas DataFrame, an Arrow table, or an iterator of either, which is written batch by "
-        "batch. It may name the arguments `interval_start`, `interval_end` and `watermark`."
+        description="A function that returns a pandas DataFrame, an Arrow table, or an iterator of either, which is "
+        "written batch by batch. It may take the arguments `interval_start`, `interval_end` and `watermark`."
     )
 
 
 Source = Annotated[SqlSource | FilesSource | IbisSource | SklearnSource | CodeSource, Field(discriminator="kind")]
 
 
-class ReadAgain(Exception):
-    """What the source has learnt of its columns makes what was read so far wrong: read it from the start."""
+class ReadAgainError(Exception):
+    """The column types inferred so far are wrong, so the source must be read again from the start."""

@@ -1,74 +1,89 @@
-"""The fields of the step `extract` and what it returns."""
+"""The fields and the result of the step `extract`."""
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.lifecycle.extract.increment import (
-    Increment,
-)
-from airflow_provider_mlops.lifecycle.extract.sources import (
-    Source,
-)
+from airflow_provider_mlops.errors import FieldError
+from airflow_provider_mlops.lifecycle.extract.increment import Increment
+from airflow_provider_mlops.lifecycle.extract.sources import Source
 from airflow_provider_mlops.lifecycle.step import Result, Spec
 
 
 class Freshness(BaseModel):
-    """How recent the newest row must be."""
+    """The required age of the newest row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    column: str = Field(description="A time: a timestamp or a date, ISO 8601 text, or seconds since 1970.")
+    column: str = Field(description="A column of times: timestamps, dates, ISO 8601 text, or seconds since 1970.")
     max_age: timedelta = Field(
         gt=timedelta(0),
-        description="How old the newest row may be: at the end of the run's data interval if the extraction is "
-        "incremental by interval, and otherwise now.",
+        description="Maximum age of the newest row. It is measured at the end of the run's data interval if "
+        "`incremental` is an interval, and otherwise at the time of the extraction.",
     )
 
 
 class ExtractSpec(Spec):
-    """What to extract."""
+    """The fields of the step `extract`."""
 
     dataset_name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        description="What the dataset is called: letters, digits, `_`, `-` and `.`.",
+        description="Name of the dataset. It may contain letters, digits, `_`, `-` and `.`, and begins with a letter "
+        "or a digit."
     )
     source: Source = Field(
-        description="Where the rows come from: an `SqlSource`, `FilesSource`, `IbisSource`, `SklearnSource` or "
-        "`CodeSource`, or a dictionary with its `kind` (sql, files, ibis, sklearn, code) and its fields."
+        description="Source of the rows: an `SqlSource`, `FilesSource`, `IbisSource`, `SklearnSource` or "
+        "`CodeSource`, or a dictionary with its `kind` (`sql`, `files`, `ibis`, `sklearn`, `code`) and its fields."
     )
     incremental: Increment | None = Field(
         default=None,
-        description="Take only what is new: the rows of the run's data interval (`kind: interval`), or those past the "
-        "greatest value that earlier runs have seen (`kind: watermark`), by a `column`. By default all rows.",
+        description="Extract only new rows, selected by a `column`: the rows of the run's data interval (`kind: "
+        "interval`), or those with a greater value than any extracted before (`kind: watermark`). By default all rows "
+        "are extracted.",
     )
-    min_rows: int = Field(default=1, ge=0, description="With fewer rows the data is rejected.")
-    max_rows: int | None = Field(default=None, ge=0, description="With more rows the data is rejected.")
+    min_rows: int = Field(default=1, ge=0, description="Reject the data if it has fewer rows.")
+    max_rows: int | None = Field(
+        default=None, ge=0, description="Reject the data if it has more rows. By default there is no limit."
+    )
     freshness: Freshness | None = Field(
-        default=None, description="Reject the data if its newest row is too old: a `column` and its `max_age`."
+        default=None,
+        description="Reject the data if its newest row is too old: a `column` of times and a `max_age`. By default "
+        "the age is not checked.",
     )
     batch_rows: int = Field(
-        default=100_000, ge=1, description="How many rows are in memory at a time, where the source can be streamed."
+        default=100_000, ge=1, description="Number of rows held in memory at a time, if the source can be streamed."
     )
+
+    @field_validator("dataset_name")
+    @classmethod
+    def _check_characters(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise FieldError(
+                "dataset_name",
+                "it must contain only letters, digits, '_', '-' and '.', and begin with a letter or a digit",
+            )
+        return name
 
     @field_validator("max_rows")
     @classmethod
-    def _bounds_in_order(cls, max_rows: int | None, info: ValidationInfo) -> int | None:
+    def _check_bounds(cls, max_rows: int | None, info: ValidationInfo) -> int | None:
         min_rows = info.data.get("min_rows", 0)
         if max_rows is not None and max_rows < min_rows:
-            raise ValueError(f"it must not be below min_rows, which is {min_rows}")
+            raise FieldError("max_rows", f"it must not be less than min_rows, which is {min_rows}")
         return max_rows
 
 
 class ExtractResult(Result):
-    """The dataset, and how far the extraction has come."""
+    """The result of the step `extract`."""
 
     dataset: Dataset = Field(description="The extracted rows.")
-    rows: int = Field(description="How many rows there are.")
-    fingerprint: str = Field(description="The hash of the content; the same rows give the same one, in any order.")
+    rows: int = Field(description="Number of rows.")
+    fingerprint: str = Field(description="Hash of the content. The same rows in any order have the same fingerprint.")
     watermark: JsonValue = Field(
-        default=None, description="The greatest value of the watermark column so far; times are ISO 8601 text."
+        default=None,
+        description="The greatest value of the watermark column so far; times are ISO 8601 text. None without a "
+        "watermark.",
     )

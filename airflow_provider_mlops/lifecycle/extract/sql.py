@@ -1,18 +1,17 @@
-"""Rows of a query, streamed from any database that SQLAlchemy speaks to."""
+"""The rows of a query, streamed from any database that SQLAlchemy supports."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_mlops.data.names import list_names
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
-from airflow_provider_mlops.lifecycle.extract.increment import Window, write_like
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.extract.increment import check_interval_is_known
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
+from airflow_provider_mlops.lifecycle.extract.sql_connection import connected, connection_url, query_errors
 from airflow_provider_mlops.lifecycle.extract.sql_types import declared_types, to_arrow
+from airflow_provider_mlops.lifecycle.extract.window import Window, write_like
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,49 +20,55 @@ if TYPE_CHECKING:
 
     from airflow_provider_mlops.lifecycle.workspace import Workspace
 
-# What messages say when trying again may help, and when it will not: databases agree on no code for either.
-_AWAY = (
-    "locked", "refused", "timeout", "timed out", "could not connect", "server closed", "gone away", "lost connection",
-    "terminating connection", "shutting down", "starting up", "connection reset", "broken pipe",
-)  # fmt: skip
-_WRONG_LOGIN = ("authentication failed", "access denied", "no password", "no pg_hba.conf entry")
-_WRONG_DATABASE = ("does not exist", "unknown database")
-
-# Drivers that do as well as the one that a URL names or SQLAlchemy would take, by what is imported for them.
-_DRIVERS = {
-    "postgresql": {"postgresql+psycopg": "psycopg", "postgresql+psycopg2": "psycopg2"},
-    "mysql": {"mysql+pymysql": "pymysql", "mysql+mysqldb": "MySQLdb", "mysql+mysqlconnector": "mysql.connector"},
-    "mariadb": {"mariadb+pymysql": "pymysql", "mariadb+mysqldb": "MySQLdb"},
-}
-
 
 def read_sql(
-    source: SqlSource, workspace: Workspace, window: Window | None, batch_rows: int, offered: dict[str, Any]
+    source: SqlSource, workspace: Workspace, window: Window | None, batch_rows: int, values: dict[str, Any]
 ) -> Iterator[pyarrow.Table]:
-    """The rows of the query in batches; at least one, which has no rows if the query has none.
+    """Yield the rows of the query in batches: at least one, which is empty if the query has no rows.
 
-    :param offered: what the query may refer to as `:name` beside the source's own parameters.
+    Parameters
+    ----------
+    source
+        The query and its connection.
+    workspace
+        Holds the connection as a secret, and the run's data interval.
+    window
+        Range of a column to extract; None for all rows.
+    batch_rows
+        Number of rows per batch.
+    values
+        Values that the query may refer to as `:name`, in addition to the source's own parameters.
 
-    Raises InvalidSpecError for a connection or a query that is wrong, BackendUnavailableError for a database that is away.
+    Raises
+    ------
+    InvalidSpecError
+        If the connection or the query is wrong, or if it uses the data interval and the run has none.
+    BackendUnavailableError
+        If the database is unavailable.
     """
-    url = _url(source, workspace)
-    with _connected(url, source) as connection:
-        statement = _statement(source, window, connection, offered)
-        with _query_errors(source, url):
+    used = _parameter_names(source) - set(source.parameters)
+    check_interval_is_known(workspace.task, "source.query", source.query, used)
+    url = connection_url(source, workspace)
+    with connected(url, source) as connection:
+        statement = _statement(source, window, connection, values)
+        with query_errors(source, url):
             result = connection.execution_options(stream_results=True, yield_per=batch_rows).execute(statement)
         if not result.returns_rows:
-            raise InvalidSpecError("source.query", source.query, "it gives no rows: write a SELECT statement")
+            raise InvalidSpecError("source.query", source.query, "it must be a SELECT statement, which returns rows")
         names = list(result.keys())
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise InvalidSpecError(
-                "source.query", list_names(repeated), "columns must have different names: rename them with AS"
+                "source.query",
+                source.query,
+                f"the names of its columns must be unique, but {', '.join(map(repr, repeated))} "
+                f"{'is' if len(repeated) == 1 else 'are'} repeated. Rename columns with AS",
             )
         declared = declared_types(connection.dialect.name, getattr(result.cursor, "description", None), len(names))
         empty = True
         partitions = result.partitions(batch_rows)
         while True:
-            with _query_errors(source, url):
+            with query_errors(source, url):
                 rows = next(partitions, None)
             if rows is None:
                 break
@@ -73,142 +78,37 @@ def read_sql(
             yield to_arrow(names, [], declared)
 
 
-def _url(source: SqlSource, workspace: Workspace) -> sqlalchemy.URL:
+def _parameter_names(source: SqlSource) -> set[str]:
     import sqlalchemy
 
-    secret = workspace.secret(f"connection_{source.connection}")
-    if secret is None:
-        raise InvalidSpecError(
-            "source.connection",
-            source.connection,
-            "there is no such Airflow connection: create it, or correct the name",
-        )
-    try:
-        url = sqlalchemy.make_url(secret)
-    except sqlalchemy.exc.ArgumentError:
-        raise InvalidSpecError(
-            "source.connection", source.connection, "its URI is not one that SQLAlchemy reads: correct the connection"
-        ) from None
-    url = _with_driver(url)
-    # SQLite would make an empty database of a wrong path.
-    on_disk = url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":memory:", "file:"))
-    if on_disk and not os.path.exists(str(url.database)):
-        raise InvalidSpecError(
-            "source.connection", source.connection, f"there is no database file {url.database}: correct the path"
-        )
-    return url
-
-
-def _with_driver(url: sqlalchemy.URL) -> sqlalchemy.URL:
-    """The URL with a driver that is there, if its own is not: an Airflow connection names the worker's."""
-    from importlib.util import find_spec
-
-    if url.drivername == "postgres":
-        url = url.set(drivername="postgresql")
-    drivers = _DRIVERS.get(url.get_backend_name())
-    if drivers is None:
-        return url
-    named = f"{url.get_backend_name()}+{url.get_driver_name()}"
-    there = [name for name, module in drivers.items() if find_spec(module.partition(".")[0]) is not None]
-    return url.set(drivername=there[0]) if named in drivers and there and named not in there else url
-
-
-@contextmanager
-def _connected(url: sqlalchemy.URL, source: SqlSource) -> Iterator[sqlalchemy.Connection]:
-    import sqlalchemy
-
-    address = url.render_as_string(hide_password=True)
-    try:
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
-        connection = engine.connect()
-    except (ModuleNotFoundError, sqlalchemy.exc.NoSuchModuleError) as error:
-        raise InvalidSpecError(
-            "source.connection",
-            source.connection,
-            f"the driver for {url.drivername} is not installed ({error}): install it",
-        ) from error
-    except sqlalchemy.exc.DBAPIError as error:
-        message = str(error.orig)
-        if any(word in message.lower() for word in _WRONG_LOGIN):
-            raise InvalidSpecError(
-                "source.connection", source.connection, f"{address} refuses the login: correct user and password"
-            ) from error
-        if any(word in message.lower() for word in _WRONG_DATABASE):
-            raise InvalidSpecError(
-                "source.connection", source.connection, f"{message.strip()}: correct the connection's schema"
-            ) from error
-        raise BackendUnavailableError("The database", address, message.strip()) from error
-    try:
-        yield connection
-    except BaseException:
-        _break(connection)
-        raise
-    finally:
-        connection.close()
-        engine.dispose()
-
-
-def _break(connection: sqlalchemy.Connection) -> None:
-    """End a connection at once: in order, drivers read the rest of the rows first, or talk to a server that is away."""
-    if not connection.invalidated:
-        # PyMySQL wants to read the rest even then, as soon as its result is let go of.
-        unread = getattr(connection.connection.driver_connection, "_result", None)
-        if unread is not None and hasattr(unread, "unbuffered_active"):
-            unread.unbuffered_active = False
-    connection.invalidate()
-
-
-@contextmanager
-def _query_errors(source: SqlSource, url: sqlalchemy.URL) -> Iterator[None]:
-    import sqlalchemy
-
-    try:
-        yield
-    except sqlalchemy.exc.DBAPIError as error:
-        message = str(error.orig).strip()
-        if error.connection_invalidated or any(word in message.lower() for word in _AWAY):
-            address = url.render_as_string(hide_password=True)
-            raise BackendUnavailableError("The database", address, message) from error
-        raise InvalidSpecError("source.query", source.query, f"the database refuses it: {message}") from error
-    except sqlalchemy.exc.StatementError as error:
-        message = str(error.orig).partition(" (Background")[0]
-        raise InvalidSpecError(
-            "source.query",
-            source.query,
-            f"a parameter is missing or wrong: {message}; a colon that begins no parameter is written \\:",
-        ) from error
-    except ValueError as error:
-        # Dates before the year 1 and their like, which are values of the database and none of Python.
-        raise InvalidSpecError(
-            "source.query", source.query, f"the driver cannot read a value ({error}): cast it in the query"
-        ) from error
+    return set(sqlalchemy.text(source.query).compile().params)
 
 
 def _statement(
-    source: SqlSource, window: Window | None, connection: sqlalchemy.Connection, offered: dict[str, Any]
+    source: SqlSource, window: Window | None, connection: sqlalchemy.Connection, values: dict[str, Any]
 ) -> Executable:
-    """The query with its parameters and, if not all rows are wanted, a condition around it."""
+    """Return the query with its parameters, inside a condition if there is a window."""
     import sqlalchemy
     from sqlalchemy import bindparam, column, literal_column, select
 
-    # On a line of its own, what is put around the query is no part of a comment that ends it.
+    # The line break keeps the condition out of a comment at the end of the query.
     text = sqlalchemy.text(source.query + "\n")
-    named = set(text.compile().params)
-    values = {**{name: _moment(value, connection) for name, value in offered.items()}, **source.parameters}
+    named = _parameter_names(source)
+    given = {**{name: _moment(value, connection) for name, value in values.items()}, **source.parameters}
     text = text.bindparams(
-        *(_parameter(bindparam(name, value), value) for name, value in values.items() if name in named)
+        *(_parameter(bindparam(name, value), value) for name, value in given.items() if name in named)
     )
     unused = sorted(set(source.parameters) - named)
     if unused:
         raise InvalidSpecError(
-            "source.parameters", unused, "the query has no :name for them: use them, or leave them out"
+            "source.parameters", unused, "the query must use every parameter as :name. Use them, or remove them"
         )
     if window is None or (window.low is None and window.high is None):
         return text
     rows = text.columns(column(window.column)).subquery("extracted")
     low, high = window.low, window.high
     if window.times:
-        with _query_errors(source, connection.engine.url):
+        with query_errors(source, connection.engine.url):
             sample = connection.execute(
                 select(rows.c[window.column]).where(rows.c[window.column].is_not(None)).limit(1)
             ).scalar()
@@ -227,7 +127,7 @@ def _statement(
 
 
 def _parameter(parameter: sqlalchemy.BindParameter[Any], value: Any) -> sqlalchemy.BindParameter[Any]:
-    """A parameter whose text the database reads as what it stands beside: a VARCHAR is no time for PostgreSQL."""
+    """Leave the type of a text to the database, because PostgreSQL does not compare a VARCHAR with a time."""
     import sqlalchemy
 
     if isinstance(value, str):
@@ -236,7 +136,7 @@ def _parameter(parameter: sqlalchemy.BindParameter[Any], value: Any) -> sqlalche
 
 
 def _moment(value: Any, connection: sqlalchemy.Connection) -> Any:
-    """A moment as a parameter; in UTC without a zone for databases whose times have none."""
+    """Return a time as a parameter: in UTC without a zone for databases whose times have no zone."""
     if not isinstance(value, datetime) or connection.dialect.name not in ("sqlite", "mysql", "mariadb"):
         return value
     value = value.astimezone(UTC).replace(tzinfo=None)

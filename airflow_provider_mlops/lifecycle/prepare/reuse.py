@@ -1,7 +1,7 @@
-"""Finds again what an earlier run of the same task prepared from the same rows with the same spec.
+"""Reuse of the datasets that an earlier run of the same task prepared from the same rows with the same spec.
 
-One small file per combination, `{storage_uri}/prepared/{dag}/{task}/{fingerprint}-{digest}.json`, names the
-datasets. Nothing is read, changed and written back, so runs at the same time cannot lose each other's entries.
+Each combination has a small file, `{storage_uri}/prepared/{dag}/{task}/{fingerprint}-{digest}.json`, that names the
+datasets. No file is read, changed and written back, so concurrent runs cannot lose each other's entries.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Prepared(BaseModel):
-    """What one task prepared, and which one that was."""
+class ReuseEntry(BaseModel):
+    """The datasets that a task prepared, and the key of that task."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,10 +37,10 @@ class Prepared(BaseModel):
 
 
 def entry_uri(workspace: Workspace, dataset: Dataset, spec: dict[str, object], codes: list[UserCode]) -> str | None:
-    """Where the entry for this work lies, or None if it cannot be told what the work depends on.
+    """Return the URI of the entry for this work, or None if the text of the user code cannot be read.
 
-    It depends on the rows, the spec, the text of the user's code and the version of this package; not on where the
-    dataset lies or which run asks.
+    The URI depends on the rows, the spec, the text of the user code and the version of this package, but not on the
+    place of the dataset or on the run.
     """
     texts = [code.text_digest() for code in codes]
     if None in texts:
@@ -52,26 +52,26 @@ def entry_uri(workspace: Workspace, dataset: Dataset, spec: dict[str, object], c
     return storage.join(directory, f"{dataset.fingerprint}-{digest}.json")
 
 
-def find(uri: str | None) -> Prepared | None:
-    """The entry at `uri`, if all it names is still there and unchanged."""
+def find_entry(uri: str | None) -> ReuseEntry | None:
+    """Return the entry at `uri` if the datasets that it names still exist and are unchanged."""
     if uri is None:
         return None
     try:
-        prepared = Prepared.model_validate_json(storage.read_text(uri))
-        for part in (prepared.train, prepared.validation, prepared.test):
+        entry = ReuseEntry.model_validate_json(storage.read_text(uri))
+        for part in (entry.train, entry.validation, entry.test):
             missing = [file for file in part.files() if not storage.exists(file)]
             if missing:
-                log.info("%s was prepared before, but %s is gone: preparing it again", part.name, missing[0])
+                log.info("Preparing %s again: its file %s is missing", part.name, missing[0])
                 return None
     except FileNotFoundError:
         return None
     except (InvalidSpecError, ValidationError) as error:
-        log.info("What was prepared before cannot be used (%s): preparing it again", error)
+        log.info("Preparing the rows again: the earlier datasets cannot be used (%s)", error)
         return None
-    return prepared
+    return entry
 
 
-def remember(uri: str | None, prepared: Prepared) -> None:
-    """Write the entry, after all that it names."""
+def write_entry(uri: str | None, entry: ReuseEntry) -> None:
+    """Write the entry. Call this after the datasets that it names have been written."""
     if uri is not None:
-        storage.write_text(uri, prepared.model_dump_json(indent=2))
+        storage.write_text(uri, entry.model_dump_json(indent=2))

@@ -1,11 +1,11 @@
-"""Which rows and columns go into the split: filters as SQL predicates, and the user's own features."""
+"""The rows and columns that are split: filters as SQL predicates, and features from user code."""
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.suggestions import suggest
 
 if TYPE_CHECKING:
     import ibis
@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.user_code import UserCode
 
 
-def keep(table: ibis.Table, predicates: tuple[str, ...]) -> ibis.Table:
-    """The rows for which every SQL predicate is true. Raises InvalidSpecError for what is no predicate over a row."""
+def apply_filters(table: ibis.Table, predicates: tuple[str, ...]) -> ibis.Table:
+    """Return the rows for which every SQL predicate is true.
+
+    Raises
+    ------
+    InvalidSpecError
+        If a filter is not a predicate over one row.
+    """
     import ibis
     from ibis.expr import operations
 
@@ -22,65 +28,68 @@ def keep(table: ibis.Table, predicates: tuple[str, ...]) -> ibis.Table:
         return table
     backend = table.get_backend()
     dialect = backend.dialect
-    conditions = [f"({_checked(predicate, table, dialect)})" for predicate in predicates]
+    conditions = [f"({_check_predicate(predicate, table, dialect)})" for predicate in predicates]
     query = f"SELECT * FROM ({ibis.to_sql(table)}) AS mlops_rows WHERE {' AND '.join(conditions)}"
-    # Ibis would ask the engine for the schema of the query; a filter does not change it.
+    # A filter does not change the schema, so Ibis need not ask the engine for it.
     return operations.SQLQueryResult(query, table.schema(), backend).to_expr()
 
 
-def _checked(predicate: str, table: ibis.Table, dialect: Any) -> str:
-    """The predicate in the engine's dialect, known to be one condition over existing columns."""
+def _check_predicate(predicate: str, table: ibis.Table, dialect: Any) -> str:
+    """Check that a predicate is one condition over existing columns, and return it in the engine's dialect."""
     import sqlglot
     from sqlglot import expressions
 
-    field = "filters"
     try:
         parsed = sqlglot.parse_one(f"SELECT 1 WHERE {predicate}", dialect=dialect)
         alone = sqlglot.parse_one(predicate, into=expressions.Condition, dialect=dialect)
     except sqlglot.errors.ParseError as error:
         reason = error.errors[0].get("description", str(error)) if error.errors else str(error)
         raise InvalidSpecError(
-            field, predicate, f'it is no SQL predicate ({reason.rstrip(".")}): write it like "age >= 18"'
+            "filters", predicate, f'it must be an SQL predicate, for example "age >= 18" ({reason.rstrip(".")})'
         ) from error
     where = parsed.args.get("where")
     clauses = {name for name, value in parsed.args.items() if value and name not in ("where", "expressions", "kind")}
     if not isinstance(parsed, expressions.Select) or where is None or clauses or alone.find(expressions.Query):
-        raise InvalidSpecError(field, predicate, "write one condition over the row's own columns, without a sub-query")
+        raise InvalidSpecError(
+            "filters", predicate, "it must be one condition over the columns of a row, without a subquery"
+        )
     if alone.find(expressions.AggFunc, expressions.Window):
         raise InvalidSpecError(
-            field, predicate, "a filter sees one row at a time: compute the aggregate in the `features` code"
+            "filters", predicate, "a filter must refer to one row only. Compute aggregates in `features`"
         )
     known = {name.lower() for name in table.columns}
     for column in alone.find_all(expressions.Column):
         if column.name.lower() not in known:
             raise InvalidSpecError(
-                field, predicate, f"there is no column {column.name!r}: {nearest(column.name, table)}"
+                "filters",
+                predicate,
+                f"{column.name!r} must be a column of the dataset. {suggest(column.name, table.columns, 'columns')}",
             )
     return alone.sql(dialect=dialect)
 
 
-def nearest(name: str, table: ibis.Table) -> str:
-    """What to write in place of an unknown column name."""
-    close = difflib.get_close_matches(name, table.columns, n=3, cutoff=0.5)
-    if close:
-        return f"did you mean {' or '.join(map(repr, close))}?"
-    shown = ", ".join(map(repr, table.columns[:30]))
-    return f"the columns are {shown}{', …' if len(table.columns) > 30 else ''}"
-
-
 def check_features_code(code: UserCode) -> tuple[str, ...]:
-    """The arguments that the user's code for features takes. Raises InvalidSpecError for what it cannot be given."""
+    """Return the arguments that the `features` code takes.
+
+    Raises
+    ------
+    InvalidSpecError
+        If it requires an argument that the step does not pass.
+    """
     return code.check("features", "frame", "table", "target")
 
 
 def build_features(table: ibis.Table, code: UserCode, target: str) -> ibis.Table:
-    """What the user's code makes of the rows.
+    """Call the user code on the rows and return the rows with features.
 
-    A function that names `frame` is given a pandas DataFrame, all rows in memory; one that names `table` is given the
-    Ibis table and leaves the work to the engine. Either may also take `target`, the name of the target column. It
-    returns an Ibis table, a DataFrame or an Arrow table.
+    A function that takes `frame` receives a pandas DataFrame, with all rows in memory; one that takes `table` receives
+    the Ibis table, which the engine computes. Either may also take `target`, the name of the target column. It returns
+    an Ibis table, a DataFrame or an Arrow table.
 
-    Raises InvalidSpecError for a function that returns anything else.
+    Raises
+    ------
+    InvalidSpecError
+        If the function returns anything else.
     """
     import ibis
     import pandas
@@ -97,13 +106,14 @@ def build_features(table: ibis.Table, code: UserCode, target: str) -> ibis.Table
         unnamed = [name for name in built.columns if not isinstance(name, str)]
         if unnamed:
             raise InvalidSpecError(
-                "features", unnamed, f"{code} returned columns whose names are not strings: rename them"
+                "features", unnamed, f"the names of the columns that {code} returns must be strings. Rename them"
             )
         return ibis.memtable(pyarrow.Table.from_pandas(built, preserve_index=False))
     if isinstance(built, pyarrow.Table):
         return ibis.memtable(built)
     raise InvalidSpecError(
         "features",
-        f"{code} returned {type(built).__name__}",
-        "return an Ibis table, a pandas DataFrame or an Arrow table, with the target column still in it",
+        str(code),
+        "the function must return an Ibis table, a pandas DataFrame or an Arrow table that contains the target, not "
+        f"{type(built).__name__}",
     )

@@ -1,4 +1,4 @@
-"""The fields of the step `prepare` and what it returns."""
+"""The fields and the result of the step `prepare`."""
 
 from __future__ import annotations
 
@@ -12,47 +12,55 @@ from airflow_provider_mlops.lifecycle.user_code import UserCode
 
 
 class PrepareSpec(Spec):
-    """What to prepare for training."""
+    """The fields of the step `prepare`."""
 
     dataset: Dataset = Field(description="The rows to prepare.")
-    target: str = Field(description="The column to predict.")
-    split: Split = Field(default_factory=Split, description="How rows are split into training, validation and test.")
+    target: str = Field(description="Name of the column to predict.")
+    split: Split = Field(
+        default_factory=Split, description="How to split the rows into training, validation and test rows."
+    )
     seed: int = Field(
-        default=0, description="Another seed gives another split. The same seed on the same rows gives the same."
+        default=0,
+        description="Seed of the split. The same rows with the same seed give the same split; another seed gives "
+        "another.",
     )
     filters: tuple[str, ...] = Field(
         default=(),
-        description='SQL predicates over one row, such as `"age >= 18"`; rows for which all are true are kept. '
+        description='SQL predicates over one row, for example `"age >= 18"`. Rows for which all are true are kept. '
         "They are applied before `features`.",
     )
     features: UserCode | None = Field(
         default=None,
-        description="The user's own features: a function that is given `table` (an Ibis table, computed by the engine) "
-        "or `frame` (a pandas DataFrame, all rows in memory), and `target` if it names it, and returns the table with "
-        "what it adds. It sees all rows before the split, so whatever it learns from other rows leaks into training: "
-        "that belongs into `preprocessing`, which is fitted on the training rows only.",
+        description="A function that adds features. It takes `table` (an Ibis table, computed by the engine) or "
+        "`frame` (a pandas DataFrame, all rows in memory), optionally `target`, and returns the table with the new "
+        "columns. It is not part of the model: callers of the model must send the columns that it adds. It sees all "
+        "rows before the split, so put anything that is learned from other rows into `preprocessing`, which is fitted "
+        "on the training rows only.",
     )
     drop: tuple[str, ...] = Field(
-        default=(), description="Columns that are no features: identifiers, dates, the column that was split by."
+        default=(),
+        description="Columns that are not features, such as identifiers, dates and the column used for the split.",
     )
     preprocessing: Preprocessing = Field(
         default_factory=Preprocessing,
-        description="How features become numbers. It is handed on unfitted: training fits it inside the model.",
+        description="How features become numbers. It is passed on unfitted: training fits it inside the model.",
     )
     reuse: bool = Field(
         default=True,
-        description="Whether to hand on what an earlier run of the same task prepared, if neither the rows nor the "
-        "spec nor the text of the user's code has changed since. Code that the user's module imports is not looked at.",
+        description="Reuse the datasets of an earlier run of the same task if the rows, the fields and the text of "
+        "the user code are unchanged. Changes in modules that the user code imports are not noticed.",
     )
 
 
 class PrepareResult(Result):
-    """The three datasets, and what training has to fit on the first of them."""
+    """The result of the step `prepare`."""
 
-    train: Dataset = Field(description="The rows to fit on.")
-    validation: Dataset = Field(description="The rows to choose parameters by; without rows if its share is 0.")
+    train: Dataset = Field(description="The training rows.")
+    validation: Dataset = Field(description="The rows for choosing hyperparameters; empty if `split.validation` is 0.")
     test: Dataset = Field(
-        description="The rows that nothing before evaluation may see; without rows if its share is 0."
+        description="The rows for the final evaluation, not used before it; empty if `split.test` is 0."
     )
-    preprocessing: Preprocessing = Field(description="What training fits inside the model, unfitted.")
-    skipped: bool = Field(description="Whether nothing had to be done because nothing had changed.")
+    preprocessing: Preprocessing = Field(
+        description="The unfitted preprocessing, which training fits inside the model."
+    )
+    skipped: bool = Field(description="Whether the datasets of an earlier run were reused because nothing had changed.")

@@ -1,8 +1,8 @@
-"""Which row goes into training, validation and test: decided by content, so the same rows always go the same way.
+"""The split of rows into training, validation and test rows, decided by content: the same rows give the same split.
 
-Nothing here depends on the order of rows, on the number of threads or on a random generator. A row's
-place follows from an MD5 hash of its values and the seed, which every engine computes alike. Equal
-rows have equal hashes and stay together, so that a duplicate cannot leak from training into the test.
+The split does not depend on the order of rows, on the number of threads or on a random generator. The part of a row
+follows from an MD5 hash of its values and the seed, which every engine computes in the same way. Equal rows have equal
+hashes and stay together, so a duplicate cannot leak from training into the test.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import FieldError, InvalidSpecError
+from airflow_provider_mlops.lifecycle.suggestions import must_be_a_column
 
 if TYPE_CHECKING:
     import ibis
@@ -23,70 +24,84 @@ log = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
 PART = "mlops_part"
-"""The column that holds 0, 1 or 2: the position in PARTS."""
+"""Name of the column that holds the part of a row: 0, 1 or 2, the position in PARTS."""
 ORDER = "mlops_order"
-"""The column by which a part's rows are sorted: a hash of the row, which shuffles them, but always in the same way."""
+"""Name of the column by which the rows of a part are sorted: a hash, so the order is shuffled but always the same."""
 POSITION = "mlops_position"
 STRATUM = "mlops_stratum"
 FIRST_CUT, SECOND_CUT = "mlops_first_cut", "mlops_second_cut"
 
-TAKEN = frozenset({PART, ORDER, POSITION, STRATUM, FIRST_CUT, SECOND_CUT})
-"""The names of columns that a split adds while it works, which the rows cannot have."""
+RESERVED_COLUMNS = frozenset({PART, ORDER, POSITION, STRATUM, FIRST_CUT, SECOND_CUT})
+"""Names of the columns that a split adds temporarily; a dataset must not have them."""
 
-MAXIMUM_STRATA = 1000
+MAX_STRATA = 1000
 
 
 class Split(BaseModel):
-    """How rows are split into training, validation and test."""
+    """The split of rows into training, validation and test rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["random", "stratified", "group", "time"] = Field(
         default="random",
-        description="- `random`: by a hash of the row. A row stays in its part as the data grows; the shares are "
-        "met on average.\n"
-        "- `stratified`: like random, but every value of `column` (the target, if no column is given) has the same "
-        "share in each part, and the shares are exact up to duplicate rows. Of a value with fewer rows than parts, "
-        "some part has none.\n"
-        "- `group`: all rows with the same value of `column` are in the same part; the shares are met as closely as "
-        "whole groups allow.\n"
-        "- `time`: the oldest rows by `column` train, the newest test; rows of the same time stay together.",
+        description="Method of the split. `random` splits by a hash of the row: a row stays in its part as the data "
+        "grows, and the shares are met on average. `stratified` is like `random`, but each value of `column` (by "
+        "default the target) has the same share in each part, and the shares are exact except for duplicate rows; a "
+        "value with fewer rows than there are parts is missing from some part. `group` puts all rows with the same "
+        "value of `column` into the same part, and meets the shares as closely as whole groups allow. `time` uses the "
+        "oldest rows by `column` for training and the newest for the test; rows of the same time stay together.",
     )
     column: str | None = Field(
-        default=None, description="The column that the method `stratified`, `group` or `time` goes by."
+        default=None, description="The column used by the methods `stratified`, `group` and `time`."
     )
-    validation: float = Field(default=0.2, ge=0, lt=1, description="The share of rows for validation; 0 for none.")
-    test: float = Field(default=0.2, ge=0, lt=1, description="The share of rows for the test; 0 for none.")
+    validation: float = Field(default=0.2, ge=0, lt=1, description="Share of rows for validation; 0 for none.")
+    test: float = Field(default=0.2, ge=0, lt=1, description="Share of rows for the test; 0 for none.")
     key: tuple[str, ...] = Field(
         default=(),
-        description="The columns that tell rows apart, such as a customer number. By default all columns of the "
-        "dataset count; columns that the `features` code adds do not, so that a new feature moves no row.",
+        description="Columns that identify a row, such as a customer number. By default all columns of the dataset; "
+        "columns added by `features` are not included, so a new feature does not move rows to another part.",
     )
 
     @model_validator(mode="after")
-    def _is_possible(self) -> Self:
+    def _check_method(self) -> Self:
         if self.validation + self.test >= 1:
-            raise InvalidSpecError(
-                "split.validation + split.test", self.validation + self.test, "leave a share for training: less than 1"
+            raise FieldError(
+                "test", f"validation and test must add up to less than 1, not to {self.validation + self.test:g}"
             )
         if self.method in ("group", "time") and self.column is None:
-            raise InvalidSpecError("split.column", None, f"the method {self.method} needs the column to split by")
+            raise FieldError("column", f"the method {self.method!r} requires a column")
         if self.method == "random" and self.column is not None:
-            raise InvalidSpecError(
-                "split.column", self.column, "the method random takes no column; use stratified, group or time"
+            raise FieldError(
+                "column", "the method 'random' does not use a column. Remove it, or use 'stratified', 'group' or 'time'"
             )
         return self
 
     @property
     def shares(self) -> tuple[float, float, float]:
-        """The shares of training, validation and test; they add up to 1."""
+        """The shares of training, validation and test rows, which add up to 1."""
         return (1 - self.validation - self.test, self.validation, self.test)
 
 
 def assign(table: ibis.Table, split: Split, target: str, seed: int | str, key: list[str]) -> ibis.Table:
-    """`table` with the columns PART and ORDER, the latter a hash of the columns `key`.
+    """Add the columns PART and ORDER to a table.
 
-    Raises InvalidSpecError if the split's column is not there, holds nulls or too many strata, or cannot be sorted.
+    Parameters
+    ----------
+    table
+        The rows.
+    split
+        Method, column and shares of the split.
+    target
+        The column to stratify by if the split has no column.
+    seed
+        Seed of the hash.
+    key
+        Columns that identify a row; ORDER is a hash of them.
+
+    Raises
+    ------
+    InvalidSpecError
+        If the column of the split is missing, contains nulls, has too many values or cannot be sorted.
     """
     import ibis
 
@@ -120,35 +135,34 @@ def assign(table: ibis.Table, split: Split, target: str, seed: int | str, key: l
 
 def _check_column(table: ibis.Table, split: Split, column: str) -> None:
     if column not in table.columns:
-        raise InvalidSpecError(
-            "split.column", column, f"name one of the columns: {', '.join(map(repr, table.columns[:50]))}"
-        )
-    found = table[column]
-    if split.method == "time" and not (found.type().is_temporal() or found.type().is_numeric()):
+        raise InvalidSpecError("split.column", column, must_be_a_column(column, table.columns))
+    values = table[column]
+    if split.method == "time" and not (values.type().is_temporal() or values.type().is_numeric()):
         raise InvalidSpecError(
             "split.column",
             column,
-            f"a column of type {found.type()} has no order in time: cast it to a timestamp in the query or in the "
-            "`features` code",
+            f"it must be a column of times or numbers, not of type {values.type()}. Cast it to a timestamp in the "
+            "query or in `features`",
         )
-    facts = table.aggregate(nulls=found.isnull().sum(), values=found.nunique()).to_pyarrow().to_pylist()[0]
+    facts = table.aggregate(nulls=values.isnull().sum(), distinct=values.nunique()).to_pyarrow().to_pylist()[0]
     if split.method in ("time", "group") and facts["nulls"]:
         raise InvalidSpecError(
             "split.column",
             column,
-            f"{facts['nulls']} rows have no value there: drop them with filters=['{column} IS NOT NULL']",
+            f"it must have a value in every row, but {facts['nulls']:,} rows have none. Drop them with "
+            f"filters=['{column} IS NOT NULL']",
         )
-    if split.method == "stratified" and facts["values"] > MAXIMUM_STRATA:
+    if split.method == "stratified" and facts["distinct"] > MAX_STRATA:
         raise InvalidSpecError(
             "split.column",
             column,
-            f"it has {facts['values']} values, too many strata: add a column with at most {MAXIMUM_STRATA} bins in "
-            "the `features` code and name that, or use the method random",
+            f"it must have at most {MAX_STRATA:,} values, not {facts['distinct']:,}. Name a column that `features` "
+            "makes by binning it, or use the method 'random'",
         )
 
 
 def _digest(table: ibis.Table, columns: list[str], seed: int | str) -> ibis.Value:
-    """16 hexadecimal digits that depend on the seed and on the row's values in `columns`."""
+    """Return 16 hexadecimal digits that depend on the seed and on the row's values in `columns`."""
     import ibis
 
     texts = [table[name].cast("string").fill_null("\ue000") for name in columns]
@@ -156,7 +170,7 @@ def _digest(table: ibis.Table, columns: list[str], seed: int | str) -> ibis.Valu
 
 
 def _hexadecimal(share: float) -> str:
-    """The 16 digits below which a uniformly distributed hash lies with probability `share`.
+    """Return the 16 digits below which a uniformly distributed hash is with probability `share`.
 
     >>> _hexadecimal(0.5), _hexadecimal(0.0), _hexadecimal(1.0)
     ('8000000000000000', '0000000000000000', 'g')
@@ -170,16 +184,16 @@ class _Sizes(NamedTuple):
 
 
 def _cuts(table: ibis.Table, split: Split, seed: int | str) -> pyarrow.Table:
-    """Per stratum the last position of training and the last one of validation; null where a part is empty."""
+    """Return the last position of training and of validation in each stratum; null if the part is empty."""
     import ibis
     import pyarrow
 
     strata = table.group_by(STRATUM).aggregate(rows=table.count())
-    # What is left over by rounding must not go to the strata whose names come first: of many small ones, or of the
-    # numbers of a quantity, these would be no sample of all.
+    # Rows left over by rounding must not go to the strata whose names are first in order: with many small strata, or
+    # with strata that are numbers, the part would not be a sample of all rows.
     sizes = strata.order_by([_digest(strata, [STRATUM], seed), STRATUM]).to_pyarrow()
     if split.method == "stratified":
-        _warn_of_small(split, sizes["rows"].to_pylist())
+        _warn_about_small_strata(split, sizes["rows"].to_pylist())
     wanted = cumulative_sizes(sizes["rows"].to_pylist(), split.shares)
     targets = ibis.memtable(pyarrow.table({STRATUM: sizes[STRATUM], "first": wanted.first, "second": wanted.second}))
     counts = table.group_by(STRATUM, POSITION).aggregate(rows=table.count())
@@ -195,21 +209,21 @@ def _cuts(table: ibis.Table, split: Split, seed: int | str) -> pyarrow.Table:
             f"{name}_above_rows": running["total"].min(where=above),
             f"{name}_wanted": running[name].max(),
         }
-    found = running.group_by(STRATUM).aggregate(**ends)
+    candidates = running.group_by(STRATUM).aggregate(**ends)
     nearest: dict[str, ibis.Value] = {}
     for name, cut in (("first", FIRST_CUT), ("second", SECOND_CUT)):
-        under = found[f"{name}_wanted"] - found[f"{name}_below_rows"].fill_null(0)
-        over = found[f"{name}_above_rows"] - found[f"{name}_wanted"]
-        nearest[cut] = (over < under).ifelse(found[f"{name}_above"], found[f"{name}_below"])
-    return found.select(STRATUM, **nearest).to_pyarrow()
+        under = candidates[f"{name}_wanted"] - candidates[f"{name}_below_rows"].fill_null(0)
+        over = candidates[f"{name}_above_rows"] - candidates[f"{name}_wanted"]
+        nearest[cut] = (over < under).ifelse(candidates[f"{name}_above"], candidates[f"{name}_below"])
+    return candidates.select(STRATUM, **nearest).to_pyarrow()
 
 
-def _warn_of_small(split: Split, strata: list[int]) -> None:
+def _warn_about_small_strata(split: Split, strata: list[int]) -> None:
     parts = sum(share > 0 for share in split.shares)
     small = sum(rows < parts for rows in strata)
     if small:
         log.warning(
-            "%d of the %d values of %s have fewer than %d rows, so that not every part has one of them",
+            "%d of the %d values of %s have fewer than %d rows, so each of them is missing from at least one part",
             small,
             len(strata),
             split.column or "the target",
@@ -218,10 +232,10 @@ def _warn_of_small(split: Split, strata: list[int]) -> None:
 
 
 def cumulative_sizes(strata: list[int], shares: tuple[float, float, float]) -> _Sizes:
-    """How many rows of each stratum lie in training, and how many in training and validation together.
+    """Return the number of rows of each stratum in training, and in training and validation together.
 
-    Each part's total is its rounded share of all rows; within that, what rounding leaves over goes to the strata
-    with the largest remainders, and among equal ones to the first.
+    The total of each part is its rounded share of all rows. Rows left over by rounding go to the strata with the
+    largest remainders, and among equal ones to the first.
 
     >>> cumulative_sizes([5, 5], (0.5, 0.25, 0.25))
     _Sizes(first=[2, 3], second=[3, 4])

@@ -1,1 +1,1 @@
-"""Building blocks of the HTML reports."""
+"""The HTML reports of steps, and their building blocks."""

@@ -1,7 +1,7 @@
-"""A report of a step: one HTML file that needs nothing beside it.
+"""Reports of steps: self-contained HTML files.
 
-It can be mailed, stored for years and opened offline: styles are inside, plots are SVG inside, no
-script runs, and whatever comes from data is escaped. It reads on a phone, by day and by night.
+A report can be mailed, stored for years and opened offline. It contains its styles, its plots are embedded SVG, no
+script runs, and all values from data are escaped. It is readable on a phone, in a light and a dark color scheme.
 """
 
 from __future__ import annotations
@@ -29,14 +29,28 @@ _DOUBTFUL = frozenset({"warned", "warning", "inconclusive", "suspicious", "atten
 
 @dataclass(frozen=True)
 class Card:
-    """A small box about one thing: its name, a few facts and, if it has one, its distribution as bars.
+    """A small box about one item: its name, a few facts and optionally its distribution as bars.
 
-    :param title: the name of the thing.
-    :param subtitle: one line under it.
-    :param facts: (word, value) pairs.
-    :param bars: (what the bar stands for, its height) pairs, in the order to draw; heights are not negative.
-    :param range: what the left and the right end of the bars stand for.
-    :param mark: a word that is shown as a badge, e.g. "suspected leakage".
+    Parameters
+    ----------
+    title
+        Name of the item.
+    subtitle
+        A line below the title.
+    facts
+        Pairs of a label and a value.
+    bars
+        Pairs of the label of a bar and its height, in the order to draw them. Heights are not negative.
+    range
+        Labels of the left and the right end of the bars.
+    mark
+        Text that is shown as a badge, for example "suspected leakage".
+
+    Examples
+    --------
+    >>> card = Card("age", facts=[("mean", 41.2)], bars=[("18 to 40", 12.0), ("40 to 62", 9.0)])
+    >>> '<h3 title="age">age</h3>' in Report("Analysis").cards([card]).html()
+    True
     """
 
     title: str
@@ -49,7 +63,7 @@ class Card:
 
 @dataclass
 class Report:
-    """Put together from the top to the bottom; every method returns the report, so that calls chain.
+    """A report, built from top to bottom. Every method returns the report, so that calls can be chained.
 
     >>> report = Report("Evaluation", "churn, version 3").verdict("approved", "All gates passed.")
     >>> html = report.section("Metrics").table(["metric", "value"], [["accuracy", 0.951]]).html()
@@ -63,18 +77,18 @@ class Report:
     _sections: list[tuple[str, str]] = field(default_factory=list, repr=False)
 
     def verdict(self, word: str, sentence: str) -> Self:
-        """A banner: one word, coloured by its meaning (passed, rejected, inconclusive...), and what it means."""
+        """Add a banner with one word, colored by its meaning (passed, rejected, inconclusive...), and a sentence."""
         lowered = word.lower()
-        colour = "neutral"
+        color = "neutral"
         for name, words in (("good", _GOOD), ("bad", _BAD), ("doubtful", _DOUBTFUL)):
             if lowered in words:
-                colour = name
+                color = name
         return self._add(
-            f'<div class="verdict {colour}"><strong>{escape(word)}</strong><span>{escape(sentence)}</span></div>'
+            f'<div class="verdict {color}"><strong>{escape(word)}</strong><span>{escape(sentence)}</span></div>'
         )
 
     def section(self, title: str) -> Self:
-        """Begin a section. From three sections on, the report has a list of them at the top."""
+        """Start a section. A report with three sections or more lists them at the top."""
         taken = {anchor for _, anchor in self._sections}
         slug = anchor = "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split()) or "section"
         number = 2
@@ -84,16 +98,16 @@ class Report:
         return self._add(f'<h2 id="{escape(anchor)}">{escape(title)}</h2>')
 
     def text(self, text: str) -> Self:
-        """Paragraphs of Markdown. HTML in it is shown as text, and images are not loaded."""
+        """Add paragraphs of Markdown. HTML in it is shown as text, and images are not loaded."""
         from markdown_it import MarkdownIt
 
         markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
         return self._add(f'<div class="text">{markdown.render(text)}</div>')
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Self:
-        """A table. Numbers are rounded to what can be read and set to the right; None is a dash.
+        """Add a table. Numbers are rounded and right-aligned; None is shown as a dash.
 
-        Where all headers are empty there is no line for them.
+        If all headers are empty, the table has no header row.
         """
         rows = [tuple(row) for row in rows]
         numeric = [bool(rows) and all(_is_number(row[place]) for row in rows) for place in range(len(headers))]
@@ -105,11 +119,11 @@ class Report:
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
         title = f"<caption>{escape(caption)}</caption>" if caption else ""
         if not body:
-            body = f'<tr><td class="empty" colspan="{max(1, len(headers))}">nothing to show</td></tr>'
+            body = f'<tr><td class="empty" colspan="{max(1, len(headers))}">no rows</td></tr>'
         return self._add(f'<div class="wide" tabindex="0"><table>{title}{head}<tbody>{body}</tbody></table></div>')
 
     def figure(self, figure: Figure, caption: str) -> Self:
-        """A matplotlib figure, drawn now as SVG; afterwards it is closed."""
+        """Add a matplotlib figure as SVG, and close the figure."""
         import matplotlib
 
         buffer = io.BytesIO()
@@ -117,7 +131,7 @@ class Report:
             figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
         if "matplotlib.pyplot" in sys.modules:
             sys.modules["matplotlib.pyplot"].close(figure)
-        # As an image, the SVG keeps its ids to itself: those of two inlined figures would collide.
+        # The ids of two inline figures would collide; those of images are separate.
         data = base64.b64encode(buffer.getvalue()).decode()
         return self._add(
             f'<figure><img alt="{escape(caption, quote=True)}" src="data:image/svg+xml;base64,{data}">'
@@ -125,15 +139,15 @@ class Report:
         )
 
     def cards(self, cards: Iterable[Card]) -> Self:
-        """Cards side by side, as many in a row as there is room for."""
+        """Add cards side by side, as many per row as fit."""
         return self._add('<div class="cards">' + "".join(_card(card) for card in cards) + "</div>")
 
     def bars(self, bars: Sequence[tuple[str, float]], caption: str = "") -> Self:
-        """Lying bars, one a line, with their numbers: shares, associations. Negative ones have another colour."""
+        """Add horizontal bars with their numbers, for example shares. Negative ones have another color."""
         top = max((abs(length) for _, length in bars), default=0.0) or 1.0
         lines = "".join(
-            f'<span class="name">{escape(name)}</span>'
-            f'<span class="track"><i class="{"minus" if length < 0 else "plus"}" '
+            f'<span class="name">{escape(name)}</span><span class="track"><i '
+            f'class="{"minus" if length < 0 else "plus"}" '
             f'style="width:{100 * abs(length) / top:.1f}%"></i></span><b>{escape(format_value(length))}</b>'
             for name, length in bars
         )
@@ -141,13 +155,13 @@ class Report:
         return self._add(f'<figure><div class="bars">{lines}</div>{title}</figure>')
 
     def html(self) -> str:
-        """The whole document."""
+        """Return the whole document."""
         contents = ""
         if len(self._sections) >= 3:
             links = "".join(f'<a href="#{escape(anchor)}">{escape(title)}</a>' for title, anchor in self._sections)
             contents = f'<nav aria-label="Contents">{links}</nav>'
         subtitle = f'<p class="subtitle">{escape(self.subtitle)}</p>' if self.subtitle else ""
-        made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
+        created = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -156,7 +170,8 @@ class Report:
             "img-src data:; style-src 'unsafe-inline'\">"
             f"<title>{escape(self.title)}</title><style>{STYLE}</style></head><body><main>"
             f"<header><h1>{escape(self.title)}</h1>{subtitle}</header>{contents}"
-            f"{''.join(self._parts)}<footer>Made on {made} by airflow-provider-mlops</footer></main></body></html>\n"
+            f"{''.join(self._parts)}<footer>Created on {created} by "
+            "airflow-provider-mlops</footer></main></body></html>\n"
         )
 
     def write(self, uri: str) -> str:
@@ -170,7 +185,7 @@ class Report:
 
 
 def format_number(value: float) -> str:
-    """A number as people write it: thousands separated, four significant digits, no noise.
+    """Format a number for people: with thousands separators and four significant digits.
 
     >>> [format_number(x) for x in (1234567, 0.123456, 1234.5678, 1.5e-9, 3.0, float("nan"))]
     ['1,234,567', '0.1235', '1,235', '1.5e-09', '3', 'not a number']
@@ -191,7 +206,7 @@ def format_number(value: float) -> str:
 
 
 def format_value(value: object) -> str:
-    """Any value as the text of a cell."""
+    """Format any value as the text of a cell."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -215,7 +230,7 @@ def _cell(value: object) -> str:
 def _card(card: Card) -> str:
     mark = f'<span class="badge">{escape(card.mark)}</span>' if card.mark else ""
     subtitle = f"<p>{escape(card.subtitle)}</p>" if card.subtitle else ""
-    facts = "".join(f"<dt>{escape(word)}</dt><dd>{escape(format_value(value))}</dd>" for word, value in card.facts)
+    facts = "".join(f"<dt>{escape(label)}</dt><dd>{escape(format_value(value))}</dd>" for label, value in card.facts)
     return (
         f'<section class="card"><h3 title="{escape(card.title, quote=True)}">{escape(card.title)}{mark}</h3>{subtitle}'
         f"{_bars(card)}<dl>{facts}</dl></section>"
@@ -228,7 +243,7 @@ def _bars(card: Card) -> str:
     top = max(height for _, height in card.bars) or 1.0
     width = 240 / len(card.bars)
     drawn = "".join(
-        # A value that occurs at all is at least a hair high, so that a rare one is not taken for none.
+        # A bar with any value has a minimum height, so that a rare value is visible.
         f'<rect x="{index * width:.2f}" y="{60 - (tall := max(60 * height / top, 0.8 if height else 0.0)):.2f}" '
         f'width="{max(width - 1, 0.5):.2f}" height="{tall:.2f}">'
         f"<title>{escape(name)}: {escape(format_value(height))}</title></rect>"
@@ -238,6 +253,6 @@ def _bars(card: Card) -> str:
     if any(card.range):
         ends = f'<div class="ends"><span>{escape(card.range[0])}</span><span>{escape(card.range[1])}</span></div>'
     return (
-        f'<svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" '
-        f'aria-label="Distribution of {escape(card.title, quote=True)}">{drawn}</svg>{ends}'
+        '<svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" aria-label="Distribution of '
+        f'{escape(card.title, quote=True)}">{drawn}</svg>{ends}'
     )

@@ -1,4 +1,4 @@
-"""What a report looks like: system fonts, one accent colour, a dark scheme for those who ask for one."""
+"""The style of reports: system fonts, one accent color, and a dark color scheme."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Data Docs as files that need no network: what Great Expectations renders, with its styles and without its scripts.
+"""Data Docs that need no network: the pages of Great Expectations with local styles and without scripts.
 
-Great Expectations takes Bootstrap, jQuery, Vega, fonts and its logo from other people's servers, and writes values
-from the data into the page as they are. Here values are escaped before it renders, everything that would be
-fetched is taken out, and a few lines of style take the place of Bootstrap.
+Great Expectations loads Bootstrap, jQuery, Vega, fonts and its logo from third-party servers, and writes values from
+the data into the page without escaping them. Here values are escaped before the page is rendered, everything that a
+browser would fetch is removed, and a few lines of CSS replace Bootstrap.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ h4, h5, h6 { margin: .3rem 0; }
 
 
 def write_docs(uri: str, result: ExpectationSuiteValidationResult, suite: Any, title: str) -> str:
-    """Write `index.html` (the result) and `expectations.html` (the suite) under `uri`; return the former's URI."""
+    """Write `index.html` (the result) and `expectations.html` (the suite), and return the URI of the first."""
     index = storage.join(uri, "index.html")
     storage.write_text(storage.join(uri, "expectations.html"), suite_page(suite, title))
     storage.write_text(index, result_page(result, title))
@@ -62,7 +62,7 @@ def write_docs(uri: str, result: ExpectationSuiteValidationResult, suite: Any, t
 
 
 def result_page(result: ExpectationSuiteValidationResult, title: str) -> str:
-    """The page of a validation's result."""
+    """Render the page of a validation's result."""
     from great_expectations.core.expectation_validation_result import (
         ExpectationSuiteValidationResult,
         expectationSuiteValidationResultSchema,
@@ -72,14 +72,14 @@ def result_page(result: ExpectationSuiteValidationResult, title: str) -> str:
     schema: Any = expectationSuiteValidationResultSchema
     plain = schema.load(_escaped(_plain(result)))
     safe = plain if isinstance(plain, ExpectationSuiteValidationResult) else ExpectationSuiteValidationResult(**plain)
-    # The renderer needs what some versions of Great Expectations give only to results of a checkpoint.
+    # The renderer needs a run id, which some versions of Great Expectations set only in results of a checkpoint.
     run: Any = {"run_name": escape(title), "run_time": datetime.now(UTC).isoformat()}
     safe.meta.setdefault("run_id", run)
     return _page(ValidationResultsPageRenderer(run_info_at_end=True).render(safe), title)
 
 
 def suite_page(suite: Any, title: str) -> str:
-    """The page of the suite."""
+    """Render the page of the suite."""
     from great_expectations import ExpectationSuite
     from great_expectations.render.renderer.page_renderer import ExpectationSuitePageRenderer
 
@@ -91,17 +91,17 @@ def suite_page(suite: Any, title: str) -> str:
     return _page(renderer.render(safe), title)
 
 
-# Names that Great Expectations looks things up by, and which no data can choose.
-_STRUCTURE = frozenset({"type", "expectation_type", "severity", "operator", "condition_parser"})
+# Names that Great Expectations uses for lookups. Data cannot choose them, so they need no escaping.
+_LOOKUP_NAMES = frozenset({"type", "expectation_type", "severity", "operator", "condition_parser"})
 
 
 def _escaped(value: Any) -> Any:
-    """The same JSON with every text in it harmless in HTML."""
+    """Return the same JSON with every text escaped for HTML."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):
         return {
-            escape(key) if isinstance(key, str) else key: part if key in _STRUCTURE else _escaped(part)
+            escape(key) if isinstance(key, str) else key: part if key in _LOOKUP_NAMES else _escaped(part)
             for key, part in value.items()
         }
     if isinstance(value, list | tuple):
@@ -110,7 +110,7 @@ def _escaped(value: Any) -> Any:
 
 
 def _plain(result: Any) -> dict[str, Any]:
-    """The result as JSON; what Great Expectations gives for that holds NumPy's numbers, which it then cannot show."""
+    """Return the result as plain JSON: its own JSON contains NumPy numbers, which the renderer cannot show."""
     content: dict[str, Any] = json.loads(json.dumps(result.to_json_dict(), default=str))
     return content
 
@@ -123,7 +123,7 @@ def _page(document: Any, title: str) -> str:
 
 
 def self_contained(html: str, title: str) -> str:
-    """A page of Great Expectations without anything that a browser would fetch or run.
+    """Remove everything from a page of Great Expectations that a browser would fetch or run.
 
     >>> "http" in self_contained('<body><script src="https://a/b.js"></script><p>kept</p></body>', "rows")
     False
@@ -132,7 +132,7 @@ def self_contained(html: str, title: str) -> str:
     for element in ("script", "style", "iframe", "object"):
         body = re.sub(rf"<{element}\b.*?</{element}\s*>", "", body, flags=re.DOTALL | re.IGNORECASE)
     body = re.sub(r"<(?:link|img|meta|base|embed)\b[^>]*>", "", body, flags=re.IGNORECASE)
-    # The top bar holds the logo and links to pages of a whole site; the filter and the footer need scripts and servers.
+    # The top bar has the logo and links to other pages; the filter and the footer need scripts and servers.
     body = re.sub(r'<nav class="navbar navbar-expand.*?</nav>\s*</div>\s*</nav>', "", body, count=1, flags=re.DOTALL)
     body = re.sub(
         r'<div class="card mb-3">\s*<div class="card-header p-2">\s*<strong>Actions.*?(?=<div class="card )',
@@ -145,7 +145,7 @@ def self_contained(html: str, title: str) -> str:
     body = re.sub(r'\son\w+="[^"]*"', "", body)
     body = re.sub(r'href="(?:\.\./)+expectations/[^"]*"', 'href="expectations.html"', body)
     body = re.sub(r'href="(?:\.\./)+[^"]*"', 'href="index.html"', body)
-    # Great Expectations escapes some texts itself, and those are now escaped twice.
+    # Great Expectations escapes some texts itself, so they are escaped twice here.
     body = re.sub(r"&amp;(lt|gt|quot|amp|#x27|#39);", r"&\1;", body)
     body = re.sub(r'\shref="(?!#|index\.html|expectations\.html)[^"]*"', "", body)
     return (

@@ -1,19 +1,19 @@
-"""Runs Great Expectations over a dataset: all rows, but only as many columns at a time as an expectation needs.
+"""Validation of a dataset with Great Expectations: all rows, but only the columns that an expectation needs at a time.
 
-Great Expectations knows no DuckDB, and a frame with all columns of a large dataset does not fit into memory. So
-expectations are grouped by the columns that they name. Each group is validated on a frame of these columns,
-and the results are put together into one. What is held in memory at a time is thus one column, rarely two or three,
-or all of them where rows are few.
+Great Expectations does not support DuckDB, and a frame with all columns of a large dataset does not fit into memory. So
+expectations are grouped by the columns that they name. Each group is validated on a frame of these columns, and the
+results are combined. Memory therefore holds one column at a time, rarely two or three, or all columns of a small
+dataset.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import parquet_read
+from airflow_provider_mlops.lifecycle.progress import Progress
 from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CELLS = 4_000_000
-"""Up to how many values, rows times columns, a frame holds more columns than one expectation needs."""
+MAX_CELLS = 4_000_000
+"""Largest number of values, rows times columns, up to which a frame combines the columns of several expectations."""
 
 _BATCH_ROWS = 65_536
-_SECONDS_BETWEEN_PROGRESS = 10.0
 _SCHEMA_ONLY = frozenset(
     {
         "expect_column_to_exist",
@@ -52,28 +51,45 @@ def great_expectations() -> Any:
 
 
 def run_suite(dataset: Dataset, suite: Any, max_rows: int | None) -> tuple[ExpectationSuiteValidationResult, int]:
-    """The result of every expectation of the suite, and on how many rows values were checked.
+    """Check every expectation of the suite.
 
-    With more than `max_rows` rows, values are checked on a random sample of about that many, the same every
-    time; columns, types and the number of rows are still those of the whole dataset.
+    Parameters
+    ----------
+    dataset
+        The dataset to check.
+    suite
+        The expectations.
+    max_rows
+        Number of rows above which values are checked on a random sample of about that many rows, the same every time.
+        Columns, types and the number of rows are always those of the whole dataset. None checks all rows.
+
+    Returns
+    -------
+    ExpectationSuiteValidationResult, int
+        The results, and the number of rows on which values were checked.
     """
-    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
-
     rows = _Rows(dataset, max_rows)
-    groups = _grouped(suite.expectations, rows)
+    groups = _group(suite.expectations, rows)
     batch_definition = _batch_definition(dataset.name)
     results: list[Any] = []
-    meta: dict[str, Any] = {}
-    said = time.monotonic()
+    version = ""
+    progress = Progress(log)
     for number, (needs, expectations) in enumerate(groups, start=1):
         batch = batch_definition.get_batch({"dataframe": rows.frame(needs)})
         part = great_expectations().ExpectationSuite(name=suite.name, expectations=expectations, meta=suite.meta)
-        found = batch.validate(part)
-        results.extend(found.results)
-        meta = meta or found.meta
-        if time.monotonic() - said > _SECONDS_BETWEEN_PROGRESS:
-            said = time.monotonic()
-            log.info("%d of %d groups of columns checked", number, len(groups))
+        outcome = batch.validate(part)
+        results.extend(outcome.results)
+        version = outcome.meta["great_expectations_version"]
+        progress.report("Checked %d of %d groups of columns so far", number, len(groups))
+    return _combine(dataset, suite.name, results, version, rows.checked), rows.checked
+
+
+def _combine(
+    dataset: Dataset, suite_name: str, results: list[Any], version: str, rows_checked: int
+) -> ExpectationSuiteValidationResult:
+    """Return the results of all groups as the result of one validation."""
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+
     passed = sum(1 for result in results if result.success)
     statistics = {
         "evaluated_expectations": len(results),
@@ -81,26 +97,25 @@ def run_suite(dataset: Dataset, suite: Any, max_rows: int | None) -> tuple[Expec
         "unsuccessful_expectations": len(results) - passed,
         "success_percent": 100 * passed / len(results),
     }
-    whole = ExpectationSuiteValidationResult(
+    return ExpectationSuiteValidationResult(
         success=passed == len(results),
         results=results,
-        suite_name=suite.name,
+        suite_name=suite_name,
         suite_parameters={},
         statistics=statistics,
         meta={
-            "great_expectations_version": meta["great_expectations_version"],
+            "great_expectations_version": version,
             "batch_spec": {"data_asset_name": dataset.name},
             "dataset": dataset.uri,
             "fingerprint": dataset.fingerprint,
             "rows": dataset.rows,
-            "rows_checked": rows.checked,
+            "rows_checked": rows_checked,
         },
     )
-    return whole, rows.checked
 
 
-def _grouped(expectations: list[Expectation], rows: _Rows) -> list[tuple[tuple[str, ...], list[Expectation]]]:
-    """The expectations by the frame that they are checked on; frames are put together while they are small."""
+def _group(expectations: list[Expectation], rows: _Rows) -> list[tuple[tuple[str, ...], list[Expectation]]]:
+    """Group the expectations by the frame on which they are checked; small frames are combined."""
     by_needs: dict[tuple[str, ...], list[Expectation]] = {}
     for expectation in expectations:
         by_needs.setdefault(_needs(expectation, rows.names), []).append(expectation)
@@ -108,7 +123,7 @@ def _grouped(expectations: list[Expectation], rows: _Rows) -> list[tuple[tuple[s
     groups: list[tuple[tuple[str, ...], list[Expectation]]] = []
     for needs, group in by_needs.items():
         together = tuple(dict.fromkeys((*groups[-1][0], *needs))) if groups else needs
-        if groups and len(together) * rows.checked <= CELLS:
+        if groups and len(together) * rows.checked <= MAX_CELLS:
             groups[-1] = (together, [*groups[-1][1], *group])
         else:
             groups.append((needs, group))
@@ -120,14 +135,14 @@ _SCHEMA = ("\x00schema",)
 
 
 def _needs(expectation: Expectation, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns that an expectation reads, in the order of the dataset, or one of the two frames without values."""
+    """Return the columns that an expectation reads, or the name of one of the two frames without values."""
     if expectation.expectation_type in _SCHEMA_ONLY:
         return _SCHEMA
     texts = list(_texts(expectation.configuration.kwargs))
-    # A row condition is text in which column names stand somewhere; one column too many does no harm.
-    found = tuple(name for name in names if any(name == text or (" " in text and name in text) for text in texts))
-    if found:
-        return found
+    # A row condition is text that contains column names. One column too many does no harm.
+    columns = tuple(name for name in names if any(name == text or (" " in text and name in text) for text in texts))
+    if columns:
+        return columns
     return _ROW_COUNT if expectation.expectation_type.startswith("expect_table_row_count") else _SCHEMA
 
 
@@ -145,7 +160,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class _Rows:
-    """A dataset's columns as pandas frames."""
+    """The columns of a dataset as pandas frames."""
 
     def __init__(self, dataset: Dataset, max_rows: int | None) -> None:
         self._files = dataset.files()
@@ -158,23 +173,23 @@ class _Rows:
         if share < 1:
             self.checked = sum(int(mask.sum()) for mask in self._masks())
             log.warning(
-                "Values are checked on a random sample of %d of the %d rows; set max_rows to check more",
-                self.checked,
-                self._rows,
+                "Checking values on a random sample of %s of %s rows. Set max_rows to check more",
+                f"{self.checked:,}",
+                f"{self._rows:,}",
             )
 
     def frame(self, needs: tuple[str, ...]) -> pandas.DataFrame:
-        """The rows of the columns `needs`."""
+        """Return the frame of the columns `needs`."""
         import pandas
         import pyarrow
 
         if needs == _ROW_COUNT:
             return pandas.DataFrame(index=pandas.RangeIndex(self._rows))
         if needs == _SCHEMA:
-            return _to_pandas(self._schema.empty_table())
+            return to_pandas(self._schema.empty_table())
         batches = list(self._batches(list(needs)))
         schema = pyarrow.schema([self._schema.field(name) for name in needs])
-        return _to_pandas(pyarrow.Table.from_batches(batches, schema))
+        return to_pandas(pyarrow.Table.from_batches(batches, schema))
 
     def _read_schema(self) -> pyarrow.Schema:
         with parquet_read.opened(self._files[0]) as file:
@@ -190,7 +205,7 @@ class _Rows:
                 yield batch if masks is None else batch.filter(pyarrow.array(next(masks)))
 
     def _masks(self) -> Iterator[Any]:
-        """Which rows of each batch are in the sample: the same for every column, and at every call."""
+        """Yield a mask of each batch that selects the sample, the same for every column and at every call."""
         import numpy
 
         random = numpy.random.default_rng(0)
@@ -201,11 +216,11 @@ class _Rows:
                 yield random.random(min(_BATCH_ROWS, rows - start)) < self._share
 
 
-def _to_pandas(table: pyarrow.Table) -> pandas.DataFrame:
-    """As pandas has it, with what Great Expectations cannot deal with made plain.
+def to_pandas(table: pyarrow.Table) -> pandas.DataFrame:
+    """Convert a table to a pandas frame of types that Great Expectations supports.
 
-    Decimals become floating point, dates become timestamps, times with a zone become the same time in UTC without
-    one, and text is of the type `object`, also where pandas has a type for it.
+    Decimals become floating point, dates become timestamps, times with a zone become the same time in UTC without a
+    zone, and text has the type `object`, even if pandas has a type for text.
     """
     import pyarrow
     from pyarrow import types

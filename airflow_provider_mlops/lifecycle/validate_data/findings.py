@@ -1,4 +1,4 @@
-"""What did not hold, sorted into what is wrong with the schema and what is wrong with the values."""
+"""The failed expectations, divided into schema skew (columns and types) and value skew."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCHEMA = frozenset(
 
 @dataclass(frozen=True)
 class Finding:
-    """One expectation that does not hold."""
+    """A failed expectation."""
 
     text: str
     skew: str
@@ -34,45 +34,55 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """All of them."""
+    """All failed expectations."""
 
     all: tuple[Finding, ...]
 
     @property
     def failed(self) -> int:
-        """How many there are, of any severity."""
+        """The number of failed expectations of any severity."""
         return len(self.all)
 
     @property
     def schema(self) -> tuple[str, ...]:
-        """What is wrong with columns and types."""
+        """The texts of the findings about columns and types."""
         return tuple(finding.text for finding in self.all if finding.skew == "schema")
 
     @property
     def values(self) -> tuple[str, ...]:
-        """What is wrong with values, of any severity."""
+        """The texts of the findings about values, of any severity."""
         return tuple(finding.text for finding in self.all if finding.skew == "value")
 
     @property
     def critical(self) -> tuple[str, ...]:
-        """What is wrong with values and critical."""
+        """The texts of the critical findings about values."""
         return tuple(f.text for f in self.all if f.skew == "value" and f.severity == "critical")
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is wrong with values and a warning."""
+        """The texts of the findings about values with the severity warning."""
         return tuple(f.text for f in self.all if f.skew == "value" and f.severity == "warning")
 
-    def everything(self) -> list[dict[str, Any]]:
-        """As JSON."""
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return all findings as JSON."""
         return [vars(finding) for finding in self.all]
 
 
-def sort_out(result: ExpectationSuiteValidationResult, columns: tuple[str, ...]) -> Findings:
-    """The expectations that do not hold, schema first, then by severity."""
+def failed_expectations(result: ExpectationSuiteValidationResult, columns: tuple[str, ...]) -> Findings:
+    """Return the failed expectations, schema skew first, then by severity.
+
+    Parameters
+    ----------
+    result
+        The result of the validation.
+    columns
+        Names of the columns of the dataset.
+    """
     findings = [_finding(part, columns) for part in result.results if not part.success]
     order = ("critical", "warning", "info")
-    return Findings(tuple(sorted(findings, key=lambda found: (found.skew != "schema", order.index(found.severity)))))
+    return Findings(
+        tuple(sorted(findings, key=lambda finding: (finding.skew != "schema", order.index(finding.severity))))
+    )
 
 
 def _finding(result: Any, columns: tuple[str, ...]) -> Finding:
@@ -85,9 +95,11 @@ def _finding(result: Any, columns: tuple[str, ...]) -> Finding:
     skew = meta.get("skew")
     if skew not in ("schema", "value"):
         skew = "schema" if name in _SCHEMA or required or missing else "value"
-    about = ", ".join(named[:3]) or "table"
-    observed = f"there is no column {', '.join(map(repr, missing))}" if missing else _observed(result, name, kwargs)
-    return Finding(f"{about}: {name}: {observed}"[:300], str(skew), severity, name, named[0] if named else None)
+    subject = ", ".join(named[:3]) or "table"
+    observed = (
+        f"the dataset has no column {', '.join(map(repr, missing))}" if missing else _observed(result, name, kwargs)
+    )
+    return Finding(f"{subject}: {name}: {observed}"[:300], str(skew), severity, name, named[0] if named else None)
 
 
 def _named_columns(kwargs: dict[str, Any]) -> list[str]:
@@ -97,32 +109,32 @@ def _named_columns(kwargs: dict[str, Any]) -> list[str]:
 
 
 def _observed(result: Any, name: str, kwargs: dict[str, Any]) -> str:
-    found = result.result or {}
+    details = result.result or {}
     errors = _errors(result.exception_info or {})
     if errors:
-        return f"it could not be checked ({errors[0]})"
+        return f"the expectation could not be checked ({errors[0]})"
     if name == "expect_table_columns_to_match_set":
-        mismatch = found.get("details", {}).get("mismatched", {})
+        mismatch = details.get("details", {}).get("mismatched", {})
         words = {"unexpected": "unexpected columns", "missing": "missing columns"}
-        parts = [f"{words[key]} {_values(mismatch[key])}" for key in words if mismatch.get(key)]
+        parts = [f"{words[key]} {_format_values(mismatch[key])}" for key in words if mismatch.get(key)]
         if parts:
             return "; ".join(parts)
-    if "unexpected_percent" in found and found.get("unexpected_count"):
-        # A missing value shown as None tells nothing.
-        examples = [value for value in found.get("partial_unexpected_list", []) if value is not None]
-        shown = f", such as {_values(_distinct(examples), 3)}" if examples else ""
-        return f"{found['unexpected_count']} values ({found['unexpected_percent']:.3g} %) are not as expected{shown}"
-    if "observed_value" in found:
+    if "unexpected_percent" in details and details.get("unexpected_count"):
+        # An example of a missing value would only be None.
+        examples = [value for value in details.get("partial_unexpected_list", []) if value is not None]
+        such_as = f", for example {_format_values(_distinct(examples), 3)}" if examples else ""
+        return f"{details['unexpected_count']:,} values ({details['unexpected_percent']:.3g} %) are unexpected{such_as}"
+    if "observed_value" in details:
         limits = {
             key: kwargs[key] for key in ("min_value", "max_value", "type_list", "type_") if kwargs.get(key) is not None
         }
-        wanted = f", expected {', '.join(f'{key} {value}' for key, value in limits.items())}" if limits else ""
-        return f"observed {found['observed_value']}{wanted}"
-    return "it does not hold"
+        expected = f", expected {', '.join(f'{key} {value}' for key, value in limits.items())}" if limits else ""
+        return f"observed {details['observed_value']}{expected}"
+    return "the expectation is not met"
 
 
 def _errors(info: dict[str, Any]) -> list[str]:
-    """What was raised while checking; Great Expectations files it by metric, or directly."""
+    """Return the errors raised while checking, which Great Expectations stores by metric or directly."""
     entries = [info] if "raised_exception" in info else list(info.values())
     return [
         str(entry.get("exception_message")).splitlines()[0]
@@ -132,7 +144,7 @@ def _errors(info: dict[str, Any]) -> list[str]:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    """Each value once, NumPy's as Python's."""
+    """Return each value once, with NumPy's values as Python's."""
     return list({repr(plain): plain for plain in map(_plain, values)}.values())
 
 
@@ -142,6 +154,6 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _values(values: list[Any], at_most: int = 5) -> str:
-    more = f" and {len(values) - at_most} more" if len(values) > at_most else ""
-    return ", ".join(map(repr, values[:at_most])) + more
+def _format_values(values: list[Any], max_values: int = 5) -> str:
+    more = f" and {len(values) - max_values} more" if len(values) > max_values else ""
+    return ", ".join(map(repr, values[:max_values])) + more

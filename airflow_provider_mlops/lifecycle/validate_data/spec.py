@@ -1,4 +1,4 @@
-"""The fields of the step `validate_data` and what it returns."""
+"""The fields and the result of the step `validate_data`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.step import Result, Spec
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 
@@ -15,62 +15,71 @@ Verdict = Literal["passed", "warned", "failed"]
 
 
 class ValidateDataSpec(Spec):
-    """What to expect of a dataset. Exactly one of `suite_file`, `suite_code` and `reference_profile_uri` is given."""
+    """The fields of the step `validate_data`.
+
+    Exactly one of `suite_file`, `suite_code` and `reference_profile_uri` must be set.
+    """
 
     dataset: Dataset = Field(description="The rows to validate.")
     suite_file: str | None = Field(
         default=None,
-        description="A JSON file with a Great Expectations suite, on any fsspec path: a name and a list of "
-        "expectations, each with `type`, `kwargs` and, if it is not `critical`, a `severity`.",
+        description="Path or URI of a JSON file with a Great Expectations suite: a `name` and a list of "
+        "`expectations`, each with a `type`, its `kwargs` and optionally a `severity` (`critical` by default, "
+        "`warning` or `info`).",
     )
     suite_code: UserCode | None = Field(
         default=None,
-        description="A function that returns a Great Expectations `ExpectationSuite` or a list of expectations. It may "
-        "take `columns` (the types by name) and `dataset`.",
+        description="A function that returns a Great Expectations `ExpectationSuite` or a list of expectations. It "
+        "may take `columns` (a dictionary of the column types by name) and `dataset`.",
     )
     reference_profile_uri: str | None = Field(
         default=None,
-        description="The profile of earlier rows, from the analyze step: the same columns and types are expected, and "
-        "values like those, with a margin for chance.",
+        description="URI of the profile of earlier rows, made by the step `analyze`. The dataset is expected to have "
+        "the same columns and types and similar values, with a margin for chance.",
     )
     on_value_skew: Literal["fail", "warn", "continue"] = Field(
         default="fail",
-        description="What a failed `critical` expectation about values does: stop the run, go on with the verdict "
-        "`warned`, or go on with the verdict `failed`. A failed `warning` never stops the run, its verdict is "
-        "`warned`; a failed `info` changes nothing. **Schema skew always stops the run**: wrong columns or types, and "
-        "missing values where none may be. An expectation's `meta` may say otherwise, with "
-        '`{"skew": "schema"}` or `{"skew": "value"}`.',
+        description="Reaction to a failed `critical` expectation about values: stop the run (`fail`), continue with "
+        "the "
+        "verdict `warned` (`warn`), or continue with the verdict `failed` (`continue`). A failed `warning` gives the "
+        "verdict `warned` and never stops the run; a failed `info` changes nothing. **Schema skew always stops the "
+        "run**: wrong columns or types, and missing values that are not allowed. Set an expectation's `meta` to "
+        '`{"skew": "schema"}` or `{"skew": "value"}` to change what it counts as.',
     )
     max_rows: int | None = Field(
         default=2_000_000,
         ge=1,
-        description="Values of larger datasets are checked on a random sample of about this many rows, the same every "
-        "time, so that memory stays bounded: about 100 bytes a row and column, one column at a time. `null` checks all "
-        "rows. Columns, types and the number of rows are those of the whole dataset in any case.",
+        description="Number of rows above which values are checked on a random sample of about this size, the same "
+        "every time, so that memory stays bounded: about 100 bytes per row, one column at a time. `None` checks all "
+        "rows. Columns, types and the number of rows are always those of the whole dataset.",
     )
 
     @model_validator(mode="after")
-    def _has_one_source(self) -> Self:
-        given = [name for name in _SOURCES if getattr(self, name) is not None]
+    def _check_suite(self) -> Self:
+        given = [name for name in SUITE_FIELDS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise InvalidSpecError(
-                " / ".join(_SOURCES), given or None, f"give exactly one of the three, not {len(given)}"
+            raise FieldError(
+                given[1] if given else SUITE_FIELDS[0],
+                f"exactly one of suite_file, suite_code and reference_profile_uri must be set, not {len(given)}",
             )
         return self
 
 
-_SOURCES = ("suite_file", "suite_code", "reference_profile_uri")
+SUITE_FIELDS = ("suite_file", "suite_code", "reference_profile_uri")
+"""The fields that name the expectations, of which exactly one is set."""
 
 
 class ValidateDataResult(Result):
-    """The verdict, and what did not hold."""
+    """The result of the step `validate_data`."""
 
-    dataset: Dataset = Field(description="The dataset as it came, so that the next step can be wired to this one.")
-    verdict: Verdict = Field(description="`passed`, `warned` or `failed`.")
-    expectations: int = Field(description="How many expectations were checked.")
-    failed_expectations: int = Field(description="How many of them do not hold, of any severity.")
-    schema_skew: tuple[str, ...] = Field(description="What is wrong with columns and types; the first ones.")
-    value_skew: tuple[str, ...] = Field(description="What is wrong with values; the first ones.")
-    rows_checked: int = Field(description="On how many rows values were checked: all, or `max_rows` about.")
-    data_docs_uri: str = Field(description="The Data Docs page.")
-    mlflow_run_id: str = Field(description="The MLflow run that holds the verdict and the counts.")
+    dataset: Dataset = Field(description="The validated dataset, unchanged, as input of the next step.")
+    verdict: Verdict = Field(description="Verdict: `passed`, `warned` or `failed`.")
+    expectations: int = Field(description="Number of expectations that were checked.")
+    failed_expectations: int = Field(description="Number of expectations that failed, of any severity.")
+    schema_skew: tuple[str, ...] = Field(
+        description="The first findings about columns and types. The MLflow run has all of them."
+    )
+    value_skew: tuple[str, ...] = Field(description="The first findings about values. The MLflow run has all of them.")
+    rows_checked: int = Field(description="Number of rows on which values were checked: all rows, or about `max_rows`.")
+    data_docs_uri: str = Field(description="URI of the Data Docs page.")
+    mlflow_run_id: str = Field(description="Id of the MLflow run with the verdict, the counts and all findings.")

@@ -1,33 +1,49 @@
-"""Talks to a gateway over HTTP, with this package's errors."""
+"""A client for the gateway's HTTP API, which raises this package's errors."""
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import quote, unquote
 
 import httpx
 
-from airflow_provider_mlops.data.json_values import json_value
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
+from airflow_provider_mlops.serving.client import tensors
+from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
+from airflow_provider_mlops.serving.protocols.responses import AllModels, InferResponse, ModelMetadata, ModelStatus
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 TOKEN_FIELD = "gateway_conn_id"
-"""The field that an error about the token names: the connection whose password the token is."""
+"""Field that an error about the token names: the connection whose password is the token."""
+
+_MODEL_PATH = re.compile(r"/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d+))?")
+_MAX_QUOTED_VALUES = 10
 
 
 @dataclass(frozen=True)
 class InferResult:
-    """What a gateway answered: one entry for each row.
+    """A prediction, with one entry per row.
 
-    `probabilities` has one list a row, in the order of `classes`; None where the model knows none.
+    Parameters
+    ----------
+    model, version
+        Model and version that made it.
+    prediction_ids
+        Ids under which the rows were logged; labels refer to them.
+    output
+        Predicted values.
+    classes
+        Names of the classes, if the model has probabilities.
+    probabilities
+        One list per row, in the order of `classes`; None if the model has no probabilities.
     """
 
     model: str
@@ -41,15 +57,26 @@ class InferResult:
 class GatewayClient:
     """A client of one gateway. Use it in a `with` block, or call `close`.
 
-    :param token: for the admin calls `load`, `activate`, `deactivate`, `models`, `model` and `compact`, and for
-        verifications.
-    :param timeout: seconds for a whole answer. Loading a version may take longer, see `load`.
+    All calls raise BackendUnavailableError if the gateway is unavailable or overloaded, InvalidSpecError if the token
+    is wrong, the model or version is unknown or a value is invalid, and RejectedError if a version cannot be served.
 
-    Every call raises BackendUnavailableError if nobody answers or the gateway says "not now"; InvalidSpecError if the token is
-    wrong, a model or version is unknown, or a value does not fit; RejectedError if a version cannot be served.
+    Parameters
+    ----------
+    url
+        Address of the gateway.
+    token
+        Admin token; required by `load`, `activate`, `deactivate`, `models`, `model`, `compact` and verifications.
+    timeout
+        Maximum duration of a call in seconds, unless the call has its own timeout.
+
+    Examples
+    --------
+    >>> with GatewayClient("http://127.0.0.1:1", timeout=1) as client:
+    ...     client.ready()
+    False
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 30.0) -> None:
+    def __init__(self, url: str = DEFAULT_GATEWAY_URL, token: str | None = None, timeout: float = 30.0) -> None:
         self.url = url.rstrip("/")
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._http = httpx.Client(timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)), headers=headers)
@@ -74,189 +101,198 @@ class GatewayClient:
         *,
         verification: bool = False,
     ) -> InferResult:
-        """Predict rows: a DataFrame, a list of records, or a mapping of columns. All rows go in one request.
+        """Predict rows in one request.
 
-        :param version: is asked past the routing; by default the routing chooses.
-        :param verification: mark the request as a check of the gateway, which the log keeps apart from the traffic. It
-            is routed as any other, and takes the token.
+        Parameters
+        ----------
+        name
+            Name of the model.
+        rows
+            A DataFrame, a list of records, or a mapping of columns.
+        version
+            Version that predicts; by default, the gateway's routing chooses it.
+        verification
+            Mark the request as a check of the gateway, which is routed like any other but logged separately from user
+            traffic. This requires the token.
         """
-        columns = _columns(rows)
-        inputs = [_tensor(column, values) for column, values in columns.items()]
-        place = f"/v2/models/{quote(name, safe='')}" + ("" if version is None else f"/versions/{version}")
         headers = {VERIFICATION_HEADER: "true"} if verification else None
-        return _predictions(self._post(f"{place}/infer", {"inputs": inputs}, headers=headers))
+        content = {"inputs": tensors.encode(rows)}
+        return _infer_result(
+            cast(InferResponse, self._post(f"{_model_path(name, version)}/infer", content, headers=headers))
+        )
 
     def ready(self) -> bool:
-        """Whether the gateway answers and has loaded its models. Never raises for a gateway that is away."""
-        try:
-            return self._http.get(f"{self.url}/v2/health/ready").status_code == 200
-        except httpx.HTTPError:
-            return False
+        """Return whether the gateway is available and has loaded its models."""
+        return self._is_ok("/v2/health/ready")
 
     def model_ready(self, name: str, version: int | None = None) -> bool:
-        """Whether the model, or that version of it, answers. Never raises for a gateway that is away."""
-        place = "" if version is None else f"/versions/{version}"
-        try:
-            return self._http.get(f"{self.url}/v2/models/{quote(name, safe='')}{place}/ready").status_code == 200
-        except httpx.HTTPError:
-            return False
+        """Return whether the gateway is available and serves the model, or the given version of it."""
+        return self._is_ok(f"{_model_path(name, version)}/ready")
 
-    def metadata(self, name: str, version: int | None = None) -> dict[str, Any]:
-        """The inputs and outputs of a model as the Open Inference Protocol describes them."""
-        place = "" if version is None else f"/versions/{version}"
-        return self._get(f"/v2/models/{quote(name, safe='')}{place}")
+    def metadata(self, name: str, version: int | None = None) -> ModelMetadata:
+        """Return the inputs and outputs of a model, as the Open Inference Protocol describes them."""
+        return cast(ModelMetadata, self._get(_model_path(name, version)))
 
-    def models(self) -> list[dict[str, Any]]:
-        """The state of all models: `name`, `active`, `previous`, `versions`, `failures`."""
-        return list(self._get("/admin/models")["models"])
+    def models(self) -> list[ModelStatus]:
+        """Return the state of all models."""
+        return cast(AllModels, self._get("/admin/models"))["models"]
 
-    def model(self, name: str) -> dict[str, Any]:
-        """The state of one model, as in `models`."""
-        return self._get(f"/admin/models/{quote(name, safe='')}")
+    def model(self, name: str) -> ModelStatus:
+        """Return the state of one model."""
+        return cast(ModelStatus, self._get(_admin_path(name)))
 
-    def load(self, name: str, version: int, timeout: float = 300.0) -> dict[str, Any]:
-        """Load a version beside the one that answers. Returns the model's state.
+    def load(self, name: str, version: int, timeout: float = 300.0) -> ModelStatus:
+        """Load a version without activating it. Returns the model's state.
 
-        A version that fails to load raises RejectedError and changes nothing.
+        Raises RejectedError if the version cannot be loaded; nothing changes then.
         """
-        return self._post(f"/admin/models/{quote(name, safe='')}/load", {"version": version}, timeout=timeout)
+        return cast(ModelStatus, self._post(f"{_admin_path(name)}/load", {"version": version}, timeout=timeout))
 
-    def activate(self, name: str, version: int, *, champion: bool = False, timeout: float = 300.0) -> dict[str, Any]:
-        """Let a version answer from now on, at once if it is loaded. Returns the model's state.
+    def activate(self, name: str, version: int, *, champion: bool = False, timeout: float = 300.0) -> ModelStatus:
+        """Activate a version, which is loaded first if necessary. Returns the model's state.
 
-        :param champion: say so if the champion alias is at this version already, so that the gateway follows it from
-            here; otherwise the version stays until the gateway sees the alias move.
+        The active version answers all requests that do not name a version.
+
+        Parameters
+        ----------
+        champion
+            Whether the champion alias already points to this version. If it does not, the version stays active until
+            the gateway sees the alias move.
         """
         content = {"version": version, "champion": champion}
-        return self._post(f"/admin/models/{quote(name, safe='')}/activate", content, timeout=timeout)
+        return cast(ModelStatus, self._post(f"{_admin_path(name)}/activate", content, timeout=timeout))
 
-    def deactivate(self, name: str, version: int) -> dict[str, Any]:
-        """Let a version that was withdrawn answer no longer, unless another one answers already. Returns the state."""
-        return self._post(f"/admin/models/{quote(name, safe='')}/deactivate", {"version": version})
+    def deactivate(self, name: str, version: int) -> ModelStatus:
+        """Deactivate a version whose promotion was withdrawn, if it is active. Returns the model's state."""
+        return cast(ModelStatus, self._post(f"{_admin_path(name)}/deactivate", {"version": version}))
 
     def feedback(self, prediction_id: str, label: str | float | bool) -> None:
-        """Give the label of one prediction. The last one counts, and sending it twice changes nothing."""
+        """Send the label of a prediction. The last label counts; sending it twice changes nothing."""
         self._post("/feedback", {"prediction_id": prediction_id, "label": label})
 
     def reward(self, prediction_id: str, reward: float) -> None:
-        """Say how good the answer of one prediction was. The first one counts, and sending it twice changes nothing."""
+        """Send the reward of a prediction, which rates it. The first one counts; sending it twice changes nothing."""
         self._post("/feedback", {"prediction_id": prediction_id, "reward": reward})
 
     def feedback_many(self, labels: Iterable[tuple[str, str | float | bool]]) -> int:
-        """Give many labels in one request, as (prediction id, label). Returns how many."""
+        """Send many labels in one request, as (prediction id, label). Returns the number of labels."""
         entries = [{"prediction_id": name, "label": label} for name, label in labels]
         return int(self._post("/feedback", {"feedback": entries})["accepted"]) if entries else 0
 
     def compact(self, timeout: float = 300.0) -> int:
-        """Have the gateway compact its prediction log, so that readers on other machines see all of it."""
+        """Compact the prediction log, so that readers on other machines see all of it.
+
+        Returns the number of segments.
+        """
         return int(self._post("/admin/compact", {}, timeout=timeout)["segments"])
 
     def metrics(self) -> str:
-        """What the gateway tells Prometheus, as text; `gateway/request_counts.py` reads it."""
-        return self._send("GET", "/metrics", None, None, None).text
+        """Return the text of `/metrics`; see `RequestCounts.parse`."""
+        return self._send("GET", "/metrics").text
+
+    def _is_ok(self, path: str) -> bool:
+        try:
+            return self._http.get(self.url + path).status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def _get(self, path: str) -> dict[str, Any]:
-        return self._answer("GET", path, None, None)
+        return self._decode(self._send("GET", path))
 
     def _post(
-        self, path: str, content: Any, timeout: float | None = None, headers: dict[str, str] | None = None
+        self, path: str, content: Mapping[str, Any], timeout: float | None = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        return self._answer("POST", path, content, timeout, headers)
+        return self._decode(self._send("POST", path, content, timeout, headers))
 
-    def _answer(
-        self, method: str, path: str, content: Any, timeout: float | None, headers: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        answer = self._send(method, path, content, timeout, headers)
+    def _decode(self, response: httpx.Response) -> dict[str, Any]:
         try:
-            return dict(answer.json())
+            return dict(response.json())
         except ValueError as error:
-            raise InvalidSpecError("gateway_url", self.url, "what answers there is not a gateway") from error
+            raise InvalidSpecError(
+                "gateway_url", self.url, "it must be the address of a gateway, but the server there is not a gateway"
+            ) from error
 
     def _send(
-        self, method: str, path: str, content: Any, timeout: float | None, headers: dict[str, str] | None
+        self,
+        method: str,
+        path: str,
+        content: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
-        patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=5.0)
+        limit: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=5.0)
         try:
-            answer = self._http.request(method, self.url + path, json=content, timeout=patience, headers=headers)
+            response = self._http.request(method, self.url + path, json=content, timeout=limit, headers=headers)
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise InvalidSpecError("gateway_url", self.url, f"{error}: write it as http://host:port") from error
+            raise InvalidSpecError("gateway_url", self.url, "it must have the form http://host:port") from error
         except httpx.HTTPError as error:
-            what = f"{type(error).__name__} {error}".strip()
             raise BackendUnavailableError(
                 "The gateway",
                 self.url,
-                what,
+                f"{type(error).__name__} {error}".strip(),
                 "Check that `airflow-mlops serve` is running there and that the address is right",
             ) from error
-        if answer.status_code == 200:
-            return answer
-        raise self._error(answer)
+        if response.status_code == 200:
+            return response
+        raise self._error(response, path, content)
 
-    def _error(self, answer: httpx.Response) -> Exception:
+    def _error(self, response: httpx.Response, path: str, sent: Mapping[str, Any] | None) -> Exception:
         try:
-            content = answer.json()
+            content = response.json()
             message, field = str(content["error"]), content.get("field")
         except (ValueError, KeyError, TypeError, AttributeError):
-            message, field = answer.text[:200], None
-        status = answer.status_code
+            message, field = response.text[:200], None
+        status = response.status_code
         if status == 401:
-            given = "a token" if "Authorization" in answer.request.headers else None
+            token = "a token" if "Authorization" in response.request.headers else None
+            problem = message.partition(". ")[0]
             return InvalidSpecError(
                 TOKEN_FIELD,
-                given,
-                f"{message}; the token is the password of the connection to the gateway at {self.url}",
+                token,
+                f"{problem}. Set the password of the connection to the admin token of the gateway at {self.url}",
             )
         if status in (408, 429) or status >= 500:
             return BackendUnavailableError(
-                "The gateway", self.url, f"status {status}: {message}", "Read the log of the gateway"
+                "The gateway", self.url, f"status {status}: {message}", "Check the log of the gateway"
             )
-        if answer.request.url.path.startswith("/admin/") and status == 422:
+        if path.startswith("/admin/") and status == 422:
             return RejectedError(message)
-        return InvalidSpecError(str(field or answer.request.url.path), status, message)
+        if field is None:
+            return InvalidSpecError(path, status, message)
+        return InvalidSpecError(str(field), _sent_value(str(field), path, sent), message)
 
 
-def _columns(rows: Any) -> dict[str, list[Any]]:
-    if isinstance(rows, Mapping):
-        return {str(name): list(values) for name, values in rows.items()}
-    if hasattr(rows, "columns"):
-        return {str(name): rows[name].tolist() for name in rows.columns}
-    records = list(rows)
-    names = dict.fromkeys(name for record in records for name in record)
-    return {str(name): [record.get(name) for record in records] for name in names}
+def _model_path(name: str, version: int | None) -> str:
+    return f"/v2/models/{quote(name, safe='')}" + ("" if version is None else f"/versions/{version}")
 
 
-def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
-    data = [_model_value(value) for value in values]
-    shown = next((value for value in data if value is not None), None)
-    datatype = "BOOL" if isinstance(shown, bool) else "BYTES" if isinstance(shown, str) else "FP64"
-    return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
+def _admin_path(name: str) -> str:
+    return f"/admin/models/{quote(name, safe='')}"
 
 
-def _model_value(value: Any) -> Any:
-    value = json_value(value)
-    if isinstance(value, float) and math.isinf(value):
-        raise InvalidSpecError("rows", value, "models do not accept infinite numbers. Remove these rows")
-    return value
+def _sent_value(field: str, path: str, content: Mapping[str, Any] | None) -> object:
+    """Return what a request had as a field: a part of its path or body, or the first values of a column."""
+    match = _MODEL_PATH.search(path)
+    if match is not None and match.groupdict().get(field) is not None:
+        return unquote(match[field])
+    if content is None:
+        return None
+    if field in content:
+        return content[field]
+    columns = {tensor["name"]: tensor["data"][:_MAX_QUOTED_VALUES] for tensor in content.get("inputs", ())}
+    return columns.get(field)
 
 
-def _predictions(content: dict[str, Any]) -> InferResult:
-    outputs = {output["name"]: output for output in content["outputs"]}
+def _infer_result(response: InferResponse) -> InferResult:
+    outputs = {output["name"]: output for output in response["outputs"]}
     predict = outputs["predict"]
     probabilities = outputs.get("predict_proba")
-    parameters = content["parameters"]
+    parameters = response["parameters"]
     return InferResult(
-        model=content["model_name"],
-        version=int(content["model_version"]),
+        model=response["model_name"],
+        version=int(response["model_version"]),
         prediction_ids=tuple(parameters.get("prediction_ids") or [parameters["prediction_id"]]),
-        output=_nested(predict),
-        classes=() if probabilities is None else tuple(probabilities["parameters"]["classes"]),
-        probabilities=None if probabilities is None else _nested(probabilities),
+        output=tensors.decode(predict),
+        classes=() if probabilities is None else tuple(probabilities.get("parameters", {})["classes"]),
+        probabilities=None if probabilities is None else tensors.decode(probabilities),
     )
-
-
-def _nested(tensor: dict[str, Any]) -> list[Any]:
-    """The flat data of a tensor, as one list a row where it has two dimensions."""
-    data, shape = tensor["data"], tensor["shape"]
-    if len(shape) == 1:
-        return list(data)
-    return [data[row * shape[1] : (row + 1) * shape[1]] for row in range(shape[0])]

@@ -1,4 +1,4 @@
-"""The gateway: one ASGI application that answers predictions, logs them, takes labels, and can be administered."""
+"""The gateway: an ASGI application that serves predictions, logs them, accepts labels, and has an admin API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version as installed_version
+from importlib import metadata
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,169 +23,180 @@ from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
 from airflow_provider_mlops.serving.gateway.admin.model_control import ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
-from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, PredictEndpoint, version_number
+from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, PredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
-from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
+from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
-from airflow_provider_mlops.serving.protocols import body, encoding, feedback, openapi, protocol_v2
+from airflow_provider_mlops.serving.protocols import body, encoding, feedback, openapi, protocol_v2, routes
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
 log = logging.getLogger(__name__)
 
-SERVER = "airflow-provider-mlops"
+_DISTRIBUTION = "airflow-provider-mlops"
 _LOAD_SECONDS = 20.0
-"""How long one of several workers waits for its models before it takes connections."""
-_CHECK_SECONDS = 0.5
+"""How long one of several workers waits for its models before it accepts connections, in seconds."""
+_SHADOW_CHECK_SECONDS = 0.5
 
 
 class Gateway:
-    """The state and the handlers of one gateway process."""
+    """The state and the handlers of one gateway process.
 
-    def __init__(self, settings: Settings, registry: Registry, board: WorkerChannel | None = None) -> None:
+    Parameters
+    ----------
+    settings
+        Options of `airflow-mlops serve`.
+    registry
+        MLflow, from which models are loaded.
+    channel
+        Channel to the other workers; None for a single process.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, channel: WorkerChannel | None = None) -> None:
         self._settings = settings
         source = RegistrySource(registry, settings.models, allow_pickle=settings.allow_pickle)
         self._models = ServedModels(source, settings.models)
-        self._readers = ThreadPoolExecutor(settings.threads, thread_name_prefix="read")
-        self._log_writer = ThreadPoolExecutor(1, thread_name_prefix="log")
-        # One thread: a compaction that was given up by who waited for it still ends before the next one begins.
-        self._compactor = ThreadPoolExecutor(1, thread_name_prefix="compact")
+        self._parse_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="parse")
+        self._feedback_executor = ThreadPoolExecutor(1, thread_name_prefix="feedback")
+        # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
+        self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
-        self._following = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
-        self._shadows = Shadows(self._write_ahead, self._metrics, self._following.shadowed)
-        self._is_worker = board is not None
-        self._changes = ModelControl(self._models, self.compact, board)
+        self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
+        self._shadows = Shadows(self._write_ahead, self._metrics, self._follower.record_copy)
+        self._is_worker = channel is not None
+        self._control = ModelControl(self._models, self.compact, channel)
         self._loaded = asyncio.Event()
-        self._predictions = PredictEndpoint(
+        self._predict_endpoint = PredictEndpoint(
             self._models,
-            self._following,
+            self._follower,
             self._shadows,
             PredictionLogWriter(self._write_ahead, settings.prediction_log),
-            self._readers,
+            self._parse_executor,
             settings,
             self._token,
             self._metrics,
         )
 
     def asgi(self) -> FastPathApp:
-        """The application that a server calls: `app`, with the requests for predictions on a shorter way."""
-        return FastPathApp(self.app(), self._predictions)
+        """Return the application that the server calls: `app`, with a fast path for prediction requests."""
+        return FastPathApp(self.app(), self._predict_endpoint)
 
     def app(self) -> Starlette:
-        """The application with all its routes. Its lifespan loads the models and, at the end, compacts the log."""
-        admin = AdminApi(self._models, self._following, self._token, self._changes)
+        """Return the application with all routes. Its lifespan loads the models and finally compacts the log."""
+        admin = AdminApi(self._models, self._follower, self._token, self._control)
         paths = [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),
             Route("/v2/health/ready", self.ready, methods=["GET"]),
             Route("/v2/models/{name}", self.model_metadata, methods=["GET"]),
             Route("/v2/models/{name}/ready", self.model_ready, methods=["GET"]),
-            Route("/v2/models/{name}/infer", self._predictions, methods=["POST"]),
             Route("/v2/models/{name}/versions/{version}", self.model_metadata, methods=["GET"]),
             Route("/v2/models/{name}/versions/{version}/ready", self.model_ready, methods=["GET"]),
-            Route("/v2/models/{name}/versions/{version}/infer", self._predictions, methods=["POST"]),
-            Route("/invocations", self._predictions, methods=["POST"]),
-            Route("/models/{name}/invocations", self._predictions, methods=["POST"]),
-            # Where the client of `mlflow.deployments` looks for a model.
-            Route("/endpoints/{name}/invocations", self._predictions, methods=["POST"]),
+            *(Route(path.template, self._predict_endpoint, methods=["POST"]) for path in routes.PREDICT_PATHS),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/ping", self.live, methods=["GET"]),
             Route("/feedback", self.feedback, methods=["POST"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
             *admin.routes(),
         ]
-        handlers: dict[Any, Any] = {RequestError: _refused, HTTPException: _http_error, Exception: _defect}
+        handlers: dict[Any, Any] = {
+            RequestError: _request_error,
+            HTTPException: _http_error,
+            Exception: _internal_error,
+        }
         return Starlette(routes=paths, exception_handlers=handlers, lifespan=self._lifespan)
 
     async def compact(self) -> int:
-        """Compact all that was logged up to now. Returns the number of segments; raises what the storage raises."""
+        """Compact everything logged so far. Returns the number of segments; raises what the storage raises."""
         self._write_ahead.rotate()
-        await self._following.ingest_now()
+        await self._follower.ingest_now()
         return await asyncio.get_running_loop().run_in_executor(
-            self._compactor,
+            self._compact_executor,
             compaction.compact,
             self._settings.storage_uri,
             self._write_ahead,
-            self._following.is_ingested,
+            self._follower.is_ingested,
         )
 
     async def feedback(self, request: Request) -> Response:
-        """Take labels. They are in the write-ahead log before the answer goes out."""
+        """Accept labels and rewards. They are in the write-ahead log before the response is sent."""
         headers = dict(request.scope["headers"])
-        raw = await body.read(headers, request.receive, self._settings.max_body_bytes)
-        labels = feedback.parse(encoding.parse_exactly(raw))
+        content = await body.receive_json(headers, request.receive, self._settings.max_body_bytes)
+        labels = feedback.parse(encoding.decode_exactly(content))
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._log_writer, self._write_ahead.feedback, labels)
+            await loop.run_in_executor(self._feedback_executor, self._write_ahead.feedback, labels)
         except OSError as error:
-            raise RequestError(503, f"the label cannot be logged: {error}", Retry_After="5") from error
-        self._metrics.labelled(len(labels))
+            raise RequestError(503, f"The label could not be logged: {error}.", Retry_After="5") from error
+        self._metrics.count_feedback(len(labels))
         return json_response({"accepted": len(labels)})
 
     async def metrics(self, request: Request) -> Response:
-        """The numbers for Prometheus."""
-        content = self._metrics.text(self._weights(), self._predictions.under_way)
+        """Return the metrics for Prometheus."""
+        content = self._metrics.text(self._weights(), self._predict_endpoint.in_progress)
         return Response(content, headers={"content-type": CONTENT_TYPE.decode()})
 
     def _weights(self) -> Iterator[tuple[str, int, str, float]]:
         for served in self._models.all():
-            route = self._following.route(served)
+            route = self._follower.route(served)
             policy = served.policy if route is None else route.policy
             if policy is not None:
                 for (version, arm), weight in policy.weights().items():
                     yield served.name, version, arm, weight
 
     async def live(self, request: Request) -> Response:
-        """Whether the process answers."""
+        """Respond to a liveness check."""
         return json_response({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        """Whether the models are loaded: 200, or 503 with the reasons. What cannot be loaded is named in both."""
+        """Respond 200 if the models are loaded, else 503 with the reasons. Both name what could not be loaded."""
         reasons = self._models.waiting_for()
-        failing = self._models.failing(self._following.wanted())
+        failing = self._models.failing(self._follower.wanted())
         return json_response({"ready": not reasons, "reasons": reasons, "failing": failing}, 503 if reasons else 200)
 
     async def model_ready(self, request: Request) -> Response:
-        """Whether a model, or a version of it, answers: 200, or 404 with the reason."""
+        """Respond 200 if a model or one of its versions is served, else 404 with the reason."""
         name = request.path_params["name"]
         _, model = self._models.get(name).choose(_version(request))
         return json_response({"name": name, "version": str(model.version.version), "ready": True})
 
     async def model_metadata(self, request: Request) -> Response:
-        """The inputs and outputs of a model, and its loaded versions."""
+        """Return the inputs and outputs of a model, and its loaded versions."""
         served = self._models.get(request.path_params["name"])
         _, model = served.choose(_version(request))
         return json_response(protocol_v2.metadata(served.name, sorted(served.versions), model))
 
     async def server_metadata(self, request: Request) -> Response:
-        """What this server is."""
-        return json_response({"name": SERVER, "version": installed_version(SERVER), "extensions": [protocol_v2.BINARY]})
+        """Return the name, version and extensions of this server."""
+        return json_response(
+            {"name": _DISTRIBUTION, "version": metadata.version(_DISTRIBUTION), "extensions": [protocol_v2.BINARY]}
+        )
 
     async def openapi(self, request: Request) -> Response:
-        """This API as an OpenAPI document."""
-        return json_response(openapi.document(installed_version(SERVER)))
+        """Return the OpenAPI document of this API."""
+        return json_response(openapi.document(metadata.version(_DISTRIBUTION)))
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         tasks = [
             asyncio.create_task(self._follow_champions()),
-            asyncio.create_task(self._compact_now_and_then()),
-            asyncio.create_task(self._following.follow()),
-            asyncio.create_task(self._following.ingest()),
+            asyncio.create_task(self._compact_regularly()),
+            asyncio.create_task(self._follower.follow()),
+            asyncio.create_task(self._follower.ingest()),
             asyncio.create_task(self._check_shadows()),
         ]
         if self._is_worker:
-            # The others answer meanwhile; whoever listens gets its share of the connections.
+            # The other workers serve in the meantime; a worker that listens receives its share of the connections.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._loaded.wait(), _LOAD_SECONDS)
-            await self._changes.catch_up()
-            tasks.append(asyncio.create_task(self._changes.follow()))
+            await self._control.catch_up()
+            tasks.append(asyncio.create_task(self._control.follow()))
         try:
             yield
         finally:
@@ -193,23 +204,23 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._models.close()
-            self._predictions.close()
-            self._readers.shutdown(wait=False, cancel_futures=True)
-            self._log_writer.shutdown()
+            self._predict_endpoint.close()
+            self._parse_executor.shutdown(wait=False, cancel_futures=True)
+            self._feedback_executor.shutdown()
             self._shadows.close()
             try:
                 await self.compact()
             except Exception as error:
-                log.warning("The prediction log stays uncompacted until a gateway starts again: %s", error)
-            await self._following.close()
-            self._compactor.shutdown()
+                log.warning("Could not compact the prediction log; the next gateway to start will do it: %s", error)
+            await self._follower.close()
+            self._compact_executor.shutdown()
             self._write_ahead.close()
 
     async def _follow_champions(self) -> None:
         while True:
             await self._models.poll()
             if not self._loaded.is_set() and not self._models.waiting_for():
-                # What has been imported and loaded stays: no collection of garbage need look at it and stop all for it.
+                # Imported modules and loaded models stay: later garbage collections need not scan them.
                 gc.collect()
                 gc.freeze()
                 self._loaded.set()
@@ -217,26 +228,26 @@ class Gateway:
 
     async def _check_shadows(self) -> None:
         while True:
-            self._shadows.check(self._following.is_under_way)
-            await asyncio.sleep(_CHECK_SECONDS)
+            self._shadows.check(self._follower.is_in_progress)
+            await asyncio.sleep(_SHADOW_CHECK_SECONDS)
 
-    async def _compact_now_and_then(self) -> None:
+    async def _compact_regularly(self) -> None:
         while True:
             try:
                 await self.compact()
-                await self._following.forget()
+                await self._follower.forget()
             except Exception as error:
-                log.error("The prediction log is not compacted; it stays in the write-ahead log: %s", error)
+                log.error("Could not compact the prediction log; predictions stay in the write-ahead log: %s", error)
             await asyncio.sleep(self._settings.compact_seconds)
 
 
 def _version(request: Request) -> int | None:
-    return version_number(request.path_params.get("version"))
+    return routes.parse_version(request.path_params.get("version"))
 
 
-async def _refused(request: Request, refusal: Exception) -> Response:
-    assert isinstance(refusal, RequestError)
-    return refusal.response()
+async def _request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return error.response()
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -245,5 +256,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return json_response({"error": message}, error.status_code, dict(error.headers or {}))
 
 
-async def _defect(request: Request, error: Exception) -> Response:
-    return json_response({"error": f"a defect of the gateway: {type(error).__name__}"}, 500)
+async def _internal_error(request: Request, error: Exception) -> Response:
+    return json_response({"error": f"Internal error of the gateway: {type(error).__name__}."}, 500)

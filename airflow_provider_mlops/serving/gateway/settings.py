@@ -1,41 +1,121 @@
-"""What a gateway is started with."""
+"""The settings of one gateway."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from airflow_provider_mlops.serving.protocols import body
+from airflow_provider_mlops.serving.defaults import MAX_BODY_BYTES
+from airflow_provider_mlops.serving.field_help import describe
 
 
 @dataclass(frozen=True)
 class Settings:
     """The options of `airflow-mlops serve`.
 
-    :ivar storage_uri: where the prediction log goes; the steps of the DAGs use the same.
-    :ivar rollout_store: the SQLAlchemy URL of the rollout store; by default SQLite under the storage URI.
-    :ivar models: the models to serve; empty for all that have a champion.
-    :ivar threads: how many threads predict with each version. One is best for small models, since Python's lock lets
-        one run at a time.
-    :ivar prediction_log: whether predictions are logged. Those of rollouts always are, and so are labels.
-    :ivar max_requests: how many requests for predictions may be under way; those beyond are answered with 429.
-    :ivar max_waiting: how many of them may wait for one version; those beyond are answered with 429.
-    :ivar poll_seconds: how often MLflow is asked whether a champion has changed.
-    :ivar compact_seconds: how often the write-ahead log is compacted to Parquet.
-    :ivar predict_seconds: after how long a prediction is given up and answered with 503.
+    The metadata of each field describes it in one sentence under `help`; `metavar` names its value, and `min` is the
+    smallest value allowed. The command-line options and the table in the docs are made from it.
+
+    Examples
+    --------
+    >>> from dataclasses import fields
+    >>> settings = Settings("/var/lib/mlops", threads=2)
+    >>> settings.max_requests
+    1024
+    >>> next(field.metadata["help"] for field in fields(settings) if field.name == "threads")
+    'Number of threads that run predictions of each version; one is best for small models.'
     """
 
-    storage_uri: str
-    tracking_uri: str | None = None
-    registry_uri: str | None = None
-    token: str | None = None
-    rollout_store: str | None = None
-    models: tuple[str, ...] = ()
-    allow_pickle: bool = False
-    threads: int = 1
-    prediction_log: bool = True
-    max_requests: int = 1024
-    max_waiting: int = 512
-    max_body_bytes: int = body.MAXIMUM_BYTES
-    poll_seconds: float = 2.0
-    compact_seconds: float = 300.0
-    predict_seconds: float = 60.0
+    storage_uri: str = field(
+        metadata=describe(
+            "Storage directory or fsspec URI for the prediction log; use the same URI as the DAGs.", metavar="URI"
+        )
+    )
+    tracking_uri: str | None = field(
+        default=None,
+        metadata=describe(
+            "MLflow tracking URI; by default, the SQLite database in the storage directory.", metavar="URI"
+        ),
+    )
+    registry_uri: str | None = field(
+        default=None,
+        metadata=describe("MLflow model registry URI, if it differs from the tracking URI.", metavar="URI"),
+    )
+    token: str | None = field(
+        default=None,
+        metadata=describe(
+            "Bearer token for the admin API; by default, the gateway generates one and saves it as gateway.token in "
+            "the storage directory.",
+            metavar="TOKEN",
+        ),
+    )
+    rollout_store: str | None = field(
+        default=None,
+        metadata=describe(
+            "SQLAlchemy URL of the rollout database; use PostgreSQL if gateways run on several machines. By default, "
+            "a SQLite file in the storage directory.",
+            metavar="URL",
+        ),
+    )
+    models: tuple[str, ...] = field(
+        default=(),
+        metadata=describe(
+            "Name of a model to serve; repeat the option for several. By default, every model with a champion.",
+            metavar="NAME",
+        ),
+    )
+    allow_pickle: bool = field(
+        default=False,
+        metadata=describe("Also load pickled models, which can run arbitrary code when they are loaded."),
+    )
+    threads: int = field(
+        default=1,
+        metadata=describe(
+            "Number of threads that run predictions of each version; one is best for small models.",
+            metavar="N",
+            min_=1,
+        ),
+    )
+    prediction_log: bool = field(
+        default=True,
+        metadata=describe("Log predictions; those that belong to a rollout, and all labels, are always logged."),
+    )
+    max_requests: int = field(
+        default=1024,
+        metadata=describe(
+            "Maximum number of prediction requests in progress per process; further requests receive status 429.",
+            metavar="N",
+            min_=1,
+        ),
+    )
+    max_waiting: int = field(
+        default=512,
+        metadata=describe(
+            "Maximum number of requests that wait for one version; further requests receive status 429.",
+            metavar="N",
+            min_=1,
+        ),
+    )
+    max_body_bytes: int = field(
+        default=MAX_BODY_BYTES,
+        metadata=describe(
+            "Maximum size of a request body in bytes; larger requests receive status 413.", metavar="BYTES", min_=1024
+        ),
+    )
+    poll_seconds: float = field(
+        default=2.0,
+        metadata=describe("Seconds between checks of MLflow for a new champion.", metavar="SECONDS", min_=0.05),
+    )
+    compact_seconds: float = field(
+        default=300.0,
+        metadata=describe(
+            "Seconds between compactions of the prediction log to Parquet.", metavar="SECONDS", min_=0.05
+        ),
+    )
+    predict_seconds: float = field(
+        default=60.0,
+        metadata=describe(
+            "Maximum duration of a prediction in seconds; slower requests receive status 503.",
+            metavar="SECONDS",
+            min_=0.1,
+        ),
+    )

@@ -47,11 +47,11 @@ def measure(estimator: Any, predict: Callable[[Rows], Any], rows: Rows, *, by_ar
     the latter may predict on the event loop, because its time depends on the number of rows and not on their content.
     """
     own = is_scikit_learns_own(estimator)
-    first = rows.part(0, 1)
+    first = rows.slice(0, 1)
     seconds = _seconds(predict, first)
     if not own and not (rows.count > 1 and _is_independent(predict, rows)):
         return BatchProfile(seconds, 1, False)
-    per_row = max(0.0, _seconds(predict, Rows.together([first] * _BATCH)) - seconds) / (_BATCH - 1)
+    per_row = max(0.0, _seconds(predict, Rows.concatenate([first] * _BATCH)) - seconds) / (_BATCH - 1)
     batch_rows = MAX_ROWS if per_row * MAX_ROWS <= ADDED_SECONDS else max(1, 1 + int(ADDED_SECONDS / per_row))
     return BatchProfile(seconds, batch_rows, own and by_array and seconds <= QUICK_SECONDS)
 
@@ -98,7 +98,7 @@ def _is_independent(predict: Callable[[Rows], Any], rows: Rows) -> bool:
     """Return whether the prediction for each row is the same alone as together with the others."""
     together = predict(rows)
     for row in range(rows.count):
-        alone = predict(rows.part(row, row + 1))
+        alone = predict(rows.slice(row, row + 1))
         if not _same(together.output[row : row + 1], alone.output):
             return False
         if alone.probabilities is not None and not np.allclose(

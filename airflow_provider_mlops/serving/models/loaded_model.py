@@ -40,7 +40,7 @@ _V2_OUTPUTS: dict[OutputKind, str] = {
 
 
 @dataclass(slots=True)
-class Answer:
+class ModelResponse:
     """A model's predictions for some rows: one value per row, and (rows, classes) probabilities if it has them."""
 
     output: list[Any]
@@ -136,13 +136,13 @@ class LoadedModel:
         """Datatype of the output in the Open Inference Protocol."""
         return _V2_OUTPUTS[self.output]
 
-    def predict(self, rows: Rows) -> Answer:
+    def predict(self, rows: Rows) -> ModelResponse:
         """Predict checked rows. Raises any exception of the estimator."""
         output, probabilities = self._predict(rows)
         values = output.tolist()
         if self.output == "string":
             values = [str(value) for value in values]
-        return Answer(values, probabilities)
+        return ModelResponse(values, probabilities)
 
     def _predict(self, rows: Rows) -> Prediction:
         if not self.as_array:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from airflow_provider_mlops.errors import MlopsError
+from airflow_provider_mlops.serving.models import threads
 from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.model_source import ModelSource
@@ -35,7 +36,7 @@ class ServedModels:
     ) -> None:
         self._source = source
         self._names = tuple(names)
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
         self._models: dict[str, ServedModel] = {}
         # The champions at the last poll, and the models that do not follow theirs yet.
         self._aliased: dict[str, int] = {}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from airflow_provider_mlops.serving.log.schema import FeatureKind
 from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, Feature, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 _NO_ROWS = "The request has no rows. Send at least one."
@@ -40,7 +40,7 @@ def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> R
     count = next(iter(lengths.values()))
     for name, length in lengths.items():
         if length != count:
-            message = f"Column {shown(name)} has {length} values, but other columns have {count}."
+            message = f"Column {format_value(name)} has {length} values, but other columns have {count}."
             raise RequestError(422, message, name)
     if count == 0:
         raise RequestError(422, _NO_ROWS)
@@ -62,13 +62,13 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
         _check_names(schema, names)
         if len(set(names)) != len(names):
             twice = next(name for position, name in enumerate(names) if name in names[:position])
-            raise RequestError(422, f"Column {shown(twice)} is listed twice.", twice)
+            raise RequestError(422, f"Column {format_value(twice)} is listed twice.", twice)
     if not data:
         raise RequestError(422, _NO_ROWS)
     width = len(names)
     for position, row in enumerate(data):
         if type(row) is not list:
-            message = f"Row {position} must be a list of {width} values, not {shown(row)}."
+            message = f"Row {position} must be a list of {width} values, not {format_value(row)}."
             raise RequestError(422, message, f"row {position}")
         if len(row) != width:
             message = f"Row {position} has {len(row)} values, but there are {width} columns."
@@ -109,7 +109,7 @@ def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
         raise RequestError(422, _NO_ROWS)
     for position, record in enumerate(records):
         if type(record) is not dict:
-            message = f"Row {position} must be a JSON object, not {shown(record)}."
+            message = f"Row {position} must be a JSON object, not {format_value(record)}."
             raise RequestError(422, message, f"row {position}")
     names = dict.fromkeys(chain.from_iterable(records))
     _check_names(schema, names)
@@ -118,7 +118,7 @@ def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
         optional = schema.by_name[name].optional
         for position, record in enumerate(records):
             if name not in record and not optional:
-                raise RequestError(422, f"Row {position} lacks the column {shown(name)}.", name)
+                raise RequestError(422, f"Row {position} lacks the column {format_value(name)}.", name)
         columns[name] = [record.get(name) for record in records]
     return from_columns(schema, columns)
 
@@ -129,11 +129,11 @@ def _check_names(schema: InputSchema, names: Iterable[str]) -> None:
     if unknown:
         name = min(unknown)
         known = ", ".join(map(repr, schema.names[:20])) + (", ..." if len(schema.names) > 20 else "")
-        raise RequestError(422, f"The model has no column {shown(name)}. Its columns are {known}.", name)
+        raise RequestError(422, f"The model has no column {format_value(name)}. Its columns are {known}.", name)
     if len(given) < len(schema.names):
         for feature in schema.features:
             if feature.name not in given and not feature.optional:
-                message = f"The column {shown(feature.name)} ({feature.kind}) is missing."
+                message = f"The column {format_value(feature.name)} ({feature.kind}) is missing."
                 raise RequestError(422, message, feature.name)
         if not given:
             raise RequestError(422, "The request has no columns. Send at least one.")
@@ -291,17 +291,19 @@ _DESCRIPTIONS: dict[FeatureKind, str] = {
 
 
 def _refuse_type(feature: Feature, position: int, value: Any) -> NoReturn:
-    column, expected = shown(feature.name), _DESCRIPTIONS[feature.kind]
-    message = f"Column {column} must contain {expected}, but row {position} contains {shown(value)}."
+    column, expected = format_value(feature.name), _DESCRIPTIONS[feature.kind]
+    message = f"Column {column} must contain {expected}, but row {position} contains {format_value(value)}."
     raise RequestError(422, message, feature.name)
 
 
 def _refuse_range(feature: Feature, position: int, value: Any) -> NoReturn:
     problem = "infinity" if value in (float("inf"), float("-inf")) else "a number that is too large"
-    message = f"Column {shown(feature.name)} ({feature.kind}) contains {problem} in row {position}."
+    message = f"Column {format_value(feature.name)} ({feature.kind}) contains {problem} in row {position}."
     raise RequestError(422, message, feature.name)
 
 
 def _refuse_missing(feature: Feature, position: int) -> NoReturn:
-    message = f"Column {shown(feature.name)} has a missing value in row {position}, and the model does not accept it."
+    message = (
+        f"Column {format_value(feature.name)} has a missing value in row {position}, and the model does not accept it."
+    )
     raise RequestError(422, message, feature.name)

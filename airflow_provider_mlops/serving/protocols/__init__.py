@@ -1,1 +1,1 @@
-"""What goes over the wire: the Open Inference Protocol, MLflow's `/invocations`, labels, refusals."""
+"""Formats of requests and responses: the Open Inference Protocol, MLflow's `/invocations`, feedback, and OpenAPI."""

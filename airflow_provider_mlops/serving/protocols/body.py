@@ -1,4 +1,4 @@
-"""Reads the body of a request: bounded in size, and of a type that is understood."""
+"""Receives the body of a request and checks its size and content type."""
 
 from __future__ import annotations
 
@@ -7,49 +7,63 @@ from dataclasses import dataclass
 
 from starlette.types import Receive
 
+from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
-MAXIMUM_BYTES = 16 * 1024 * 1024
-HEADER_LENGTH = b"inference-header-content-length"
+_JSON_LENGTH = JSON_LENGTH_HEADER.lower().encode()
 _JSON = b"application/json"
 
 
 @dataclass(slots=True)
 class Body:
-    """What came: JSON in the first `json_bytes`, and tensors in binary after it; None where all of it is JSON."""
+    """The body of a prediction request.
+
+    Parameters
+    ----------
+    content
+        All bytes.
+    json_bytes
+        Number of bytes of JSON at the start, which binary tensors follow; None if all of the body is JSON.
+    """
 
     content: bytes
     json_bytes: int | None = None
 
 
-async def read(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
-    """The whole body, which must be JSON. Raises RequestError: 413 if it is too large, 415 if it is no JSON, 408, 400."""
+async def receive_json(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+    """Receive a body that must be JSON.
+
+    Raises RequestError: 408 if the client disconnects, 413 if the body is too large, 415 if it is not JSON.
+    """
     _check_json(headers)
-    return await _read(headers, receive, max_bytes)
+    return await _receive(headers, receive, max_bytes)
 
 
-async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> Body:
-    """The whole body, which may have binary tensors after its JSON, if a header says so. Raises RequestError as `read`."""
-    declared = headers.get(HEADER_LENGTH)
+async def receive_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> Body:
+    """Receive a body that may have binary tensors after its JSON.
+
+    Raises RequestError as `receive_json` does, and 400 if the header with the length of the JSON is invalid.
+    """
+    declared = headers.get(_JSON_LENGTH)
     if declared is None:
-        return Body(await read(headers, receive, max_bytes))
+        return Body(await receive_json(headers, receive, max_bytes))
     if not declared.isdigit() or len(declared) > 15:
         raise RequestError(
-            400, f"the length of the JSON must be a number, not {declared[:50]!r}", "Inference-Header-Content-Length"
+            400, f"{JSON_LENGTH_HEADER} must be a number of bytes, not {declared[:50]!r}.", JSON_LENGTH_HEADER
         )
     _check_encoding(headers)
-    content = await _read(headers, receive, max_bytes)
+    content = await _receive(headers, receive, max_bytes)
     length = int(declared)
     if length > len(content):
         raise RequestError(
             400,
-            f"the JSON is said to have {length} bytes, and all has {len(content)}",
-            "Inference-Header-Content-Length",
+            f"{JSON_LENGTH_HEADER} is {length}, but the body has only {len(content)} bytes.",
+            JSON_LENGTH_HEADER,
         )
     return Body(content, length)
 
 
-async def _read(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+async def _receive(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -66,7 +80,7 @@ async def _read(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int
                 raise _too_large(max_bytes)
         content = b"".join(parts)
     if message["type"] == "http.disconnect":
-        raise RequestError(408, "the connection was closed before the body had come")
+        raise RequestError(408, "The connection was closed before the whole body arrived.")
     if len(content) > max_bytes:
         raise _too_large(max_bytes)
     return content
@@ -77,15 +91,17 @@ def _check_json(headers: Mapping[bytes, bytes]) -> None:
     if content_type != _JSON:
         kind = content_type.partition(b";")[0].strip().lower()
         if kind != _JSON and not kind.endswith(b"+json"):
-            shown = kind[:100].decode("latin-1")
-            raise RequestError(415, f"the body must be application/json, not {shown}", "Content-Type")
+            received = kind[:100].decode("latin-1")
+            raise RequestError(415, f"The content type must be application/json, not {received}.", "Content-Type")
     _check_encoding(headers)
 
 
 def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise RequestError(415, "the body must not be compressed", "Content-Encoding")
+        raise RequestError(415, "The body must not be compressed.", "Content-Encoding")
 
 
 def _too_large(max_bytes: int) -> RequestError:
-    return RequestError(413, f"the body is larger than {max_bytes} bytes: send fewer rows", Connection="close")
+    return RequestError(
+        413, f"The body is larger than {max_bytes} bytes. Send fewer rows per request.", Connection="close"
+    )

@@ -1,4 +1,4 @@
-"""JSON in and out, as fast as can be for what is usual, and as lenient as Python's own for what is not."""
+"""Encodes and decodes JSON: fast for usual content, and as lenient as Python's own parser for the rest."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ import orjson
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 
-def parse(body: bytes) -> Any:
-    """The body's content. Raises RequestError (400).
+def decode(body: bytes) -> Any:
+    """Return the content of a JSON body. Raises RequestError (400).
 
-    What the quick parser refuses is tried with Python's: NaN, infinity, whole numbers without end and half surrogate
-    pairs are no JSON, but the check of the rows says in which column they are.
+    Bodies that the fast parser rejects are decoded with Python's parser. NaN, infinity, huge integers and lone
+    surrogates are not valid JSON, but the validation of the rows can then say which column contains them.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return parse_exactly(body)
+        return decode_exactly(body)
 
 
-def parse_exactly(body: bytes) -> Any:
-    """The same with Python's parser, which keeps whole numbers of any length. Raises RequestError (400)."""
+def decode_exactly(body: bytes) -> Any:
+    """Return the content of a JSON body, with integers of any length unchanged. Raises RequestError (400)."""
     try:
         return json.loads(body)
     except RecursionError:
-        raise RequestError(400, "the body is nested too deeply") from None
+        raise RequestError(400, "The body is nested too deeply.") from None
     except ValueError as error:
-        raise RequestError(400, f"the body is not valid JSON: {error}"[:300]) from None
+        raise RequestError(400, f"The body is not valid JSON: {error}."[:300]) from None
 
 
 def encode(content: Any) -> bytes:
-    """JSON in UTF-8, of NumPy's arrays and numbers too. NaN and infinity, which JSON does not know, become null.
+    """Return the content as JSON in UTF-8. NumPy values are allowed; NaN and infinity become null.
 
+    Examples
+    --------
     >>> encode({"id": "é", "data": [1, float("nan")]}).decode()
     '{"id":"é","data":[1,null]}'
     """

@@ -1,54 +1,59 @@
-"""The gateway's API as an OpenAPI document, for clients, for people, and for tests that make requests from it."""
+"""The OpenAPI document of the gateway's HTTP API."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_mlops.serving.protocols import openapi_schemas
-from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
+from airflow_provider_mlops.serving.protocols import openapi_schemas, protocol_v2
+from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER, VERIFICATION_HEADER
+from airflow_provider_mlops.serving.protocols.routes import PREDICT_PATHS
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
-_LENGTH = "Inference-Header-Content-Length"
 
 
 def document(version: str) -> dict[str, Any]:
-    """The document, of OpenAPI 3.1."""
+    """Return the OpenAPI 3.1 document of the API.
+
+    Examples
+    --------
+    >>> "/invocations" in document("1.0")["paths"]
+    True
+    """
     infer = _with_binary(_prediction("Predict (Open Inference Protocol)", "InferRequest", "InferResponse"))
     invoke = _prediction("Predict (MLflow)", "Invocation", "Predictions")
     change = ("ModelStatus", 401, 404, 408, 413, 415, 422, 503)
-    metadata = _get("What a model takes and gives", "ModelMetadata", 404)
-    model_ready = _get("Whether a model answers", "ModelReady", 404)
+    metadata = _get("Get the inputs and outputs of a model", "ModelMetadata", 404)
+    model_ready = _get("Check whether a model is ready", "ModelReady", 404)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Gateway of airflow-provider-mlops", "version": version},
         "paths": {
-            "/v2": _get("What this server is", "ServerMetadata"),
-            "/v2/health/live": _get("Whether the process answers", "Live"),
-            "/v2/health/ready": _get("Whether the models are loaded", "Ready", 503),
+            "/v2": _get("Get the server's metadata", "ServerMetadata"),
+            "/v2/health/live": _get("Check whether the server is live", "Live"),
+            "/v2/health/ready": _get("Check whether the models are loaded", "Ready", 503),
             "/v2/models/{name}": _at(metadata, "name"),
             "/v2/models/{name}/ready": _at(model_ready, "name"),
-            "/v2/models/{name}/infer": _at(infer, "name"),
             "/v2/models/{name}/versions/{version}": _at(metadata, "name", "version"),
             "/v2/models/{name}/versions/{version}/ready": _at(model_ready, "name", "version"),
-            "/v2/models/{name}/versions/{version}/infer": _at(infer, "name", "version"),
-            "/invocations": invoke,
-            "/models/{name}/invocations": _at(invoke, "name"),
-            "/endpoints/{name}/invocations": _at(invoke, "name"),
-            "/metrics": {"get": {"summary": "Numbers for Prometheus", "responses": _TEXT_RESPONSE}},
-            "/ping": _get("Whether the process answers, as MLflow's server says it", "Live"),
-            "/feedback": _post("Give labels to predictions", "Feedback", "Accepted", 408, 413, 415, 422, 503),
-            "/openapi.json": _get("This document", "Document"),
-            "/admin/models": _guarded(_get("The state of all models", "AllModels", 401)),
-            "/admin/models/{name}": _guarded(_at(_get("The state of a model", "ModelStatus", 401, 404), "name")),
+            **{
+                path.template: _at(infer if path.parse is protocol_v2.parse else invoke, *path.parameters)
+                for path in PREDICT_PATHS
+            },
+            "/metrics": {"get": {"summary": "Get metrics for Prometheus", "responses": _TEXT_RESPONSE}},
+            "/ping": _get("Check whether the server is live (MLflow)", "Live"),
+            "/feedback": _post(
+                "Send labels or rewards for predictions", "Feedback", "Accepted", 408, 413, 415, 422, 503
+            ),
+            "/openapi.json": _get("Get this document", "Document"),
+            "/admin/models": _guarded(_get("Get the state of all models", "AllModels", 401)),
+            "/admin/models/{name}": _guarded(_at(_get("Get the state of a model", "ModelStatus", 401, 404), "name")),
             "/admin/models/{name}/load": _guarded(
-                _at(_post("Load a version beside the others", "VersionNumber", *change), "name")
+                _at(_post("Load a version without activating it", "VersionNumber", *change), "name")
             ),
-            "/admin/models/{name}/activate": _guarded(
-                _at(_post("Let a version answer", "Activation", *change), "name")
-            ),
+            "/admin/models/{name}/activate": _guarded(_at(_post("Activate a version", "Activation", *change), "name")),
             "/admin/models/{name}/deactivate": _guarded(
-                _at(_post("Let a version that was withdrawn answer no longer", "VersionNumber", *change), "name")
+                _at(_post("Deactivate a version whose promotion was withdrawn", "VersionNumber", *change), "name")
             ),
             "/admin/compact": _guarded(
                 {"post": {"summary": "Compact the prediction log", "responses": _responses("Compacted", 401, 503)}}
@@ -61,21 +66,23 @@ def document(version: str) -> dict[str, Any]:
     }
 
 
-def _get(summary: str, answer: str, *errors: int) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": _responses(answer, *errors)}}
+def _get(summary: str, schema: str, *errors: int) -> dict[str, Any]:
+    return {"get": {"summary": summary, "responses": _responses(schema, *errors)}}
 
 
-def _post(summary: str, body: str, answer: str, *errors: int) -> dict[str, Any]:
+def _post(summary: str, body: str, schema: str, *errors: int) -> dict[str, Any]:
     return {
         "post": {
             "summary": summary,
             "requestBody": {"required": True, "content": {_JSON: {"schema": openapi_schemas.ref(body)}}},
-            "responses": _responses(answer, 400, *errors),
+            "responses": _responses(schema, 400, *errors),
         }
     }
 
 
 def _at(path: dict[str, Any], *parameters: str) -> dict[str, Any]:
+    if not parameters:
+        return path
     return {
         **path,
         "parameters": [
@@ -85,36 +92,36 @@ def _at(path: dict[str, Any], *parameters: str) -> dict[str, Any]:
     }
 
 
-def _prediction(summary: str, body: str, answer: str) -> dict[str, Any]:
-    """A prediction, which may be marked as a check of the gateway by who has the token."""
-    post = _post(summary, body, answer, 401, 404, 408, 413, 415, 422, 429, 500, 503)["post"]
+def _prediction(summary: str, body: str, schema: str) -> dict[str, Any]:
+    """Describe a prediction request, which a caller with the token may mark as a check of the gateway."""
+    post = _post(summary, body, schema, 401, 404, 408, 413, 415, 422, 429, 500, 503)["post"]
     mark = {
         "name": VERIFICATION_HEADER,
         "in": "header",
-        "description": "Whether this is a check and no traffic. `true` needs the token.",
+        "description": "Whether the request checks the gateway and is not user traffic; `true` requires the token.",
         "schema": {"enum": ["false", "true"], "default": "false"},
     }
     post["responses"]["200"]["headers"] = {
-        "X-Prediction-Id": _header("Under which the prediction was logged", openapi_schemas.TEXT),
-        "X-Model-Version": _header("Which version has answered", openapi_schemas.WHOLE),
+        "X-Prediction-Id": _header("Id under which the prediction was logged", openapi_schemas.TEXT),
+        "X-Model-Version": _header("Version that made the prediction", openapi_schemas.WHOLE),
     }
     return {"post": {**post, "parameters": [mark], "security": [{}, {"token": []}]}}
 
 
 def _with_binary(path: dict[str, Any]) -> dict[str, Any]:
-    """The extension for binary tensors: after the JSON, in the request and, where asked for, in the answer."""
+    """Add the binary tensor extension: tensors after the JSON, in the request and, if requested, in the response."""
     post = path["post"]
     length = {
-        "name": _LENGTH,
+        "name": JSON_LENGTH_HEADER,
         "in": "header",
-        "description": "How many bytes of the body are JSON, where binary tensors follow it",
+        "description": "Number of bytes of JSON at the start of the body, if binary tensors follow",
         "schema": openapi_schemas.COUNT,
     }
     post["parameters"] = [*post["parameters"], length]
     post["requestBody"]["content"][_BINARY] = {}
     post["responses"]["200"]["content"][_BINARY] = {}
-    post["responses"]["200"]["headers"][_LENGTH] = _header(
-        "How many bytes of a binary answer are JSON", openapi_schemas.COUNT
+    post["responses"]["200"]["headers"][JSON_LENGTH_HEADER] = _header(
+        "Number of bytes of JSON at the start of a binary response", openapi_schemas.COUNT
     )
     return path
 
@@ -125,19 +132,19 @@ def _guarded(path: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _responses(answer: str, *errors: int) -> dict[str, Any]:
+def _responses(schema: str, *errors: int) -> dict[str, Any]:
     responses: dict[str, Any] = {
-        "200": {"description": "OK", "content": {_JSON: {"schema": openapi_schemas.ref(answer)}}}
+        "200": {"description": "OK", "content": {_JSON: {"schema": openapi_schemas.ref(schema)}}}
     }
     for status in errors:
-        # What is not ready answers 503 in the form of what is.
-        unready = answer == "Ready" and status == 503
+        # A server that is not ready returns 503 with the schema of a ready one.
+        unready = schema == "Ready" and status == 503
         response: dict[str, Any] = {
             "description": _MEANINGS[status],
-            "content": {_JSON: {"schema": openapi_schemas.ref(answer if unready else "Error")}},
+            "content": {_JSON: {"schema": openapi_schemas.ref(schema if unready else "Error")}},
         }
         if status in (429, 503) and not unready:
-            response["headers"] = {"Retry-After": _header("After how many seconds to try again", openapi_schemas.COUNT)}
+            response["headers"] = {"Retry-After": _header("Seconds to wait before a retry", openapi_schemas.COUNT)}
         responses[str(status)] = response
     return responses
 
@@ -147,16 +154,16 @@ def _header(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _MEANINGS = {
-    400: "The body is not what the protocol asks for",
+    400: "The body does not follow the protocol",
     401: "The token is missing or wrong",
-    404: "There is no such model or version, or none that answers",
-    408: "The body came too slowly",
+    404: "The model or version does not exist or is not being served",
+    408: "The body arrived too slowly",
     413: "The body is too large",
     415: "The body is not JSON, or is compressed",
-    422: "The values do not fit, or the version cannot be served",
-    429: "More requests are under way than are taken: try again after the seconds in Retry-After",
-    500: "The model failed on rows that fit its signature",
-    503: "Not now: try again later",
+    422: "The values do not match the model's signature, or the version cannot be served",
+    429: "Too many requests are in progress; retry after the seconds in Retry-After",
+    500: "The model failed on rows that match its signature",
+    503: "The request cannot be handled now; retry later",
 }
 
 

@@ -1,4 +1,4 @@
-"""The bodies of requests and answers, as the OpenAPI document describes them."""
+"""Schemas of request and response bodies for the OpenAPI document; `responses` has the same shapes as types."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _VALUE = {"type": ["number", "string", "boolean", "null"]}
 
 
 def ref(name: str) -> dict[str, str]:
-    """A reference to one of the schemas."""
+    """Return a reference to a schema."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def schemas() -> dict[str, Any]:
-    """All schemas by name."""
+    """Return all schemas by name."""
     return {**_predictions(), **_feedback(), **_metadata(), **_administration(), "Document": {"type": "object"}}
 
 
@@ -47,15 +47,15 @@ def _predictions() -> dict[str, Any]:
         "data": _list({}),
     }
     in_binary = {"required": ["parameters"], "properties": {"parameters": {"required": ["binary_data_size"]}}}
-    given = {**_object(("name", "shape", "datatype"), **tensor), "anyOf": [{"required": ["data"]}, in_binary]}
+    input_tensor = {**_object(("name", "shape", "datatype"), **tensor), "anyOf": [{"required": ["data"]}, in_binary]}
     output = {"enum": ["predict", "predict_proba"]}
-    wanted = _object(("name",), name=output, parameters=_object(binary_data=_FLAG))
+    requested = _object(("name",), name=output, parameters=_object(binary_data=_FLAG))
     return {
         "InferRequest": _object(
             ("inputs",),
             id={"type": ["string", "null"], "maxLength": 1000},
-            inputs=_list(given, minItems=1),
-            outputs=_list({"anyOf": [wanted, output]}),
+            inputs=_list(input_tensor, minItems=1),
+            outputs=_list({"anyOf": [requested, output]}),
             parameters=_object(binary_data_output=_FLAG),
         ),
         "InferResponse": _object(
@@ -64,7 +64,7 @@ def _predictions() -> dict[str, Any]:
             model_version=TEXT,
             id=TEXT,
             parameters=_object(("prediction_id",), prediction_id=TEXT, prediction_ids=_list(TEXT)),
-            outputs=_list({**given, "properties": {**tensor, "name": output, "data": _list(_VALUE)}}),
+            outputs=_list({**input_tensor, "properties": {**tensor, "name": output, "data": _list(_VALUE)}}),
         ),
         "Invocation": {"oneOf": [_only((form,), **{form: schema}, **ignored) for form, schema in forms.items()]},
         "Predictions": _only(
@@ -75,12 +75,12 @@ def _predictions() -> dict[str, Any]:
 
 
 def _feedback() -> dict[str, Any]:
-    told = {
+    fields = {
         "prediction_id": {"type": "string", "pattern": f"^{prediction_id.PATTERN}$"},
-        "label": {"type": ["number", "string", "boolean"], "maxLength": feedback.MAXIMUM_LENGTH},
+        "label": {"type": ["number", "string", "boolean"], "maxLength": feedback.MAX_LABEL_LENGTH},
         "reward": {"type": ["number", "boolean"]},
     }
-    label = {"anyOf": [_only(("prediction_id", needed), **told) for needed in ("label", "reward")]}
+    label = {"anyOf": [_only(("prediction_id", required), **fields) for required in ("label", "reward")]}
     return {
         "Feedback": {"oneOf": [label, _only(("feedback",), feedback=_list(label, minItems=1))]},
         "Accepted": _only(("accepted",), accepted=COUNT),
@@ -150,7 +150,7 @@ def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]
 
 
 def _only(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
-    """An object that has no other properties."""
+    """Describe an object without further properties."""
     return {**_object(required, **properties), "additionalProperties": False}
 
 

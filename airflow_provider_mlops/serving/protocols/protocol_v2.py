@@ -1,15 +1,14 @@
 """The Open Inference Protocol, version 2, in JSON and with its extension for binary tensors.
 
-A request names each column as a tensor of its own, of shape [rows] or [rows, 1], as MLServer's
-codec for pandas writes a DataFrame; or, where all columns are numbers, it may send one tensor of
-shape [rows, columns] with the columns in the order of the signature. `data` is flat or nested.
+A request sends each column as a separate tensor of shape [rows] or [rows, 1], as MLServer's pandas codec encodes a
+DataFrame. If all columns are numeric, it may instead send one tensor of shape [rows, columns], with the columns in the
+order of the signature. `data` is flat or nested.
 
-The answer has the outputs `predict` and, for classifiers that know probabilities, `predict_proba`
-of shape [rows, classes] with the classes' names in its parameters. Its `id` is the request's if it
-has one, and the prediction id otherwise. The parameters always say `prediction_id`, and
-`prediction_ids` with one for each row where there are several.
+The response has the output `predict` and, for classifiers with probabilities, `predict_proba` of shape [rows, classes],
+whose parameters name the classes. Its `id` is the request's id, or the prediction id if the request has none. Its
+parameters contain `prediction_id` and, for several rows, `prediction_ids` with one id per row.
 
-Outputs come in binary where the request asks for it, by `binary_data_output` for all or `binary_data` for one.
+A request may ask for binary outputs: `binary_data_output` for all of them, `binary_data` for one.
 """
 
 from __future__ import annotations
@@ -21,31 +20,42 @@ import numpy as np
 
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.models import signature_check
-from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, ModelResponse
 from airflow_provider_mlops.serving.protocols import encoding, tensors
 from airflow_provider_mlops.serving.protocols.body import Body
-from airflow_provider_mlops.serving.protocols.request import Encoded
+from airflow_provider_mlops.serving.protocols.parsed_request import Encoded
+from airflow_provider_mlops.serving.protocols.responses import ModelMetadata, TensorMetadata
 from airflow_provider_mlops.serving.protocols.tensors import Tensor
 from airflow_provider_mlops.serving.rows.input_schema import V2_DATATYPES, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 BINARY = "binary_tensor_data"
-"""What the server's metadata call the extension for binary tensors."""
+"""Name of the binary tensor extension in the server's metadata."""
 
 _OUTPUTS = {"predict": False, "predict_proba": False}
 
 
 @dataclass(slots=True)
 class InferRequest:
-    """A request whose rows have been checked; `outputs` says which are wanted, and whether in binary."""
+    """A request whose rows have been validated.
+
+    Parameters
+    ----------
+    rows
+        Rows to predict.
+    id
+        Id that the caller gave the request, if any.
+    outputs
+        Requested outputs; True for those to return in binary.
+    """
 
     rows: Rows
     id: str | None
     outputs: dict[str, bool]
 
-    def answer(self, model: LoadedModel, answer: Answer, own_id: str) -> Encoded:
-        """The answer, with the outputs that are wanted in binary after the JSON."""
+    def encode(self, model: LoadedModel, response: ModelResponse, own_id: str) -> Encoded:
+        """Return the requested outputs, with binary tensors after the JSON."""
         count = self.rows.count
         parameters: dict[str, Any] = {"prediction_id": own_id}
         if count > 1:
@@ -53,21 +63,21 @@ class InferRequest:
         outputs: list[dict[str, Any]] = []
         parts: list[bytes] = []
         if "predict" in self.outputs:
-            values, shape = answer.output, [count]
+            values, shape = response.output, [count]
             if model.output == "doubles":
                 shape = [count, len(values[0])]
                 values = [value for row in values for value in row]
             output: dict[str, Any] = {"name": "predict", "shape": shape, "datatype": model.v2_output}
-            outputs.append(_with_values(output, values, self.outputs["predict"], parts))
-        if "predict_proba" in self.outputs and answer.probabilities is not None:
+            outputs.append(_add_values(output, values, self.outputs["predict"], parts))
+        if "predict_proba" in self.outputs and response.probabilities is not None:
             output = {
                 "name": "predict_proba",
-                "shape": list(answer.probabilities.shape),
+                "shape": list(response.probabilities.shape),
                 "datatype": "FP64",
                 "parameters": {"classes": list(model.classes)},
             }
-            values = answer.probabilities.ravel().tolist()
-            outputs.append(_with_values(output, values, self.outputs["predict_proba"], parts))
+            values = response.probabilities.ravel().tolist()
+            outputs.append(_add_values(output, values, self.outputs["predict_proba"], parts))
         content = encoding.encode(
             {
                 "model_name": model.version.name,
@@ -86,27 +96,27 @@ class InferRequest:
         return Encoded(b"".join([content, *parts]), headers)
 
 
-def read(body: Body, schema: InputSchema) -> InferRequest:
-    """Read the body of an infer request. Raises RequestError: 400 for the protocol, 422 for the rows."""
-    content = encoding.parse(body.content if body.json_bytes is None else body.content[: body.json_bytes])
+def parse(body: Body, schema: InputSchema) -> InferRequest:
+    """Parse the body of an infer request. Raises RequestError: 400 for the format, 422 for the rows."""
+    content = encoding.decode(body.content if body.json_bytes is None else body.content[: body.json_bytes])
     if type(content) is not dict:
-        raise RequestError(400, f"the body must be an object with inputs, not {shown(content)}")
+        raise RequestError(400, f"The body must be an object with inputs, not {format_value(content)}.")
     request_id = content.get("id")
     if request_id is not None and not _is_text(request_id):
-        raise RequestError(400, "id must be text of at most 1000 characters", "id")
-    outputs = _wanted(content.get("outputs"), content.get("parameters"))
+        raise RequestError(400, "id must be text with at most 1,000 characters.", "id")
+    outputs = _parse_outputs(content.get("outputs"), content.get("parameters"))
     inputs = content.get("inputs")
     if type(inputs) is not list or not inputs:
-        raise RequestError(400, "inputs must be a list of at least one tensor", "inputs")
-    reader = tensors.Reader(body.content, body.json_bytes)
-    found = [reader.read(tensor, position) for position, tensor in enumerate(inputs)]
-    reader.end()
-    return InferRequest(_rows(found, schema), request_id, outputs)
+        raise RequestError(400, "inputs must be a non-empty list of tensors.", "inputs")
+    parser = tensors.TensorParser(body.content, body.json_bytes)
+    parsed = [parser.parse(tensor, position) for position, tensor in enumerate(inputs)]
+    parser.check_end()
+    return InferRequest(_rows(parsed, schema), request_id, outputs)
 
 
-def metadata(name: str, versions: list[int], model: LoadedModel) -> dict[str, Any]:
-    """What the protocol says of a model: `inputs` and `outputs`, and the versions that serve."""
-    inputs = [
+def metadata(name: str, versions: list[int], model: LoadedModel) -> ModelMetadata:
+    """Return the metadata of a model in the format of the protocol."""
+    inputs: list[TensorMetadata] = [
         {
             "name": feature.name,
             "datatype": V2_DATATYPES[feature.kind],
@@ -116,7 +126,7 @@ def metadata(name: str, versions: list[int], model: LoadedModel) -> dict[str, An
         for feature in model.schema.features
     ]
     shape = [-1, -1] if model.output == "doubles" else [-1]
-    outputs: list[dict[str, Any]] = [{"name": "predict", "datatype": model.v2_output, "shape": shape}]
+    outputs: list[TensorMetadata] = [{"name": "predict", "datatype": model.v2_output, "shape": shape}]
     if model.classes:
         outputs.append(
             {
@@ -142,11 +152,12 @@ def _rows(inputs: list[Tensor], schema: InputSchema) -> Rows:
     columns: dict[str, Any] = {}
     for tensor in inputs:
         if tensor.name in columns:
-            raise RequestError(422, f"column {shown(tensor.name)} comes twice", tensor.name)
+            raise RequestError(422, f"Column {format_value(tensor.name)} appears more than once.", tensor.name)
         if len(tensor.shape) == 2 and tensor.shape[1] != 1:
             raise RequestError(
                 422,
-                f"tensor {shown(tensor.name)} must have the shape [rows] or [rows, 1], as others beside it",
+                f"Tensor {format_value(tensor.name)} must have the shape [rows] or [rows, 1], because the request has "
+                "several tensors.",
                 tensor.name,
             )
         feature = schema.by_name.get(tensor.name)
@@ -160,15 +171,19 @@ def _from_matrix(tensor: Tensor, schema: InputSchema) -> Rows:
     if not schema.numeric:
         feature = next(feature for feature in schema.features if feature.kind not in _NUMERIC_KINDS)
         raise RequestError(
-            422, f"column {shown(feature.name)} is no number: send each column as a tensor of its own", feature.name
+            422,
+            f"Column {format_value(feature.name)} is not numeric. Send each column as a separate tensor.",
+            feature.name,
         )
     if tensor.datatype not in tensors.NUMBERS:
-        raise RequestError(422, f"tensor {shown(tensor.name)} must hold numbers, not {tensor.datatype}", tensor.name)
+        raise RequestError(
+            422, f"Tensor {format_value(tensor.name)} must contain numbers, not {tensor.datatype}.", tensor.name
+        )
     rows, width = tensor.shape
     if width != len(schema.names):
         raise RequestError(
             422,
-            f"tensor {shown(tensor.name)} has {width} columns, and the model takes {len(schema.names)}",
+            f"Tensor {format_value(tensor.name)} has {width} columns, but the model takes {len(schema.names)}.",
             tensor.name,
         )
     data = tensor.flat()
@@ -181,13 +196,15 @@ _NUMERIC_KINDS = frozenset(kind for kind, datatype in V2_DATATYPES.items() if da
 
 
 def _check_datatype(tensor: Tensor, kind: str) -> None:
-    due = V2_DATATYPES[kind]
+    expected = V2_DATATYPES[kind]
     if not tensor.binary and all(value is None for value in tensor.data):
-        # Whoever has no values cannot know their type.
+        # A client cannot infer a type from missing values.
         return
     is_number = tensor.datatype in tensors.NUMBERS
-    if (due in tensors.NUMBERS) != is_number or (not is_number and due != tensor.datatype):
-        raise RequestError(422, f"column {shown(tensor.name)} must be {due}, not {tensor.datatype}", tensor.name)
+    if (expected in tensors.NUMBERS) != is_number or (not is_number and expected != tensor.datatype):
+        raise RequestError(
+            422, f"Column {format_value(tensor.name)} must be {expected}, not {tensor.datatype}.", tensor.name
+        )
 
 
 def _column(tensor: Tensor, kind: str | None) -> Any:
@@ -197,34 +214,38 @@ def _column(tensor: Tensor, kind: str | None) -> Any:
     try:
         return [value.decode() for value in values]
     except UnicodeDecodeError as error:
-        raise RequestError(422, f"column {shown(tensor.name)} must hold text in UTF-8: {error}", tensor.name) from None
+        raise RequestError(
+            422, f"Column {format_value(tensor.name)} must contain UTF-8 text: {error}.", tensor.name
+        ) from None
 
 
-def _wanted(outputs: Any, parameters: Any) -> dict[str, bool]:
+def _parse_outputs(outputs: Any, parameters: Any) -> dict[str, bool]:
     all_binary = _flag(parameters, "binary_data_output", False, "parameters")
     if outputs is None:
         return dict.fromkeys(_OUTPUTS, True) if all_binary else _OUTPUTS
     if type(outputs) is not list:
-        raise RequestError(400, "outputs must be a list", "outputs")
-    wanted: dict[str, bool] = {}
+        raise RequestError(400, "outputs must be a list.", "outputs")
+    requested: dict[str, bool] = {}
     for output in outputs:
         name = output.get("name") if type(output) is dict else output
         if type(name) is not str or name not in _OUTPUTS:
-            raise RequestError(400, f"there is no output {shown(name)}: ask for {' or '.join(_OUTPUTS)}", "outputs")
+            raise RequestError(
+                400, f"Unknown output {format_value(name)}. Available outputs: {', '.join(_OUTPUTS)}.", "outputs"
+            )
         own = output.get("parameters") if type(output) is dict else None
-        wanted[name] = _flag(own, "binary_data", all_binary, "outputs")
-    return wanted or dict.fromkeys(_OUTPUTS, all_binary)
+        requested[name] = _flag(own, "binary_data", all_binary, "outputs")
+    return requested or dict.fromkeys(_OUTPUTS, all_binary)
 
 
 def _flag(parameters: Any, name: str, default: bool, field: str) -> bool:
     value = parameters.get(name, default) if type(parameters) is dict else default
     if type(value) is not bool:
-        raise RequestError(400, f"{name} must be true or false, not {shown(value)}", field)
+        raise RequestError(400, f"{name} must be a boolean, not {format_value(value)}.", field)
     return value
 
 
-def _with_values(output: dict[str, Any], values: list[Any], binary: bool, parts: list[bytes]) -> dict[str, Any]:
-    """An output with its values in the JSON, or with their size and the values among the binary parts."""
+def _add_values(output: dict[str, Any], values: list[Any], binary: bool, parts: list[bytes]) -> dict[str, Any]:
+    """Add the values to an output's JSON or, as bytes, to the binary parts. Returns the output."""
     if binary:
         parts.append(tensors.binary_values(output["datatype"], values))
         output["parameters"] = {**output.get("parameters", {}), "binary_data_size": len(parts[-1])}
@@ -236,5 +257,5 @@ def _with_values(output: dict[str, Any], values: list[Any], binary: bool, parts:
 def _is_text(value: Any) -> bool:
     if type(value) is not str or len(value) > 1000:
         return False
-    # Half of a surrogate pair is JSON, but no text that could be answered.
+    # A lone surrogate is valid JSON, but cannot be encoded in a response.
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

@@ -1,1 +1,1 @@
-"""The rows of a request: checked against the model's input schema, and the errors that reject a request."""
+"""Rows of a request, the input schema they must match, and the errors that reject a request."""

@@ -1,4 +1,4 @@
-"""What a model takes: the features of its MLflow signature."""
+"""The input columns of a model, from its MLflow signature."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 NUMERIC: dict[FeatureKind, type] = {"integer": np.int32, "long": np.int64, "float": np.float32, "double": np.float64}
-"""The kinds of number under MLflow's names, and what NumPy calls them."""
+"""NumPy types of the numeric kinds; the keys are MLflow's names."""
 
 KINDS = (*NUMERIC, "boolean", "string", "binary", "datetime")
 
@@ -29,14 +29,23 @@ V2_DATATYPES = {
     "binary": "BYTES",
     "datetime": "BYTES",
 }
-"""What the Open Inference Protocol calls the kinds."""
+"""Datatypes of the kinds in the Open Inference Protocol."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of the input.
+    """A column of the input.
 
-    `optional`: a request may leave the column out. `nullable`: values in it may be missing.
+    Parameters
+    ----------
+    name
+        Name of the column.
+    kind
+        Type of the values, under MLflow's name: one of `KINDS`.
+    optional
+        Whether a request may omit the column.
+    nullable
+        Whether values may be missing.
     """
 
     name: str
@@ -47,18 +56,29 @@ class Feature:
 
 @dataclass(frozen=True)
 class InputSchema:
-    """The columns of the input, in the order of the signature."""
+    """The input columns, in the order of the signature.
+
+    Examples
+    --------
+    >>> schema = InputSchema((Feature("age", "double"), Feature("town", "string")))
+    >>> schema.names, schema.numeric
+    (('age', 'town'), False)
+    """
 
     features: tuple[Feature, ...]
 
     @classmethod
     def of(cls, signature: ModelSignature | None) -> Self:
-        """From an MLflow signature of scalar columns or of one two-dimensional tensor of numbers.
+        """Return the schema of an MLflow signature.
 
-        The columns of a tensor are called "0", "1" and so on. Raises RejectedError for any other signature.
+        The signature must consist of scalar columns, or of one two-dimensional numeric tensor, whose columns are named
+        "0", "1" and so on. Raises RejectedError for any other signature.
         """
         if signature is None or signature.inputs is None:
-            raise RejectedError("the model has no signature: log it with one, so that requests can be checked")
+            raise RejectedError(
+                "Rejected the model: it has no signature, so requests cannot be validated. Log the model with a "
+                "signature."
+            )
         from mlflow.types import DataType
 
         inputs = signature.inputs
@@ -68,7 +88,8 @@ class InputSchema:
         for position, column in enumerate(inputs.inputs):
             if not isinstance(column.type, DataType):
                 raise RejectedError(
-                    f"column {column.name!r} of the signature is {column.type}: only scalars are served"
+                    f"Rejected the model: column {column.name!r} of its signature has type {column.type}, and only "
+                    "scalar columns can be served."
                 )
             optional = not column.required
             name = str(position) if column.name is None else str(column.name)
@@ -77,24 +98,24 @@ class InputSchema:
         return cls(tuple(features))
 
     def with_nullable(self, names: set[str]) -> InputSchema:
-        """The same schema in which values may be missing in the named columns too."""
+        """Return this schema with the named columns made nullable."""
         return InputSchema(
             tuple(replace(feature, nullable=feature.nullable or feature.name in names) for feature in self.features)
         )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The columns' names in order."""
+        """Names of the columns, in order."""
         return tuple(feature.name for feature in self.features)
 
     @cached_property
     def name_list(self) -> list[str]:
-        """The same as a list, as JSON brings it."""
+        """Names of the columns as a list, to compare with parsed JSON."""
         return list(self.names)
 
     @cached_property
     def by_name(self) -> dict[str, Feature]:
-        """The features by name."""
+        """Features by name."""
         return {feature.name: feature for feature in self.features}
 
     @cached_property
@@ -104,7 +125,7 @@ class InputSchema:
 
     @cached_property
     def double(self) -> bool:
-        """Whether all columns hold numbers of 64 bits with a fraction, as most tables of measurements do."""
+        """Whether all columns hold 64-bit floating-point numbers, as most tables of measurements do."""
         return all(feature.kind == "double" for feature in self.features)
 
     @cached_property
@@ -118,5 +139,8 @@ def _tensor_columns(tensors: list[object]) -> tuple[Feature, ...]:
     dtype = np.dtype(getattr(tensors[0], "type", "object"))
     kinds = {np.dtype(type_): kind for kind, type_ in NUMERIC.items()}
     if len(tensors) != 1 or len(shape) != 2 or shape[1] <= 0 or dtype not in kinds:
-        raise RejectedError("only one tensor of numbers with the shape (-1, columns) is served: log another signature")
+        raise RejectedError(
+            "Rejected the model: a tensor signature must be one numeric tensor of shape (-1, columns). "
+            "Log the model with such a signature."
+        )
     return tuple(Feature(str(position), kinds[dtype]) for position in range(shape[1]))

@@ -1,4 +1,4 @@
-"""Why a request is not answered with a prediction, as the caller sees it."""
+"""Errors that the gateway returns to its callers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,32 @@ from starlette.responses import Response
 
 
 class RequestError(Exception):
-    """A request that is refused with an HTTP status, a sentence, and the field that is at fault.
+    """A request that is rejected with an HTTP status, a message, and the name of the invalid field.
 
-    - 400: the body is not what the protocol asks for.
-    - 404: no such model, or it does not serve.
-    - 408, 413, 415: the body came too slowly, is too large, or is not JSON.
-    - 409: what is asked for contradicts the state of the gateway.
-    - 422: the protocol is kept, but the rows do not fit the model's signature, or the model cannot take them.
-    - 429: more requests are under way, or wait for the model, than the gateway was told to take.
-    - 503: nothing is wrong with the request; trying again later can help.
+    - 400: the body does not follow the protocol.
+    - 401: the token is missing or wrong.
+    - 404: the model or version does not exist or is not being served.
+    - 408, 413, 415: the body arrived too slowly, is too large, or is not JSON.
+    - 422: the body follows the protocol, but the rows do not match the model's signature or the model rejects them.
+    - 429: too many requests are in progress, or waiting for the model.
+    - 500: the model or the gateway failed.
+    - 503: the request is valid but cannot be handled now; a retry may succeed.
+
+    Parameters
+    ----------
+    status
+        HTTP status of the response.
+    message
+        One or two sentences that say what is wrong and what to do.
+    field
+        Name of the invalid field, column or header; None if the message concerns the whole request.
+    headers
+        Headers of the response; an underscore in a name stands for a hyphen.
+
+    Examples
+    --------
+    >>> RequestError(429, "Too many requests.", Retry_After="1").headers
+    {'Retry-After': '1'}
     """
 
     def __init__(self, status: int, message: str, field: str | None = None, **headers: str) -> None:
@@ -28,11 +45,11 @@ class RequestError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def response(self) -> Response:
-        """`{"error": ..., "field": ...}`; the field is left out where none is at fault."""
+        """Return `{"error": message, "field": field}` as a response; `field` is omitted if it is None."""
         return json_response(self._content(), self.status, self.headers)
 
     def raw(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """The same as status, headers and body, for plain ASGI."""
+        """Return status, headers and body of the response, for plain ASGI."""
         response = self.response()
         return self.status, response.raw_headers, bytes(response.body)
 
@@ -44,20 +61,20 @@ class RequestError(Exception):
 
 
 class ModelFailureError(RequestError):
-    """A version failed on a request that the protocol and the signature allow: in a rollout, that counts against it."""
+    """A version failed on a valid request; a rollout counts this against the version."""
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """An answer in JSON, in ASCII: whatever text came in can go out again."""
+    """Return a JSON response, encoded as ASCII so that any text in a request can be quoted."""
     body = json.dumps(content, separators=(",", ":")).encode()
     return Response(body, status, headers, media_type="application/json")
 
 
-def shown(value: object) -> str:
-    """A value of the request as it is quoted in a message: short, whatever it is."""
+def format_value(value: object) -> str:
+    """Return a short representation of a request's value for an error message."""
     try:
         text = repr(value[:60] if isinstance(value, str | list) else value)
     except RecursionError:
-        # What could just be parsed can be nested too deeply to be written.
+        # A value that the parser could still read may be nested too deeply for repr.
         text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""Checked rows on their way into a model and into the log."""
+"""Validated rows, as the model and the log use them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ if TYPE_CHECKING:
 
 
 class Rows:
-    """`count` rows that fit `schema`: a matrix (count, features) if all are float64, or an array (count,) a column."""
+    """Rows that match an input schema.
+
+    Parameters
+    ----------
+    schema
+        Schema that the rows match.
+    count
+        Number of rows.
+    matrix
+        Values of shape (count, features), if all columns are float64.
+    columns
+        One array of shape (count,) per column, otherwise.
+    """
 
     def __init__(
         self,
@@ -31,8 +43,8 @@ class Rows:
         self._columns = columns
 
     @classmethod
-    def together(cls, parts: Sequence[Rows]) -> Rows:
-        """All rows of parts that have the same layout, in their order."""
+    def concatenate(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the rows of all parts in order. The parts must have the same layout."""
         first = parts[0]
         count = sum(part.count for part in parts)
         if first._matrix is not None:
@@ -40,8 +52,8 @@ class Rows:
         columns = [np.concatenate(arrays) for arrays in zip(*(part.columns() for part in parts), strict=True)]
         return cls(first.schema, count, columns=columns)
 
-    def part(self, start: int, end: int) -> Rows:
-        """The rows from `start` to `end`, which is left out."""
+    def slice(self, start: int, end: int) -> Rows:
+        """Return the rows from `start` up to, but not including, `end`."""
         if self._matrix is not None:
             matrix = self._matrix[start:end]
             return Rows(self.schema, len(matrix), matrix=matrix)
@@ -50,26 +62,26 @@ class Rows:
 
     @property
     def layout(self) -> tuple[str, ...]:
-        """Rows of the same layout can be put together: nothing changes its type by it."""
+        """Types of the columns; rows with equal layouts can be concatenated without converting any value."""
         if self._matrix is not None:
             return ()
         return tuple(array.dtype.str for array in self.columns())
 
     def columns(self) -> list[NDArray[Any]]:
-        """An array for each feature, in order."""
+        """Return one array per feature, in the order of the schema."""
         if self._columns is None:
             assert self._matrix is not None
             self._columns = list(self._matrix.T)
         return self._columns
 
     def array(self) -> NDArray[np.float64]:
-        """All features as one matrix (count, features). Only for a schema of numbers."""
+        """Return all features as a matrix of shape (count, features). The schema must be numeric."""
         if self._matrix is not None:
             return self._matrix
         return np.column_stack(self.columns()).astype(np.float64, copy=False)
 
     def frame(self) -> pd.DataFrame:
-        """All features as a DataFrame with the names and types of the signature."""
+        """Return all features as a DataFrame with the names and types of the signature."""
         import pandas as pd
 
         if self.schema.double:
@@ -81,7 +93,7 @@ class Rows:
         return pd.DataFrame(arrays, columns=list(self.schema.names), copy=False)
 
     def logged(self) -> list[list[Any]] | NDArray[np.float64]:
-        """A sequence for each feature, of values that JSON can hold; `log_schema.column` reads them."""
+        """Return one sequence of JSON-compatible values per feature; `log.schema.column` converts them back."""
         if self._matrix is not None and self.schema.double:
             return np.ascontiguousarray(self._matrix.T)
         return [
@@ -90,7 +102,7 @@ class Rows:
 
 
 def _as_trained(kind: str, array: NDArray[Any]) -> NDArray[Any]:
-    """A column as it was in training, where missing text is NaN and not None."""
+    """Return a column with missing text as NaN, as it was in training."""
     if kind == "string":
         missing = np.array([value is None for value in array])
         if missing.any():

@@ -19,7 +19,7 @@ class UnansweredError(Exception):
 
 
 @dataclass(slots=True)
-class Answer:
+class HttpResponse:
     """An HTTP response; the names of headers are in lower case."""
 
     status: int = 0
@@ -48,7 +48,7 @@ class Connection:
         self._timeout = timeout
         self._wire: _Wire | None = None
 
-    async def post(self, path: str, content: bytes, headers: bytes = b"") -> Answer:
+    async def post(self, path: str, content: bytes, headers: bytes = b"") -> HttpResponse:
         """Send a JSON body and return the response. Raises UnansweredError.
 
         Parameters
@@ -90,9 +90,9 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._answer = Answer()
+        self._answer = HttpResponse()
         self._parts: list[bytes] = []
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._waiter: asyncio.Future[HttpResponse] | None = None
         self._open = False
 
     @property
@@ -100,7 +100,7 @@ class _Wire(asyncio.Protocol):
         """Whether the connection is open and has no request in flight."""
         return self._open and self._waiter is None and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes, timeout: float) -> Answer:
+    async def exchange(self, request: bytes, timeout: float) -> HttpResponse:
         """Send a request and return the response. Raises UnansweredError."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
@@ -134,7 +134,7 @@ class _Wire(asyncio.Protocol):
         self._fail("connection", f"The server closed the connection{'.' if error is None else f': {error}'}")
 
     def on_message_begin(self) -> None:
-        self._answer = Answer()
+        self._answer = HttpResponse()
         self._parts = []
 
     def on_header(self, name: bytes, value: bytes) -> None:

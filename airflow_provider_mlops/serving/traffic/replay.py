@@ -16,7 +16,7 @@ from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.rollouts.evidence_delta import as_text, is_correct
 from airflow_provider_mlops.serving.traffic.arrivals import arrivals, expected
-from airflow_provider_mlops.serving.traffic.connection import Answer, Connection, UnansweredError
+from airflow_provider_mlops.serving.traffic.connection import Connection, HttpResponse, UnansweredError
 from airflow_provider_mlops.serving.traffic.feedback import Feedback, FeedbackEntry
 from airflow_provider_mlops.serving.traffic.record import Record
 from airflow_provider_mlops.serving.traffic.requests import Request, Requests
@@ -172,10 +172,10 @@ class Replay:
         summary.answered += 1
         summary.rows += rows
         summary.versions[version] += 1
-        if self._traffic.has_feedback:
+        if self._traffic.sends_feedback:
             feedback.add(self._feedback_for(request, answer))
 
-    def _feedback_for(self, request: Request, answer: Answer) -> Iterator[FeedbackEntry]:
+    def _feedback_for(self, request: Request, answer: HttpResponse) -> Iterator[FeedbackEntry]:
         """Yield the feedback for the rows of an answered request."""
         ids = prediction_id.of_rows(answer.headers[b"x-prediction-id"].decode(), len(request.outcomes))
         predictions = None

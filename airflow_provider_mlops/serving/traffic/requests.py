@@ -16,6 +16,7 @@ import pyarrow
 
 from airflow_provider_mlops.data.json_values import json_value_or_text
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.serving.protocols.responses import TensorMetadata
 from airflow_provider_mlops.serving.traffic.source import Source
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
@@ -41,7 +42,7 @@ class Requests:
         Inputs of the model, as the Open Inference Protocol describes them.
     """
 
-    def __init__(self, traffic: Traffic, source: Source, inputs: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, traffic: Traffic, source: Source, inputs: Sequence[TensorMetadata]) -> None:
         self._traffic = traffic
         self._source = source
         self._known = list(source.schema.names)

@@ -1,4 +1,4 @@
-"""Extract by an Ibis expression: in its own DuckDB, by URL, by connection, and of tables that it makes itself."""
+"""Extract an Ibis expression: from a new DuckDB, by URL, by connection, and from tables that it creates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from tests.helpers.extraction import column, extract, squares
-from tests.helpers.extraction import workspace as workspace
 
 
 def test_an_ibis_expression(workspace: Workspace) -> None:
@@ -37,8 +36,8 @@ def test_an_ibis_backend_by_url_and_by_connection(workspace: Workspace, tmp_path
 
 
 @pytest.mark.parametrize("call", ["sql", "create_table"])
-def test_what_ibis_cannot_do_with_this_duckdb_is_done_or_named(workspace: Workspace, call: str) -> None:
-    """Ibis 12 fails inside itself with DuckDB 2; with versions that go together both calls work."""
+def test_calls_that_fail_with_this_ibis_and_duckdb_are_explained(workspace: Workspace, call: str) -> None:
+    """Ibis 12 fails internally with DuckDB 2; with compatible versions both calls work."""
     import duckdb
     import ibis
 
@@ -51,11 +50,13 @@ def test_what_ibis_cannot_do_with_this_duckdb_is_done_or_named(workspace: Worksp
     if int(duckdb.__version__.split(".")[0]) < 2 or int(ibis.__version__.split(".")[0]) > 12:
         assert column(extract(workspace, source), "a") == [1]
         return
-    with pytest.raises(InvalidSpecError, match=r"source\.expression=.*do not go together.*raw_sql"):
+    with pytest.raises(
+        InvalidSpecError, match=r"source\.expression=.*do not work with the installed versions.*raw_sql"
+    ):
         extract(workspace, source)
 
 
-def test_tables_that_ibis_makes_by_sql(workspace: Workspace) -> None:
+def test_tables_that_are_created_with_sql(workspace: Workspace) -> None:
     def rows(connection: Any) -> Any:
         connection.raw_sql("CREATE TABLE numbers AS SELECT 1 AS a")
         return connection.table("numbers")

@@ -1,4 +1,4 @@
-"""Two kinds of increment: the rows of a run's interval, and those above a watermark."""
+"""Incremental extraction: the rows of a run's data interval, and those above a watermark."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import Any
 import pandas
 import pytest
 
-from airflow_provider_mlops.errors import RejectedError
+from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from tests.helpers.extraction import JANUARY_3_TO_5, SQL, column, extract, in_run, source_of
-from tests.helpers.extraction import database as database
-from tests.helpers.extraction import workspace as workspace
 
 WRITTEN = {
     "space": lambda moment: moment.strftime("%Y-%m-%d %H:%M:%S"),
@@ -27,7 +25,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("written", list(WRITTEN))
 @pytest.mark.parametrize("kind", ["sql", "code"])
-def test_the_rows_of_the_interval_however_times_are_written(
+def test_the_rows_of_the_interval_in_any_form_of_times(
     workspace: Workspace, tmp_path: Path, kind: str, written: str
 ) -> None:
     moments = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 8)]
@@ -58,20 +56,57 @@ def test_the_rows_of_the_interval_in_typed_times(workspace: Workspace, zone: str
     assert column(result, "n") == [3, 4]
 
 
-def test_a_query_may_place_the_interval_itself(workspace: Workspace, database: sqlite3.Connection) -> None:
+def test_a_query_may_use_the_interval_itself(workspace: Workspace, database: sqlite3.Connection) -> None:
     query = "SELECT id FROM visits WHERE day >= :interval_start AND day < :interval_end"
     result = extract(in_run(workspace, "r", **JANUARY_3_TO_5), {**SQL, "query": query})
     assert column(result, "id") == [2, 3]
 
 
+def rows_since(interval_start: Any) -> Any:
+    return pandas.DataFrame({"n": [1]})
+
+
+def rows_since_or_all(interval_start: Any = None) -> Any:
+    return pandas.DataFrame({"n": [1]})
+
+
+BY_INTERVAL = {
+    "query": ({**SQL, "query": "SELECT id FROM visits WHERE day < :interval_end"}, {}, "source.query"),
+    "function": ({"kind": "code", "function": rows_since}, {}, "source.function"),
+    "incremental": (SQL, {"incremental": {"kind": "interval", "column": "day"}}, "incremental"),
+}
+NOON = datetime(2026, 1, 3, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("interval", [{}, {"interval_start": NOON, "interval_end": NOON}], ids=["none", "empty"])
+@pytest.mark.parametrize("kind", list(BY_INTERVAL))
+def test_a_run_without_a_data_interval_is_refused_if_the_source_uses_it(
+    workspace: Workspace, database: sqlite3.Connection, kind: str, interval: dict[str, datetime]
+) -> None:
+    source, fields, field = BY_INTERVAL[kind]
+    # min_rows=0, so that the step would succeed without a row.
+    with pytest.raises(InvalidSpecError, match="CronDataIntervalTimetable") as caught:
+        extract(in_run(workspace, "r", **interval), source, min_rows=0, **fields)
+    assert caught.value.field == field
+    assert ("an empty" if interval else "no") + " data interval" in str(caught.value)
+
+
+def test_a_source_that_sets_or_does_not_require_the_interval_runs_without_one(
+    workspace: Workspace, database: sqlite3.Connection
+) -> None:
+    query = {**SQL, "query": "SELECT id FROM visits WHERE day < :interval_end"}
+    assert extract(workspace, {**query, "parameters": {"interval_end": "2026-01-03"}}).rows == 2
+    assert extract(workspace, {"kind": "code", "function": rows_since_or_all}).rows == 1
+
+
 WATERMARK = {"kind": "watermark", "column": "id"}
 
 
-def test_a_watermark_takes_what_is_new_and_a_retry_takes_it_again(
+def test_a_watermark_extracts_new_rows_and_a_retry_extracts_them_again(
     workspace: Workspace, database: sqlite3.Connection
 ) -> None:
     def add(*ids: int) -> None:
-        database.executemany("INSERT INTO visits (id) VALUES (?)", [(one,) for one in ids])
+        database.executemany("INSERT INTO visits (id) VALUES (?)", [(number,) for number in ids])
         database.commit()
 
     first = extract(in_run(workspace, "1"), SQL, incremental=WATERMARK)
@@ -80,8 +115,8 @@ def test_a_watermark_takes_what_is_new_and_a_retry_takes_it_again(
     second = extract(in_run(workspace, "2"), SQL, incremental=WATERMARK)
     assert (column(second, "id"), second.watermark) == ([100, 101], 101)
     # The task died after the watermark had moved: its retry must not find that there is nothing left.
-    again = extract(in_run(workspace, "2", try_number=2), SQL, incremental=WATERMARK)
-    assert again == second
+    retried = extract(in_run(workspace, "2", try_number=2), SQL, incremental=WATERMARK)
+    assert retried == second
     add(102)
     third = extract(in_run(workspace, "3"), SQL, incremental=WATERMARK)
     assert column(third, "id") == [102]
@@ -99,7 +134,7 @@ def test_a_watermark_moves_only_with_the_dataset(workspace: Workspace, database:
     assert extract(in_run(workspace, "2"), SQL, incremental=WATERMARK).rows == 100
 
 
-def test_a_watermark_of_times_and_where_it_begins(workspace: Workspace) -> None:
+def test_a_watermark_of_times_with_an_initial_value(workspace: Workspace) -> None:
     moments = pandas.date_range("2026-01-01", periods=5, tz="UTC")
     source = source_of(pandas.DataFrame({"at": moments}))
     increment = {"kind": "watermark", "column": "at", "initial": "2026-01-02T00:00:00+00:00"}

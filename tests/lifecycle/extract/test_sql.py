@@ -1,4 +1,4 @@
-"""Extract from a database: streamed, with one schema, and its absence told apart from what is wrong."""
+"""Extract from a database: streamed, with one schema; an unavailable database and a wrong one are distinguished."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecEr
 from airflow_provider_mlops.lifecycle.extract.sql_types import to_arrow
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from tests.helpers.extraction import SQL, column, extract
-from tests.helpers.extraction import database as database
-from tests.helpers.extraction import workspace as workspace
 
 
 @pytest.mark.parametrize("batch_rows", [7, 1000])
@@ -28,16 +26,16 @@ def test_sql_is_streamed_with_one_schema(workspace: Workspace, database: sqlite3
     assert manifest.created_by == workspace.task
 
 
-def test_the_same_rows_have_the_same_fingerprint_however_they_come(
+def test_the_same_rows_have_the_same_fingerprint_in_any_order(
     workspace: Workspace, database: sqlite3.Connection
 ) -> None:
     backwards = {**SQL, "query": "SELECT * FROM visits ORDER BY id DESC"}
-    one = extract(workspace, SQL, batch_rows=7)
-    other = extract(workspace, backwards, batch_rows=13)
-    assert one.fingerprint == other.fingerprint
+    forwards_result = extract(workspace, SQL, batch_rows=7)
+    backwards_result = extract(workspace, backwards, batch_rows=13)
+    assert forwards_result.fingerprint == backwards_result.fingerprint
     database.execute("UPDATE visits SET name = 'other' WHERE id = 50")
     database.commit()
-    assert extract(workspace, SQL).fingerprint != one.fingerprint
+    assert extract(workspace, SQL).fingerprint != forwards_result.fingerprint
 
 
 def test_sql_takes_parameters_and_a_semicolon(workspace: Workspace, database: sqlite3.Connection) -> None:
@@ -50,30 +48,32 @@ def test_sql_values_of_any_kind_become_arrow() -> None:
     import uuid
     from decimal import Decimal
 
-    one = uuid.UUID(int=1)
+    identifier = uuid.UUID(int=1)
     names = ["a", "b", "c", "d", "e", "f", "g"]
     rows = [
-        (1, Decimal("1.5"), one, {"k": 1}, b"x", None, 2**70),
+        (1, Decimal("1.5"), identifier, {"k": 1}, b"x", None, 2**70),
         (2.5, None, None, None, None, None, 1),
-        ("x", Decimal("2"), one, [1], memoryview(b"y"), None, None),
+        ("x", Decimal("2"), identifier, [1], memoryview(b"y"), None, None),
     ]
     table = to_arrow(names, rows, [None, "float64", "string", None, None, None, None])
     assert table["a"].to_pylist() == ["1", "2.5", "x"]
     assert table["b"].to_pylist() == [1.5, None, 2.0]
-    assert table["c"].to_pylist() == [str(one), None, str(one)]
+    assert table["c"].to_pylist() == [str(identifier), None, str(identifier)]
     assert table["d"].to_pylist() == ['{"k": 1}', None, "[1]"]
     assert str(table.schema.field("f").type) == "null"
     assert table["g"].to_pylist() == [float(2**70), 1.0, None]
 
 
-def test_wrong_and_absent_databases_are_told_apart(workspace: Workspace, tmp_path: Path, free_port: int) -> None:
+def test_wrong_and_unavailable_databases_are_distinguished(
+    workspace: Workspace, tmp_path: Path, free_port: int
+) -> None:
     def at(uri: str) -> Workspace:
         return Workspace.model_validate({**workspace.model_dump(), "secrets": {"connection_warehouse": uri}})
 
-    with pytest.raises(InvalidSpecError, match="no database file"):
+    with pytest.raises(InvalidSpecError, match=r"database file .* does not exist"):
         extract(at(f"sqlite:///{tmp_path}/nowhere.db"), SQL)
     assert not (tmp_path / "nowhere.db").exists()
-    with pytest.raises(InvalidSpecError, match="not one that SQLAlchemy reads"):
+    with pytest.raises(InvalidSpecError, match="SQLAlchemy can read"):
         extract(at("what is this"), SQL)
     with pytest.raises(InvalidSpecError, match="is not installed"):
         extract(at("nosuchdatabase://host/db"), SQL)
@@ -84,7 +84,7 @@ def test_wrong_and_absent_databases_are_told_apart(workspace: Workspace, tmp_pat
 
 def test_a_password_does_not_show_in_an_error(workspace: Workspace, free_port: int) -> None:
     uri = f"postgresql://ada:hunter2@127.0.0.1:{free_port}/db"
-    away = Workspace.model_validate({**workspace.model_dump(), "secrets": {"connection_warehouse": uri}})
+    unavailable = Workspace.model_validate({**workspace.model_dump(), "secrets": {"connection_warehouse": uri}})
     with pytest.raises((BackendUnavailableError, InvalidSpecError)) as caught:
-        extract(away, SQL)
+        extract(unavailable, SQL)
     assert "hunter2" not in str(caught.value)

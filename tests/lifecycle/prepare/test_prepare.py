@@ -55,7 +55,7 @@ def test_filters(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None
         & ((frame["at"] > "2026-01-10") | (frame.customer == 3))
     ]
     assert sorted(chain(*parts(result))) == sorted(kept.id)
-    assert f"keep {len(kept)} of 1000 rows" in caplog.text
+    assert f"Kept {len(kept)} of 1,000 rows" in caplog.text
 
 
 def test_decimals_become_floating_point(workspace: Workspace) -> None:

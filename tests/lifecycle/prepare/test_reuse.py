@@ -1,4 +1,4 @@
-"""Work that was done before is skipped, and no other: same rows, same fields, same code."""
+"""Reuse: work is skipped only if the rows, the fields and the code are unchanged."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tests.helpers.preparation import (
 )
 
 
-def test_work_that_was_done_before_is_skipped(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_same_work_is_skipped(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     first = run(workspace, write(workspace, rows()), features=double_income)
     later = another_run(workspace)
     # Another run, the same rows in another place and another order.
-    again = write(later, rows().take(list(range(999, -1, -1))))
+    shuffled = write(later, rows().take(list(range(999, -1, -1))))
     with caplog.at_level(logging.INFO):
-        second = run(later, again, features=double_income)
+        second = run(later, shuffled, features=double_income)
     assert not first.skipped
     assert second.skipped
     assert second.model_copy(update={"skipped": False}) == first
-    assert "Skipped: the rows (fingerprint" in caplog.text
+    assert "Reused the datasets of" in caplog.text
     assert workspace.task.key in caplog.text
 
 
@@ -47,7 +47,7 @@ def test_work_that_was_done_before_is_skipped(workspace: Workspace, caplog: pyte
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_other_work_is_not_skipped(workspace: Workspace, change: dict[str, Any]) -> None:
+def test_different_work_is_not_skipped(workspace: Workspace, change: dict[str, Any]) -> None:
     dataset = write(workspace, rows(200))
     fields: dict[str, Any] = {"features": double_income}
     run(workspace, dataset, **fields)
@@ -63,7 +63,7 @@ def test_other_rows_or_another_task_are_not_skipped(workspace: Workspace) -> Non
     assert run(another_run(workspace), dataset).skipped
 
 
-def test_what_is_gone_is_prepared_again(workspace: Workspace) -> None:
+def test_missing_datasets_are_prepared_again(workspace: Workspace) -> None:
     dataset = write(workspace, rows(200))
     first = run(workspace, dataset)
     Path(first.test.files()[0]).unlink()

@@ -1,4 +1,4 @@
-"""Splits that only depend on the rows and the seed, with the shares asked for."""
+"""Splits depend only on the rows and the seed, and have the requested shares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers.preparation import METHODS, PARTS, another_run, double_income
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_row_is_in_one_part_wherever_it_stood(workspace: Workspace, method: str) -> None:
+def test_every_row_is_in_one_part_in_any_order(workspace: Workspace, method: str) -> None:
     table = rows()
     order = numpy.random.default_rng(5).permutation(table.num_rows)
     first = run(workspace, write(workspace, table), split=METHODS[method])
@@ -48,7 +48,7 @@ def first_fingerprint(result: PrepareResult) -> str:
 def test_the_shares_are_met(workspace: Workspace, method: str) -> None:
     result = run(workspace, write(workspace, rows()), split={**METHODS[method], "validation": 0.15, "test": 0.25})
     sizes = [len(part) for part in parts(result)]
-    # Five standard deviations of a binomial count where the shares are met on average only.
+    # Five standard deviations of a binomial count for the methods that meet the shares only on average.
     tolerance = {"random": 78, "group": 18}.get(method, 0)
     assert sizes == pytest.approx([600, 150, 250], abs=tolerance)
 
@@ -58,9 +58,9 @@ def test_a_stratified_split_keeps_the_shares_of_every_class(workspace: Workspace
     result = run(workspace, write(workspace, table), split={"method": "stratified"})
     all_rows = Counter(table["churned"].to_pylist())
     for part, share in zip(PARTS, (0.6, 0.2, 0.2), strict=True):
-        found = Counter(getattr(result, part).arrow()["churned"].to_pylist())
+        counts = Counter(getattr(result, part).arrow()["churned"].to_pylist())
         for label, count in all_rows.items():
-            assert abs(found[label] - count * share) <= 1
+            assert abs(counts[label] - count * share) <= 1
 
 
 def test_a_group_is_in_one_part(workspace: Workspace) -> None:
@@ -97,7 +97,7 @@ def test_another_seed_gives_another_split(workspace: Workspace) -> None:
         assert set(first[2]) != set(second[2])
 
 
-def test_a_row_stays_in_its_part_as_data_grow_and_features_come(workspace: Workspace) -> None:
+def test_a_row_stays_in_its_part_as_data_grows_and_features_are_added(workspace: Workspace) -> None:
     old = run(workspace, write(workspace, rows().slice(0, 700)))
     grown = run(another_run(workspace), write(another_run(workspace), rows()), features=double_income)
     for before, after in zip(parts(old), parts(grown), strict=True):
@@ -120,7 +120,7 @@ def test_a_key_decides_alone(workspace: Workspace) -> None:
     assert parts(first)[0] == parts(second)[0]
 
 
-def test_parts_may_be_left_out(workspace: Workspace) -> None:
+def test_parts_may_be_empty(workspace: Workspace) -> None:
     result = run(workspace, write(workspace, rows()), split={"method": "stratified", "validation": 0, "test": 0.3})
     assert [result.train.rows, result.validation.rows, result.test.rows] == [700, 0, 300]
     assert result.validation.arrow().num_rows == 0
@@ -133,7 +133,7 @@ def test_parts_may_be_left_out(workspace: Workspace) -> None:
     st.floats(0, 0.6),
     st.floats(0, 0.39),
 )
-def test_sizes_add_up_whatever_the_strata(strata: list[int], validation: float, test: float) -> None:
+def test_sizes_add_up_for_any_strata(strata: list[int], validation: float, test: float) -> None:
     shares = (1 - validation - test, validation, test)
     first, second = cumulative_sizes(strata, shares)
     assert all(0 <= a <= b <= size for a, b, size in zip(first, second, strata, strict=True))
@@ -147,19 +147,19 @@ def test_sizes_add_up_whatever_the_strata(strata: list[int], validation: float, 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=8, max_size=60))
-def test_any_rows_are_split_alike_in_any_order(workspace: Workspace, pairs: list[tuple[int, int]]) -> None:
+def test_any_rows_are_split_the_same_way_in_any_order(workspace: Workspace, pairs: list[tuple[int, int]]) -> None:
     import ibis
 
     split = Split(method="stratified", column="b", validation=0.25, test=0.25)
-    found = []
+    splits = []
     for ordered in (pairs, pairs[::-1]):
         table = ibis.memtable(pyarrow.table({"a": [a for a, _ in ordered], "b": [b for _, b in ordered]}))
         assigned = prepare_split.assign(table, split, "b", 3, ["a", "b"]).select("a", "b", prepare_split.PART)
-        found.append(Counter(map(tuple, assigned.to_pandas().to_numpy().tolist())))
-    assert found[0] == found[1]
-    assert sum(found[0].values()) == len(pairs)
+        splits.append(Counter(map(tuple, assigned.to_pandas().to_numpy().tolist())))
+    assert splits[0] == splits[1]
+    assert sum(splits[0].values()) == len(pairs)
     # Equal rows are in one part.
-    assert len({(a, b) for a, b, _ in found[0]}) == len(found[0])
+    assert len({(a, b) for a, b, _ in splits[0]}) == len(splits[0])
 
 
 def test_columns_may_have_the_names_of_intermediate_results(workspace: Workspace) -> None:
@@ -173,20 +173,20 @@ def test_columns_may_have_the_names_of_intermediate_results(workspace: Workspace
     ]
 
 
-def test_values_of_one_row_each_are_sampled_and_not_cut_off(
+def test_strata_of_one_row_each_are_sampled_and_not_cut_off(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset = write(workspace, rows(900))
     with caplog.at_level(logging.WARNING):
         result = run(workspace, dataset, split={"method": "stratified", "column": "id"})
     assert "900 of the 900 values of id have fewer than 3 rows" in caplog.text
-    found = parts(result)
-    assert [len(part) for part in found] == [540, 180, 180]
-    for part in found:
+    row_ids = parts(result)
+    assert [len(part) for part in row_ids] == [540, 180, 180]
+    for part in row_ids:
         # Five standard errors of the mean of that many of the numbers 0 to 899.
         assert numpy.mean(part) == pytest.approx(449.5, abs=5 * 260 / len(part) ** 0.5)
     other = run(workspace, dataset, split={"method": "stratified", "column": "id"}, seed=1)
-    assert sorted(ids(other.test)) != sorted(found[2])
+    assert sorted(ids(other.test)) != sorted(row_ids[2])
 
 
 @pytest.mark.parametrize("method", ["random", "stratified", "group"])
@@ -196,9 +196,11 @@ def test_a_part_can_be_split_again(workspace: Workspace, method: str) -> None:
     sizes = []
     for level in range(3):
         task = workspace.task.model_copy(update={"task_id": f"level_{level}"})
-        found = run(workspace.model_copy(update={"task": task}), dataset, split=split, drop=["at"] if not level else [])
-        assert sorted(ids(found.train) + ids(found.test)) == sorted(ids(dataset))
-        dataset = found.train
+        result = run(
+            workspace.model_copy(update={"task": task}), dataset, split=split, drop=["at"] if not level else []
+        )
+        assert sorted(ids(result.train) + ids(result.test)) == sorted(ids(dataset))
+        dataset = result.train
         sizes.append(dataset.rows)
     # Halves of halves, to within five standard deviations where the shares are met on average only.
     assert sizes == pytest.approx([1000, 500, 250], abs={"random": 110, "group": 60}.get(method, 2))

@@ -1,4 +1,4 @@
-"""A report needs nothing beside it, and nothing in data can break out of it."""
+"""A report is self-contained, and values from data cannot break out of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VOID = {"meta", "img", "br", "hr", "rect"}
 
 
 class Outline(HTMLParser):
-    """Collects tags, text and what is loaded, and checks that every tag that opens is closed."""
+    """The tags, the text and the loaded resources of a page; every tag that opens must be closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("word", ATTACKS)
-def test_what_comes_from_data_stays_text(word: str) -> None:
+def test_values_from_data_stay_text(word: str) -> None:
     outline = Outline(full(word).html())
     assert "script" not in outline.tags
     assert outline.tags.count("style") == 1
@@ -102,15 +102,15 @@ def test_figures_are_inside_the_document(tmp_path: Path) -> None:
     assert "http" not in " ".join(outline.loaded)
 
 
-def test_a_browser_may_load_nothing_and_run_nothing() -> None:
+def test_a_browser_loads_nothing_and_runs_nothing() -> None:
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in Report("a").html()
 
 
 @pytest.mark.parametrize(
-    ("word", "colour"), [("approved", "good"), ("Rejected", "bad"), ("inconclusive", "doubtful"), ("moved", "neutral")]
+    ("word", "color"), [("approved", "good"), ("Rejected", "bad"), ("inconclusive", "doubtful"), ("moved", "neutral")]
 )
-def test_a_verdict_has_the_colour_of_its_meaning(word: str, colour: str) -> None:
-    assert f'class="verdict {colour}"' in Report("a").verdict(word, "because").html()
+def test_a_verdict_has_the_color_of_its_meaning(word: str, color: str) -> None:
+    assert f'class="verdict {color}"' in Report("a").verdict(word, "because").html()
 
 
 def test_sections_are_listed_when_there_are_several() -> None:
@@ -123,7 +123,7 @@ def test_sections_are_listed_when_there_are_several() -> None:
 
 
 def test_an_empty_table_says_so() -> None:
-    assert "nothing to show" in Report("a").table(["x"], []).html()
+    assert "no rows" in Report("a").table(["x"], []).html()
 
 
 @pytest.mark.parametrize(

@@ -18,22 +18,21 @@ from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.postgresql_cluster import Cluster
 from tests.helpers.rollouts import canary
 from tests.helpers.rollouts_in_gateway import HALF, begin, counted, now
 from tests.helpers.traffic_process import TrafficProcess
 from tests.serving.gateway.workers.test_workers import workers
-from tests.serving.rollouts.test_rollout_store import cluster as cluster
 
 CLIENTS = 6
 REWARDED = {"strategy": HALF, "reward": {"binary": True}}
 
 
 @pytest.fixture
-def running() -> Iterator[list[GatewayProcess | TrafficProcess]]:
+def running() -> Iterator[list[LiveGateway | TrafficProcess]]:
     """What is killed at the end, whatever the test comes to."""
-    found: list[GatewayProcess | TrafficProcess] = []
+    found: list[LiveGateway | TrafficProcess] = []
     yield found
     for process in reversed(found):
         process.kill()
@@ -52,7 +51,7 @@ def check(storage: Path, *loads: TrafficProcess) -> None:
     assert not rewarded - set(log.loc[log["reward"].notna(), "prediction_id"])
 
 
-def check_counted(storage: Path, store: RolloutStore, rollout: Rollout, process: GatewayProcess) -> None:
+def check_counted(storage: Path, store: RolloutStore, rollout: Rollout, process: LiveGateway) -> None:
     """The store has counted what is in the log: no more, and in the end no less."""
     log = prediction_log.read(str(storage), "cancer").execute()
     of_rollout = log[log["rollout"] == rollout.id]
@@ -71,9 +70,9 @@ def check_counted(storage: Path, store: RolloutStore, rollout: Rollout, process:
 
 
 def test_swaps_and_a_canary_that_is_taken_back(
-    storage: Path, tmp_path: Path, running: list[GatewayProcess | TrafficProcess]
+    storage: Path, tmp_path: Path, running: list[LiveGateway | TrafficProcess]
 ) -> None:
-    process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "1")
+    process = LiveGateway.launch(storage, "--model", "cancer", "--compact-seconds", "1")
     running.append(process)
     process.wait_until_ready()
     store = RolloutStore(default_url(str(storage)))
@@ -96,8 +95,8 @@ def test_swaps_and_a_canary_that_is_taken_back(
     store.close()
 
 
-def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[GatewayProcess | TrafficProcess]) -> None:
-    process = GatewayProcess(storage, "--model", "cancer", "--workers", "2")
+def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[LiveGateway | TrafficProcess]) -> None:
+    process = LiveGateway.launch(storage, "--model", "cancer", "--workers", "2")
     running.append(process)
     process.wait_until_ready()
     process.wait(lambda: len(workers(process)) == 2, "there are two workers")
@@ -118,12 +117,12 @@ def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[GatewayPro
     store.close()
 
 
-def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[GatewayProcess | TrafficProcess]) -> None:
+def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[LiveGateway | TrafficProcess]) -> None:
     store = RolloutStore(default_url(str(storage)))
     loads = []
     rollout: Rollout | None = None
     for number in range(2):
-        process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "0.5")
+        process = LiveGateway.launch(storage, "--model", "cancer", "--compact-seconds", "0.5")
         running.append(process)
         process.wait_until_ready()
         if rollout is None:
@@ -136,7 +135,7 @@ def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[GatewayPr
         process.kill()
         load.kill()
         loads.append(load)
-    last = GatewayProcess(storage, "--model", "cancer")
+    last = LiveGateway.launch(storage, "--model", "cancer")
     running.append(last)
     last.wait_until_ready()
     check(storage, *loads)
@@ -146,9 +145,11 @@ def test_a_killed_gateway(storage: Path, tmp_path: Path, running: list[GatewayPr
 
 
 def test_a_store_that_goes_away_and_comes_back(
-    cluster: Cluster, storage: Path, tmp_path: Path, running: list[GatewayProcess | TrafficProcess]
+    cluster: Cluster, storage: Path, tmp_path: Path, running: list[LiveGateway | TrafficProcess]
 ) -> None:
-    process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "0.5", "--rollout-store", cluster.url())
+    process = LiveGateway.launch(
+        storage, "--model", "cancer", "--compact-seconds", "0.5", "--rollout-store", cluster.url()
+    )
     running.append(process)
     process.wait_until_ready()
     store = RolloutStore(cluster.url())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 
 LOAD = """
 import json, sys, time
@@ -27,7 +27,7 @@ with httpx.Client() as client, open(path, "w") as acknowledged:
             acknowledged.write(answer.json()["prediction_ids"][0] + "\\n")
         else:
             assert answer.status_code == 503 and answer.headers["retry-after"], answer.text
-            assert "cannot be logged" in answer.json()["error"], answer.text
+            assert "could not be logged" in answer.json()["error"], answer.text
             refused += 1
 print(refused)
 """
@@ -50,7 +50,7 @@ def small_disk(storage: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_under_load(storage: Path, small_disk: Path, tmp_path: Path) -> None:
-    process = GatewayProcess(storage, "--model", "cancer", "--compact-seconds", "1000").wait_until_ready()
+    process = LiveGateway.launch(storage, "--model", "cancer", "--compact-seconds", "1000").wait_until_ready()
     filler = small_disk / "filler"
     try:
         url = f"{process.url}/models/cancer/invocations"

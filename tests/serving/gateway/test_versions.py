@@ -27,7 +27,7 @@ from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from tests.helpers.gateway_process import GatewayProcess, post
+from tests.helpers.live_gateway import LiveGateway, post
 from tests.helpers.served_registry import CANCER, cancer_model, copy_to
 
 ROWS = CANCER.head(20)
@@ -41,7 +41,7 @@ def test_one_life_of_a_gateway(storage: Path) -> None:
     """Load, activate, roll back, fail to load, follow the alias: in one process, to start only one."""
     one, two = (cancer_model(strength).predict_proba(ROWS) for strength in (1.0, 0.01))
     registry = Registry(RegistrySettings(str(storage)))
-    process = GatewayProcess(storage).wait_until_ready()
+    process = LiveGateway.launch(storage).wait_until_ready()
     try:
         with process.client() as client:
             # A candidate is loaded beside the champion and answers only where it is named.
@@ -72,7 +72,7 @@ def test_one_life_of_a_gateway(storage: Path) -> None:
                 for change in (client.load, client.activate):
                     with pytest.raises(RejectedError, match=why) as raised:
                         change("cancer", version)
-                    assert "version 2 goes on answering" in str(raised.value)
+                    assert "Version 2 stays active" in str(raised.value)
                 assert client.infer("cancer", ROWS).version == 2
                 assert str(version) in client.model("cancer")["failures"]
             with pytest.raises(InvalidSpecError, match="could not be loaded"):
@@ -101,7 +101,7 @@ def test_a_gateway_that_was_away_catches_up_and_keeps_the_previous_warm(storage:
     registry = Registry(RegistrySettings(str(storage)))
     registry.client.set_registered_model_alias("cancer", "champion", "2")
     registry.client.set_registered_model_alias("cancer", "previous", "1")
-    process = GatewayProcess(storage, "--model", "cancer").wait_until_ready()
+    process = LiveGateway.launch(storage, "--model", "cancer").wait_until_ready()
     try:
         with process.client() as client:
             process.wait(lambda: client.model("cancer")["previous"] == 1, "the previous version is loaded")
@@ -137,7 +137,7 @@ def test_a_server_that_goes_away_and_comes_back(storage: Path) -> None:
 
     server = start()
     # The gateway comes first, and waits for MLflow.
-    process = GatewayProcess(storage, "--tracking-uri", address)
+    process = LiveGateway.launch(storage, "--tracking-uri", address)
     try:
         with process.client() as client:
             assert not client.ready()
@@ -167,7 +167,7 @@ def test_a_server_that_goes_away_and_comes_back(storage: Path) -> None:
 
 def test_swapping_under_load_fails_no_request(storage: Path) -> None:
     expected = {version: cancer_model(strength).predict_proba(ROWS) for version, strength in ((1, 1.0), (2, 0.01))}
-    process = GatewayProcess(storage, "--model", "cancer").wait_until_ready()
+    process = LiveGateway.launch(storage, "--model", "cancer").wait_until_ready()
     stop = threading.Event()
     errors: list[BaseException] = []
     seen: list[int] = []
@@ -214,7 +214,7 @@ ADMIN = [
 
 
 @pytest.mark.parametrize(("method", "path"), ADMIN)
-def test_the_admin_api_needs_the_token(gateway: GatewayProcess, method: str, path: str) -> None:
+def test_the_admin_api_needs_the_token(gateway: LiveGateway, method: str, path: str) -> None:
     # Version 2 does not answer: that it should no longer changes nothing for the tests that follow.
     version = 2 if path.endswith("deactivate") else 1
     right = token.find(str(gateway.storage))
@@ -242,29 +242,29 @@ def test_the_admin_api_needs_the_token(gateway: GatewayProcess, method: str, pat
 @pytest.mark.parametrize(
     "body", [{}, {"version": "1"}, {"version": True}, {"version": 0}, {"version": 1.5}, {"version": 2**40}, [1]]
 )
-def test_the_admin_api_wants_a_version(gateway: GatewayProcess, body: object) -> None:
+def test_the_admin_api_wants_a_version(gateway: LiveGateway, body: object) -> None:
     answer = post(f"{gateway.url}/admin/models/cancer/load", body, headers=_bearer(gateway.storage))
     assert answer.status_code == 400
     assert answer.json()["field"] == "version"
 
 
-def test_a_whole_number_may_be_written_with_a_fraction(gateway: GatewayProcess) -> None:
+def test_a_whole_number_may_be_written_with_a_fraction(gateway: LiveGateway) -> None:
     answer = post(f"{gateway.url}/admin/models/cancer/load", {"version": 1.0}, headers=_bearer(gateway.storage))
     assert answer.status_code == 200, answer.text
 
 
-def test_the_client_says_whose_token_is_wrong(gateway: GatewayProcess) -> None:
-    with gateway.client("wrong") as client, pytest.raises(InvalidSpecError, match="the token is wrong") as raised:
+def test_the_client_says_whose_token_is_wrong(gateway: LiveGateway) -> None:
+    with gateway.client("wrong") as client, pytest.raises(InvalidSpecError, match="token is wrong") as raised:
         client.models()
     assert raised.value.field == "gateway_conn_id"
-    with GatewayClient(gateway.url) as client, pytest.raises(InvalidSpecError, match="needs a token"):
+    with GatewayClient(gateway.url) as client, pytest.raises(InvalidSpecError, match="requires a token"):
         client.load("cancer", 2)
 
 
 def test_a_given_token_counts_and_named_models_must_be_there(served_models: Path, tmp_path: Path) -> None:
     copy_to(served_models, tmp_path)
     environment = {"AIRFLOW_MLOPS_GATEWAY_TOKEN": "s3cret-token"}
-    process = GatewayProcess(tmp_path, "--model", "churn", "--model", "nobody", environment=environment)
+    process = LiveGateway.launch(tmp_path, "--model", "churn", "--model", "nobody", environment=environment)
     try:
         with GatewayClient(process.url, "s3cret-token") as client:
             process.wait(lambda: client.model_ready("churn"), "churn is loaded")

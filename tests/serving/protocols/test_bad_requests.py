@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CUSTOMERS
 
 ROW = {"age": 40.0, "income": 30_000.0, "town": "Rome", "member": True}
@@ -42,18 +42,18 @@ V2: dict[str, tuple[Any, int, str | None]] = {
     "not an object": ([1, 2], 400, None),
     "a number": (7, 400, None),
     "no inputs": ({}, 400, "inputs"),
-    "inputs no list": ({"inputs": {"a": 1}}, 400, "inputs"),
+    "inputs not a list": ({"inputs": {"a": 1}}, 400, "inputs"),
     "empty inputs": ({"inputs": []}, 400, "inputs"),
-    "tensor no object": ({"inputs": [3]}, 400, "inputs[0]"),
+    "tensor not an object": ({"inputs": [3]}, 400, "inputs[0]"),
     "tensor without name": ({"inputs": [{"shape": [1], "datatype": "FP64", "data": [1]}]}, 400, "inputs[0].name"),
     "unknown datatype": (v2(age={"datatype": "FP128"}), 400, "age"),
-    "datatype no text": (v2(age={"datatype": ["FP64"]}), 400, "age"),
-    "shape no list": (v2(age={"shape": 1}), 400, "age"),
+    "datatype not text": (v2(age={"datatype": ["FP64"]}), 400, "age"),
+    "shape not a list": (v2(age={"shape": 1}), 400, "age"),
     "negative shape": (v2(age={"shape": [-1]}), 400, "age"),
     "shape of booleans": (v2(age={"shape": [True]}), 400, "age"),
     "huge shape": (v2(age={"shape": [10**30, 10**30]}), 422, "age"),
     "three dimensions": (v2(age={"shape": [1, 1, 1]}), 422, "age"),
-    "data no list": (v2(age={"data": "40"}), 400, "age"),
+    "data not a list": (v2(age={"data": "40"}), 400, "age"),
     "too little data": (v2(age={"data": []}), 400, "age"),
     "too much data": (v2(age={"data": [1, 2]}), 400, "age"),
     "ragged data": (v2(age={"shape": [2, 1], "data": [[1], [2, 3]]}), 400, "age"),
@@ -80,10 +80,10 @@ V2: dict[str, tuple[Any, int, str | None]] = {
         422,
         "town",
     ),
-    "id no text": ({"id": 5, "inputs": tensors()}, 400, "id"),
+    "id not text": ({"id": 5, "inputs": tensors()}, 400, "id"),
     "unknown output": ({"inputs": tensors(), "outputs": [{"name": "explain"}]}, 400, "outputs"),
-    "outputs no list": ({"inputs": tensors(), "outputs": "predict"}, 400, "outputs"),
-    "output name no text": ({"inputs": tensors(), "outputs": [{"name": ["predict"]}]}, 400, "outputs"),
+    "outputs not a list": ({"inputs": tensors(), "outputs": "predict"}, 400, "outputs"),
+    "output name not text": ({"inputs": tensors(), "outputs": [{"name": ["predict"]}]}, 400, "outputs"),
 }
 
 INVOCATIONS: dict[str, tuple[Any, int, str | None]] = {
@@ -92,17 +92,17 @@ INVOCATIONS: dict[str, tuple[Any, int, str | None]] = {
     "two forms": ({"instances": [ROW], "dataframe_records": [ROW]}, 400, None),
     "unknown key": ({"dataframe": [ROW]}, 400, "dataframe"),
     "params": ({"instances": [ROW], "params": {"temperature": 1}}, 400, "params"),
-    "split no object": ({"dataframe_split": []}, 400, "dataframe_split"),
+    "split not an object": ({"dataframe_split": []}, 400, "dataframe_split"),
     "split without columns": ({"dataframe_split": {"data": [[1]]}}, 400, "columns"),
-    "split with a name that is none": ({"dataframe_split": {"columns": [2**70, "b"], "data": []}}, 422, "columns"),
+    "split with an invalid name": ({"dataframe_split": {"columns": [2**70, "b"], "data": []}}, 422, "columns"),
     "split without data": ({"dataframe_split": {"columns": list(ROW)}}, 400, "data"),
     "split with an unknown key": ({"dataframe_split": {"columns": list(ROW), "data": [], "dtype": 1}}, 400, "dtype"),
     "split without rows": ({"dataframe_split": {"columns": list(ROW), "data": []}}, 422, None),
     "split with a short row": ({"dataframe_split": {"columns": list(ROW), "data": [[1, 2]]}}, 422, "row 0"),
-    "split with a row that is none": ({"dataframe_split": {"columns": list(ROW), "data": [5]}}, 422, "row 0"),
+    "split with an invalid row": ({"dataframe_split": {"columns": list(ROW), "data": [5]}}, 422, "row 0"),
     "split with a column twice": ({"dataframe_split": {"columns": [*ROW, "age"], "data": []}}, 422, "age"),
-    "records no list": ({"dataframe_records": ROW}, 400, "dataframe_records"),
-    "record no object": ({"dataframe_records": [5]}, 422, "row 0"),
+    "records not a list": ({"dataframe_records": ROW}, 400, "dataframe_records"),
+    "record not an object": ({"dataframe_records": [5]}, 422, "row 0"),
     "no records": ({"dataframe_records": []}, 422, None),
     "unknown column": (record(height=1.8), 422, "height"),
     "missing column": (record(town="left out"), 422, "town"),
@@ -134,25 +134,25 @@ def check(answer: httpx.Response, status: int, field: str | None) -> None:
 
 
 @pytest.mark.parametrize("case", V2)
-def test_v2(gateway: GatewayProcess, case: str) -> None:
+def test_v2(gateway: LiveGateway, case: str) -> None:
     content, status, field = V2[case]
     check(send(f"{gateway.url}/v2/models/churn/infer", content), status, field)
 
 
 @pytest.mark.parametrize("case", INVOCATIONS)
-def test_invocations(gateway: GatewayProcess, case: str) -> None:
+def test_invocations(gateway: LiveGateway, case: str) -> None:
     content, status, field = INVOCATIONS[case]
     check(send(f"{gateway.url}/models/churn/invocations", content), status, field)
 
 
-def test_the_good_request_that_the_bad_ones_are_made_of(gateway: GatewayProcess) -> None:
+def test_the_good_request_that_the_bad_ones_are_made_of(gateway: LiveGateway) -> None:
     assert send(f"{gateway.url}/v2/models/churn/infer", v2()).status_code == 200
     assert send(f"{gateway.url}/models/churn/invocations", record()).status_code == 200
     assert send(f"{gateway.url}/models/churn/invocations", record(age=None)).status_code == 200
     assert send(f"{gateway.url}/models/churn/invocations", record(age=float("nan"))).status_code == 200
 
 
-def test_a_matrix_of_the_wrong_width_or_type(gateway: GatewayProcess) -> None:
+def test_a_matrix_of_the_wrong_width_or_type(gateway: LiveGateway) -> None:
     values = CANCER.iloc[0].tolist()
     url = f"{gateway.url}/v2/models/cancer/infer"
     tensor = {"name": "rows", "shape": [1, 29], "datatype": "FP64", "data": values[:29]}
@@ -188,21 +188,21 @@ BODIES: dict[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize("path", ["/v2/models/churn/infer", "/models/churn/invocations", "/feedback"])
 @pytest.mark.parametrize("case", BODIES)
-def test_bodies_that_are_no_json(gateway: GatewayProcess, case: str, path: str) -> None:
+def test_bodies_that_are_no_json(gateway: LiveGateway, case: str, path: str) -> None:
     body, status = BODIES[case]
     answer = httpx.post(gateway.url + path, content=body, headers={"Content-Type": "application/json"}, timeout=10)
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]
 
 
-def test_a_large_body_without_a_length_is_cut_off(gateway: GatewayProcess) -> None:
+def test_a_large_body_without_a_length_is_cut_off(gateway: LiveGateway) -> None:
     answer = httpx.post(
         f"{gateway.url}/models/churn/invocations", content=(b" " * 50_000 for _ in range(20)), timeout=10
     )
     assert answer.status_code == 413
 
 
-def test_other_content_types_and_compression(gateway: GatewayProcess) -> None:
+def test_other_content_types_and_compression(gateway: LiveGateway) -> None:
     url = f"{gateway.url}/models/churn/invocations"
     answer = httpx.post(url, content=b"age,income\n1,2", headers={"Content-Type": "text/csv"})
     check(answer, 415, "Content-Type")
@@ -211,7 +211,7 @@ def test_other_content_types_and_compression(gateway: GatewayProcess) -> None:
     assert httpx.post(url, content=json.dumps(record()), headers={"Content-Type": ""}).status_code in (200, 415)
 
 
-def test_unknown_paths_methods_models_and_versions(gateway: GatewayProcess) -> None:
+def test_unknown_paths_methods_models_and_versions(gateway: LiveGateway) -> None:
     check(httpx.get(f"{gateway.url}/v3"), 404, None)
     check(httpx.get(f"{gateway.url}/feedback"), 405, None)
     check(send(f"{gateway.url}/v2/models/nobody/infer", v2()), 404, "name")
@@ -228,15 +228,15 @@ FEEDBACK: dict[str, tuple[Any, int, str | None]] = {
     "unknown key": ({"prediction_id": "0" * 32, "label": 1, "weight": 2}, 400, "weight"),
     "id of another form": ({"prediction_id": "order-17", "label": 1}, 422, "prediction_id"),
     "id in capitals": ({"prediction_id": "A" * 32, "label": 1}, 422, "prediction_id"),
-    "id no text": ({"prediction_id": 17, "label": 1}, 422, "prediction_id"),
+    "id not text": ({"prediction_id": 17, "label": 1}, 422, "prediction_id"),
     "id with a line after it": ({"prediction_id": "0" * 32 + "\n", "label": 1}, 422, "prediction_id"),
     "label null": ({"prediction_id": "0" * 32, "label": None}, 422, "label"),
     "label a list": ({"prediction_id": "0" * 32, "label": [1]}, 422, "label"),
     "label infinite": ({"prediction_id": "0" * 32, "label": float("inf")}, 422, "label"),
     "label too long": ({"prediction_id": "0" * 32, "label": "x" * 10_001}, 422, "label"),
-    "label no Unicode": ({"prediction_id": "0" * 32, "label": "\udfff"}, 422, "label"),
+    "label not Unicode": ({"prediction_id": "0" * 32, "label": "\udfff"}, 422, "label"),
     "empty list": ({"feedback": []}, 400, "feedback"),
-    "list beside a label": ({"feedback": [{}], "label": 1}, 400, "feedback"),
+    "list and a label": ({"feedback": [{}], "label": 1}, 400, "feedback"),
     "one bad of two": (
         {"feedback": [{"prediction_id": "0" * 32, "label": 1}, {"prediction_id": "x", "label": 1}]},
         422,
@@ -246,12 +246,12 @@ FEEDBACK: dict[str, tuple[Any, int, str | None]] = {
 
 
 @pytest.mark.parametrize("case", FEEDBACK)
-def test_feedback(gateway: GatewayProcess, case: str) -> None:
+def test_feedback(gateway: LiveGateway, case: str) -> None:
     content, status, field = FEEDBACK[case]
     check(send(f"{gateway.url}/feedback", content), status, field)
 
 
-def test_a_body_that_does_not_come_keeps_nobody_else_waiting(gateway: GatewayProcess) -> None:
+def test_a_body_that_does_not_come_keeps_nobody_else_waiting(gateway: LiveGateway) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
@@ -315,7 +315,7 @@ FUZZ: dict[str, st.SearchStrategy[bytes]] = {
 
 
 @pytest.mark.parametrize("path", FUZZ)
-def test_no_body_makes_a_500_or_a_hang(gateway: GatewayProcess, path: str) -> None:
+def test_no_body_makes_a_500_or_a_hang(gateway: LiveGateway, path: str) -> None:
     answered: list[str] = []
 
     with httpx.Client(base_url=gateway.url, timeout=10, headers={"Content-Type": "application/json"}) as client:
@@ -340,7 +340,7 @@ def test_no_body_makes_a_500_or_a_hang(gateway: GatewayProcess, path: str) -> No
     assert set(answered) <= requests
 
 
-def test_missing_columns_of_the_example_are_what_the_metadata_says(gateway: GatewayProcess) -> None:
+def test_missing_columns_of_the_example_are_what_the_metadata_says(gateway: LiveGateway) -> None:
     """Every column that the metadata calls nullable takes null, and no other does."""
     inputs = httpx.get(f"{gateway.url}/v2/models/churn").json()["inputs"]
     assert [entry["name"] for entry in inputs] == list(CUSTOMERS.columns)

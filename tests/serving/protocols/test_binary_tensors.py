@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model
 
 CUSTOMER = CUSTOMERS.iloc[1:4]
@@ -31,7 +31,7 @@ def customer_tensors() -> list[tuple[dict[str, Any], bytes]]:
 
 
 def send(
-    gateway: GatewayProcess, model: str, tensors: list[tuple[dict[str, Any], bytes]], tail: bytes = b"", **more: Any
+    gateway: LiveGateway, model: str, tensors: list[tuple[dict[str, Any], bytes]], tail: bytes = b"", **more: Any
 ) -> httpx.Response:
     inputs = [{**tensor, "parameters": {"binary_data_size": len(data)}} for tensor, data in tensors]
     head = json.dumps({"inputs": inputs, **more}).encode()
@@ -43,13 +43,13 @@ def send(
     )
 
 
-def test_the_server_says_that_it_knows_binary_tensors(gateway: GatewayProcess) -> None:
+def test_the_server_says_that_it_knows_binary_tensors(gateway: LiveGateway) -> None:
     assert httpx.get(f"{gateway.url}/v2").json()["extensions"] == ["binary_tensor_data"]
 
 
 @pytest.mark.parametrize("datatype", ["FP64", "FP32"])
 @pytest.mark.parametrize("rows", [1, 7, 400])
-def test_a_matrix_in_and_probabilities_out(gateway: GatewayProcess, datatype: str, rows: int) -> None:
+def test_a_matrix_in_and_probabilities_out(gateway: LiveGateway, datatype: str, rows: int) -> None:
     values = CANCER.head(rows).to_numpy("<f8" if datatype == "FP64" else "<f4")
     tensor = ({"name": "rows", "datatype": datatype, "shape": [rows, 30]}, values.tobytes())
     answer = send(gateway, "cancer", [tensor], parameters={"binary_data_output": True})
@@ -68,7 +68,7 @@ def test_a_matrix_in_and_probabilities_out(gateway: GatewayProcess, datatype: st
     np.testing.assert_allclose(found, model.predict_proba(values), rtol=1e-9)
 
 
-def test_columns_of_every_kind_and_text_out(gateway: GatewayProcess) -> None:
+def test_columns_of_every_kind_and_text_out(gateway: LiveGateway) -> None:
     outputs = [{"name": "predict", "parameters": {"binary_data": True}}, {"name": "predict_proba"}]
     answer = send(gateway, "churn", customer_tensors(), outputs=outputs)
     assert answer.status_code == 200, answer.text
@@ -85,7 +85,7 @@ def test_columns_of_every_kind_and_text_out(gateway: GatewayProcess) -> None:
     np.testing.assert_allclose(logged["feature_income"], CUSTOMER["income"])
 
 
-def test_missing_and_infinite_numbers(gateway: GatewayProcess) -> None:
+def test_missing_and_infinite_numbers(gateway: LiveGateway) -> None:
     tensors = customer_tensors()
     age = ({"name": "age", "datatype": "FP64", "shape": [3]}, np.array([np.nan, 1, 2]).tobytes())
     assert send(gateway, "churn", [age, *tensors[1:]]).status_code == 200
@@ -120,20 +120,20 @@ WRONG: dict[str, tuple[list[tuple[dict[str, Any], bytes]], int, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_does_not_fit_is_named(gateway: GatewayProcess, case: str) -> None:
+def test_what_does_not_fit_is_named(gateway: LiveGateway, case: str) -> None:
     tensors, status, field = WRONG[case]
     answer = send(gateway, "churn", tensors)
     assert answer.status_code == status, answer.text
     assert answer.json()["field"] == field
 
 
-def test_bytes_that_belong_to_no_tensor(gateway: GatewayProcess) -> None:
+def test_bytes_that_belong_to_no_tensor(gateway: LiveGateway) -> None:
     answer = send(gateway, "churn", customer_tensors(), tail=b"\0")
     assert (answer.status_code, answer.json()["field"]) == (400, "Inference-Header-Content-Length")
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, "12", True, None, 10**12])
-def test_sizes_that_are_none(gateway: GatewayProcess, size: Any) -> None:
+def test_sizes_that_are_none(gateway: LiveGateway, size: Any) -> None:
     tensor = {"name": "age", "datatype": "FP32", "shape": [3], "parameters": {"binary_data_size": size}}
     head = json.dumps({"inputs": [tensor]}).encode()
     url = f"{gateway.url}/v2/models/churn/infer"
@@ -142,13 +142,13 @@ def test_sizes_that_are_none(gateway: GatewayProcess, size: Any) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "", "1e3", "100000", "9" * 30])
-def test_a_length_of_the_json_that_cannot_be(gateway: GatewayProcess, length: str) -> None:
+def test_a_length_of_the_json_that_cannot_be(gateway: LiveGateway, length: str) -> None:
     url = f"{gateway.url}/v2/models/churn/infer"
     answer = httpx.post(url, content=b'{"inputs": []}', headers={"Inference-Header-Content-Length": length})
     assert (answer.status_code, answer.json()["field"]) == (400, "Inference-Header-Content-Length")
 
 
-def test_binary_without_the_header_and_for_the_other_protocol(gateway: GatewayProcess) -> None:
+def test_binary_without_the_header_and_for_the_other_protocol(gateway: LiveGateway) -> None:
     tensor = {"name": "age", "datatype": "FP32", "shape": [3], "parameters": {"binary_data_size": 12}}
     answer = httpx.post(f"{gateway.url}/v2/models/churn/infer", json={"inputs": [tensor]})
     assert (answer.status_code, answer.json()["field"]) == (400, "age")

@@ -22,11 +22,11 @@ from tritonclient.utils import InferenceServerException
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, register
 
 
-def test_the_client_of_mlflow_deployments(gateway: GatewayProcess) -> None:
+def test_the_client_of_mlflow_deployments(gateway: LiveGateway) -> None:
     client = get_deploy_client(gateway.url)
     rows = CUSTOMERS.head(4)
     records = json.loads(rows.to_json(orient="records"))
@@ -40,7 +40,7 @@ def test_the_client_of_mlflow_deployments(gateway: GatewayProcess) -> None:
         client.predict(endpoint="churn", inputs={"dataframe_records": [{**records[0], "income": "much"}]})
 
 
-def test_a_plain_client_over_one_connection(gateway: GatewayProcess) -> None:
+def test_a_plain_client_over_one_connection(gateway: LiveGateway) -> None:
     expected = cancer_model(1.0).predict(CANCER.head(50)).tolist()
     with httpx.Client(base_url=gateway.url) as client:
         for row, due in zip(CANCER.head(50).to_numpy().tolist(), expected, strict=True):
@@ -50,7 +50,7 @@ def test_a_plain_client_over_one_connection(gateway: GatewayProcess) -> None:
 
 
 @pytest.fixture(scope="module")
-def client(gateway: GatewayProcess) -> Iterator[triton.InferenceServerClient]:
+def client(gateway: LiveGateway) -> Iterator[triton.InferenceServerClient]:
     """A client of the Open Inference Protocol, which sends and takes binary tensors."""
     client = triton.InferenceServerClient(gateway.url.removeprefix("http://"))
     yield client
@@ -134,7 +134,7 @@ DATATYPES = {"pieces": "INT64", "weight": "FP32", "price": "FP64", "country": "B
 
 
 @pytest.fixture(scope="module")
-def orders(gateway: GatewayProcess, client: triton.InferenceServerClient) -> Pipeline:
+def orders(gateway: LiveGateway, client: triton.InferenceServerClient) -> Pipeline:
     """A model that takes a column of each datatype, as the gateway serves it."""
     columns = ColumnTransformer(
         [("country", OneHotEncoder(), ["country"])], remainder="passthrough", verbose_feature_names_out=False

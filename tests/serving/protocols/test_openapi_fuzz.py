@@ -15,7 +15,7 @@ from schemathesis.specs.openapi import checks
 
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.protocols import openapi
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CUSTOMERS
 
 DOCUMENT = openapi.document("tested")
@@ -63,20 +63,20 @@ SCHEMA = schemathesis.openapi.from_dict(about_these_models(), config=CONFIG)
 FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def check(case: Case, gateway: GatewayProcess, **headers: str) -> httpx.Response:
+def check(case: Case, gateway: LiveGateway, **headers: str) -> httpx.Response:
     # How many values a tensor must hold is beyond a schema.
     excluded = [checks.positive_data_acceptance] if case.path.endswith("/infer") else []
     return case.call_and_validate(base_url=gateway.url, headers=headers, timeout=20, excluded_checks=excluded)
 
 
-def test_the_gateway_serves_this_document(gateway: GatewayProcess) -> None:
+def test_the_gateway_serves_this_document(gateway: LiveGateway) -> None:
     served = httpx.get(f"{gateway.url}/openapi.json").json()
     assert served == openapi.document(served["info"]["version"])
 
 
 @SCHEMA.parametrize()
 @FUZZ
-def test_without_a_token(case: Case, gateway: GatewayProcess) -> None:
+def test_without_a_token(case: Case, gateway: LiveGateway) -> None:
     answer = check(case, gateway)
     if case.path.startswith("/admin") and case.method == case.operation.method.upper():
         assert answer.status_code == 401
@@ -84,5 +84,5 @@ def test_without_a_token(case: Case, gateway: GatewayProcess) -> None:
 
 @SCHEMA.include(path_regex="^/admin").parametrize()
 @FUZZ
-def test_with_the_token(case: Case, gateway: GatewayProcess) -> None:
+def test_with_the_token(case: Case, gateway: LiveGateway) -> None:
     check(case, gateway, Authorization=f"Bearer {token.find(str(gateway.storage))}")

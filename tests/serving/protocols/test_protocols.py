@@ -17,11 +17,11 @@ from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id, prediction_log
-from tests.helpers.gateway_process import GatewayProcess, post
+from tests.helpers.live_gateway import LiveGateway, post
 from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, price_model
 
 
-def test_server_and_model_metadata(gateway: GatewayProcess) -> None:
+def test_server_and_model_metadata(gateway: LiveGateway) -> None:
     assert httpx.get(f"{gateway.url}/v2").json()["name"] == "airflow-provider-mlops"
     assert httpx.get(f"{gateway.url}/v2/health/live").json() == {"live": True}
     assert httpx.get(f"{gateway.url}/v2/health/ready").json() == {"ready": True, "reasons": [], "failing": []}
@@ -38,7 +38,7 @@ def test_server_and_model_metadata(gateway: GatewayProcess) -> None:
     assert churn["outputs"][1]["parameters"]["classes"] == ["no", "yes"]
 
 
-def test_v2_columns_as_tensors_of_their_own(gateway: GatewayProcess) -> None:
+def test_v2_columns_as_tensors_of_their_own(gateway: LiveGateway) -> None:
     rows = CUSTOMERS.head(8)
     inputs = [
         {"name": "member", "shape": [8], "datatype": "BOOL", "data": rows["member"].tolist()},
@@ -76,7 +76,7 @@ def test_v2_columns_as_tensors_of_their_own(gateway: GatewayProcess) -> None:
 
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("rows", [1, 5])
-def test_v2_one_matrix_for_a_model_of_numbers(gateway: GatewayProcess, rows: int, nested: bool) -> None:
+def test_v2_one_matrix_for_a_model_of_numbers(gateway: LiveGateway, rows: int, nested: bool) -> None:
     values = CANCER.head(rows).to_numpy()
     data = values.tolist() if nested else values.ravel().tolist()
     body = {"inputs": [{"name": "rows", "shape": [rows, 30], "datatype": "FP64", "data": data}]}
@@ -85,7 +85,7 @@ def test_v2_one_matrix_for_a_model_of_numbers(gateway: GatewayProcess, rows: int
     assert prediction_id.is_valid(content["id"])
 
 
-def test_v2_asks_for_one_output_only(gateway: GatewayProcess) -> None:
+def test_v2_asks_for_one_output_only(gateway: LiveGateway) -> None:
     body = {
         "inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": CANCER.iloc[0].tolist()}],
         "outputs": [{"name": "predict_proba"}],
@@ -94,7 +94,7 @@ def test_v2_asks_for_one_output_only(gateway: GatewayProcess) -> None:
     assert [output["name"] for output in content["outputs"]] == ["predict_proba"]
 
 
-def test_a_regressor_takes_missing_values_and_has_no_probabilities(gateway: GatewayProcess) -> None:
+def test_a_regressor_takes_missing_values_and_has_no_probabilities(gateway: LiveGateway) -> None:
     with gateway.client() as client:
         answer = client.infer("price", {"mean radius": [14.0, None], "mean texture": [None, 20.0]})
     features = pd.DataFrame({"mean radius": [14.0, np.nan], "mean texture": [np.nan, 20.0]})
@@ -118,7 +118,7 @@ def _columns(frame: pd.DataFrame) -> dict[str, list[object]]:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["cancer", "churn"])
-def test_invocations(gateway: GatewayProcess, form: str, name: str) -> None:
+def test_invocations(gateway: LiveGateway, form: str, name: str) -> None:
     rows, model = (CANCER.head(3), cancer_model(1.0)) if name == "cancer" else (CUSTOMERS.head(3), churn_model())
     answer = post(f"{gateway.url}/models/{name}/invocations", FORMS[form](rows))
     assert answer.status_code == 200, answer.text
@@ -127,18 +127,18 @@ def test_invocations(gateway: GatewayProcess, form: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["instances", "inputs"])
-def test_invocations_with_rows_of_numbers(gateway: GatewayProcess, key: str) -> None:
+def test_invocations_with_rows_of_numbers(gateway: LiveGateway, key: str) -> None:
     answer = post(f"{gateway.url}/models/cancer/invocations", {key: CANCER.head(2).to_numpy().tolist()})
     assert answer.json()["predictions"] == cancer_model(1.0).predict(CANCER.head(2)).tolist()
 
 
-def test_invocations_wants_a_name_where_several_models_answer(gateway: GatewayProcess) -> None:
+def test_invocations_wants_a_name_where_several_models_answer(gateway: LiveGateway) -> None:
     answer = post(f"{gateway.url}/invocations", {"instances": []})
     assert answer.status_code == 404
     assert "cancer, churn, price" in answer.json()["error"]
 
 
-def test_mlflows_own_client(gateway: GatewayProcess) -> None:
+def test_mlflows_own_client(gateway: LiveGateway) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
     client = ScoringServerClient(host, port)
     client.wait_server_ready(timeout=5)
@@ -148,7 +148,7 @@ def test_mlflows_own_client(gateway: GatewayProcess) -> None:
     assert predictions[0].tolist() == churn_model().predict(rows).tolist()
 
 
-def test_what_is_answered_is_in_the_log_with_features_and_label(gateway: GatewayProcess) -> None:
+def test_what_is_answered_is_in_the_log_with_features_and_label(gateway: LiveGateway) -> None:
     rows = CUSTOMERS.iloc[6:9]
     with gateway.client() as client:
         answer = client.infer("churn", rows)
@@ -177,7 +177,7 @@ def test_what_is_answered_is_in_the_log_with_features_and_label(gateway: Gateway
 
 
 @pytest.mark.parametrize("path", ["/v2/models/churn/infer", "/v2/models/churn/versions/1/infer"])
-def test_a_check_is_answered_as_any_request_and_logged_apart(gateway: GatewayProcess, path: str) -> None:
+def test_a_check_is_answered_as_any_request_and_logged_apart(gateway: LiveGateway, path: str) -> None:
     version = 1 if "versions" in path else None
     with gateway.client() as client:
         usual = client.infer("churn", CUSTOMERS.head(3), version=version)
@@ -189,7 +189,7 @@ def test_a_check_is_answered_as_any_request_and_logged_apart(gateway: GatewayPro
 
 
 @pytest.mark.parametrize("path", ["/v2/models/churn/infer", "/models/churn/invocations"])
-def test_nobody_without_the_token_hides_a_prediction(gateway: GatewayProcess, path: str) -> None:
+def test_nobody_without_the_token_hides_a_prediction(gateway: LiveGateway, path: str) -> None:
     records = json.loads(CUSTOMERS.head(1).to_json(orient="records"))
     tensors = [
         {"name": name, "shape": [1], "datatype": kind, "data": [records[0][name]]}
@@ -212,7 +212,7 @@ def test_nobody_without_the_token_hides_a_prediction(gateway: GatewayProcess, pa
     assert logged.loc[answer.headers["X-Prediction-Id"], "arm"] == "champion"
 
 
-def test_the_openapi_document_names_every_path_and_method(gateway: GatewayProcess, tmp_path: Path) -> None:
+def test_the_openapi_document_names_every_path_and_method(gateway: LiveGateway, tmp_path: Path) -> None:
     content = httpx.get(f"{gateway.url}/openapi.json").json()
     assert content["openapi"] == "3.1.0"
     documented = {

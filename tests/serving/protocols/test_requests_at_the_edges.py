@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.protocols.tensors import DATATYPES
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CUSTOMERS, churn_model
 
 GOOD = json.loads(CUSTOMERS.iloc[1:3].to_json(orient="records"))
@@ -29,7 +29,7 @@ DIGITS = 4290
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nothing_has_broken(gateway: GatewayProcess) -> Iterator[None]:
+def nothing_has_broken(gateway: LiveGateway) -> Iterator[None]:
     yield
     answer = httpx.post(f"{gateway.url}/models/churn/invocations", json={"dataframe_records": GOOD}, timeout=10)
     assert answer.json()["predictions"] == churn_model().predict(CUSTOMERS.iloc[1:3]).tolist()
@@ -157,7 +157,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("path", BODIES)
-def test_values_at_the_edges(gateway: GatewayProcess, path: str) -> None:
+def test_values_at_the_edges(gateway: LiveGateway, path: str) -> None:
     statuses: set[int] = set()
     with httpx.Client(base_url=gateway.url, timeout=10, headers={"Content-Type": "application/json"}) as client:
 
@@ -214,7 +214,7 @@ def binary(draw: st.DrawFn) -> tuple[str, bytes, str]:
     return f"/v2/models/{model}/infer", head + content, length
 
 
-def test_binary_tensors_at_the_edges(gateway: GatewayProcess) -> None:
+def test_binary_tensors_at_the_edges(gateway: LiveGateway) -> None:
     statuses: set[int] = set()
     with httpx.Client(base_url=gateway.url, timeout=10) as client:
 
@@ -263,7 +263,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("case", FOUND)
-def test_what_was_found(gateway: GatewayProcess, case: str) -> None:
+def test_what_was_found(gateway: LiveGateway, case: str) -> None:
     """What once was a 500."""
     path, body, status, field = FOUND[case]
     headers = {"Inference-Header-Content-Length": str(len(body))} if "binary_data_size" in body else {}
@@ -274,7 +274,7 @@ def test_what_was_found(gateway: GatewayProcess, case: str) -> None:
 ROWS = json.dumps({"dataframe_records": GOOD}).encode()
 
 
-def test_a_body_in_chunks_is_a_body(gateway: GatewayProcess) -> None:
+def test_a_body_in_chunks_is_a_body(gateway: LiveGateway) -> None:
     due = churn_model().predict(CUSTOMERS.iloc[1:3]).tolist()
     with httpx.Client(base_url=gateway.url, timeout=10) as client:
 
@@ -290,7 +290,7 @@ def test_a_body_in_chunks_is_a_body(gateway: GatewayProcess) -> None:
 
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip", "GZIP", "x" * 5000])
-def test_compressed_bodies(gateway: GatewayProcess, path: str, coding: str) -> None:
+def test_compressed_bodies(gateway: LiveGateway, path: str, coding: str) -> None:
     headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
     answer = httpx.post(gateway.url + path, content=gzip.compress(ROWS), headers=headers, timeout=10)
     assert (answer.status_code, answer.json()["field"]) == (415, "Content-Encoding")
@@ -311,13 +311,13 @@ NO_HTTP = {
 }
 
 
-def connected(gateway: GatewayProcess) -> socket.socket:
+def connected(gateway: LiveGateway) -> socket.socket:
     host, _, port = gateway.url.removeprefix("http://").partition(":")
     return socket.create_connection((host, int(port)), timeout=10)
 
 
 @pytest.mark.parametrize("case", NO_HTTP)
-def test_what_is_no_http(gateway: GatewayProcess, case: str) -> None:
+def test_what_is_no_http(gateway: LiveGateway, case: str) -> None:
     with connected(gateway) as connection:
         connection.sendall(NO_HTTP[case])
         answer = http.client.HTTPResponse(connection)
@@ -328,7 +328,7 @@ def test_what_is_no_http(gateway: GatewayProcess, case: str) -> None:
 
 
 @pytest.mark.parametrize("path", BODIES)
-def test_a_client_that_goes_before_all_is_said(gateway: GatewayProcess, path: str) -> None:
+def test_a_client_that_goes_before_all_is_said(gateway: LiveGateway, path: str) -> None:
     for sent in (0, 1, 60, 120):
         with connected(gateway) as connection:
             head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ROWS) + 9}\r\n\r\n".encode()

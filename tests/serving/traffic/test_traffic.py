@@ -29,7 +29,7 @@ from airflow_provider_mlops.serving.traffic.requests import Requests
 from airflow_provider_mlops.serving.traffic.source import Source
 from airflow_provider_mlops.serving.traffic.summary import Summary
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CHURNED, CUSTOMERS
 
 ROWS = len(CUSTOMERS)
@@ -52,11 +52,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     return uri
 
 
-def traffic(dataset: str, gateway: GatewayProcess, **options: Any) -> Traffic:
+def traffic(dataset: str, gateway: LiveGateway, **options: Any) -> Traffic:
     return Traffic(dataset, "churn", gateway.url, **{"rate": 1000, "even": True, "timeout": 20, **options})
 
 
-def logged(gateway: GatewayProcess, since: datetime) -> list[dict[str, Any]]:
+def logged(gateway: LiveGateway, since: datetime) -> list[dict[str, Any]]:
     """What the gateway has logged, without the checks that it makes itself."""
     rows = prediction_log.read(str(gateway.storage), "churn", since=since)
     return list(rows.filter(rows.arm == "champion").to_pyarrow().to_pylist())
@@ -86,7 +86,7 @@ def wait(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_each_row_is_sent_once_and_its_own_label_comes_later(dataset: str, gateway: GatewayProcess) -> None:
+def test_each_row_is_sent_once_and_its_own_label_comes_later(dataset: str, gateway: LiveGateway) -> None:
     since = datetime.now(UTC)
     asked = traffic(dataset, gateway, rows=3, target="note", label_delay=0.4, label_share=0.5)
     summary = Replay(asked).run()
@@ -103,7 +103,7 @@ def test_each_row_is_sent_once_and_its_own_label_comes_later(dataset: str, gatew
         assert row["label_time"] - row["time"] > timedelta(seconds=0.35)
 
 
-def test_rewards_of_right_answers_and_of_a_column(dataset: str, gateway: GatewayProcess) -> None:
+def test_rewards_of_right_answers_and_of_a_column(dataset: str, gateway: LiveGateway) -> None:
     since = datetime.now(UTC)
     summary = Replay(traffic(dataset, gateway, rows=2, target="churned", reward_from="correct", requests=50)).run()
     assert (summary.requests, summary.labels.acknowledged) == (50, 100)
@@ -120,7 +120,7 @@ def test_rewards_of_right_answers_and_of_a_column(dataset: str, gateway: Gateway
     assert all(row["reward"] == row["feature_income"] / 1000 and row["label"] is None for row in rows)
 
 
-def test_the_rate_does_not_wait_for_answers(dataset: str, gateway: GatewayProcess) -> None:
+def test_the_rate_does_not_wait_for_answers(dataset: str, gateway: LiveGateway) -> None:
     """The gateway stands still meanwhile."""
     replay = Replay(traffic(dataset, gateway, rate=100, seconds=0.5, clients=60))
     few = Replay(traffic(dataset, gateway, rate=100, seconds=0.5, clients=4))
@@ -139,7 +139,7 @@ def test_the_rate_does_not_wait_for_answers(dataset: str, gateway: GatewayProces
         gateway.process.send_signal(signal.SIGCONT)
 
 
-def test_a_dataset_begins_again_up_to_a_bound(tmp_path: Path, gateway: GatewayProcess) -> None:
+def test_a_dataset_begins_again_up_to_a_bound(tmp_path: Path, gateway: LiveGateway) -> None:
     few = tmp_path / "few.csv"
     CUSTOMERS.head(3).to_csv(few, index=False)
     assert Replay(traffic(str(few), gateway)).run().requests == 3
@@ -148,7 +148,7 @@ def test_a_dataset_begins_again_up_to_a_bound(tmp_path: Path, gateway: GatewayPr
     assert replay.run().rows == 15
 
 
-def test_refusals_and_labels_that_cannot_be_are_counted(tmp_path: Path, gateway: GatewayProcess) -> None:
+def test_refusals_and_labels_that_cannot_be_are_counted(tmp_path: Path, gateway: LiveGateway) -> None:
     rows = table().slice(0, 20).to_pylist()
     rows[4]["income"] = None
     rows[7]["churned"] = "x" * 20_000
@@ -168,7 +168,7 @@ def test_refusals_and_labels_that_cannot_be_are_counted(tmp_path: Path, gateway:
 
 def test_a_gateway_that_dies_in_the_middle(dataset: str, storage: Path) -> None:
     since = datetime.now(UTC)
-    gateway = GatewayProcess(storage).wait_until_ready()
+    gateway = LiveGateway.launch(storage).wait_until_ready()
     port = gateway.url.rpartition(":")[2]
     again = None
     try:
@@ -177,7 +177,7 @@ def test_a_gateway_that_dies_in_the_middle(dataset: str, storage: Path) -> None:
             wait(lambda: replay.summary.answered >= 50)
             gateway.kill()
             wait(lambda: replay.summary.requests == ROWS)
-            again = GatewayProcess(storage, "--port", port).wait_until_ready()
+            again = LiveGateway.launch(storage, "--port", port).wait_until_ready()
             summary = finish()
         assert summary.failed["connection"] > 0
         assert summary.answered + summary.failed.total() == summary.requests == ROWS
@@ -211,7 +211,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
         assert raised.value.cause == "timeout"
 
 
-def test_what_cannot_be_is_said_before_anything_is_sent(tmp_path: Path, dataset: str, gateway: GatewayProcess) -> None:
+def test_what_cannot_be_is_said_before_anything_is_sent(tmp_path: Path, dataset: str, gateway: LiveGateway) -> None:
     with pytest.raises(InvalidSpecError, match="does not serve a model"):
         Replay(Traffic(dataset, "nobody", gateway.url))
     for options in ({"target": "left"}, {"reward": "left"}, {"headers": {"X-User-Id": "left"}}):
@@ -260,7 +260,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "airflow_provider_mlops.cli", "traffic", *arguments]
 
 
-def test_the_command(tmp_path: Path, dataset: str, gateway: GatewayProcess) -> None:
+def test_the_command(tmp_path: Path, dataset: str, gateway: LiveGateway) -> None:
     place = tmp_path / "summary.json"
     options = ["--gateway", gateway.url, "--rate", "500", "--requests", "40", "--target", "churned"]
     options += ["--header", "X-User-Id=user", "--json", str(place), "--record", str(tmp_path / "record")]
@@ -285,7 +285,7 @@ def test_the_command(tmp_path: Path, dataset: str, gateway: GatewayProcess) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_ends_it_with_a_summary(tmp_path: Path, dataset: str, gateway: GatewayProcess) -> None:
+def test_ctrl_c_ends_it_with_a_summary(tmp_path: Path, dataset: str, gateway: LiveGateway) -> None:
     place = tmp_path / "summary.json"
     options = ["--gateway", gateway.url, "--rate", "100", "--repeat", "--json", str(place)]
     options += ["--target", "churned", "--label-delay", "3600"]

@@ -1,1 +1,1 @@
-"""The admin API and what guards it."""
+"""The admin API, its token, and the channel through which workers share changes."""

@@ -1,4 +1,4 @@
-"""The admin API: which versions are loaded and which of them answers. Every request needs the token."""
+"""The admin API: which versions are loaded, and which of them is active. Every request requires the token."""
 
 from __future__ import annotations
 
@@ -11,30 +11,38 @@ from starlette.routing import Route
 
 from airflow_provider_mlops.serving.gateway.admin import authorization
 from airflow_provider_mlops.serving.gateway.admin.model_control import ModelControl
-from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
+from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import body, encoding
-from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response, shown
+from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value, json_response
 
-_MAXIMUM_BYTES = 10_000
+_MAX_BODY_BYTES = 10_000
 
 
 class AdminApi:
-    """The handlers, over the models they change.
+    """The handlers of the admin API.
 
-    :param following: the rollouts that are under way.
-    :param changes: carries changes out.
+    Parameters
+    ----------
+    models
+        Models in memory.
+    follower
+        Rollouts that are in progress.
+    token
+        Token that every request must contain.
+    control
+        Applies changes.
     """
 
-    def __init__(self, models: ServedModels, following: RolloutFollower, expected: str, changes: ModelControl) -> None:
+    def __init__(self, models: ServedModels, follower: RolloutFollower, token: str, control: ModelControl) -> None:
         self._models = models
-        self._following = following
-        self._token = expected
-        self._changes = changes
+        self._follower = follower
+        self._token = token
+        self._control = control
 
     def routes(self) -> list[Route]:
-        """The paths under `/admin`."""
+        """Return the routes under `/admin`."""
         return [
             Route("/admin/models", self.models, methods=["GET"]),
             Route("/admin/models/{name}", self.model, methods=["GET"]),
@@ -45,50 +53,52 @@ class AdminApi:
         ]
 
     async def models(self, request: Request) -> Response:
-        """The state of all models, and whether MLflow answers."""
+        """Return the state of all models, and whether MLflow is available."""
         authorization.require(dict(request.scope["headers"]), self._token)
-        models = [{**model, "rollout": self._following.status(model["name"])} for model in self._models.status()]
+        models = [{**model, "rollout": self._follower.status(model["name"])} for model in self._models.status()]
         return json_response({"models": models, "registry_error": self._models.registry_error})
 
     async def model(self, request: Request) -> Response:
-        """The state of one model."""
+        """Return the state of one model."""
         authorization.require(dict(request.scope["headers"]), self._token)
         name = request.path_params["name"]
-        return json_response({**self._models.get(name).status(), "rollout": self._following.status(name)})
+        return json_response({**self._models.get(name).status(), "rollout": self._follower.status(name)})
 
     async def load(self, request: Request) -> Response:
-        """Load `{"version": N}` beside the version that answers; it answers where a request names it."""
-        return await self._change(request, lambda name, version, content: self._changes.load(name, version))
+        """Load `{"version": N}` without activating it; requests that name the version can use it."""
+        return await self._change(request, lambda name, version, content: self._control.load(name, version))
 
     async def activate(self, request: Request) -> Response:
-        """Let `{"version": N}` answer from now on. At once if it is loaded; otherwise it is loaded first.
+        """Activate `{"version": N}`, which is loaded first if necessary.
 
-        With `"champion": true` the caller says that the champion alias is at this version already.
+        `"champion": true` says that the champion alias already points to this version.
         """
 
         async def change(name: str, version: int, content: dict[str, Any]) -> ServedModel:
             champion = content.get("champion", False)
             if type(champion) is not bool:
-                raise RequestError(400, f"send true or false, not {shown(champion)}", "champion")
-            return await self._changes.activate(name, version, champion=champion)
+                raise RequestError(400, f"champion must be a boolean, not {format_value(champion)}.", "champion")
+            return await self._control.activate(name, version, champion=champion)
 
         return await self._change(request, change)
 
     async def deactivate(self, request: Request) -> Response:
-        """Let `{"version": N}` answer no longer where a request names no version: its promotion was withdrawn."""
+        """Deactivate `{"version": N}`, whose promotion was withdrawn; requests can still name the version."""
 
         async def change(name: str, version: int, content: dict[str, Any]) -> ServedModel:
-            return await self._changes.deactivate(name, version)
+            return await self._control.deactivate(name, version)
 
         return await self._change(request, change)
 
     async def compact(self, request: Request) -> Response:
-        """Compact the prediction log now, so that readers elsewhere see all of it."""
+        """Compact the prediction log now, so that readers on other machines see all of it."""
         authorization.require(dict(request.scope["headers"]), self._token)
         try:
-            segments = await self._changes.compact()
+            segments = await self._control.compact()
         except Exception as error:
-            raise RequestError(503, f"the prediction log cannot be compacted now: {error}", Retry_After="5") from error
+            raise RequestError(
+                503, f"Could not compact the prediction log: {str(error).rstrip('.')}.", Retry_After="5"
+            ) from error
         return json_response({"segments": segments})
 
     async def _change(
@@ -96,24 +106,25 @@ class AdminApi:
     ) -> Response:
         authorization.require(dict(request.scope["headers"]), self._token)
         headers = dict(request.scope["headers"])
-        content: Any = encoding.parse(await body.read(headers, request.receive, _MAXIMUM_BYTES))
+        content: Any = encoding.decode(await body.receive_json(headers, request.receive, _MAX_BODY_BYTES))
         version = content.get("version") if type(content) is dict else None
         if type(version) is float and version.is_integer():
             version = int(version)
         if type(version) is not int or not 1 <= version < 2**31:
-            raise RequestError(400, f'send {{"version": N}}, not {shown(content)}', "version")
+            raise RequestError(400, f'The body must be {{"version": N}}, not {format_value(content)}.', "version")
         name = request.path_params["name"]
         try:
             model = await change(name, version, content)
-        except RequestError as refusal:
+        except RequestError as error:
             raise RequestError(
-                refusal.status, refusal.message + self._going_on(name), refusal.field, **refusal.headers
+                error.status, error.message + self._active_note(name), error.field, **error.headers
             ) from None
         return json_response(model.status())
 
-    def _going_on(self, name: str) -> str:
+    def _active_note(self, name: str) -> str:
+        """Return a sentence that says which version stays active, if any."""
         try:
             active = self._models.get(name).active
         except RequestError:
             return ""
-        return "" if active is None else f" (version {active} goes on answering)"
+        return "" if active is None else f" Version {active} stays active."

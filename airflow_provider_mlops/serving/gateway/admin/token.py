@@ -1,8 +1,8 @@
-"""The token that guards the gateway's admin API.
+"""The token that protects the gateway's admin API.
 
-There always is one. It is given to the gateway (`--token`, or the environment variable), or else the gateway makes one
-and keeps it in `{storage_uri}/gateway.token`, readable by its own user only, where the steps that share the storage
-find it: the embedded default works without configuration and is still closed to whoever merely reaches the port.
+A gateway always has a token. It is given with `--token` or the environment variable; otherwise the gateway generates
+one and saves it as `{storage_uri}/gateway.token`, readable only by its own user, where the steps that share the storage
+find it. The default therefore needs no configuration, but is closed to anyone who can merely reach the port.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FILE = "gateway.token"
 
 
 def find(storage_uri: str) -> str | None:
-    """The token that a gateway on this machine made for itself; None if there is none or it may not be read."""
+    """Return the token that a gateway on this machine generated; None if there is none or it is not readable."""
     if not storage.is_local(storage_uri):
         return None
     try:
@@ -31,20 +31,23 @@ def find(storage_uri: str) -> str | None:
 
 
 def find_or_make(storage_uri: str) -> str:
-    """The token in the storage directory, which is made if it is not there.
+    """Return the token in the storage directory; generate it if it does not exist.
 
-    Raises InvalidSpecError if the storage is remote, where a file could not be kept to one user.
+    Raises InvalidSpecError if the storage is remote, because access to a remote file cannot be limited to one user.
     """
     if not storage.is_local(storage_uri):
         raise InvalidSpecError(
-            "token", None, f"storage at {storage_uri} cannot keep one: give --token or set {ENVIRONMENT_VARIABLE}"
+            "token",
+            None,
+            f"it must be given, because the remote storage {storage_uri} cannot store it safely. Use --token or set "
+            f"{ENVIRONMENT_VARIABLE}",
         )
-    found = find(storage_uri)
-    if found is not None:
-        return found
+    existing = find(storage_uri)
+    if existing is not None:
+        return existing
     path = _path(storage_uri)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    # A name of its own and a link: of two gateways that start at once, both end up with the same whole token.
+    # A unique name and a link: two gateways that start at the same time get the same, complete token.
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -55,17 +58,23 @@ def find_or_make(storage_uri: str) -> str:
     finally:
         os.close(file)
         os.unlink(temporary)
-    made = find(storage_uri)
-    if made is None:
-        raise InvalidSpecError("token", path, "the file with the gateway's token cannot be read: give --token")
-    return made
+    generated = find(storage_uri)
+    if generated is None:
+        raise InvalidSpecError("token", path, "the token file must be readable by this user. Use --token instead")
+    return generated
 
 
 def matches(header: str | None, token: str) -> bool:
-    """Whether an Authorization header carries the token, compared in constant time."""
-    scheme, _, given = (header or "").partition(" ")
-    right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())
-    return right and scheme.lower() == "bearer"
+    """Return whether an Authorization header contains the token; compares in constant time.
+
+    Examples
+    --------
+    >>> matches("Bearer abc", "abc"), matches("Basic abc", "abc"), matches(None, "abc")
+    (True, False, False)
+    """
+    scheme, _, credentials = (header or "").partition(" ")
+    is_equal = hmac.compare_digest(credentials.strip().encode("utf-8", "surrogateescape"), token.encode())
+    return is_equal and scheme.lower() == "bearer"
 
 
 def _path(storage_uri: str) -> str:

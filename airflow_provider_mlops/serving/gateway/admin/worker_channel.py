@@ -1,8 +1,8 @@
-"""What workers tell each other: a file to which every change of the routing is appended, and that all of them read.
+"""The channel between the workers of a gateway: a shared file to which each worker appends its changes.
 
-The order of the lines is the order in which every worker carries the changes out, its own too. Each says in a file of
-its own how far it has come, so that whoever administers the gateway is answered once all have followed. A worker that
-is started anew reads the file from its beginning.
+All workers, including the one that made the change, apply the changes in the order of the lines. Each worker records in
+its own file how far it has come, so that an admin request returns only after all workers have applied its change. A
+replaced worker reads the file from its beginning.
 """
 
 from __future__ import annotations
@@ -13,22 +13,33 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 _CHANGES = "changes.jsonl"
 _POSITION = ".position"
-_LOOK_SECONDS = 0.02
+_CHECK_SECONDS = 0.02
+
+
+Action = Literal["load", "activate", "deactivate", "compact"]
 
 
 @dataclass(frozen=True)
 class Change:
-    """One line.
+    """A change, which is one line of the file.
 
-    :ivar what: `load`, `activate`, `deactivate` or `compact`.
-    :ivar champion: for `activate`, whether the champion alias is at this version already.
-    :ivar alias: where the champion alias was when the change was made, as far as the worker knew that made it.
+    Parameters
+    ----------
+    action
+        What to do.
+    model, version
+        Model and version that it concerns; without meaning for `compact`.
+    champion
+        For `activate`, whether the champion alias already points to this version.
+    alias
+        Version that the champion alias pointed to when the change was made, as far as its worker knew.
     """
 
-    what: str
+    action: Action
     model: str = ""
     version: int = 0
     champion: bool = False
@@ -36,7 +47,7 @@ class Change:
 
 
 class WorkerChannel:
-    """One worker's view of the file. Make it where the worker runs."""
+    """A worker's view of the channel. Create it in the worker's process."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
@@ -47,7 +58,7 @@ class WorkerChannel:
         self.acknowledge(0)
 
     def announce(self, change: Change) -> int:
-        """Append a change. Returns the position behind it."""
+        """Append a change. Returns the position after it."""
         line = json.dumps(asdict(change)).encode() + b"\n"
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -58,22 +69,22 @@ class WorkerChannel:
             os.close(file)
 
     def unread(self) -> list[tuple[Change, int]]:
-        """The changes behind the position up to which this worker has followed, each with the position behind it."""
+        """Return the changes that this worker has not acknowledged, each with the position after it."""
         if os.stat(self._path).st_size <= self._position:
             return []
         with open(self._path, "rb") as file:
             file.seek(self._position)
             position = self._position
-            found = []
+            changes = []
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 position += len(line)
-                found.append((Change(**json.loads(line)), position))
-            return found
+                changes.append((Change(**json.loads(line)), position))
+            return changes
 
     def acknowledge(self, position: int) -> None:
-        """Say that this worker has followed up to a position."""
+        """Record that this worker has applied all changes up to a position."""
         self._position = position
         temporary = f"{self._position_path}.tmp"
         with open(temporary, "w", encoding="ascii") as file:
@@ -81,29 +92,29 @@ class WorkerChannel:
         os.replace(temporary, self._position_path)
 
     async def wait_until_applied(self, position: int, seconds: float) -> bool:
-        """Wait until every worker has come to a position, but not for ever. Returns whether they have."""
+        """Wait until all workers have applied the changes up to a position. Returns False after `seconds`."""
         until = time.monotonic() + seconds
-        while not all(place >= position for place in _positions(self._directory)):
+        while not all(applied >= position for applied in _positions(self._directory)):
             if time.monotonic() > until:
                 return False
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
         return True
 
 
-def forget(directory: str, process: int) -> None:
-    """Wait no longer for a worker that has died."""
+def remove_worker(directory: str, process: int) -> None:
+    """Remove a worker that has exited, so that no one waits for it."""
     path = os.path.join(directory, f"{process}{_POSITION}")
     if os.path.exists(path):
         os.unlink(path)
 
 
 def _positions(directory: str) -> list[int]:
-    found = []
+    positions = []
     for name in os.listdir(directory):
         if name.endswith(_POSITION):
             try:
                 with open(os.path.join(directory, name), encoding="ascii") as file:
-                    found.append(int(file.read() or 0))
+                    positions.append(int(file.read() or 0))
             except FileNotFoundError:
                 continue
-    return found
+    return positions

@@ -1,1 +1,1 @@
-"""HTTP: the protocol, its transport and the metrics endpoint."""
+"""HTTP: connections, and the metrics under `/metrics`."""

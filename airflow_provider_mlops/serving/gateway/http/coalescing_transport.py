@@ -1,7 +1,7 @@
-"""Answers that leave by one write.
+"""Sends each response with one write.
 
-uvicorn writes the head and the body of an answer one by one, and each write of a few bytes costs as much as a small
-prediction. Here they are put together and leave at the end of the turn of the event loop in which they were written.
+uvicorn writes the head and the body of a response separately, and each small write costs as much as a small prediction.
+This transport joins them and writes once, at the end of the current turn of the event loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class CoalescingTransport:
-    """A transport that writes what it is given in one turn of the event loop by one write."""
+    """A transport that joins all writes of one turn of the event loop."""
 
     __slots__ = ("_loop", "_parts", "_transport")
 
@@ -24,13 +24,13 @@ class CoalescingTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write at the end of this turn."""
+        """Write the data at the end of this turn."""
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
     def close(self) -> None:
-        """Write what is left, and close."""
+        """Write the remaining data and close the connection."""
         self._flush()
         self._transport.close()
 

@@ -1,4 +1,4 @@
-"""How many requests a model has had, and how fast it was: read from what `metrics` tells Prometheus."""
+"""Numbers of requests and latencies of a model, parsed from the text of `/metrics`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from airflow_provider_mlops.serving.policy.policy import VERIFICATION
 
 @dataclass(frozen=True)
 class RequestCounts:
-    """Requests for predictions since the gateway began, or between two readings.
+    """Prediction requests since the gateway started, or between two points in time.
 
-    :ivar requests: all of them but the checks of a gateway.
-    :ivar failed: those that were answered with a status of 500 and above.
-    :ivar within: for each edge of the histogram, in seconds, how many predictions took at most so long.
+    Parameters
+    ----------
+    requests
+        Number of requests, without verification requests.
+    failed
+        Number of responses with status 500 or above.
+    within
+        Number of predictions that took at most this many seconds, per bucket of the histogram.
     """
 
     requests: int = 0
@@ -28,7 +33,7 @@ class RequestCounts:
 
     @classmethod
     def parse(cls, text: str, model: str, version: int | None = None) -> Self:
-        """Of a model, or of one version of it."""
+        """Return the counts of a model, or of one of its versions, in the text of `/metrics`."""
         requests = failed = 0
         within: Counter[float] = Counter()
         for family in text_string_to_metric_families(text):
@@ -46,31 +51,33 @@ class RequestCounts:
         return cls(requests, failed, within)
 
     def since(self, earlier: RequestCounts) -> RequestCounts | None:
-        """What came after an earlier reading; None if the gateway has begun anew in between."""
+        """Return the counts since earlier ones; None if the gateway has restarted in between."""
         within = {edge: count - earlier.within.get(edge, 0) for edge, count in self.within.items()}
-        later = RequestCounts(self.requests - earlier.requests, self.failed - earlier.failed, within)
-        return None if min(later.requests, later.failed, *within.values(), 0) < 0 else later
+        added = RequestCounts(self.requests - earlier.requests, self.failed - earlier.failed, within)
+        return None if min(added.requests, added.failed, *within.values(), 0) < 0 else added
 
     @property
     def error_rate(self) -> float:
-        """The share that failed; 0 where there were none."""
+        """Fraction of requests that failed; 0 if there were none."""
         return self.failed / self.requests if self.requests else 0.0
 
-    def quantile(self, share: float) -> float | None:
-        """The seconds that a share of the predictions did not exceed; None where there were none.
+    def quantile(self, probability: float) -> float | None:
+        """Return a quantile of the latency in seconds; None if there were no predictions.
 
-        Within a cell of the histogram they are taken to lie evenly; above its last edge, it is infinite.
+        Latencies are interpolated linearly within a bucket. Above the last bucket, the quantile is infinite.
 
+        Examples
+        --------
         >>> round(RequestCounts(within={0.1: 50, 0.2: 100, math.inf: 100}).quantile(0.75), 3)
         0.15
         """
         edges = sorted(self.within.items())
-        wanted = share * edges[-1][1] if edges else 0.0
-        if not wanted:
+        rank = probability * edges[-1][1] if edges else 0.0
+        if not rank:
             return None
-        below, passed = 0.0, 0
+        lower, below = 0.0, 0
         for edge, count in edges:
-            if count >= wanted:
-                return edge if math.isinf(edge) else below + (edge - below) * (wanted - passed) / (count - passed)
-            below, passed = edge, count
+            if count >= rank:
+                return edge if math.isinf(edge) else lower + (edge - lower) * (rank - below) / (count - below)
+            lower, below = edge, count
         return math.inf

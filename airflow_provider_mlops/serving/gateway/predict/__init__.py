@@ -1,1 +1,1 @@
-"""One request from its bytes to its answer: routing, batching, prediction, logging and shadow copies."""
+"""Predictions: from a request's path and body to its response, with batches, shadows and the log."""

@@ -1,13 +1,14 @@
-"""Predicts together what waits together.
+"""Predicts the requests that wait for one version in batches.
 
-What has come while a prediction is under way is predicted by one call of the model and logged by one write. After
-several were predicted together, the next ones wait until as many are there, but no longer than one prediction takes:
-those who were answered together ask again at about the same time. With one client alone, every request is a batch of
-its own and waits for nothing.
-How many rows are taken together is bounded by what they add to the time of one (`pace.BatchProfile`).
+Requests that arrive during a prediction are batched: one model call and one log write serve them all. After a batch of
+several requests, the next batch waits until as many requests have arrived, but no longer than one prediction takes,
+because clients whose requests were answered together send their next ones at about the same time. A single client
+never waits.
 
-Quick models of scikit-learn's own, for which handing the work to a thread would take longer than the work, predict on
-the event loop; all others in threads, so that nothing slow ever blocks it.
+The size of a batch is limited by the time that additional rows take (`BatchProfile`).
+
+Fast scikit-learn models, for which passing the work to a thread would take longer than the work itself, predict on the
+event loop. All other models predict in threads, so that slow work never blocks the event loop.
 """
 
 from __future__ import annotations
@@ -17,22 +18,44 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Literal
 
-from airflow_provider_mlops.serving.gateway.predict import predictor
+from airflow_provider_mlops.serving.gateway.predict import batches, predictor
 from airflow_provider_mlops.serving.gateway.predict.job import Job
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 ROWS_ON_THE_LOOP = 128
+"""Maximum number of rows that a fast model predicts on the event loop."""
 
 
 class Batcher:
     """The requests that wait for one version. Its methods run on the event loop.
 
-    :param threads: how many batches may be under way at once.
-    :param max_waiting: how many requests may wait; those beyond are refused with 429.
-    :ivar executor: where it predicts.
+    ::
+
+                submit, and a thread is free
+         idle ------------------------------> gathering: `_gather` is scheduled
+          ^                                       |
+          |                                       | `_expected_jobs` are waiting, or it is `_gather_until`
+          +---------------------------------------+ a batch starts
+            nothing waits, or no thread is free
+
+    `_running` counts the batches in threads. The end of each is another opportunity to gather.
+
+    Parameters
+    ----------
+    model
+        Version that predicts.
+    writer
+        Log of the predictions.
+    executor
+        Threads in which the version predicts.
+    threads
+        Maximum number of batches at the same time.
+    max_waiting
+        Maximum number of waiting requests; further ones are rejected with status 429.
     """
 
     def __init__(
@@ -51,77 +74,78 @@ class Batcher:
         self._max_waiting = max_waiting
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Job] = deque()
-        self._under_way = 0
-        self._begins = False
-        self._expected = 1
-        self._until = 0.0
+        self._running = 0
+        self._state: Literal["idle", "gathering"] = "idle"
+        self._expected_jobs = 1
+        self._gather_until = 0.0
 
     def submit(self, job: Job) -> asyncio.Future[None]:
-        """Wait for the prediction of a job. The future is set once the job has its outcome. Raises RequestError (429)."""
+        """Queue a job. The future is resolved when the job has its outcome. Raises RequestError (429)."""
         if len(self._waiting) >= self._max_waiting:
-            raise RequestError(429, f"{len(self._waiting)} requests wait for this model already", Retry_After="1")
+            raise RequestError(
+                429, f"{len(self._waiting)} requests are already waiting for this model.", Retry_After="1"
+            )
         job.done = self._loop.create_future()
         self._waiting.append(job)
-        if not self._begins and self._under_way < self._threads:
-            # Not at once: what came in the same turn of the loop is taken along.
-            self._begins = True
-            self._until = time.perf_counter() + self._pace.seconds
-            self._loop.call_soon(self._begin)
+        if self._state == "idle" and self._running < self._threads:
+            # Scheduled, not called: requests that arrive in the same turn of the loop join the batch.
+            self._gather_until = time.perf_counter() + self._pace.seconds
+            self._state = "gathering"
+            self._loop.call_soon(self._gather)
         return job.done
 
-    def _begin(self) -> None:
-        if len(self._waiting) < self._expected and time.perf_counter() < self._until:
-            self._loop.call_soon(self._begin)
+    def _gather(self) -> None:
+        if len(self._waiting) < self._expected_jobs and time.perf_counter() < self._gather_until:
+            self._state = "gathering"
+            self._loop.call_soon(self._gather)
             return
-        self._begins = False
-        while self._waiting and self._under_way < self._threads:
-            jobs, rows = self._take()
+        self._state = "idle"
+        while self._waiting and self._running < self._threads:
+            jobs, rows = self._take_batch()
             if not jobs:
                 return
-            self._expected = len(jobs)
+            self._expected_jobs = len(jobs)
             if self._pace.quick and rows <= ROWS_ON_THE_LOOP:
-                predictor.answer(jobs, self._model, self._writer)
-                _tell(jobs)
+                predictor.predict_jobs(jobs, self._model, self._writer)
+                _resolve(jobs)
                 if self._waiting:
-                    # Others get their turn between two batches.
-                    self._begins = True
-                    self._until = 0.0
-                    self._loop.call_soon(self._begin)
+                    # The event loop does other work between two batches.
+                    self._gather_until = 0.0
+                    self._state = "gathering"
+                    self._loop.call_soon(self._gather)
                 return
-            self._under_way += 1
-            work = self._loop.run_in_executor(self.executor, predictor.answer, jobs, self._model, self._writer)
+            self._running += 1
+            work = self._loop.run_in_executor(self.executor, predictor.predict_jobs, jobs, self._model, self._writer)
             work.add_done_callback(partial(self._end, jobs))
 
-    def _take(self) -> tuple[list[Job], int]:
-        """The next requests that can be predicted together, without those that were given up meanwhile."""
+    def _take_batch(self) -> tuple[list[Job], int]:
+        """Return the next jobs that can be predicted together, without abandoned ones, and their number of rows."""
         jobs: list[Job] = []
-        rows = 0
+        count = 0
         waiting = self._waiting
         while waiting:
             job = waiting[0]
-            assert job.done is not None
-            if job.done.done():
+            if job.done is not None and job.done.cancelled():
                 waiting.popleft()
                 continue
-            count = job.request.rows.count
-            if jobs and (
-                rows + count > self._pace.batch_rows or job.request.rows.layout != jobs[0].request.rows.layout
-            ):
+            rows = job.parsed.rows
+            if jobs and not batches.fits(rows, jobs[0].parsed.rows, count, self._pace.batch_rows):
                 break
             jobs.append(waiting.popleft())
-            rows += count
-        return jobs, rows
+            count += rows.count
+        return jobs, count
 
     def _end(self, jobs: list[Job], work: asyncio.Future[None]) -> None:
-        self._under_way -= 1
+        self._running -= 1
         if work.cancelled() or work.exception() is not None:
             for job in jobs:
-                job.outcome = RequestError(503, "the gateway is stopping", Retry_After="5")
-        _tell(jobs)
-        self._begin()
+                job.outcome = RequestError(503, "The gateway is stopping.", Retry_After="5")
+        _resolve(jobs)
+        self._gather()
 
 
-def _tell(jobs: list[Job]) -> None:
+def _resolve(jobs: list[Job]) -> None:
+    """Wake the callers that still wait."""
     for job in jobs:
         if job.done is not None and not job.done.done():
             job.done.set_result(None)

@@ -1,6 +1,6 @@
-"""The requests for predictions, of both protocols: from the connection to the batch and back.
+"""Handles prediction requests of both protocols, from the connection to the batch and back.
 
-This is plain ASGI and stands in front of Starlette, whose routing and request objects cost more than a prediction.
+This is plain ASGI and runs ahead of Starlette, whose routing and request objects cost more than a prediction.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,17 +20,22 @@ from airflow_provider_mlops.serving.gateway.predict import predictor, verificati
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
-from airflow_provider_mlops.serving.gateway.predict.routed_request import RoutedRequest, read_request, route_request
+from airflow_provider_mlops.serving.gateway.predict.routed_request import (
+    RoutedRequest,
+    parse_for_version,
+    route_request,
+)
 from airflow_provider_mlops.serving.gateway.predict.shadows import AnsweredRequest, ShadowCopy, Shadows
-from airflow_provider_mlops.serving.gateway.rollout_follower import RolloutFollower
+from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
+from airflow_provider_mlops.serving.models import threads
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
-from airflow_provider_mlops.serving.protocols import invocations, protocol_v2
-from airflow_provider_mlops.serving.protocols.body import Body, read_tensors
-from airflow_provider_mlops.serving.protocols.request import Read, Request
+from airflow_provider_mlops.serving.protocols.body import Body, receive_body
+from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
+from airflow_provider_mlops.serving.protocols.routes import match_route, parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
@@ -39,45 +44,13 @@ from airflow_provider_mlops.serving.rows.request_error import ModelFailureError,
 log = logging.getLogger(__name__)
 
 _LARGE_BYTES = 32 * 1024
-"""A body larger than this is read and predicted in a thread, by itself: the event loop is for what is quick."""
+"""Larger bodies are parsed and predicted in a thread, alone, to keep slow work off the event loop."""
 
 T = TypeVar("T")
-PredictRoute = tuple[Read, str | None, str | None]
-
-
-@lru_cache(maxsize=1024)
-def match_route(path: str) -> PredictRoute | None:
-    """Which protocol, model and version a path asks for a prediction; None if it asks for something else.
-
-    >>> match_route("/v2/models/churn/versions/3/infer")[1:]
-    ('churn', '3')
-    >>> match_route("/v2/models/churn") is None
-    True
-    """
-    parts = path.split("/")
-    match parts:
-        case ["", "v2", "models", name, "infer"] if name:
-            return protocol_v2.read, name, None
-        case ["", "models" | "endpoints", name, "invocations"] if name:
-            return invocations.read, name, None
-        case ["", "v2", "models", name, "versions", version, "infer"] if name and version:
-            return protocol_v2.read, name, version
-        case ["", "invocations"]:
-            return invocations.read, None, None
-    return None
-
-
-def version_number(text: str | None) -> int | None:
-    """The version that a path names. Raises RequestError (404)."""
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise RequestError(404, f"there is no version {text[:100]!r}: versions are numbers", "version")
-    return int(text)
 
 
 class _RequestLabels:
-    """What is known of a request when it comes to count it."""
+    """The metric labels of a request, as far as they are known."""
 
     __slots__ = ("arm", "model", "received", "rows", "version")
 
@@ -89,48 +62,64 @@ class _RequestLabels:
 
 
 class PredictEndpoint:
-    """Answers requests for predictions; an ASGI application.
+    """The ASGI application that responds to prediction requests.
 
-    Each version predicts in threads of its own: one that hangs takes no other with it.
+    Each version predicts in its own threads, so that one that hangs does not block the others.
 
-    :param following: the rollouts that are under way.
-    :param readers: the threads that read large requests before it is known who answers.
+    Parameters
+    ----------
+    models
+        Models in memory.
+    follower
+        Rollouts that are in progress.
+    shadows
+        Shadows that receive copies of requests.
+    writer
+        Log of the predictions.
+    parse_executor
+        Threads that parse large bodies before a version is chosen.
+    settings
+        Limits.
+    token
+        Token of the gateway, which verification requests need.
+    metrics
+        Metrics to update.
     """
 
     def __init__(
         self,
         models: ServedModels,
-        following: RolloutFollower,
+        follower: RolloutFollower,
         shadows: Shadows,
         writer: PredictionLogWriter,
-        readers: Executor,
+        parse_executor: Executor,
         settings: Settings,
         token: str,
         metrics: Metrics,
     ) -> None:
         self._models = models
-        self._following = following
+        self._follower = follower
         self._shadows = shadows
         self._writer = writer
-        self._readers = readers
+        self._parse_executor = parse_executor
         self._settings = settings
         self._token = token
         self._metrics = metrics
         self._batchers: dict[LoadedModel, Batcher] = {}
-        self._large = 0
-        self.under_way = 0
+        self._large_requests = 0
+        self.in_progress = 0
 
     def close(self) -> None:
-        """Predict what is under way, and nothing more."""
+        """Stop accepting predictions; those that are running finish."""
         for batcher in self._batchers.values():
             batcher.executor.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        asked = _RequestLabels()
-        self.under_way += 1
+        """Respond to one request."""
+        labels = _RequestLabels()
+        self.in_progress += 1
         try:
-            prediction = await self._predict(scope, receive, asked)
+            prediction = await self._predict(scope, receive, labels)
             content = prediction.encoded.content
             status = 200
             headers = [
@@ -139,142 +128,146 @@ class PredictEndpoint:
                 (b"x-prediction-id", prediction.id.encode()),
                 (b"x-model-version", b"%d" % prediction.version),
             ]
-            self._metrics.answered(
-                asked.model, prediction.version, asked.arm, time.perf_counter() - asked.received, asked.rows
+            self._metrics.count_prediction(
+                labels.model, prediction.version, labels.arm, time.perf_counter() - labels.received, labels.rows
             )
-        except RequestError as refusal:
-            status, headers, content = refusal.raw()
-            self._metrics.refused(asked.model, asked.version, asked.arm, status)
+        except RequestError as error:
+            status, headers, content = error.raw()
+            self._metrics.count_error(labels.model, labels.version, labels.arm, status)
         except Exception as error:
-            log.exception("A defect of the gateway")
-            status, headers, content = RequestError(500, f"a defect of the gateway: {type(error).__name__}").raw()
-            self._metrics.refused(asked.model, asked.version, asked.arm, status)
+            log.exception("Internal error of the gateway during a request for model %r", labels.model)
+            status, headers, content = RequestError(
+                500, f"Internal error of the gateway: {type(error).__name__}."
+            ).raw()
+            self._metrics.count_error(labels.model, labels.version, labels.arm, status)
         finally:
-            self.under_way -= 1
+            self.in_progress -= 1
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    async def _predict(self, scope: Scope, receive: Receive, asked: _RequestLabels) -> Prediction:
-        if self.under_way > self._settings.max_requests:
-            raise RequestError(429, f"{self.under_way - 1} requests are under way already", Retry_After="1")
-        found = match_route(scope["path"])
-        assert found is not None
-        read, name, version = found
+    async def _predict(self, scope: Scope, receive: Receive, labels: _RequestLabels) -> Prediction:
+        if self.in_progress > self._settings.max_requests:
+            raise RequestError(429, f"{self.in_progress - 1} requests are already in progress.", Retry_After="1")
+        predict_route = match_route(scope["path"])
+        assert predict_route is not None
+        parse, name, version = predict_route
         served = self._models.sole_active() if name is None else self._models.get(name)
-        asked.model = served.name
+        labels.model = served.name
         headers = dict(scope["headers"])
-        is_check = verification.is_verification(headers, self._token)
-        body = await read_tensors(headers, receive, self._settings.max_body_bytes)
-        asked.received = time.perf_counter()
-        number = version_number(version)
-        route = None if number is not None else self._following.route(served)
+        is_verification = verification.is_verification(headers, self._token)
+        body = await receive_body(headers, receive, self._settings.max_body_bytes)
+        labels.received = time.perf_counter()
+        number = parse_version(version)
+        route = None if number is not None else self._follower.route(served)
         if route is None:
-            chosen = RoutedRequest(*served.choose(number))
+            routed = RoutedRequest(*served.choose(number))
         else:
-            chosen = await route_request(route, served, headers, partial(self._read, read, body))
-        if is_check:
-            chosen = RoutedRequest(policy.verification(chosen.choice), chosen.model)
-        asked.version, asked.arm = chosen.choice.version, chosen.choice.arm
+            routed = await route_request(route, served, headers, partial(self._parse, parse, body))
+        if is_verification:
+            routed = RoutedRequest(policy.verification(routed.choice), routed.model)
+        labels.version, labels.arm = routed.choice.version, routed.choice.arm
         try:
-            job = await self._answer(chosen, served, read, body, asked)
+            job = await self._run_job(routed, served, parse, body, labels)
         except ModelFailureError as failure:
-            if chosen.route is not None:
-                self._following.failed(served.name, chosen.choice, asked.received, failure.message)
+            if routed.route is not None:
+                self._follower.record_failure(served.name, routed.choice, labels.received, failure.message)
             raise
         prediction = job.outcome
         assert isinstance(prediction, Prediction)
-        if chosen.route is not None:
-            self._following.answered(served.name, chosen.choice)
-            if chosen.route.copies:
-                self._copy(chosen.route, served, AnsweredRequest(read, body, job.request, prediction))
+        if routed.route is not None:
+            self._follower.record_success(served.name, routed.choice)
+            if routed.route.copies:
+                self._copy(routed.route, served, AnsweredRequest(parse, body, job.parsed, prediction))
         return prediction
 
-    async def _answer(
-        self, chosen: RoutedRequest, served: ServedModel, read: Read, body: Body, asked: _RequestLabels
+    async def _run_job(
+        self, routed: RoutedRequest, served: ServedModel, parse: Parse, body: Body, labels: _RequestLabels
     ) -> Job:
-        """The job with its prediction. Raises RequestError."""
-        model = chosen.model
+        """Return the job with its prediction. Raises RequestError."""
+        model = routed.model
         if len(body.content) > _LARGE_BYTES:
-            job = await self._predict_large_body(partial(read_request, chosen, served, read, body), chosen, asked)
+            job = await self._predict_large_body(
+                partial(parse_for_version, routed, served, parse, body), routed, labels
+            )
         else:
-            job = Job(chosen.choice, asked.received, read_request(chosen, served, read, body))
+            job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
             done = self._batcher(model).submit(job)
             if model.pace.quick:
                 await done
             else:
-                await self._bounded(done)
-        asked.rows = job.request.rows.count
+                await self._with_timeout(done)
+        labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
         return job
 
-    async def _read(self, read: Read, body: Body, schema: InputSchema) -> Request:
-        """Read a body before it is known who answers. Raises RequestError."""
+    async def _parse(self, parse: Parse, body: Body, schema: InputSchema) -> ParsedRequest:
+        """Parse a body before a version is chosen. Raises RequestError."""
         if len(body.content) <= _LARGE_BYTES:
-            return read(body, schema)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, read, body, schema)
+            return parse(body, schema)
+        return await asyncio.get_running_loop().run_in_executor(self._parse_executor, parse, body, schema)
 
-    def _copy(self, route: Route, served: ServedModel, copied: AnsweredRequest) -> None:
+    def _copy(self, route: Route, served: ServedModel, answered: AnsweredRequest) -> None:
         choice = route.copy()
         model = None if choice is None else served.versions.get(choice.version)
         strategy = route.rollout.plan.strategy
         if choice is not None and model is not None and isinstance(strategy, ShadowStrategy):
-            self._shadows.offer(route.rollout.id, strategy, model, ShadowCopy(choice, copied))
+            self._shadows.offer(route.rollout.id, strategy, model, ShadowCopy(choice, answered))
 
     async def _predict_large_body(
-        self, read: Callable[[], Request], chosen: RoutedRequest, asked: _RequestLabels
+        self, parse: Callable[[], ParsedRequest], routed: RoutedRequest, labels: _RequestLabels
     ) -> Job:
-        if self._large >= self._settings.max_waiting:
-            raise RequestError(429, f"{self._large} large requests wait already", Retry_After="1")
-        self._large += 1
+        if self._large_requests >= self._settings.max_waiting:
+            raise RequestError(429, f"{self._large_requests} large requests are already waiting.", Retry_After="1")
+        self._large_requests += 1
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        answer = partial(
-            predictor.answer_body, read, asked.received, chosen.choice, chosen.model, self._writer, done
-        )  # fmt: skip
-        work = loop.run_in_executor(self._batcher(chosen.model).executor, answer)
-        work.add_done_callback(self._large_one_is_done)
+        work = loop.run_in_executor(
+            self._batcher(routed.model).executor,
+            partial(predictor.predict_body, parse, labels.received, routed.choice, routed.model, self._writer, done),
+        )
+        work.add_done_callback(self._end_large_request)
         try:
-            return await self._bounded(work)
+            return await self._with_timeout(work)
         finally:
-            # A thread that is still at it sees that it is given up.
+            # If a thread is still predicting, it sees that the job was abandoned.
             done.cancel()
 
-    def _large_one_is_done(self, work: asyncio.Future[Job]) -> None:
-        self._large -= 1
+    def _end_large_request(self, work: asyncio.Future[Job]) -> None:
+        self._large_requests -= 1
         if not work.cancelled():
-            # Asked for, since nobody may be waiting any more.
+            # Retrieved because the caller may no longer wait; asyncio would log an exception that no one retrieves.
             work.exception()
 
-    async def _bounded(self, work: asyncio.Future[T]) -> T:
+    async def _with_timeout(self, work: asyncio.Future[T]) -> T:
+        seconds = self._settings.predict_seconds
         try:
-            return await asyncio.wait_for(work, self._settings.predict_seconds)
+            return await asyncio.wait_for(work, seconds)
         except TimeoutError:
-            seconds = self._settings.predict_seconds
-            raise ModelFailureError(503, f"no prediction within {seconds:.0f} seconds", Retry_After="5") from None
+            raise ModelFailureError(503, f"The prediction took longer than {seconds:g} s.", Retry_After="5") from None
 
     def _batcher(self, model: LoadedModel) -> Batcher:
-        found = self._batchers.get(model)
-        if found is None:
-            # Versions that were let go take their threads with them.
-            loaded = {other for served in self._models.all() for other in served.versions.values()}
-            self._batchers = {other: batcher for other, batcher in self._batchers.items() if other in loaded}
+        batcher = self._batchers.get(model)
+        if batcher is None:
+            # Unloaded versions lose their threads.
+            loaded = {version for served in self._models.all() for version in served.versions.values()}
+            self._batchers = {version: batcher for version, batcher in self._batchers.items() if version in loaded}
             settings = self._settings
-            threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
-            found = Batcher(model, self._writer, threads, settings.threads, settings.max_waiting)
-            self._batchers[model] = found
-        return found
+            executor = ThreadPoolExecutor(settings.threads, thread_name_prefix=threads.PREDICT)
+            batcher = Batcher(model, self._writer, executor, settings.threads, settings.max_waiting)
+            self._batchers[model] = batcher
+        return batcher
 
 
 class FastPathApp:
-    """The ASGI application that the server calls: predictions go straight to `PredictEndpoint`, all else to `app`."""
+    """The ASGI application that the server calls: prediction requests go to `PredictEndpoint`, all others to `app`."""
 
-    def __init__(self, app: ASGIApp, predictions: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, predict_endpoint: ASGIApp) -> None:
         self._app = app
-        self._predictions = predictions
+        self._predict_endpoint = predict_endpoint
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer one request."""
+        """Respond to one request."""
         if scope["type"] == "http" and scope["method"] == "POST" and match_route(scope["path"]) is not None:
-            return self._predictions(scope, receive, send)
+            return self._predict_endpoint(scope, receive, send)
         return self._app(scope, receive, send)

@@ -1,6 +1,6 @@
-"""One request on its way from its bytes to its answer.
+"""One prediction request between its routing and its response.
 
-What is made anew for every request is not frozen: that would take four times as long to make.
+Objects that are created for every request are not frozen: a frozen dataclass takes four times as long to create.
 """
 
 from __future__ import annotations
@@ -8,43 +8,74 @@ from __future__ import annotations
 from asyncio import Future
 from dataclasses import dataclass
 
-from airflow_provider_mlops.serving.models.loaded_model import Answer
+from airflow_provider_mlops.serving.models.loaded_model import ModelResponse
 from airflow_provider_mlops.serving.policy.policy import Choice
-from airflow_provider_mlops.serving.protocols.request import Encoded, Request
+from airflow_provider_mlops.serving.protocols.parsed_request import Encoded, ParsedRequest
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 
 @dataclass(slots=True)
 class Prediction:
-    """An answer, the id under which it was logged, and the version that gave it.
+    """A model's response to one request, as it is logged and sent.
 
-    :ivar latency_ms: from the request's last byte until the answer was there.
-    :ivar predict_ms: what the call of the model took of that, alone or for several requests together.
+    Parameters
+    ----------
+    id
+        Id under which the prediction is logged.
+    version
+        Version that made it.
+    encoded
+        Body of the HTTP response.
+    response
+        Response of the model.
+    latency_ms
+        Milliseconds from the request's last byte to the prediction.
+    predict_ms
+        Milliseconds of these that the model call took, for this request alone or for a batch.
     """
 
     id: str
     version: int
     encoded: Encoded
-    answer: Answer
+    response: ModelResponse
     latency_ms: float
     predict_ms: float
 
 
 @dataclass(slots=True)
 class Job:
-    """A request that waits for its prediction, and what came of it.
+    """A parsed request that is predicted, alone or in a batch.
 
-    `received` is when its last byte came, of `time.perf_counter`; `outcome` what is to be answered, and `done` is set
-    on the event loop once it is there, or cancelled where nobody waits for it any more.
+    ::
+
+        created --Batcher.submit--> waiting --predict_jobs--> finished: `outcome` is set
+                                       |
+                                       +--caller times out--> abandoned: `done` is cancelled
+
+    A job whose body is parsed in a thread skips "waiting"; it can be abandoned in the same way. An abandoned job that
+    still gets an outcome is not logged, because the caller has already been told that it failed.
+
+    Parameters
+    ----------
+    choice
+        Version and arm that the request was routed to.
+    received
+        Time of the request's last byte, from `time.perf_counter`.
+    parsed
+        The request.
+    done
+        Resolved on the event loop when `outcome` is set, or cancelled when the caller stops waiting.
+    outcome
+        The prediction, or the error to respond with; None until the job is finished.
     """
 
     choice: Choice
     received: float
-    request: Request
+    parsed: ParsedRequest
     done: Future[None] | None = None
     outcome: Prediction | RequestError | None = None
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether what comes of it is too late: that was answered, and counted, as a failure."""
+    def is_abandoned(self) -> bool:
+        """Whether the caller has stopped waiting."""
         return self.done is not None and self.done.cancelled()

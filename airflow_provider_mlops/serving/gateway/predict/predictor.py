@@ -1,7 +1,7 @@
-"""Predicts the rows of one or several requests by one call of the model, logs them by one write, and makes the answers.
+"""Predicts one or several requests with one model call, and logs them with one write.
 
-It runs in a thread or, for models that are quick enough, on the event loop. The records are in the write-ahead log
-before any of the answers is handed back.
+It runs in a thread or, for models that are fast enough, on the event loop. The records are in the write-ahead log
+before any response is sent.
 """
 
 from __future__ import annotations
@@ -11,142 +11,149 @@ import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
+from airflow_provider_mlops.serving.gateway.predict import batches
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
-from airflow_provider_mlops.serving.log import prediction_id, record
+from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, ModelResponse
 from airflow_provider_mlops.serving.policy.policy import Choice
-from airflow_provider_mlops.serving.protocols.request import Request
+from airflow_provider_mlops.serving.protocols.parsed_request import ParsedRequest
 from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 log = logging.getLogger(__name__)
 
+_MAX_MESSAGE_LENGTH = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class PredictionLogWriter:
-    """Where predictions are logged.
+    """The log of predictions.
 
-    :ivar logs_all: False leaves out those that belong to no rollout.
+    Parameters
+    ----------
+    write_ahead
+        Write-ahead log of this process.
+    logs_all
+        Whether to log every prediction; False logs only those that belong to a rollout.
     """
 
     write_ahead: WriteAhead
     logs_all: bool = True
 
 
-def answer_body(
-    read: Callable[[], Request], received: float, choice: Choice, model: LoadedModel, writer: PredictionLogWriter,
-    done: Future[None],
-) -> Job:  # fmt: skip
-    """Everything at once for one request, from its bytes to its outcome. Raises RequestError for a body that is refused.
+class _PredictedBatch:
+    """The jobs of a batch that have a prediction, and the lines that log them.
 
-    :param done: is cancelled where nobody waits for it any more.
+    `is_evidence` says whether any line belongs to a rollout, as `WriteAhead.append` needs to know.
     """
-    job = Job(choice, received, read(), done)
-    answer([job], model, writer)
-    return job
 
-
-class _Batch:
-    """What has been answered of some jobs, and the lines that log it; `is_evidence` as `WriteAhead.append` asks."""
-
-    __slots__ = ("answered", "is_evidence", "lines", "logs_all")
+    __slots__ = ("is_evidence", "lines", "logs_all", "predicted")
 
     def __init__(self, logs_all: bool) -> None:
         self.logs_all = logs_all
-        self.answered: list[Job] = []
+        self.predicted: list[Job] = []
         self.lines: list[bytes] = []
         self.is_evidence = False
 
 
-def answer(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogWriter) -> None:
-    """Give each job its outcome. Nothing is raised: what goes wrong is the outcome of those whom it concerns."""
-    batch = _Batch(writer.logs_all)
+def predict_body(
+    parse: Callable[[], ParsedRequest],
+    received: float,
+    choice: Choice,
+    model: LoadedModel,
+    writer: PredictionLogWriter,
+    done: Future[None],
+) -> Job:
+    """Parse and predict one large request. Returns the finished job; raises RequestError if the body is invalid.
+
+    Parameters
+    ----------
+    done
+        Cancelled when the caller stops waiting.
+    """
+    job = Job(choice, received, parse(), done)
+    predict_jobs([job], model, writer)
+    return job
+
+
+def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogWriter) -> None:
+    """Set `outcome` on every job. Never raises: a failure becomes the outcome of the jobs it affects."""
+    batch = _PredictedBatch(writer.logs_all)
     try:
         if len(jobs) == 1:
-            _one(jobs[0], model, batch)
+            _predict_one(jobs[0], model, batch)
         else:
-            _together(jobs, model, batch)
+            _predict_together(jobs, model, batch)
         if batch.lines:
             writer.write_ahead.append(batch.lines, model.log_schema, evidence=batch.is_evidence)
     except OSError as error:
         log.error(
-            "%d predictions of %s are not answered, since they cannot be logged: %s",
-            len(batch.answered),
+            "%d predictions of %s could not be logged and were not returned: %s",
+            len(batch.predicted),
             model.version,
             error,
         )
-        refusal = RequestError(503, f"the prediction cannot be logged: {error}", Retry_After="5")
-        for job in batch.answered:
-            job.outcome = refusal
+        failure = RequestError(503, f"The prediction could not be logged: {error}.", Retry_After="5")
+        for job in batch.predicted:
+            job.outcome = failure
     except Exception as error:
-        log.exception("A defect of the gateway")
+        log.exception("Internal error of the gateway during a prediction of %s", model.version)
         for job in jobs:
-            job.outcome = RequestError(500, f"a defect of the gateway: {type(error).__name__}")
+            job.outcome = RequestError(500, f"Internal error of the gateway: {type(error).__name__}.")
 
 
-def _one(job: Job, model: LoadedModel, batch: _Batch) -> None:
+def _predict_one(job: Job, model: LoadedModel, batch: _PredictedBatch) -> None:
     began = time.perf_counter()
     try:
-        found = _predict(model, job.request.rows)
-    except RequestError as refusal:
-        job.outcome = refusal
+        response = _call_model(model, job.parsed.rows)
+    except RequestError as error:
+        job.outcome = error
         return
-    _finish(job, model, found, (time.perf_counter() - began) * 1000, batch)
+    _finish(job, model, response, (time.perf_counter() - began) * 1000, batch)
 
 
-def _together(jobs: Sequence[Job], model: LoadedModel, batch: _Batch) -> None:
+def _predict_together(jobs: Sequence[Job], model: LoadedModel, batch: _PredictedBatch) -> None:
     began = time.perf_counter()
+    parts = [job.parsed.rows for job in jobs]
     try:
-        found = model.predict(Rows.together([job.request.rows for job in jobs]))
+        response = model.predict(Rows.concatenate(parts))
     except Exception:
-        # One row that the model refuses must not fail its neighbours.
+        # A row that the model rejects must not fail the other requests of the batch.
         for job in jobs:
-            _one(job, model, batch)
+            _predict_one(job, model, batch)
         return
     predict_ms = (time.perf_counter() - began) * 1000
-    start = 0
-    for job in jobs:
-        end = start + job.request.rows.count
-        probabilities = None if found.probabilities is None else found.probabilities[start:end]
-        _finish(job, model, Answer(found.output[start:end], probabilities), predict_ms, batch)
-        start = end
+    for job, part in zip(jobs, batches.split(response, parts), strict=True):
+        _finish(job, model, part, predict_ms, batch)
 
 
-def _predict(model: LoadedModel, rows: Rows) -> Answer:
+def _call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
     try:
         return model.predict(rows)
     except (ValueError, TypeError) as error:
-        # This is how scikit-learn says that it cannot take certain values, such as a category that it does not know.
-        raise ModelFailureError(422, f"{model.version} cannot take these rows: {error}"[:1000]) from error
+        # scikit-learn raises these for values that it does not support, such as an unknown category.
+        message = f"{model.version} cannot predict these rows: {error}"
+        raise ModelFailureError(422, _as_sentence(message)) from error
     except Exception as error:
-        log.exception("%s failed on %d rows that fit its signature", model.version, rows.count)
-        raise ModelFailureError(500, f"{model.version} failed: {type(error).__name__}: {error}"[:1000]) from error
+        log.exception("%s failed on %d rows that match its signature", model.version, rows.count)
+        message = f"{model.version} failed: {type(error).__name__}: {error}"
+        raise ModelFailureError(500, _as_sentence(message)) from error
 
 
-def _finish(job: Job, model: LoadedModel, found: Answer, predict_ms: float, batch: _Batch) -> None:
+def _as_sentence(message: str) -> str:
+    return message[:_MAX_MESSAGE_LENGTH].rstrip(". \n") + "."
+
+
+def _finish(job: Job, model: LoadedModel, response: ModelResponse, predict_ms: float, batch: _PredictedBatch) -> None:
     own_id = prediction_id.new()
-    request, choice = job.request, job.choice
-    encoded = request.answer(model, found, own_id)
+    parsed, choice = job.parsed, job.choice
+    encoded = parsed.encode(model, response, own_id)
     latency_ms = (time.perf_counter() - job.received) * 1000
-    if (batch.logs_all or choice.rollout_context is not None) and not job.is_given_up:
-        probabilities: Any = found.probabilities
-        line = record.encode(
-            model.log_schema,
-            own_id,
-            arm=choice.arm,
-            propensity=choice.propensity,
-            features=request.rows.logged(),
-            output=found.output,
-            probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
-            latency_ms=latency_ms,
-            rollout_context=choice.rollout_context,
-        )
-        batch.lines.append(line)
-        batch.is_evidence = batch.is_evidence or choice.rollout_context is not None
-    job.outcome = Prediction(own_id, choice.version, encoded, found, latency_ms, predict_ms)
-    batch.answered.append(job)
+    is_evidence = choice.rollout_context is not None
+    if (is_evidence or batch.logs_all) and not job.is_abandoned:
+        batch.lines.append(batches.encode_record(model, own_id, choice, parsed.rows, response, latency_ms))
+        batch.is_evidence = batch.is_evidence or is_evidence
+    job.outcome = Prediction(own_id, choice.version, encoded, response, latency_ms, predict_ms)
+    batch.predicted.append(job)

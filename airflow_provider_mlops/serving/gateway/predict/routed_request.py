@@ -1,4 +1,4 @@
-"""Who answers a request: by its address, by the rollout that is under way, or the active version."""
+"""Routes a request to a version: the one that its path names, the one that a rollout chooses, or the active one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
-from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Choice, RoutingRequest
+from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.body import Body
-from airflow_provider_mlops.serving.protocols.request import Read, Request
+from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
@@ -21,50 +21,61 @@ from airflow_provider_mlops.serving.rows.rows import Rows
 
 @dataclass(slots=True)
 class RoutedRequest:
-    """The version that answers.
+    """A request and the version that answers it.
 
-    :ivar route: the rollout's, if one has chosen, and `asked` what it went by.
-    :ivar read: the request, where the rollout had to read it to choose.
+    Parameters
+    ----------
+    choice
+        Version, arm and propensity.
+    model
+        The version in memory.
+    route
+        Route of the rollout that made the choice, if any.
+    parsed
+        The parsed request, if the rollout needed its fields to choose.
     """
 
     choice: Choice
     model: LoadedModel
     route: Route | None = None
-    asked: RoutingRequest = ANY_REQUEST
-    read: Request | None = None
+    parsed: ParsedRequest | None = None
 
 
 async def route_request(
     route: Route,
     served: ServedModel,
     headers: Mapping[bytes, bytes],
-    first_read: Callable[[InputSchema], Awaitable[Request]],
+    parse: Callable[[InputSchema], Awaitable[ParsedRequest]],
 ) -> RoutedRequest:
-    """The choice of a rollout. Raises RequestError as the protocol does, where the rollout goes by a column.
+    """Let a rollout choose the version for a request.
 
-    :param first_read: reads the body by the champion's signature.
+    Raises RequestError if the rollout needs a field of the body and the body is invalid.
+
+    Parameters
+    ----------
+    parse
+        Parses the body by the champion's schema.
     """
-    request: Request | None = None
+    parsed: ParsedRequest | None = None
     if route.needs_fields:
         champion = served.versions.get(route.champion)
         if champion is not None:
-            request = await first_read(champion.schema)
-    rows = None if request is None else request.rows
-    asked = route.request(headers, lambda name: None if rows is None else first_value(rows, name))
-    choice = route.choose(asked)
+            parsed = await parse(champion.schema)
+    rows = None if parsed is None else parsed.rows
+    choice = route.choose(route.request(headers, lambda name: None if rows is None else first_value(rows, name)))
     model = served.versions.get(choice.version)
     if model is None:
-        # Let go between two looks of this process at the store.
+        # The version was unloaded after this process last read the rollout store.
         return RoutedRequest(*served.choose(None))
-    return RoutedRequest(choice, model, route, asked, request)
+    return RoutedRequest(choice, model, route, parsed)
 
 
 def first_value(rows: Rows, name: str) -> Any:
-    """The value of a column in the first row, as JSON has it; None if there is no such column, no row, or no value."""
-    place = next((place for place, feature in enumerate(rows.schema.features) if feature.name == name), None)
-    if place is None or not rows.count:
+    """Return a column's value in the first row, as in JSON; None if there is no such column, row or value."""
+    position = next((position for position, feature in enumerate(rows.schema.features) if feature.name == name), None)
+    if position is None or not rows.count:
         return None
-    value = rows.columns()[place][0]
+    value = rows.columns()[position][0]
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else str(value.astype("datetime64[us]"))
     value = value.item() if hasattr(value, "item") else value
@@ -72,31 +83,31 @@ def first_value(rows: Rows, name: str) -> Any:
         return value.decode("latin-1")
     if value != value:
         return None
-    # Whole numbers are held with a fraction where another row lacks one; as a key they must read the same.
-    return int(value) if rows.schema.features[place].kind in ("integer", "long") else value
+    # Integers are stored as floats if another row has no value; as a sticky key, both must look the same.
+    return int(value) if rows.schema.features[position].kind in ("integer", "long") else value
 
 
-def read_request(chosen: RoutedRequest, served: ServedModel, read: Read, body: Body) -> Request:
-    """The request as the chosen version takes it.
+def parse_for_version(routed: RoutedRequest, served: ServedModel, parse: Parse, body: Body) -> ParsedRequest:
+    """Return the request, parsed by the schema of the chosen version.
 
-    Raises RequestError; ModelFailureError where a candidate does not take rows that fit the champion's signature: that is no
-    fault of the caller's.
+    Raises RequestError if it is invalid, or ModelFailureError if a candidate rejects a request that matches the
+    champion's schema, which is not the caller's fault.
     """
-    schema = chosen.model.schema
-    if chosen.read is not None and chosen.read.rows.schema == schema:
-        return chosen.read
+    schema = routed.model.schema
+    if routed.parsed is not None and routed.parsed.rows.schema == schema:
+        return routed.parsed
     try:
-        return read(body, schema)
-    except RequestError as refusal:
-        champion = None if chosen.route is None else served.versions.get(chosen.route.champion)
-        if champion is None or champion is chosen.model or champion.schema == schema:
+        return parse(body, schema)
+    except RequestError as error:
+        champion = None if routed.route is None else served.versions.get(routed.route.champion)
+        if champion is None or champion is routed.model or champion.schema == schema:
             raise
         try:
-            read(body, champion.schema)
+            parse(body, champion.schema)
         except RequestError:
-            raise refusal from None
+            raise error from None
         raise ModelFailureError(
-            refusal.status,
-            f"{chosen.model.version} does not take what the champion takes: {refusal.message}",
-            refusal.field,
-        ) from refusal
+            error.status,
+            f"{routed.model.version} rejects a request that the champion accepts: {error.message}",
+            error.field,
+        ) from error

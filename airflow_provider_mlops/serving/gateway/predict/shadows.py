@@ -1,7 +1,7 @@
-"""Copies of requests for shadows: gathered for a moment, predicted together in a thread of their own, and compared.
+"""Sends copies of requests to shadows: gathered for a moment, predicted in batches in a separate thread, and compared.
 
-Nothing of this is on the way of an answer. Gathering keeps the cost low: one call of the model, and one write, for many
-copies. The first copy of each lot is predicted by itself, and tells the latency that a caller would have seen.
+This happens off the response path. Gathering keeps the cost low: one model call and one log write serve many copies.
+The first copy of each batch is predicted alone, to measure the latency that a caller would have seen.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import NamedTuple
 
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
+from airflow_provider_mlops.serving.gateway.predict import batches
 from airflow_provider_mlops.serving.gateway.predict.job import Prediction
-from airflow_provider_mlops.serving.log import prediction_id, record
+from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.models.loaded_model import Answer, LoadedModel
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, ModelResponse
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.body import Body
-from airflow_provider_mlops.serving.protocols.request import Read, Request
+from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.rollouts.rollout_context import shadow_context
 from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome, ShadowQueue, WriteLog
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
@@ -30,122 +30,134 @@ from airflow_provider_mlops.serving.rows.rows import Rows
 log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05
-_MOST_TOGETHER = 32
+_MAX_BATCH_COPIES = 32
 
 
 @dataclass(slots=True)
 class AnsweredRequest:
     """A request that the champion has answered.
 
-    :ivar read: reads the body again, where the shadow has another signature than the champion.
+    `parsed` follows the champion's schema. If the shadow has another schema, `parse` parses the body again.
     """
 
-    read: Read
+    parse: Parse
     body: Body
-    request: Request
+    parsed: ParsedRequest
     prediction: Prediction
 
 
 @dataclass(slots=True)
 class ShadowCopy:
-    """A copy of a request for a shadow.
-
-    :ivar choice: the shadow's.
-    """
+    """A copy of an answered request for a shadow; `choice` names the shadow's version and arm."""
 
     choice: Choice
-    of: AnsweredRequest
+    original: AnsweredRequest
+
+
+class _PredictedCopy(NamedTuple):
+    """A copy, its rows, the shadow's response, and the latency that a caller would have seen, if it was measured."""
+
+    copy: ShadowCopy
+    rows: Rows
+    response: ModelResponse
+    latency_ms: float | None
 
 
 @dataclass
 class _ShadowBatch:
-    """The copies for one rollout that have not been handed over yet."""
+    """The copies for one rollout that are being gathered."""
 
     queue: ShadowQueue
     strategy: ShadowStrategy
     model: LoadedModel
-    most: int
+    max_copies: int
     copies: list[ShadowCopy] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
 
 
-Judge = Callable[[str, Choice, bool], None]
-"""Told of a model, a shadow's choice, and whether it has failed."""
+RecordCopy = Callable[[str, Choice, bool], None]
+"""Called with a model's name, the shadow's choice, and whether the shadow failed."""
 
 
 class Shadows:
     """The shadows of one process. `offer` runs on the event loop and returns at once.
 
-    :param judge: called for each copy that a shadow was asked for, from any thread.
+    Parameters
+    ----------
+    write_ahead
+        Log of the shadows' predictions.
+    metrics
+        Metrics to update.
+    record_copy
+        Called from any thread for each copy that a shadow was asked to predict.
     """
 
-    def __init__(self, write_ahead: WriteAhead, metrics: Metrics, judge: Judge) -> None:
+    def __init__(self, write_ahead: WriteAhead, metrics: Metrics, record_copy: RecordCopy) -> None:
         self._write_ahead = write_ahead
         self._metrics = metrics
-        self._judge = judge
-        self._lots: dict[str, _ShadowBatch] = {}
-        # Of rollouts that are over, while a lot is still at work there.
-        self._leaving: list[ShadowQueue] = []
+        self._record_copy = record_copy
+        self._batches: dict[str, _ShadowBatch] = {}
+        # Queues of finished rollouts in which a batch is still running.
+        self._closing: list[ShadowQueue] = []
 
     def offer(self, rollout: str, strategy: ShadowStrategy, model: LoadedModel, copy: ShadowCopy) -> None:
-        """Take a copy for a shadow, unless too many wait.
-
-        :param rollout: the rollout's id.
-        :param model: the shadow.
-        """
-        lot = self._lots.get(rollout)
-        if lot is None or lot.model is not model:
+        """Add a copy for the shadow `model` of a rollout; it is dropped if too many are waiting."""
+        batch = self._batches.get(rollout)
+        if batch is None or batch.model is not model:
             self._end(rollout)
-            lot = self._lots[rollout] = self._lot(strategy, model)
-        lot.copies.append(copy)
-        if len(lot.copies) >= lot.most:
-            self._hand_over(lot)
-        elif lot.timer is None:
-            lot.timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._hand_over, lot)
+            batch = self._batches[rollout] = self._new_batch(strategy, model)
+        batch.copies.append(copy)
+        if len(batch.copies) >= batch.max_copies:
+            self._enqueue(batch)
+        elif batch.timer is None:
+            batch.timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._enqueue, batch)
 
-    def check(self, is_under_way: Callable[[str], bool]) -> None:
-        """Give up what takes too long, and forget rollouts that are over. To be called now and then."""
-        self._leaving = [queue for queue in self._leaving if queue.check()]
-        for rollout, lot in list(self._lots.items()):
-            lot.queue.check()
-            if not is_under_way(rollout):
+    def check(self, is_in_progress: Callable[[str], bool]) -> None:
+        """Give up batches that time out, and remove finished rollouts. Call this regularly."""
+        self._closing = [queue for queue in self._closing if queue.check()]
+        for rollout, batch in list(self._batches.items()):
+            batch.queue.check()
+            if not is_in_progress(rollout):
                 self._end(rollout)
 
     def close(self) -> None:
-        """Drop what waits."""
-        for rollout in list(self._lots):
+        """Drop all waiting copies."""
+        for rollout in list(self._batches):
             self._end(rollout)
 
-    def _lot(self, strategy: ShadowStrategy, model: LoadedModel) -> _ShadowBatch:
-        # A lot of a slow model must be through well before the time that a single copy has.
-        most = int(strategy.timeout_seconds / (4 * max(model.pace.seconds, 1e-6)))
+    def _new_batch(self, strategy: ShadowStrategy, model: LoadedModel) -> _ShadowBatch:
+        # A batch of a slow model must finish well within the timeout of a single copy.
+        max_in_time = int(strategy.timeout_seconds / (4 * max(model.pace.seconds, 1e-6)))
         queue = ShadowQueue(strategy.max_waiting, strategy.timeout_seconds)
-        return _ShadowBatch(queue, strategy, model, max(1, min(_MOST_TOGETHER, strategy.max_waiting, most)))
+        max_copies = max(1, min(_MAX_BATCH_COPIES, strategy.max_waiting, max_in_time))
+        return _ShadowBatch(queue, strategy, model, max_copies)
 
     def _end(self, rollout: str) -> None:
-        lot = self._lots.pop(rollout, None)
-        if lot is not None:
-            if lot.timer is not None:
-                lot.timer.cancel()
-            lot.queue.close()
-            self._work(lot).lost("ended")
-            self._leaving.append(lot.queue)
+        batch = self._batches.pop(rollout, None)
+        if batch is not None:
+            if batch.timer is not None:
+                batch.timer.cancel()
+            batch.queue.close()
+            self._take_run(batch).lost("ended")
+            self._closing.append(batch.queue)
 
-    def _hand_over(self, lot: _ShadowBatch) -> None:
-        if lot.timer is not None:
-            lot.timer.cancel()
-            lot.timer = None
-        if lot.copies:
-            lot.queue.offer(self._work(lot))
+    def _enqueue(self, batch: _ShadowBatch) -> None:
+        if batch.timer is not None:
+            batch.timer.cancel()
+            batch.timer = None
+        if batch.copies:
+            batch.queue.offer(self._take_run(batch))
 
-    def _work(self, lot: _ShadowBatch) -> _Work:
-        """The copies that have been gathered, which then are no more."""
-        copies, lot.copies = lot.copies, []
-        return _Work(copies, lot.model, lot.strategy.tolerance, self._write_ahead, self._metrics, self._judge)
+    def _take_run(self, batch: _ShadowBatch) -> _ShadowRun:
+        """Remove the gathered copies and return them as a run."""
+        copies, batch.copies = batch.copies, []
+        return _ShadowRun(
+            copies, batch.model, batch.strategy.tolerance, self._write_ahead, self._metrics, self._record_copy
+        )
 
 
-class _Work:
-    """A lot on its way through the shadow."""
+class _ShadowRun:
+    """A batch of copies on its way through the shadow; see `shadow_queue.Batch`."""
 
     def __init__(
         self,
@@ -154,139 +166,131 @@ class _Work:
         tolerance: float,
         write_ahead: WriteAhead,
         metrics: Metrics,
-        judge: Judge,
+        record_copy: RecordCopy,
     ) -> None:
         self._copies = copies
         self._model = model
         self._tolerance = tolerance
         self._write_ahead = write_ahead
         self._metrics = metrics
-        self._judge = judge
+        self._record_copy = record_copy
+        self._predicted: list[_PredictedCopy] = []
+        self._failed: list[tuple[ShadowCopy, str]] = []
 
     @property
     def count(self) -> int:
-        """How many copies there are."""
+        """Number of copies."""
         return len(self._copies)
 
     def run(self) -> WriteLog:
-        """Predict. Returns what logs the answers."""
-        answers: list[tuple[ShadowCopy, Rows, Answer, float | None]] = []
-        failures: list[tuple[ShadowCopy, str]] = []
+        """Predict the copies. Returns the function that logs the predictions."""
         began = time.perf_counter()
-        first, others = self._copies[0], self._copies[1:]
-        self._alone(first, answers, failures)
-        if answers:
-            copy, rows, answer, _ = answers[0]
-            spent = (time.perf_counter() - began) * 1000
-            # What reading, waiting and logging took is the champion's; only the prediction was another one.
-            answers[0] = (copy, rows, answer, copy.of.prediction.latency_ms - copy.of.prediction.predict_ms + spent)
-        for lot in self._lots(others, failures):
+        first, rest = self._copies[0], self._copies[1:]
+        self._predict_one(first)
+        if self._predicted:
+            spent_ms = (time.perf_counter() - began) * 1000
+            # A caller would have waited as long as for the champion, except for the model call.
+            original = first.original.prediction
+            latency_ms = original.latency_ms - original.predict_ms + spent_ms
+            self._predicted[0] = self._predicted[0]._replace(latency_ms=latency_ms)
+        for group in self._groups(rest):
+            parts = [rows for _, rows in group]
             try:
-                found = self._model.predict(Rows.together([rows for _, rows in lot]))
+                response = self._model.predict(Rows.concatenate(parts))
             except Exception:
-                for copy, _ in lot:
-                    self._alone(copy, answers, failures)
+                for copy, _ in group:
+                    self._predict_one(copy)
                 continue
-            start = 0
-            for copy, rows in lot:
-                end = start + rows.count
-                chances = None if found.probabilities is None else found.probabilities[start:end]
-                answers.append((copy, rows, Answer(found.output[start:end], chances), None))
-                start = end
-        return lambda: self._log(answers, failures)
+            for (copy, rows), part in zip(group, batches.split(response, parts), strict=True):
+                self._predicted.append(_PredictedCopy(copy, rows, part, None))
+        return lambda: self._log(self._predicted, self._failed)
 
     def failed(self, outcome: Outcome, reason: str) -> None:
-        """Log that there are no answers."""
+        """Log that the shadow did not predict the copies."""
         self._log([], [(copy, reason) for copy in self._copies], outcome)
 
     def lost(self, outcome: Outcome) -> None:
-        """Count that the shadow was never asked."""
+        """Count copies that the shadow was never asked to predict."""
         self._count(outcome, self.count)
 
-    def _alone(
-        self,
-        copy: ShadowCopy,
-        answers: list[tuple[ShadowCopy, Rows, Answer, float | None]],
-        failures: list[tuple[ShadowCopy, str]],
-    ) -> None:
+    def _predict_one(self, copy: ShadowCopy) -> None:
         try:
             rows = self._rows(copy)
-            answers.append((copy, rows, self._model.predict(rows), None))
+            self._predicted.append(_PredictedCopy(copy, rows, self._model.predict(rows), None))
         except Exception as error:
-            failures.append((copy, f"{type(error).__name__}: {error}"))
+            self._failed.append((copy, f"{type(error).__name__}: {error}"))
 
     def _rows(self, copy: ShadowCopy) -> Rows:
-        """The rows as the shadow takes them. Raises RequestError."""
-        rows = copy.of.request.rows
+        """Return the rows in the shadow's schema. Raises RequestError."""
+        rows = copy.original.parsed.rows
         schema = self._model.schema
-        return rows if rows.schema == schema else copy.of.read(copy.of.body, schema).rows
+        return rows if rows.schema == schema else copy.original.parse(copy.original.body, schema).rows
 
-    def _lots(
-        self, copies: Sequence[ShadowCopy], failures: list[tuple[ShadowCopy, str]]
-    ) -> Iterator[list[tuple[ShadowCopy, Rows]]]:
-        """Copies whose rows can be predicted together."""
-        lot: list[tuple[ShadowCopy, Rows]] = []
+    def _groups(self, copies: Sequence[ShadowCopy]) -> Iterator[list[tuple[ShadowCopy, Rows]]]:
+        """Yield groups of copies whose rows can be predicted together."""
+        group: list[tuple[ShadowCopy, Rows]] = []
         count = 0
         for copy in copies:
             try:
                 rows = self._rows(copy)
             except Exception as error:
-                failures.append((copy, f"{type(error).__name__}: {error}"))
+                self._failed.append((copy, f"{type(error).__name__}: {error}"))
                 continue
-            if lot and (count + rows.count > self._model.pace.batch_rows or rows.layout != lot[0][1].layout):
-                yield lot
-                lot, count = [], 0
-            lot.append((copy, rows))
+            if group and not batches.fits(rows, group[0][1], count, self._model.pace.batch_rows):
+                yield group
+                group, count = [], 0
+            group.append((copy, rows))
             count += rows.count
-        if lot:
-            yield lot
+        if group:
+            yield group
 
     def _log(
         self,
-        answers: list[tuple[ShadowCopy, Rows, Answer, float | None]],
-        failures: list[tuple[ShadowCopy, str]],
+        predicted: Sequence[_PredictedCopy],
+        failures: Sequence[tuple[ShadowCopy, str]],
         outcome: Outcome = "failed",
     ) -> None:
         version = self._model.version
-        for copy, *_ in answers:
-            self._judge(version.name, copy.choice, False)
+        for copy, *_ in predicted:
+            self._record_copy(version.name, copy.choice, False)
         for copy, _ in failures:
-            self._judge(version.name, copy.choice, True)
+            self._record_copy(version.name, copy.choice, True)
         answered = failed = 0
         try:
-            lines = [self._line(*answer) for answer in answers]
+            lines = [self._encode(copy) for copy in predicted]
             if lines:
                 self._write_ahead.append(lines, self._model.log_schema)
             answered = len(lines)
             for copy, reason in failures:
-                if copy.choice.rollout_context is not None:
-                    self._write_ahead.failure(
-                        prediction_id.new(), model=version.name, version=version.version, arm=copy.choice.arm,
-                        latency_ms=0.0, error=reason,
-                        rollout_context={**copy.choice.rollout_context, "shadow_of": copy.of.prediction.id},
-                    )  # fmt: skip
+                self._log_failure(copy, reason)
                 failed += 1
         finally:
             self._count("answered", answered)
             self._count(outcome, failed)
             self._count("unlogged", self.count - answered - failed)
 
-    def _count(self, outcome: Outcome, copies: int) -> None:
-        self._metrics.shadowed(self._model.version.name, self._model.version.version, outcome, copies)
-
-    def _line(self, copy: ShadowCopy, rows: Rows, answer: Answer, latency_ms: float | None) -> bytes:
-        probabilities = answer.probabilities
-        return record.encode(
-            self._model.log_schema,
+    def _log_failure(self, copy: ShadowCopy, reason: str) -> None:
+        version, context = self._model.version, copy.choice.rollout_context
+        if context is None:
+            return
+        self._write_ahead.failure(
             prediction_id.new(),
+            model=version.name,
+            version=version.version,
             arm=copy.choice.arm,
-            propensity=copy.choice.propensity,
-            features=rows.logged(),
-            output=answer.output,
-            probabilities=None if probabilities is None else np.ascontiguousarray(probabilities.T),
-            latency_ms=latency_ms,
-            rollout_context=shadow_context(
-                copy.choice.rollout_context, copy.of.prediction.id, copy.of.prediction.answer.output, answer.output,
-                self._tolerance,
-            ),
-        )  # fmt: skip
+            latency_ms=0.0,
+            error=reason,
+            rollout_context={**context, "shadow_of": copy.original.prediction.id},
+        )
+
+    def _encode(self, predicted: _PredictedCopy) -> bytes:
+        copy, rows, response, latency_ms = predicted
+        original = copy.original.prediction
+        context = shadow_context(
+            copy.choice.rollout_context, original.id, original.response.output, response.output, self._tolerance
+        )
+        choice = copy.choice._replace(rollout_context=context)
+        return batches.encode_record(self._model, prediction_id.new(), choice, rows, response, latency_ms)
+
+    def _count(self, outcome: Outcome, copies: int) -> None:
+        self._metrics.count_copies(self._model.version.name, self._model.version.version, outcome, copies)

@@ -1,8 +1,8 @@
-"""Requests that check the gateway: routed as any other, logged apart from the traffic.
+"""Requests that check the gateway: routed like any other, but logged separately from user traffic.
 
-A deployment asks the model's own address to see who answers there. That must go through exactly the routing that users
-get, but it is nobody's traffic. So it carries a mark, which takes the gateway's token: without it, whoever reaches
-the port could hide predictions from those who watch the traffic.
+A deployment asks the model's own address which version answers. Such a request must use the same routing as user
+requests, but does not count as traffic, so it carries a header that marks it. The header requires the gateway's token;
+otherwise anyone who reaches the port could hide predictions from the monitoring of the traffic.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ from airflow_provider_mlops.serving.gateway.admin.authorization import require
 from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
-_MARK = VERIFICATION_HEADER.lower().encode()
+_HEADER = VERIFICATION_HEADER.lower().encode()
 
 
 def is_verification(headers: Mapping[bytes, bytes], token: str) -> bool:
-    """Whether a request is marked. Raises RequestError: 401 for a mark without the token, 400 for neither true nor false."""
-    given = headers.get(_MARK)
-    if given is None:
+    """Return whether a request is marked as a check.
+
+    Raises RequestError: 400 if the header is neither true nor false, 401 if it is true and the token is missing.
+    """
+    header = headers.get(_HEADER)
+    if header is None:
         return False
-    mark = given.decode("latin-1").strip().lower()
-    if mark not in ("true", "false"):
-        raise RequestError(400, f"send true or false, not {mark[:60]!r}", VERIFICATION_HEADER)
-    if mark == "false":
+    value = header.decode("latin-1").strip().lower()
+    if value not in ("true", "false"):
+        raise RequestError(
+            400, f"{VERIFICATION_HEADER} must be true or false, not {value[:60]!r}.", VERIFICATION_HEADER
+        )
+    if value == "false":
         return False
     require(headers, token)
     return True

@@ -1,1 +1,1 @@
-"""The gateway's processes: start, supervise, inform and stop them."""
+"""Processes of the gateway: one server, or several workers that a supervisor starts, replaces and stops."""

@@ -1,4 +1,4 @@
-"""How the gateway writes its own log: lines for people, or one JSON object a line."""
+"""Format of the gateway's own log: text, or one JSON object per line."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import json
 import logging
 import os
 from datetime import UTC, datetime
+from typing import Literal, get_args
 
-FORMATS = ("text", "json")
+from typing_extensions import override
+
+LogFormat = Literal["text", "json"]
+FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: `time` in UTC, `level`, `logger`, `process`, `message`, and `error` with a traceback."""
+    """One JSON object per line with `time` in UTC, `level`, `logger`, `process`, `message` and, if any, `error`."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
         entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -27,10 +31,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
-def configure(form: str) -> None:
+def configure(log_format: str) -> None:
     """Write the log to standard error in one of `FORMATS`."""
     handler = logging.StreamHandler()
-    if form == "json":
+    if log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

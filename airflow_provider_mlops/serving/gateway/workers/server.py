@@ -1,4 +1,4 @@
-"""Runs the gateway on uvicorn until SIGTERM or Ctrl-C, and drains it then."""
+"""Runs the gateway on uvicorn until SIGTERM or Ctrl-C, then drains it."""
 
 from __future__ import annotations
 
@@ -20,46 +20,51 @@ from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
-from airflow_provider_mlops.serving.gateway.http.protocol import HttpProtocol
+from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
 from airflow_provider_mlops.serving.gateway.settings import Settings
+from airflow_provider_mlops.serving.gateway.workers.listening import log_listening
+from airflow_provider_mlops.serving.models import threads
 
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 30
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
-_PATIENCE_SECONDS = 5.0
+_LEAVE_THREADS_AFTER_SECONDS = 5.0
+"""How long a process that stops waits for threads that still run model code."""
 _SWITCH_SECONDS = 0.0005
-"""How long a thread that loads or predicts may keep the event loop waiting for Python's lock; by default it is 5 ms."""
+"""How long a thread may hold Python's lock while the event loop waits, in seconds; Python's default is 0.005."""
 
 
 def run(settings: Settings, host: str, port: int) -> None:
-    """Serve until a signal comes. Then no new connection is taken, what is under way is answered, the log is compacted.
+    """Serve until a signal arrives; then close the port, answer the requests in progress and compact the log.
 
-    With port 0 the system chooses one; the log says which. Raises InvalidSpecError if the address cannot be used.
+    With port 0, the system chooses a free port, which is logged (`listening.find_url`). Raises InvalidSpecError if the
+    address cannot be used.
     """
     listener = bind(host, port)
     listener.listen(_BACKLOG)
     if settings.token is None:
-        # Whoever reads in the log that the gateway listens finds the token.
+        # The token must exist before the log says that the gateway listens.
         token.find_or_make(settings.storage_uri)
-    log.info(
-        "The gateway listens on http://%s:%d, storage at %s", host, listener.getsockname()[1], settings.storage_uri
-    )
+    log_listening(log, host, listener.getsockname()[1], settings.storage_uri)
     serve(settings, listener, None)
-    log.info("The gateway has stopped")
+    log.info("The gateway stopped")
     _leave_threads_behind()
 
 
-def serve(settings: Settings, listener: socket.socket, board: WorkerChannel | None) -> None:
-    """Serve on a socket until a signal comes.
+def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | None) -> None:
+    """Serve on a socket until a signal arrives.
 
-    :param board: for one of several workers, where they tell each other what changes. It begins to listen once its
-        models are loaded, and stops when the process is gone that started it.
+    Parameters
+    ----------
+    channel
+        For one of several workers, the channel to the others. A worker starts to listen once its models are loaded,
+        and stops when its parent process ends.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
     mlflow = RegistrySettings.from_environment(settings.storage_uri, settings.tracking_uri, settings.registry_uri)
-    gateway = Gateway(settings, Registry(mlflow), board)
+    gateway = Gateway(settings, Registry(mlflow), channel)
     config = uvicorn.Config(
         gateway.asgi(),
         interface="asgi3",
@@ -80,19 +85,19 @@ def serve(settings: Settings, listener: socket.socket, board: WorkerChannel | No
     def stop(number: int, frame: FrameType | None) -> None:
         uvicorn_server.should_exit = True
 
-    # Before uvicorn listens to signals, this stops it. Once it has drained, it raises the signal again: to have drained
-    # is success, so nothing more happens then.
+    # This stops uvicorn before its own signal handlers are installed. After draining, uvicorn raises the signal again;
+    # then this has no effect, because a drained server has stopped successfully.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    if board is not None:
+    if channel is not None:
         threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
     uvicorn_server.run(sockets=[listener])
-    if board is not None:
+    if channel is not None:
         _leave_threads_behind()
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket at an address that does not listen yet; several may be `shared`. Raises InvalidSpecError."""
+    """Return a bound socket that does not listen yet. Several sockets can be `shared`. Raises InvalidSpecError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -102,7 +107,9 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
         listener.close()
-        raise InvalidSpecError("port", port, f"{host} cannot be listened on: {error}; give another --port") from error
+        raise InvalidSpecError(
+            "port", port, f"it must be free on {host}, but binding failed: {error}. Use another port"
+        ) from error
     return listener
 
 
@@ -110,16 +117,16 @@ def _stop_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        log.warning("The process that started this worker is gone")
+        log.warning("The parent process of this worker ended; stopping")
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave_threads_behind() -> None:
-    """End the process even if a model never comes back from predicting or loading: all that counts is on the disk."""
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while any(thread.name.startswith(("predict", "load")) for thread in threading.enumerate()):
+    """End the process even if a model call never returns; everything that matters is on disk."""
+    until = time.monotonic() + _LEAVE_THREADS_AFTER_SECONDS
+    while threads.any_running():
         if time.monotonic() > until:
-            log.warning("A model is still at work and is left behind")
+            log.warning("A model call did not finish within %g s; exiting anyway", _LEAVE_THREADS_AFTER_SECONDS)
             logging.shutdown()
             os._exit(0)
         time.sleep(0.05)

@@ -12,18 +12,19 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.helpers.gateway_process import GatewayProcess
+from airflow_provider_mlops.serving.gateway.workers import listening
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, copy_to
 
 BODY = {"instances": CANCER.head(3).to_numpy().tolist()}
 
 
 @pytest.fixture(scope="module")
-def limited(served_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def limited(served_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
     directory = tmp_path_factory.mktemp("limited")
     copy_to(served_models, directory)
     options = ("--model", "cancer", "--max-requests", "2", "--log-format", "json")
-    process = GatewayProcess(directory, *options)
+    process = LiveGateway.launch(directory, *options)
     try:
         yield process.wait_until_ready()
     finally:
@@ -41,7 +42,7 @@ def numbers(url: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_what_was_answered_and_what_was_refused_is_counted(limited: GatewayProcess) -> None:
+def test_what_was_answered_and_what_was_refused_is_counted(limited: LiveGateway) -> None:
     url = f"{limited.url}/v2/models/cancer"
     before = numbers(limited.url)
     for _ in range(5):
@@ -67,10 +68,10 @@ def test_what_was_answered_and_what_was_refused_is_counted(limited: GatewayProce
     assert 0 < more("mlops_request_seconds_sum", "champion", "cancer", "1") < 6
     assert more("mlops_feedback_total") == 1
     assert after["mlops_weight", "champion", "cancer", "1"] == 1.0
-    assert after["mlops_requests_under_way",] == 0
+    assert after["mlops_requests_in_progress",] == 0
 
 
-def test_the_weights_follow_the_routing(limited: GatewayProcess) -> None:
+def test_the_weights_follow_the_routing(limited: LiveGateway) -> None:
     with limited.client() as client:
         client.activate("cancer", 2)
         try:
@@ -82,7 +83,7 @@ def test_the_weights_follow_the_routing(limited: GatewayProcess) -> None:
     assert numbers(limited.url)["mlops_weight", "champion", "cancer", "2"] == 0.0
 
 
-def test_too_many_at_once_are_told_to_come_again(limited: GatewayProcess) -> None:
+def test_too_many_at_once_are_told_to_come_again(limited: LiveGateway) -> None:
     host, port = limited.url.removeprefix("http://").split(":")
     head = b"POST /models/cancer/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
     body = json.dumps(BODY).encode()
@@ -90,7 +91,7 @@ def test_too_many_at_once_are_told_to_come_again(limited: GatewayProcess) -> Non
     try:
         for connection in connections:
             connection.sendall(head % len(body) + body[:10])
-        limited.wait(lambda: numbers(limited.url)["mlops_requests_under_way",] == 2, "two are under way")
+        limited.wait(lambda: numbers(limited.url)["mlops_requests_in_progress",] == 2, "two are in progress")
         answer = httpx.post(f"{limited.url}/models/cancer/invocations", json=BODY)
         assert answer.status_code == 429
         assert answer.headers["retry-after"] == "1"
@@ -102,12 +103,12 @@ def test_too_many_at_once_are_told_to_come_again(limited: GatewayProcess) -> Non
     finally:
         for connection in connections:
             connection.close()
-    limited.wait(lambda: numbers(limited.url)["mlops_requests_under_way",] == 0, "none is under way")
+    limited.wait(lambda: numbers(limited.url)["mlops_requests_in_progress",] == 0, "none is in progress")
     assert httpx.post(f"{limited.url}/models/cancer/invocations", json=BODY).status_code == 200
 
 
-def test_the_log_is_one_object_a_line(limited: GatewayProcess) -> None:
+def test_the_log_is_one_object_a_line(limited: LiveGateway) -> None:
     entries = [json.loads(line) for line in limited.log.read_text().splitlines() if line.startswith("{")]
-    listening = next(entry for entry in entries if "listens on" in entry["message"])
-    assert (listening["level"], listening["process"]) == ("INFO", limited.process.pid)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", listening["time"])
+    entry = next(entry for entry in entries if listening.find_url(entry["message"]))
+    assert (entry["level"], entry["process"]) == ("INFO", limited.process.pid)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry["time"])

@@ -21,6 +21,7 @@ from sklearn.linear_model import LinearRegression
 from airflow_provider_mlops.serving.gateway.predict import predictor
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
+from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.log import layout, prediction_log
 from airflow_provider_mlops.serving.log.segments import records, segments
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
@@ -76,14 +77,14 @@ def job(*rows: tuple[float, float]) -> Job:
     return Job(Direct(1).choose(), time.perf_counter(), invocations.Invocation(checked))
 
 
-def unlogged() -> predictor.Writer:
-    return predictor.Writer(WriteAhead(tempfile.mkdtemp()), logs_all=False)
+def unlogged() -> PredictionLogWriter:
+    return PredictionLogWriter(WriteAhead(tempfile.mkdtemp()), logs_all=False)
 
 
 def run(loaded: LoadedModel, jobs: Iterable[Job], writer: WriteAhead | None = None, **limits: int) -> list[Any]:
     """Submit all jobs in one turn of the loop. Returns what came of each: an answer, or the refusal."""
 
-    log = predictor.Writer(writer) if writer else unlogged()
+    log = PredictionLogWriter(writer) if writer else unlogged()
 
     async def submit() -> list[Any]:
         with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
@@ -204,16 +205,16 @@ def test_a_log_that_cannot_be_written_refuses_the_whole_batch(tmp_path: Path) ->
 
 
 def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
-    writer = predictor.Writer(WriteAhead(layout.write_ahead_root(str(tmp_path))), logs_all=False)
+    writer = PredictionLogWriter(WriteAhead(layout.write_ahead_root(str(tmp_path))), logs_all=False)
 
     def answered(rows: bytes) -> Job:
         body = Body(b'{"instances": [' + rows + b"]}")
-        read = partial(invocations.read, body, SCHEMA)
+        parse = partial(invocations.parse, body, SCHEMA)
         done = asyncio.new_event_loop().create_future()
-        return predictor.answer_body(read, time.perf_counter(), Direct(1).choose(), model(Twice()), writer, done)
+        return predictor.predict_body(parse, time.perf_counter(), Direct(1).choose(), model(Twice()), writer, done)
 
     done = answered(b",".join(b"[%d, 1]" % n for n in range(1000)))
-    assert done.request.rows.count == 1000
+    assert done.parsed.rows.count == 1000
     assert values(done.outcome) == [2.0 * n + 2 for n in range(1000)]
     refused = answered(b"[-1, 1]").outcome
     assert isinstance(refused, ModelFailureError)
@@ -223,7 +224,7 @@ def test_large_bodies_go_their_own_way(tmp_path: Path) -> None:
 def test_what_comes_after_it_was_given_up_is_not_logged(tmp_path: Path) -> None:
     """It was answered, and in a rollout counted, as a failure: it may not count as an answer as well."""
     log = WriteAhead(layout.write_ahead_root(str(tmp_path)))
-    writer = predictor.Writer(log)
+    writer = PredictionLogWriter(log)
 
     async def submit() -> None:
         with ThreadPoolExecutor(1) as executor:
@@ -232,8 +233,8 @@ def test_what_comes_after_it_was_given_up_is_not_logged(tmp_path: Path) -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(batcher.submit(late), 0.02)
             large.cancel()
-            read = partial(invocations.read, Body(b'{"instances": [[1, 2]]}'), SCHEMA)
-            predictor.answer_body(read, time.perf_counter(), Direct(1).choose(), model(Twice()), writer, large)
+            parse = partial(invocations.parse, Body(b'{"instances": [[1, 2]]}'), SCHEMA)
+            predictor.predict_body(parse, time.perf_counter(), Direct(1).choose(), model(Twice()), writer, large)
             await batcher.submit(job((3.0, 4.0)))
 
     asyncio.run(submit())

@@ -14,9 +14,9 @@ import pytest
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.admin import worker_channel
-from airflow_provider_mlops.serving.gateway.admin.worker_channel import Board, Change
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import Change, WorkerChannel
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.gateway_process import GatewayProcess
+from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER
 
 BODY = {"instances": CANCER.head(1).to_numpy().tolist()}
@@ -26,7 +26,7 @@ def children(process: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-def workers(process: GatewayProcess) -> list[int]:
+def workers(process: LiveGateway) -> list[int]:
     """The workers, and not what Python starts beside them."""
     return [
         child
@@ -55,7 +55,7 @@ def requests_counted(url: str) -> float:
 
 
 def test_one_life_of_two_workers(storage: Path) -> None:
-    process = GatewayProcess(storage, "--model", "cancer", "--workers", "2", "--log-format", "json")
+    process = LiveGateway.launch(storage, "--model", "cancer", "--workers", "2", "--log-format", "json")
     try:
         process.wait_until_ready()
         process.wait(lambda: len(workers(process)) == 2, "there are two workers")
@@ -92,7 +92,7 @@ def test_one_life_of_two_workers(storage: Path) -> None:
 
 
 def test_workers_do_not_outlive_who_started_them(storage: Path) -> None:
-    process = GatewayProcess(storage, "--model", "cancer", "--workers", "2")
+    process = LiveGateway.launch(storage, "--model", "cancer", "--workers", "2")
     try:
         process.wait(lambda: len(workers(process)) == 2, "there are two workers")
         process.wait_until_ready()
@@ -106,12 +106,12 @@ def test_workers_do_not_outlive_who_started_them(storage: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 5])
-def test_the_board_is_read_in_order_and_without_what_is_half_written(tmp_path: Path, cut: int) -> None:
-    first = Board(str(tmp_path))
+def test_the_channel_is_read_in_order_and_without_what_is_half_written(tmp_path: Path, cut: int) -> None:
+    first = WorkerChannel(str(tmp_path))
     changes = [Change("load", "m", 1), Change("activate", "m", 1, champion=True, alias=1), Change("compact")]
     positions = [first.announce(change) for change in changes]
     assert first.unread() == list(zip(changes, positions, strict=True))
-    first.follow_from(positions[1])
+    first.acknowledge(positions[1])
     assert first.unread() == [(changes[2], positions[2])]
     if cut:
         path = tmp_path / "changes.jsonl"
@@ -122,10 +122,10 @@ def test_the_board_is_read_in_order_and_without_what_is_half_written(tmp_path: P
 def test_who_waits_for_the_others_does_not_wait_for_the_dead(tmp_path: Path) -> None:
     import asyncio
 
-    first = Board(str(tmp_path))
+    first = WorkerChannel(str(tmp_path))
     position = first.announce(Change("load", "m", 1))
     (tmp_path / "1.position").write_text("0")
-    first.follow_from(position)
-    assert not asyncio.run(first.all_have_followed(position, 0.1))
-    worker_channel.forget(str(tmp_path), 1)
-    assert asyncio.run(first.all_have_followed(position, 0.1))
+    first.acknowledge(position)
+    assert not asyncio.run(first.wait_until_applied(position, 0.1))
+    worker_channel.remove_worker(str(tmp_path), 1)
+    assert asyncio.run(first.wait_until_applied(position, 0.1))

@@ -1,0 +1,37 @@
+"""`airflow-mlops report`: show a rollout."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from airflow_provider_mlops import extras
+from airflow_provider_mlops.cli.storage_options import RolloutStoreUrl, StorageUri
+from airflow_provider_mlops.data.default_storage import default_storage_uri
+from airflow_provider_mlops.errors import InvalidSpecError
+
+
+def report(
+    rollout: Annotated[str, typer.Argument(help="Id of a rollout, or name of a model for its newest rollout.")],
+    storage_uri: StorageUri = None,
+    rollout_store: RolloutStoreUrl = None,
+) -> None:
+    """Show the history of a rollout, the results of each arm, and estimates for other policies."""
+    extras.require("The command report", "train")
+    from rich.console import Console
+
+    from airflow_provider_mlops.lifecycle.rollout import report as rollout_report
+    from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
+
+    storage = storage_uri or default_storage_uri()
+    with contextlib.closing(RolloutStore(rollout_store or default_url(storage))) as store:
+        if not store.engine.is_there:
+            raise InvalidSpecError(
+                "rollout_store",
+                store.engine.address,
+                "the rollout store does not exist. Use the gateway's --storage-uri or --rollout-store",
+            )
+        rollouts = store.of_model(rollout, limit=1) or [store.get(rollout)]
+        rollout_report.show(Console(highlight=False), store, storage, rollouts[0])

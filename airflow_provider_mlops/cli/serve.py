@@ -1,0 +1,52 @@
+"""`airflow-mlops serve`: run the gateway."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+import typer
+
+from airflow_provider_mlops import extras
+from airflow_provider_mlops.cli.options import OptionDetails, with_fields_of
+from airflow_provider_mlops.cli.storage_options import ROLLOUT_STORE, STORAGE
+from airflow_provider_mlops.serving.defaults import DEFAULT_HOST, DEFAULT_PORT
+from airflow_provider_mlops.serving.gateway.settings import Settings
+
+
+@with_fields_of(
+    Settings,
+    {
+        "storage_uri": STORAGE,
+        "tracking_uri": OptionDetails(environment=["MLFLOW_TRACKING_URI"]),
+        "registry_uri": OptionDetails(environment=["MLFLOW_REGISTRY_URI"]),
+        "token": OptionDetails(environment=["AIRFLOW_MLOPS_GATEWAY_TOKEN"]),
+        "rollout_store": ROLLOUT_STORE,
+        "models": OptionDetails(name="--model"),
+    },
+)
+def serve(
+    settings: Settings,
+    host: Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = DEFAULT_HOST,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 chooses a free port and logs it.", metavar="PORT")
+    ] = DEFAULT_PORT,
+    worker_count: Annotated[
+        int,
+        typer.Option("--workers", min=1, max=64, help="Number of processes that serve on the same port.", metavar="N"),
+    ] = 1,
+    log_format: Annotated[
+        Literal["text", "json"], typer.Option(help="Format of the gateway's own log; json writes one object per line.")
+    ] = "text",
+) -> None:
+    """Run the gateway: answer prediction requests, log them and accept labels, until SIGTERM or Ctrl-C."""
+    # One thread per prediction: for a few rows, more of them would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    extras.require("The command serve", "serving")
+    from airflow_provider_mlops.serving.gateway.workers import logs, server, workers
+
+    logs.configure(log_format)
+    if worker_count == 1:
+        server.run(settings, host, port)
+    else:
+        raise typer.Exit(workers.run(settings, host, port, worker_count, log_format))

@@ -1,0 +1,1 @@
+"""Synthetic datasets for the docs, the examples and the demo."""

@@ -1,0 +1,32 @@
+"""The log message that says where a gateway listens, and the function that finds the URL in a log.
+
+Programs that start a gateway with `--port 0` wait for this message to learn its port. They should use `find_url`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+_MESSAGE = "Listening on {url} (storage: {storage}, workers: {workers})"
+_PATTERN = re.compile(_MESSAGE.partition("{url}")[0] + r"(https?://\S+)")
+
+
+def log_listening(log: logging.Logger, host: str, port: int, storage_uri: str, workers: int = 1) -> None:
+    """Log that a gateway listens on an address."""
+    address = f"[{host}]" if ":" in host else host
+    log.info(_MESSAGE.format(url=f"http://{address}:{port}", storage=storage_uri, workers=workers))
+
+
+def find_url(text: str) -> str | None:
+    """Return the URL of the gateway that wrote a log; None if it does not listen yet.
+
+    Examples
+    --------
+    >>> find_url("INFO server: Listening on http://127.0.0.1:8710 (storage: /mlops, workers: 2)")
+    'http://127.0.0.1:8710'
+    >>> find_url("INFO server: loading") is None
+    True
+    """
+    match = _PATTERN.search(text)
+    return match[1] if match else None

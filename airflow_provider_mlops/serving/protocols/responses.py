@@ -1,0 +1,93 @@
+"""Shapes of the gateway's JSON responses, as the client returns them. `openapi_schemas` describes the same objects."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+
+class LoadedVersion(TypedDict):
+    """A version in memory: its number, when it was loaded (ISO 8601), and whether it is the active one."""
+
+    version: int
+    loaded_at: str
+    active: bool
+
+
+class RolloutStatus(TypedDict):
+    """The rollout of a model, as one gateway process follows it.
+
+    `arms` gives the version of each arm and `weights` its share of the requests. `store_error` says why the rollout
+    store is unavailable; None if it is available.
+    """
+
+    id: str
+    strategy: str
+    status: str
+    step: int
+    arms: dict[str, int]
+    weights: dict[str, float]
+    store_error: str | None
+
+
+class ModelStatus(TypedDict):
+    """The state of a model: the active and the previous version, loaded versions, and load errors by version."""
+
+    name: str
+    active: int | None
+    previous: int | None
+    versions: list[LoadedVersion]
+    failures: dict[str, str]
+    rollout: NotRequired[RolloutStatus | None]
+
+
+class AllModels(TypedDict):
+    """The state of all models; `registry_error` says why MLflow is unavailable, None if it is available."""
+
+    models: list[ModelStatus]
+    registry_error: str | None
+
+
+class TensorMetadata(TypedDict):
+    """An input or output of a model; -1 in the shape stands for the number of rows."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: NotRequired[dict[str, Any]]
+
+
+class ModelMetadata(TypedDict):
+    """Inputs and outputs of a model in the Open Inference Protocol, and its loaded versions."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class OutputTensor(TypedDict):
+    """An output of an infer response; `data` is flat."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any]
+    parameters: NotRequired[dict[str, Any]]
+
+
+class ResponseParameters(TypedDict):
+    """The id under which the prediction was logged and, for several rows, one id per row."""
+
+    prediction_id: str
+    prediction_ids: NotRequired[list[str]]
+
+
+class InferResponse(TypedDict):
+    """A prediction in the Open Inference Protocol."""
+
+    model_name: str
+    model_version: str
+    id: str
+    parameters: ResponseParameters
+    outputs: list[OutputTensor]

@@ -1,0 +1,110 @@
+"""A request must have come within a time, and what has come is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from airflow_provider_mlops.serving.gateway.http import http_protocol
+from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
+from airflow_provider_mlops.serving.protocols import body
+
+HEAD = b"POST /%s HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
+SECONDS = 0.2
+
+
+class Echo:
+    """Answers with the body, for the path `/late` after a while; remembers what it could not read."""
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            content = await body.receive_json({}, receive, 1000)
+        except body.RequestError as refusal:
+            self.refused.append(refusal.message)
+            raise
+        if scope["path"] == "/late":
+            await asyncio.sleep(3 * SECONDS)
+        headers = [(b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+@asynccontextmanager
+async def connected(echo: Echo) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    config = uvicorn.Config(echo, loop="asyncio", log_config=None)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: HttpProtocol(config, state, {}), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.close()
+
+
+async def _until_closed(*pieces: bytes) -> tuple[bytes, list[str]]:
+    """What comes back for some bytes until the connection is closed, and what the application could not read."""
+    echo = Echo()
+    async with connected(echo) as (reader, writer):
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(SECONDS / 4)
+        answer = await asyncio.wait_for(reader.read(), 20)
+        await asyncio.sleep(0)
+    return answer, echo.refused
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", SECONDS)
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    answer, refused = asyncio.run(_until_closed(HEAD % b"" + b"ab"))
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert b"did not arrive within 0.2 seconds" in answer
+    assert refused == ["The connection was closed before the whole body arrived."]
+
+
+@pytest.mark.parametrize("part", [b"P", b"POST / HTTP/1.1\r\nHost:"])
+def test_headers_that_do_not_come_are_given_up(part: bytes) -> None:
+    answer, refused = asyncio.run(_until_closed(part))
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert refused == []
+
+
+def test_a_request_that_comes_in_pieces_is_answered_and_the_next_has_its_own_time() -> None:
+    pieces = (HEAD % b"", b"ab", b"cd", HEAD % b"", b"ef", b"gh", HEAD % b"" + b"i")
+    answer, refused = asyncio.run(_until_closed(*pieces))
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert b"abcd" in answer
+    assert b"efgh" in answer
+    assert answer.count(b"HTTP/1.1 408") == 1
+    assert len(refused) == 1
+
+
+def test_what_is_slow_to_be_answered_is_not_given_up() -> None:
+    async def slow() -> bytes:
+        async with connected(Echo()) as (reader, writer):
+            writer.write(HEAD % b"late" + b"abcd")
+            return await asyncio.wait_for(reader.readuntil(b"abcd"), 20)
+
+    assert asyncio.run(slow()).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_half_a_request_behind_another_does_not_get_into_its_answer() -> None:
+    # The gateway does not read on before it has answered the first, so that this is no fault of the second.
+    answer, _ = asyncio.run(_until_closed(HEAD % b"late" + b"abcd" + HEAD % b"" + b"e"))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.index(b"abcd") < answer.index(b"HTTP/1.1 408")
