@@ -1,4 +1,4 @@
-"""Datasets and models to evaluate, and the step evaluate with few words, for its tests."""
+"""Datasets and models for the tests of the evaluate step, and a short way to call it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEATURES = ["age", "income", "visits", "region"]
 
 
 class House:
-    """A storage with datasets and models that the tests share. Each test evaluates as a task of its own."""
+    """A storage with datasets and models that the tests share. Each test evaluates under its own task ID."""
 
     def __init__(self, directory: Path) -> None:
         task = TaskIdentity(dag_id="churn", run_id="manual__1", task_id="train", owner="ada")

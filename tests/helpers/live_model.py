@@ -1,4 +1,4 @@
-"""A model as the steps before deployment leave it: registered, profiled and evaluated, on made-up customers."""
+"""A model that is ready for deployment: registered, profiled and evaluated, on synthetic customers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ FEATURES = ("age", "income", "plan")
 
 
 def customers(rows: int, seed: int, *, older: float = 0.0, flipped: float = 0.0) -> pa.Table:
-    """Customers, of whom the young with a basic plan leave most.
+    """Synthetic customers; young ones with a basic plan churn most often.
 
-    :param older: by how many years everybody is older.
-    :param flipped: the share of customers of whom the opposite of what one expects came true.
+    :param older: years that are added to each age.
+    :param flipped: share of the customers whose label is inverted.
     """
     generator = np.random.default_rng(seed)
     age = generator.normal(45, 12, rows)
@@ -52,7 +52,7 @@ def customers(rows: int, seed: int, *, older: float = 0.0, flipped: float = 0.0)
 
 
 def records(table: pa.Table) -> list[dict[str, Any]]:
-    """The features of rows as a request carries them."""
+    """The features of the rows in the form of a request."""
     return table.select(list(FEATURES)).to_pylist()
 
 

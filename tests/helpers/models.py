@@ -1,4 +1,4 @@
-"""Models and datasets for the tests of evaluate and validate: trained here, registered in the real MLflow."""
+"""Models and datasets for the tests of evaluate and validate, registered in the real MLflow."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def register(
     estimator: Any,
     task_id: str = "train",
 ) -> ModelVersion:
-    """Train on the dataset and register a version, with the tags that the step train sets."""
+    """Train on the dataset and register a version with the same metadata as the train step."""
     by = workspace.task.model_copy(update={"task_id": task_id})
     model = fitted(dataset, target, problem, features, estimator)
     with open_run(workspace.registry(), by, "train") as run:

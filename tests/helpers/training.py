@@ -1,4 +1,4 @@
-"""Rows, specs and what MLflow holds afterwards, for the tests of the step train."""
+"""Rows and specs for the tests of the train step, and the runs and versions that it leaves in MLflow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy
 import pyarrow
-import pytest
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.dataset_writer import DatasetWriter
@@ -15,19 +14,6 @@ from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 LOGISTIC = "sklearn.linear_model.LogisticRegression"
-
-
-@pytest.fixture(autouse=True)
-def no_global_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step must not use MLflow's global settings, so here they lead nowhere."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://global")
-
-
-@pytest.fixture(autouse=True)
-def commit(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The commit of the code, which another commit made during the tests must not change."""
-    monkeypatch.setenv("AIRFLOW_PROVIDER_MLOPS_GIT_COMMIT", "c0ffee")
-    return "c0ffee"
 
 
 def write(workspace: Workspace, table: pyarrow.Table, name: str = "rows") -> Dataset:

@@ -1,4 +1,4 @@
-"""A champion, versions that are evaluated against it, and the step validate with few words, for its tests."""
+"""A champion and other versions for the tests of the validate step, and a short way to call it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Arena:
         self.same = self.register("duel", ("age",))
 
     def register(self, name: str, features: tuple[str, ...], estimator: Any = None, **options: Any) -> ModelVersion:
-        """A version by a task of its own: a second one by the same task would take the first one's place."""
+        """Register a version under a new task ID, because a second one of the same task would replace the first."""
         options = {"dataset": self.train, "target": "target", "problem": "classification", **options}
         return register(
             self.workspace,

@@ -1,6 +1,6 @@
-"""The trivial baseline: what somebody would say of every row who knows only the target's training distribution.
+"""The trivial baseline: a prediction that uses only the distribution of the target in the training rows.
 
-It never sees the target of the test rows: the distribution comes from the rows that the model was trained on, or from
+It never uses the target of the test rows: the distribution comes from the rows that the model was trained on, or from
 their profile.
 """
 
@@ -16,7 +16,7 @@ from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
-from airflow_provider_mlops.lifecycle.scoring.rows import Answers, Scorable, as_text, batches
+from airflow_provider_mlops.lifecycle.scoring.rows import RawPredictions, ScorableModel, label_text, read_batches
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.tags import PROFILE_URI
 
@@ -28,36 +28,41 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TargetDistribution:
-    """What is known of the target in training.
+    """The distribution of the target in the training rows.
 
-    :param shares: the share of each class by its name; empty for regression.
-    :param mean: the mean; 0 for classification.
-    :param known_from: where it comes from, in words.
+    Parameters
+    ----------
+    shares
+        Share of each class by its name; empty for regression.
+    mean
+        Mean of the target; 0 for classification.
+    source
+        Data that the distribution was computed from, in words.
     """
 
     shares: Mapping[str, float]
     mean: float
-    known_from: str
+    source: str
 
 
-def of_dataset(dataset: Dataset, target: str, problem: Problem, known_from: str) -> TargetDistribution:
-    """The target's distribution in a dataset, of which only that column is read. Rows without a value do not count."""
+def dataset_distribution(dataset: Dataset, target: str, problem: Problem, source: str) -> TargetDistribution:
+    """Return the distribution of the target in a dataset, without rows that have no value in it."""
     counts: dict[str, int] = {}
     total, rows = 0.0, 0
-    for batch in batches(dataset, [target]):
+    for batch in read_batches(dataset, [target]):
         values: Any = batch.to_pandas()[target].dropna()
         rows += len(values)
         if problem == "regression":
             total += float(values.astype("float64").sum())
         else:
             for value, count in values.value_counts().items():
-                counts[as_text(value)] = counts.get(as_text(value), 0) + int(count)
+                counts[label_text(value)] = counts.get(label_text(value), 0) + int(count)
     if problem == "regression":
-        return TargetDistribution({}, total / max(rows, 1), known_from)
-    return TargetDistribution({name: count / rows for name, count in counts.items()}, 0.0, known_from)
+        return TargetDistribution({}, total / max(rows, 1), source)
+    return TargetDistribution({name: count / rows for name, count in counts.items()}, 0.0, source)
 
 
-def of_training(
+def training_distribution(
     registry: Registry,
     model: ModelVersion,
     target: str,
@@ -65,59 +70,63 @@ def of_training(
     training_dataset: Dataset | None,
     tags: Mapping[str, str],
 ) -> TargetDistribution | None:
-    """The target's distribution in what the model was trained on, or None if nobody knows it any more.
+    """Return the distribution of the target in the training rows, or None if it is no longer known.
 
-    It comes from the first of these that there is: the given dataset; the training data that the version's run names as
-    its input; the profile that the version's tags name, which may hold the test rows too.
+    The first of these sources that exists is used: the given dataset; the training data that the version's run names as
+    its input; the profile that the version's tags name, which may include the test rows.
     """
     if training_dataset is not None:
-        return of_dataset(training_dataset, target, problem, f"the given training data, {training_dataset.uri}")
+        return dataset_distribution(
+            training_dataset, target, problem, f"the given training dataset, {training_dataset.uri}"
+        )
     recorded = _recorded_dataset(registry, model)
     if recorded is not None and target in {column.name for column in recorded.manifest.columns}:
-        return of_dataset(recorded, target, problem, f"the training data of its run, {recorded.uri}")
+        return dataset_distribution(recorded, target, problem, f"the training dataset of the run, {recorded.uri}")
     uri = tags.get(PROFILE_URI)
     if uri is None:
         return None
     try:
         profile = Profile.read(uri)
     except InvalidSpecError as error:
-        log.warning("The profile of the training data cannot be read: %s", error)
+        log.warning("Could not read the profile of the training data of %s: %s", model, error)
         return None
     if target not in profile.names:
         return None
-    known_from = f"the data's profile, {uri}"
+    source = f"the profile of the data, {uri}"
     mean = profile.column(target).mean
     if problem == "regression":
-        return None if mean is None else TargetDistribution({}, mean, known_from)
+        return None if mean is None else TargetDistribution({}, mean, source)
     balance = profile.class_balance
-    return TargetDistribution(balance, 0.0, known_from) if balance else None
+    return TargetDistribution(balance, 0.0, source) if balance else None
 
 
 def _recorded_dataset(registry: Registry, model: ModelVersion) -> Dataset | None:
-    """The dataset that the version's run names as its training data, if it is still there and the same."""
+    """Return the training dataset that the version's run names, if it still exists and has not changed."""
     from mlflow.exceptions import MlflowException
 
     try:
         inputs = registry.client.get_run(model.run_id).inputs
     except MlflowException as error:
-        log.warning("The training run of %s cannot be read: %s", model, error)
+        log.warning("Could not read the training run of %s: %s", model, error)
         return None
-    for given in inputs.dataset_inputs if inputs else ():
-        if not any(tag.value == "training" for tag in given.tags):
+    for recorded in inputs.dataset_inputs if inputs else ():
+        if not any(tag.value == "training" for tag in recorded.tags):
             continue
         try:
-            dataset = Dataset.at(json.loads(given.dataset.source)["uri"])
+            dataset = Dataset.at(json.loads(recorded.dataset.source)["uri"])
         except (InvalidSpecError, ValueError, KeyError, TypeError) as error:
-            log.warning("The training data of %s cannot be read any more: %s", model, error)
+            log.warning("Could not read the training dataset of %s: %s", model, error)
             continue
-        if dataset.fingerprint.startswith(given.dataset.digest):
+        if dataset.fingerprint.startswith(recorded.dataset.digest):
             return dataset
-        log.warning("The training data of %s at %s has changed since", model, dataset.uri)
+        log.warning("Ignored the training dataset of %s at %s: it has changed since the training", model, dataset.uri)
     return None
 
 
-def predict(distribution: TargetDistribution, problem: Problem, names: tuple[str, ...], rows: int) -> ModelOutput:
-    """What scikit-learn's dummy of that distribution says: the majority class with the class shares, or the mean."""
+def predict_baseline(
+    distribution: TargetDistribution, problem: Problem, names: tuple[str, ...], rows: int
+) -> ModelOutput:
+    """Predict as scikit-learn's dummy estimators do: the majority class with the class shares, or the mean."""
     import numpy as np
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
@@ -133,13 +142,15 @@ def predict(distribution: TargetDistribution, problem: Problem, names: tuple[str
     return ModelOutput(np.asarray(classifier.predict(blank), dtype=np.int64), probability)
 
 
-def of_nothing(answers: Answers, model: Scorable, problem: Problem) -> TargetDistribution:
-    """What is left if nobody knows the training data: every class alike, or the mean of the model's own predictions."""
+def fallback_distribution(predicted: RawPredictions, model: ScorableModel, problem: Problem) -> TargetDistribution:
+    """Return a distribution that needs no training data: equal class shares, or the mean of the predictions."""
     if problem == "regression":
         return TargetDistribution(
-            {}, float(answers.output.mean()), "the model's own predictions, for want of its training data"
+            {}, float(predicted.output.mean()), "the model's predictions, because its training data is not available"
         )
-    names = [as_text(name) for name in model.classes or dict.fromkeys(answers.output.tolist())]
+    names = [label_text(name) for name in model.classes or dict.fromkeys(predicted.output.tolist())]
     return TargetDistribution(
-        dict.fromkeys(names, 1 / len(names)), 0.0, "the model's classes alone, for want of its training data"
+        dict.fromkeys(names, 1 / len(names)),
+        0.0,
+        "equal class shares, because the training data is not available",
     )

@@ -1,15 +1,15 @@
-"""How differently a model treats the groups of a sensitive column. The measures are fairlearn's."""
+"""Differences in how a model treats the groups of a sensitive column, as fairlearn measures them."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.scoring.evaluation import FairnessScore
 from airflow_provider_mlops.lifecycle.scoring.metrics import Problem
+from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,53 +18,53 @@ if TYPE_CHECKING:
     Values = NDArray[np.int64] | NDArray[np.float64]
 
 CLASSIFICATION: Mapping[str, str] = {
-    "demographic_parity_difference": "Largest difference between groups in the share predicted positive.",
-    "demographic_parity_ratio": "Smallest share predicted positive in a group over the largest.",
-    "equalized_odds_difference": "Largest difference between groups in true or in false positive rate.",
-    "equalized_odds_ratio": "Smallest ratio between groups of true or of false positive rates.",
+    "demographic_parity_difference": "Largest difference between groups in the share of rows predicted positive.",
+    "demographic_parity_ratio": "Smallest share of rows predicted positive in a group, divided by the largest.",
+    "equalized_odds_difference": "Largest difference between groups in true positive rate or in false positive rate.",
+    "equalized_odds_ratio": "Smallest ratio between groups of true positive rates or of false positive rates.",
     "equal_opportunity_difference": "Largest difference between groups in true positive rate.",
     "accuracy_difference": "Largest difference between groups in accuracy.",
 }
 REGRESSION: Mapping[str, str] = {
     "mean_prediction_difference": "Largest difference between groups in the mean prediction.",
-    "mean_error_difference": "Largest difference between groups in the mean of prediction minus truth.",
+    "mean_error_difference": "Largest difference between groups in the mean of predicted minus true value.",
     "mae_difference": "Largest difference between groups in mean absolute error.",
 }
 FAIRNESS: Mapping[str, str] = {**CLASSIFICATION, **REGRESSION}
-"""Every fairness measure by its name, and what it means. A difference is best at 0 and a ratio at 1."""
+"""All fairness measures by name, with their meaning. The best value of a difference is 0, that of a ratio is 1."""
 
 NEEDS_BOTH_CLASSES = frozenset({"equalized_odds_difference", "equalized_odds_ratio", "equal_opportunity_difference"})
-"""Measures that say nothing of a group in which a class does not occur."""
+"""Measures that are not defined for a group in which one of the classes does not occur."""
 
 
-def fairness_named(name: str, field: str = "metric") -> str:
-    """`name`, if a fairness measure is called so. Raises InvalidSpecError with the nearest names for any other."""
-    if name in FAIRNESS:
-        return name
-    near = difflib.get_close_matches(name, FAIRNESS, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"use one of {', '.join(FAIRNESS)}"
-    raise InvalidSpecError(field, name, f"there is no such fairness measure; {hint}")
+def check_fairness_name(name: str) -> None:
+    """Raise FieldError for the field `metric`, with the nearest names, if there is no such fairness measure."""
+    if name not in FAIRNESS:
+        raise FieldError("metric", f"it must be a fairness measure. {suggest(name, FAIRNESS)}")
 
 
 def fairness(
     problem: Problem, truth: Values, predicted: Values, classes: int, column: str, labels: NDArray[np.object_]
 ) -> FairnessScore:
-    """Measure one sensitive column, without intervals.
+    """Measure fairness for one sensitive column, without intervals.
 
-    With more than two classes each class in turn is the positive one, and the worst of them is reported.
+    With more than two classes, each class in turn is the positive one, and the worst value is reported.
 
-    :param truth: of shape (rows,): class codes, or numbers.
-    :param predicted: as `truth`.
-    :param labels: the group of each row, of shape (rows,).
+    Parameters
+    ----------
+    truth, predicted
+        Shape (rows,): class codes, or numbers for regression.
+    labels
+        Group of each row, of shape (rows,).
     """
     import numpy as np
 
     groups = np.asarray(labels, dtype=str)
     if problem == "regression":
-        return _regression(truth, predicted, column, groups)
+        return _measure_regression(truth, predicted, column, groups)
     codes = [1] if classes == 2 else list(range(classes))
     seen = [code for code in codes if (truth == code).any() or (predicted == code).any()]
-    measured = [_one_class(truth == code, predicted == code, groups) for code in seen or codes[:1]]
+    measured = [_measure_class(truth == code, predicted == code, groups) for code in seen or codes[:1]]
     metrics = {name: _worst(name, [measures[name] for measures in measured]) for name in measured[0]}
     hit = (truth == predicted).astype(np.float64)
     parts: dict[str, dict[str, float]] = {}
@@ -80,14 +80,14 @@ def fairness(
 
 
 def _worst(name: str, values: list[float]) -> float:
-    """The worst of the classes for which the measure is defined; NaN if it is for none."""
+    """Return the worst value of a measure over the classes that define it; NaN if none does."""
     defined = [value for value in values if math.isfinite(value)]
     if not defined:
         return math.nan
     return min(defined) if name.endswith("ratio") else max(defined)
 
 
-def _one_class(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], groups: NDArray[Any]) -> dict[str, float]:
+def _measure_class(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], groups: NDArray[Any]) -> dict[str, float]:
     from fairlearn import metrics
 
     measures: dict[str, Callable[..., float]] = {
@@ -102,7 +102,7 @@ def _one_class(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], groups: N
 
 
 def _rates(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
-    """Selection and error rates of one group; those that its rows do not define are left out."""
+    """Return the selection and error rates of one group that its rows define."""
     rates = {"selection_rate": float(predicted.mean())}
     if truth.any():
         rates["true_positive_rate"] = float(predicted[truth].mean())
@@ -111,7 +111,7 @@ def _rates(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, 
     return rates
 
 
-def _regression(truth: Values, predicted: Values, column: str, groups: NDArray[Any]) -> FairnessScore:
+def _measure_regression(truth: Values, predicted: Values, column: str, groups: NDArray[Any]) -> FairnessScore:
     import numpy as np
     from fairlearn.metrics import MetricFrame, count, mean_prediction
     from sklearn.metrics import mean_absolute_error

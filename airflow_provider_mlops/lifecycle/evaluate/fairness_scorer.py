@@ -1,6 +1,6 @@
-"""The fairness measures for any counts of the rows, so that they have intervals from the bootstrap of the metrics.
+"""Compute fairness measures for any counts of the rows, to get their intervals from the bootstrap of the metrics.
 
-With every row counting once they are fairlearn's numbers.
+If every row counts once, the results equal fairlearn's.
 """
 
 from __future__ import annotations
@@ -31,26 +31,29 @@ def resample_fairness(
     resamples: int,
     seed: int,
 ) -> ResampledMetrics:
-    """The measures of one sensitive column on the resamples on which the metrics were computed with the same seed.
+    """Compute the measures of one sensitive column on the same resamples as the metrics with the same seed.
 
-    :param truth: of shape (rows,): class codes, or numbers.
-    :param predicted: as `truth`.
-    :param labels: the group of each row, of shape (rows,).
+    Parameters
+    ----------
+    truth, predicted
+        Shape (rows,): class codes, or numbers for regression.
+    labels
+        Group of each row, of shape (rows,).
     """
     import numpy as np
 
     from airflow_provider_mlops.stats.intervals import bootstrap
 
     names, groups = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    # Which classes are measured is a matter of all rows, not of a subset of them.
+    # All rows, not a subset of them, decide which classes are measured.
     seen = [code for code in range(classes) if (truth == code).any() or (predicted == code).any()]
     codes = np.array([1] if classes == 2 else seen or [0])
 
     def scorers_of(chosen: NDArray[np.int64] | None) -> list[Scorer]:
-        some = slice(None) if chosen is None else chosen
+        rows = slice(None) if chosen is None else chosen
         if problem == "regression":
-            return [_RegressionScorer(truth[some], predicted[some], groups[some], len(names))]
-        return [_ClassificationScorer(truth[some], predicted[some], groups[some], len(names), classes, codes)]
+            return [_RegressionScorer(truth[rows], predicted[rows], groups[rows], len(names))]
+        return [_ClassificationScorer(truth[rows], predicted[rows], groups[rows], len(names), classes, codes)]
 
     return bootstrap.resample(scorers_of, len(truth), resamples=resamples, seed=seed)[0]
 
@@ -67,7 +70,7 @@ class _ClassificationScorer:
         self._right = (truth == predicted).astype(np.float64)
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
-        """The measures for counts of the rows of shape (resamples, rows); those of the worst class, if of several."""
+        """Return the measures for counts of shape (resamples, rows), of the worst class if there are several."""
         import numpy as np
 
         at_once = max(1, _CELLS_AT_ONCE // (self._size * self._classes))
@@ -82,25 +85,25 @@ class _ClassificationScorer:
         true, predicted = self._by_class(self._true, counts), self._by_class(self._predicted, counts)
         hits = self._by_class(self._true, counts * self._right)
         rows = true.sum(axis=2)
-        # A group that a resample does not hold is no group of it.
-        there = rows > 0
-        accuracy = _spread(_share(hits.sum(axis=2), rows), there)[0]
-        rows, there = rows[:, :, None], there[:, :, None]
+        # Groups without a row in a resample are ignored in it.
+        present = rows > 0
+        accuracy = _spread(_share(hits.sum(axis=2), rows), present)[0]
+        rows, present = rows[:, :, None], present[:, :, None]
         positive, selected, hits = (part[:, :, self._codes] for part in (true, predicted, hits))
-        selection, selection_ratio = _spread(_share(selected, rows), there)
-        # As fairlearn has it, a rate of no rows is 0.
-        found, found_ratio = _spread(np.nan_to_num(_share(hits, positive)), there)
-        wrong, wrong_ratio = _spread(np.nan_to_num(_share(selected - hits, rows - positive)), there)
+        selection, selection_ratio = _spread(_share(selected, rows), present)
+        # As in fairlearn, the rate of zero rows is 0.
+        true_rate, true_ratio = _spread(np.nan_to_num(_share(hits, positive)), present)
+        false_rate, false_ratio = _spread(np.nan_to_num(_share(selected - hits, rows - positive)), present)
         worst = {
             "demographic_parity_difference": np.fmax.reduce(selection, axis=1),
             "demographic_parity_ratio": np.fmin.reduce(selection_ratio, axis=1),
-            "equalized_odds_difference": np.fmax.reduce(np.fmax(found, wrong), axis=1),
-            # As fairlearn has it, where nobody is found there is no ratio, and where nobody is wrongly selected it is
-            # that of those who are found.
+            "equalized_odds_difference": np.fmax.reduce(np.fmax(true_rate, false_rate), axis=1),
+            # As in fairlearn, there is no ratio without true positives, and it is the ratio of the true positive rates
+            # without false positives.
             "equalized_odds_ratio": np.fmin.reduce(
-                np.where(np.isnan(found_ratio), np.nan, np.fmin(found_ratio, wrong_ratio)), axis=1
+                np.where(np.isnan(true_ratio), np.nan, np.fmin(true_ratio, false_ratio)), axis=1
             ),
-            "equal_opportunity_difference": np.fmax.reduce(found, axis=1),
+            "equal_opportunity_difference": np.fmax.reduce(true_rate, axis=1),
         }
         return worst | {"accuracy_difference": accuracy}
 
@@ -119,7 +122,7 @@ class _RegressionScorer:
         self._error = self._predicted - truth
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
-        """The measures for counts of the rows of shape (resamples, rows)."""
+        """Return the measures for counts of the rows, of shape (resamples, rows)."""
         import numpy as np
 
         from airflow_provider_mlops.lifecycle.scoring.scorers import binned
@@ -137,7 +140,7 @@ class _RegressionScorer:
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
-    """The part of the whole, NaN where there is no whole."""
+    """Return part / whole, NaN if the whole is zero."""
     import numpy as np
 
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -145,11 +148,11 @@ def _share(part: Floats, whole: Floats) -> Floats:
     return share
 
 
-def _spread(rates: Floats, there: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """The largest difference and the smallest ratio between the groups that are there, along the second axis."""
+def _spread(rates: Floats, present: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return the largest difference and the smallest ratio between the groups that are present, over axis 1."""
     import numpy as np
 
-    there = np.broadcast_to(there, rates.shape)
-    low = np.where(there, rates, np.inf).min(axis=1)
-    high = np.where(there, rates, -np.inf).max(axis=1)
+    present = np.broadcast_to(present, rates.shape)
+    low = np.where(present, rates, np.inf).min(axis=1)
+    high = np.where(present, rates, -np.inf).max(axis=1)
     return high - low, _share(low, high)

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def slice_scores(
     rows: RowPredictions, columns: tuple[str, ...], confidence: float, resamples: int, seed: int
 ) -> tuple[SliceScore, ...]:
-    """The metrics, with intervals, of every slice of every column; the champion's on the same rows beside them."""
+    """Return the metrics of every slice of every column, with intervals, and those of the champion on the same rows."""
     import numpy as np
 
     scores: list[SliceScore] = []
@@ -30,7 +30,7 @@ def slice_scores(
             for name in ("model", "champion")
             if name in rows.models
         }
-        log.info("Scoring %d slices by %s", len(grouped["model"]), column)
+        log.info("Measuring %d slices of the column %s", len(grouped["model"]), column)
         for value, metrics in grouped["model"].items():
             chosen = np.flatnonzero(labels.astype(str) == value)
             drawn = resample(
@@ -57,12 +57,12 @@ def slice_scores(
 def fairness_scores(
     rows: RowPredictions, columns: tuple[str, ...], confidence: float, resamples: int, seed: int
 ) -> tuple[FairnessScore, ...]:
-    """Fairness by every sensitive column, with intervals."""
+    """Return the fairness measures of every sensitive column, with intervals."""
     scores = []
     predicted, classes = rows.models["model"].value, len(rows.classes)
     for column in columns:
         labels = rows.groups[column]
-        log.info("Measuring fairness by %s", column)
+        log.info("Measuring the fairness of %d groups of the column %s", len(set(labels)), column)
         score = fairness(rows.problem, rows.truth, predicted, classes, column, labels)
         drawn = resample_fairness(
             rows.problem, rows.truth, predicted, classes, labels, resamples=resamples, seed=seed
@@ -73,9 +73,9 @@ def fairness_scores(
 
 
 def calibration(rows: RowPredictions, confidence: float) -> tuple[CalibrationBin, ...]:
-    """Predicted probability against observed frequency, in bins of equal width that have rows.
+    """Return predicted probability and observed frequency, in bins of equal width that have rows.
 
-    With two classes of the positive one; with more, of the class that the model finds most probable.
+    With two classes, the probability is that of the positive class; with more, that of the most probable class.
     """
     from airflow_provider_mlops.stats.estimates.calibration import reliability_curve
 

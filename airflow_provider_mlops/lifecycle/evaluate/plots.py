@@ -1,4 +1,4 @@
-"""The plots of an evaluation report, each as a matplotlib figure."""
+"""The plots of an evaluation report, as matplotlib figures."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.scoring.evaluation import CalibrationBin
 
 _POINTS = 400
-_CURVES = 8
+MAX_CURVES = 8
+"""Number of classes that the ROC and precision-recall plots show, the most frequent ones."""
+
 _CELLS = 25
 
 
 def roc_figure(truth: NDArray[Any], models: Mapping[str, ModelOutput], classes: tuple[str, ...]) -> Figure:
-    """ROC curves: with two classes one for each model, with more one of the first model for each class."""
+    """Plot ROC curves: one for each model if there are two classes, else one of the first model for each class."""
     from sklearn.metrics import roc_curve
 
     figure, axes = _square("false positive rate", "true positive rate")
@@ -34,7 +36,7 @@ def roc_figure(truth: NDArray[Any], models: Mapping[str, ModelOutput], classes: 
 
 
 def precision_recall_figure(truth: NDArray[Any], models: Mapping[str, ModelOutput], classes: tuple[str, ...]) -> Figure:
-    """Precision-recall curves, for the same models and classes as the ROC curves."""
+    """Plot precision-recall curves, for the same models and classes as the ROC curves."""
     from sklearn.metrics import precision_recall_curve
 
     figure, axes = _square("recall", "precision")
@@ -46,7 +48,10 @@ def precision_recall_figure(truth: NDArray[Any], models: Mapping[str, ModelOutpu
 
 
 def confusion_figure(truth: NDArray[Any], predicted: NDArray[Any], classes: tuple[str, ...]) -> Figure:
-    """The confusion matrix: counts, shaded by their share of the true class. Rare classes beyond 25 are one row."""
+    """Plot the confusion matrix, shaded by the share of the true class.
+
+    If there are more than 25 classes, the rarest are combined as `others`.
+    """
     import numpy as np
     from matplotlib.figure import Figure
     from sklearn.metrics import confusion_matrix
@@ -65,18 +70,18 @@ def confusion_figure(truth: NDArray[Any], predicted: NDArray[Any], classes: tupl
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if share[row, column] > 0.6 else "black"
-        axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
+        color = "white" if share[row, column] > 0.6 else "black"
+        axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=8)
     short = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
     axes.set_xticks(range(len(names)), short, rotation=45 if len(names) > 3 else 0, fontsize=8)
     axes.set_yticks(range(len(names)), short, fontsize=8)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     return figure
 
 
 def calibration_figure(bins: tuple[CalibrationBin, ...]) -> Figure:
-    """Observed frequency against predicted probability, with intervals."""
+    """Plot observed frequency against predicted probability, with intervals."""
     figure, axes = _square("predicted probability", "observed frequency")
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":")
     low = [max(0.0, part.observed - part.interval[0]) for part in bins]
@@ -94,7 +99,7 @@ def calibration_figure(bins: tuple[CalibrationBin, ...]) -> Figure:
 
 
 def residuals_figure(truth: NDArray[Any], predicted: NDArray[Any], seed: int = 0) -> Figure:
-    """Residuals against predictions, of at most 2000 rows, and how they are distributed over all rows."""
+    """Plot residuals against predictions for at most 2,000 rows, and the distribution of all residuals."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -106,7 +111,7 @@ def residuals_figure(truth: NDArray[Any], predicted: NDArray[Any], seed: int = 0
     left, right = figure.subplots(1, 2, width_ratios=(2, 1), gridspec_kw={"wspace": 0.3})
     left.scatter(predicted[chosen], residuals[chosen], s=8, alpha=0.5, linewidths=0)
     left.axhline(0, color="0.6", linewidth=1, linestyle=":")
-    left.set_xlabel("predicted")
+    left.set_xlabel("predicted value")
     left.set_ylabel("predicted minus true")
     right.hist(residuals, bins=min(50, max(10, int(len(residuals) ** 0.5))))
     right.axvline(0, color="0.6", linewidth=1, linestyle=":")
@@ -116,7 +121,7 @@ def residuals_figure(truth: NDArray[Any], predicted: NDArray[Any], seed: int = 0
 
 
 def fit_figure(truth: NDArray[Any], predicted: NDArray[Any], seed: int = 0) -> Figure:
-    """Predictions against the truth, of at most 2000 rows."""
+    """Plot predicted against true values for at most 2,000 rows."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -128,17 +133,15 @@ def fit_figure(truth: NDArray[Any], predicted: NDArray[Any], seed: int = 0) -> F
     axes.scatter(truth[chosen], predicted[chosen], s=8, alpha=0.5, linewidths=0)
     ends = [float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max()))]
     axes.plot(ends, ends, color="0.6", linewidth=1, linestyle=":")
-    axes.set_xlabel("true")
-    axes.set_ylabel("predicted")
+    axes.set_xlabel("true value")
+    axes.set_ylabel("predicted value")
     return figure
 
 
 def _curves(
     truth: NDArray[Any], models: Mapping[str, ModelOutput], classes: tuple[str, ...]
 ) -> list[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
-    """What to draw a curve of: its name, which rows are positive, and the score that ranks the rows."""
-    import numpy as np
-
+    """Return the curves to draw: the name, the positive rows, and the score that ranks the rows."""
     if len(classes) == 2:
         return [
             (name, truth == 1, model.probability[:, 1])
@@ -146,10 +149,18 @@ def _curves(
             if model.probability is not None
         ]
     probability = next(iter(models.values())).probability
-    assert probability is not None
+    if probability is None:
+        return []
+    return [(classes[code], truth == code, probability[:, code]) for code in curve_classes(truth, classes)]
+
+
+def curve_classes(truth: NDArray[Any], classes: tuple[str, ...]) -> list[int]:
+    """Return the codes of the classes that get a curve: the most frequent ones, at most `MAX_CURVES`."""
+    import numpy as np
+
     counts = np.bincount(truth, minlength=len(classes))
-    frequent = [int(code) for code in np.argsort(-counts, kind="stable")[:_CURVES] if 0 < counts[code] < len(truth)]
-    return [(classes[code], truth == code, probability[:, code]) for code in frequent]
+    frequent = np.argsort(-counts, kind="stable")[:MAX_CURVES]
+    return [int(code) for code in frequent if 0 < counts[code] < len(truth)]
 
 
 def _square(x: str, y: str) -> tuple[Figure, Axes]:
@@ -162,7 +173,7 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A curve with no more points than can be seen."""
+    """Return the curve with at most as many points as a reader can distinguish."""
     import numpy as np
 
     if len(x) <= _POINTS:

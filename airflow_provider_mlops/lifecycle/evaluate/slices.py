@@ -1,4 +1,4 @@
-"""The metrics by slice: the rows of each value of a column, or of each bin of a numeric one."""
+"""Metrics by slice: the rows with one value of a column, or in one bin of a numeric column."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
-from airflow_provider_mlops.lifecycle.scoring.rows import as_text
+from airflow_provider_mlops.lifecycle.scoring.rows import label_text
 from airflow_provider_mlops.lifecycle.scoring.scorers import score
+from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 MISSING = "missing"
 OTHER = "other values"
 BINS = 4
-MAXIMUM_GROUPS = 20
+MAX_GROUPS = 20
 
 
 def group_labels(values: pd.Series[Any]) -> NDArray[np.object_]:
-    """To which group each row belongs, as text of shape (rows,).
+    """Return the group of each row as text, of shape (rows,).
 
-    A number or a time with more than ten distinct values is cut at its quartiles. Of text, the twenty most frequent
-    values are groups of their own, and the rest is one group. Rows without a value are a group too.
+    Numbers and times with more than ten distinct values are cut at their quartiles. Of other values, the twenty most
+    frequent each define a group, and the rest are one group. Rows without a value are a group, too.
 
     >>> import pandas as pd
     >>> group_labels(pd.Series(["b", None, "a"])).tolist()
@@ -43,9 +44,9 @@ def group_labels(values: pd.Series[Any]) -> NDArray[np.object_]:
     if (numeric or pd.api.types.is_datetime64_any_dtype(values)) and known.nunique() > 10:
         labels[present] = _bins(known)
         return labels
-    text = known.map(as_text).to_numpy(dtype=object)
-    frequent = pd.Series(text).value_counts().index[:MAXIMUM_GROUPS]
-    if len(set(text)) > MAXIMUM_GROUPS:
+    text = known.map(label_text).to_numpy(dtype=object)
+    frequent = pd.Series(text).value_counts().index[:MAX_GROUPS]
+    if len(set(text)) > MAX_GROUPS:
         text = np.where(np.isin(text.astype(str), list(frequent.astype(str))), text, OTHER)
     labels[present] = text
     return labels
@@ -58,13 +59,13 @@ def by_group(
     classes: int,
     labels: NDArray[np.object_],
 ) -> dict[str, dict[str, float]]:
-    """Every metric that is defined on the rows of a group, by group. The grouping is fairlearn's MetricFrame."""
+    """Return the metrics that the rows of each group define, grouped by fairlearn's MetricFrame."""
     import numpy as np
     from fairlearn.metrics import MetricFrame
 
     rows = np.arange(len(truth))
     frame = MetricFrame(
-        # The metrics need more of a row than MetricFrame passes, so it passes row numbers.
+        # The metrics need more than the two values of a row that MetricFrame passes, so it passes row numbers.
         metrics=lambda _, chosen: score(problem, truth[chosen], predictions.take(chosen), classes),
         y_true=rows,
         y_pred=rows,
@@ -75,13 +76,9 @@ def by_group(
 
 def require_columns(field: str, wanted: tuple[str, ...], columns: list[str], uri: str) -> None:
     """Raise InvalidSpecError if the dataset lacks one of the columns that a field names."""
-    import difflib
-
     for name in wanted:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=3, cutoff=0.5)
-            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"name one of {_some(columns)}"
-            raise InvalidSpecError(field, name, f"the dataset {uri} has no such column; {hint}")
+            raise InvalidSpecError(field, name, f"it must be a column of the dataset {uri}. {suggest(name, columns)}")
 
 
 def _bins(known: pd.Series[Any]) -> NDArray[np.object_]:
@@ -102,14 +99,9 @@ def _bins(known: pd.Series[Any]) -> NDArray[np.object_]:
 
 
 def _distinct(edges: list[float]) -> list[str]:
-    """The numbers with as few digits as tell them apart."""
+    """Return the numbers as text, rounded as far as they stay distinct."""
     for digits in (4, 6, 9):
         texts = [f"{edge:.{digits}g}" for edge in edges]
         if len(set(texts)) == len(texts):
             return texts
     return [repr(edge) for edge in edges]
-
-
-def _some(names: list[str], most: int = 12) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

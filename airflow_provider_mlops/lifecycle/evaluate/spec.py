@@ -1,4 +1,4 @@
-"""The fields of the step `evaluate` and what it returns."""
+"""The fields and the result of the evaluate step."""
 
 from __future__ import annotations
 
@@ -11,56 +11,67 @@ from airflow_provider_mlops.registry.model_version import ModelVersion
 
 
 class EvaluateSpec(Spec):
-    """What to evaluate, and on which rows."""
+    """The model to evaluate, the test rows, and the slices and groups to look into."""
 
-    model: ModelVersion = Field(description="The version to evaluate, e.g. `train.output['model']`.")
-    dataset: Dataset = Field(description="The test rows, which the model has not seen in training.")
-    target: str = Field(description="The column that the model predicts.")
+    model: ModelVersion = Field(description="Version to evaluate, for example `train.output['model']`.")
+    dataset: Dataset = Field(description="Test rows, which were not used in training.")
+    target: str = Field(description="Column that the model predicts.")
     problem: Problem | None = Field(
         default=None,
-        description="`classification` or `regression`. By default what the version was trained for.",
+        description="`classification` or `regression`. Defaults to the problem that the version was trained for.",
     )
     slices: tuple[str, ...] = Field(
         default=(),
-        description="Columns by whose values the metrics are computed too. Numbers and times with more than ten "
-        "distinct values are cut at their quartiles; of other columns the 20 most frequent values are slices.",
+        description="Columns whose values define slices. The metrics are also computed for each slice. A number or "
+        "time with more than 10 distinct values is cut at its quartiles; any other column has its 20 most frequent "
+        "values as slices.",
     )
     sensitive: tuple[str, ...] = Field(
         default=(),
-        description="Columns whose groups the model should not treat differently, such as sex or age: fairness is "
-        "measured by each. Grouped as slices are.",
+        description="Columns whose groups the model should treat alike, for example sex or age. Fairness is measured "
+        "for each column. The groups are formed in the same way as slices.",
     )
     positive_class: str | None = Field(
-        default=None, description="Of two classes, the one to find. By default the second one in sorted order."
+        default=None,
+        description="Positive class, if there are two classes. Defaults to the second class in sorted order.",
     )
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="The confidence of all intervals.")
+    confidence: float = Field(
+        default=0.95, gt=0.5, lt=1, description="Confidence level of all intervals. Defaults to 0.95."
+    )
     resamples: int = Field(
-        default=1000, ge=100, le=100_000, description="How many bootstrap resamples the intervals come from."
+        default=1000,
+        ge=100,
+        le=100_000,
+        description="Number of bootstrap resamples that the intervals are computed from. Defaults to 1000.",
     )
-    seed: int = Field(default=0, ge=0, description="The seed of the resamples.")
+    seed: int = Field(default=0, ge=0, description="Random seed of the resamples. Defaults to 0.")
     training_dataset: Dataset | None = Field(
         default=None,
-        description="Where the trivial baseline learns the distribution of the target. By default from the data that "
-        "the version's run names as its training data, else from the version's profile; never from the test rows.",
+        description="Training rows, from which the trivial baseline learns the distribution of the target. Defaults to "
+        "the training data that the version's MLflow run names, or else the version's profile. The test rows are never "
+        "used.",
     )
     allow_pickle: bool = Field(
         default=False,
-        description="Whether a model saved with pickle may be loaded, which runs code that it brings along.",
+        description="Load models that were saved with pickle. Loading such a model runs code from its file. Defaults "
+        "to false.",
     )
-    experiment: str | None = Field(default=None, description="The MLflow experiment. By default the DAG's name.")
+    experiment: str | None = Field(default=None, description="MLflow experiment of the run. Defaults to the DAG's ID.")
 
 
 class EvaluateResult(Result):
-    """How well the model does. Numbers by slice and group are in the evaluation file."""
+    """The metrics on all test rows. The evaluation file has the numbers by slice and group."""
 
-    model: ModelVersion = Field(description="The version that was evaluated.")
-    metrics: dict[str, float] = Field(description="Every metric on all rows.")
-    intervals: dict[str, tuple[float, float]] = Field(description="The confidence interval of each metric.")
-    baseline: dict[str, float] = Field(description="The metrics of the trivial baseline on the same rows.")
+    model: ModelVersion = Field(description="Version that was evaluated.")
+    metrics: dict[str, float] = Field(description="Metrics on all test rows.")
+    intervals: dict[str, tuple[float, float]] = Field(description="Confidence interval of each metric.")
+    baseline: dict[str, float] = Field(description="Metrics of the trivial baseline on the same rows.")
     champion: dict[str, float] | None = Field(
-        description="The metrics of the champion on the same rows; null if there is none, or none to compare with."
+        description="Metrics of the champion on the same rows; null if there is no champion or it cannot be compared."
     )
-    champion_version: int | None = Field(description="The champion at the time; null if there was none.")
-    evaluation_uri: str = Field(description="The evaluation file, which `validate` reads.")
-    report_uri: str = Field(description="The HTML report.")
-    mlflow_run_id: str = Field(description="The MLflow run that holds the metrics.")
+    champion_version: int | None = Field(
+        description="Version that was champion during the evaluation; null if there was none."
+    )
+    evaluation_uri: str = Field(description="URI of the evaluation file, which the validate step reads.")
+    report_uri: str = Field(description="URI of the HTML report.")
+    mlflow_run_id: str = Field(description="ID of the MLflow run with the metrics.")

@@ -1,32 +1,22 @@
-"""What the numbers of a window mean: which differences are alarms, and what the verdict on the whole is.
+"""Judge the counts of a window: which differences are alarms, and the verdict on the window.
 
-Three families of tests share the false alarm rate: drift, data quality and performance. Each gets an
-equal part of it, as far as it is asked at all, so that the chance of any alarm without a change stays
-within the rate (Bonferroni).
+Drift, data quality and performance are three families of tests that share the false alarm rate. Each family that is
+tested gets an equal part of it, so that the probability of any alarm without a change is at most the rate (Bonferroni).
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from airflow_provider_mlops.lifecycle.monitor import performance as monitor_performance
-from airflow_provider_mlops.lifecycle.monitor.window import Counted, Window, count_features, count_predictions
-from airflow_provider_mlops.lifecycle.scoring.rows import as_text
+from airflow_provider_mlops.lifecycle.monitor.counts import WindowCounts
+from airflow_provider_mlops.lifecycle.monitor.performance import LabeledRows, choose_metric, compare_performance
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from airflow_provider_mlops.data.profile import Profile
     from airflow_provider_mlops.lifecycle.monitor.performance import Performance
     from airflow_provider_mlops.lifecycle.monitor.spec import MonitorSpec
     from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
-    from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
     from airflow_provider_mlops.stats.drift.report import DriftReport
-
-log = logging.getLogger(__name__)
 
 Verdict: TypeAlias = Literal["ok", "alarm", "inconclusive"]
 
@@ -35,12 +25,18 @@ Verdict: TypeAlias = Literal["ok", "alarm", "inconclusive"]
 class Quality:
     """One check of the data quality of one feature.
 
-    :param feature: its name.
-    :param check: what was counted: `missing`, or `unseen` for values out of range and unseen categories.
-    :param reference_share: the share of the reference's rows, between 0 and 1.
-    :param share: the share of the window's rows.
-    :param p_value: the chance of so many without a change, adjusted for all the checks.
-    :param alarm: whether that is an alarm.
+    Parameters
+    ----------
+    feature
+        Name of the feature.
+    check
+        `missing`, or `unseen` for values out of range and unseen categories.
+    reference_share, share
+        Share of such values in the reference and in the window, between 0 and 1.
+    p_value
+        Probability of at least this share without a change, adjusted for all checks.
+    alarm
+        Whether the check raises an alarm.
     """
 
     feature: str
@@ -53,30 +49,36 @@ class Quality:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found in a window.
+    """The verdict on a window and everything that it is based on.
 
-    :param verdict: on the whole.
-    :param reasons: why, by feature, metric or check, the weightiest first.
-    :param drifted: the features that drifted, the largest drift first.
-    :param drift: the drift tests; None if nothing was tested.
-    :param quality: the checks of data quality.
-    :param performance: the metric on the labelled rows; None if it was not judged.
-    :param counted: the counts by bin, by column.
-    :param left_out: what was not tested, and why.
+    Parameters
+    ----------
+    reasons
+        Reasons by feature, metric or check, the most important first.
+    drifted
+        Features that drifted, the largest drift first.
+    drift
+        Drift tests; None if nothing was tested.
+    performance
+        Metric on the labeled rows; None if it was not judged.
+    counts
+        Counts that the tests used.
+    left_out
+        Reasons why something was not tested, by column or check.
     """
 
     verdict: Verdict
     reasons: dict[str, str]
+    counts: WindowCounts
     drifted: tuple[str, ...] = ()
     drift: DriftReport | None = None
     quality: tuple[Quality, ...] = ()
     performance: Performance | None = None
-    counted: Counted | None = None
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def feature_metrics(self) -> dict[str, float]:
-        """The drift, the threshold-free effect and the shares of each feature, for MLflow."""
+        """Return the PSI, the drift without chance, and the shares of each feature, for MLflow."""
         metrics: dict[str, float] = {}
         for feature in self.drift.features if self.drift else ():
             metrics[f"psi/{feature.name}"] = feature.statistic
@@ -85,163 +87,127 @@ class Findings:
             metrics[f"{check.check}/{check.feature}"] = check.share
         return metrics
 
+    @property
+    def summary(self) -> dict[str, float]:
+        """Return the numbers of the whole window."""
+        metrics = {
+            "rows": float(self.counts.rows),
+            "labeled_rows": float(self.counts.labeled_rows),
+            "drifted_features": float(len(self.drifted)),
+            "quality_alarms": float(sum(check.alarm for check in self.quality)),
+            "alarm": float(self.verdict == "alarm"),
+        }
+        if self.drift is not None and self.drift.features:
+            metrics["largest_drift"] = max(feature.effect for feature in self.drift.features)
+            metrics["smallest_p_value"] = min(feature.adjusted_p_value for feature in self.drift.features)
+        performance = self.performance
+        if performance is not None:
+            name = performance.metric
+            metrics[name] = performance.value
+            metrics[f"{name}_lower"], metrics[f"{name}_upper"] = performance.interval
+            if performance.expected is not None:
+                metrics[f"{name}_expected"] = performance.expected
+        return metrics
+
 
 def judge(
-    spec: MonitorSpec,
-    window: Window,
-    profile: Profile,
-    prediction_profile: Profile | None,
-    evaluation: Evaluation | None,
+    spec: MonitorSpec, counts: WindowCounts, evaluation: Evaluation | None = None, labels: LabeledRows | None = None
 ) -> Findings:
-    """Test the window against the profiles and the evaluation."""
+    """Test the counts of a window and, if there are enough labels, the performance.
+
+    Parameters
+    ----------
+    evaluation
+        Evaluation of the version; None if there is none to compare the performance with.
+    labels
+        Labeled rows of the window; None if there are too few to judge the performance.
+    """
     from airflow_provider_mlops.stats.drift.detect import detect_drift
     from airflow_provider_mlops.stats.drift.report import DriftThresholds
 
-    if window.rows < spec.min_rows:
-        return Findings(
-            "inconclusive",
-            {"rows": f"{window.rows} predictions in the window are fewer than the {spec.min_rows} of min_rows"},
-        )
-    counted = _counted(window, profile, prediction_profile)
-    labelled = evaluation is not None and window.labelled_rows >= spec.min_labels
-    families = 3 if labelled else 2
-    rate = spec.false_alarm_rate / families
-    thresholds = DriftThresholds(rate, spec.min_effect, spec.detectable_effect)
-    drift = detect_drift(counted.features, thresholds)
-    quality = _quality(drift, rate, spec.min_quality_change)
-    left_out = dict(counted.left_out)
+    if counts.rows < spec.min_rows:
+        reason = f"the window has {counts.rows:,} predictions, required at least min_rows={spec.min_rows:,}"
+        return Findings("inconclusive", {"rows": reason}, counts)
+    rate = spec.false_alarm_rate / (2 if labels is None else 3)
+    drift = detect_drift(counts.features, DriftThresholds(rate, spec.min_effect, spec.detectable_effect))
+    quality = _judge_quality(drift, rate, spec.min_quality_change)
+    left_out = dict(counts.left_out)
     performance = None
-    if evaluation is not None and labelled:
-        performance = _performance(spec, window, evaluation, rate, left_out)
+    if evaluation is not None and labels is not None:
+        performance = _judge_performance(spec, evaluation, labels, rate, left_out)
     elif evaluation is not None:
-        left_out["performance"] = f"{window.labelled_rows} labels are fewer than the {spec.min_labels} of min_labels"
-    reasons = _alarms(drift, quality, performance)
+        left_out["performance"] = (
+            f"the window has {counts.labeled_rows:,} labels, required at least min_labels={spec.min_labels:,}"
+        )
+    reasons = _alarm_reasons(drift, quality, performance)
     verdict: Verdict = "alarm"
     if not reasons:
-        verdict, reasons = _without_alarm(drift, window)
-    return Findings(verdict, reasons, drift.drifted, drift, quality, performance, counted, left_out)
+        verdict, reasons = _judge_without_alarm(drift, counts.rows)
+    return Findings(verdict, reasons, counts, drift.drifted, drift, quality, performance, left_out)
 
 
-def summary(window: Window, findings: Findings) -> dict[str, float]:
-    """The numbers of the whole window."""
-    metrics = {
-        "rows": float(window.rows),
-        "labelled_rows": float(window.labelled_rows),
-        "drifted_features": float(len(findings.drifted)),
-        "quality_alarms": float(sum(check.alarm for check in findings.quality)),
-        "alarm": float(findings.verdict == "alarm"),
-    }
-    if findings.drift is not None and findings.drift.features:
-        metrics["largest_drift"] = max(feature.effect for feature in findings.drift.features)
-        metrics["smallest_p_value"] = min(feature.adjusted_p_value for feature in findings.drift.features)
-    found = findings.performance
-    if found is not None:
-        metrics[found.metric] = found.value
-        metrics[f"{found.metric}_lower"], metrics[f"{found.metric}_upper"] = found.interval
-        if found.expected is not None:
-            metrics[f"{found.metric}_expected"] = found.expected
-    return metrics
-
-
-def _counted(window: Window, profile: Profile, prediction_profile: Profile | None) -> Counted:
-    features = count_features(window, profile)
-    if prediction_profile is None:
-        return Counted(
-            features.features, features.bins, features.left_out | {"prediction": "there is no prediction profile"}
-        )
-    taken = {counts.name for counts in features.features}
-    predictions = count_predictions(window, prediction_profile)
-    # A feature may be called like a column of the prediction profile; it was there first.
-    added = tuple(counts for counts in predictions.features if counts.name not in taken)
-    return Counted(
-        (*added, *features.features), predictions.bins | features.bins, features.left_out | predictions.left_out
-    )
-
-
-def _quality(drift: DriftReport, rate: float, min_change: float) -> tuple[Quality, ...]:
-    """The missing and the unseen values of all features, adjusted as one family."""
+def _judge_quality(drift: DriftReport, rate: float, min_change: float) -> tuple[Quality, ...]:
+    """Judge the missing and the unseen values of all features, adjusted as one family."""
     from airflow_provider_mlops.stats.drift.multiple_testing import holm
 
-    asked = [
+    tested = [
         (feature.name, part)
         for feature in drift.features
         for part in feature.tests
         if part.aspect in ("missing", "unseen")
     ]
-    if not asked:
+    if not tested:
         return ()
-    adjusted = holm([part.p_value for _, part in asked])
+    adjusted = holm([part.p_value for _, part in tested])
     checks = []
-    for (name, part), p_value in zip(asked, adjusted, strict=True):
+    for (name, part), p_value in zip(tested, adjusted, strict=True):
         before, now = part.reference_proportion, part.current_proportion
         alarm = bool(p_value <= rate and now - before >= min_change and now > before)
         checks.append(Quality(name, part.aspect, before, now, float(p_value), alarm))
     return tuple(checks)
 
 
-def _performance(
-    spec: MonitorSpec, window: Window, evaluation: Evaluation, rate: float, left_out: dict[str, str]
+def _judge_performance(
+    spec: MonitorSpec, evaluation: Evaluation, labels: LabeledRows, rate: float, left_out: dict[str, str]
 ) -> Performance | None:
-    metric = monitor_performance.choose_metric(evaluation, spec.performance_metric, bool(window.classes))
-    truth, predictions = _labelled(window, evaluation)
-    if len(truth) < spec.min_labels:
-        left_out["performance"] = f"only {len(truth)} labels are among the classes that the evaluation knows"
-        return None
-    found = monitor_performance.compare(evaluation, metric, truth, predictions, rate)
-    if found is None:
-        left_out["performance"] = f"the labelled rows do not define {metric.name}; a metric that needs one class may"
-    return found
-
-
-def _labelled(window: Window, evaluation: Evaluation) -> tuple[NDArray[np.int64] | NDArray[np.float64], ModelOutput]:
-    """The labels and the predictions of the labelled rows, as the metrics take them."""
-    import numpy as np
-
-    from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput
-
-    rows = window.labelled()
-    if evaluation.problem == "regression":
-        truth = rows["label"].to_numpy().astype(np.float64)
-        return truth, ModelOutput(rows["output"].to_numpy().astype(np.float64))
-    codes = {name: code for code, name in enumerate(evaluation.classes)}
-    labels = np.array([codes.get(as_text(value), -1) for value in rows["label"].to_pylist()], dtype=np.int64)
-    outputs = np.array([codes.get(as_text(value), -1) for value in rows["output"].to_pylist()], dtype=np.int64)
-    known = (labels >= 0) & (outputs >= 0)
-    if not known.all():
-        log.warning(
-            "%d labelled rows are of a class that the evaluation does not know and are left out", int((~known).sum())
+    metric = choose_metric(evaluation, spec.performance_metric, labels.has_probabilities)
+    count = len(labels.truth)
+    if count < spec.min_labels:
+        left_out["performance"] = (
+            f"the window has {count:,} labels of classes in the evaluation, required at least "
+            f"min_labels={spec.min_labels:,}"
         )
-    probability = None
-    if set(window.classes) >= set(evaluation.classes):
-        columns = [rows[f"probability_{name}"].to_numpy(zero_copy_only=False) for name in evaluation.classes]
-        probability = np.stack(columns, axis=1).astype(np.float64)[known]
-    return labels[known], ModelOutput(outputs[known], probability)
+        return None
+    performance = compare_performance(evaluation, metric, labels.truth, labels.predictions, rate)
+    if performance is None:
+        left_out["performance"] = (
+            f"the labeled rows do not define {metric.name}, for example because they are all of one class"
+        )
+    return performance
 
 
-def _alarms(drift: DriftReport, quality: tuple[Quality, ...], performance: Performance | None) -> dict[str, str]:
+def _alarm_reasons(drift: DriftReport, quality: tuple[Quality, ...], performance: Performance | None) -> dict[str, str]:
     reasons: dict[str, str] = {}
     if performance is not None and performance.worse:
         low, high = performance.interval
         reasons[performance.metric] = (
-            f"{performance.value:.4g} on {performance.rows} labelled rows (interval {low:.4g} to {high:.4g}), "
-            f"worse than the {performance.expected:.4g} of the evaluation"
+            f"{performance.value:.4g} on {performance.rows:,} labeled rows (interval {low:.4g} to {high:.4g}), "
+            f"worse than {performance.expected:.4g} in the evaluation"
         )
     by_name = {feature.name: feature for feature in drift.features}
     for name in drift.drifted:
         reasons[name] = by_name[name].reason
     for check in sorted(quality, key=lambda check: check.reference_share - check.share):
         if check.alarm and check.feature not in reasons:
-            what = "missing" if check.check == "missing" else "out of the reference's range or unseen in it"
-            reasons[check.feature] = (
-                f"{check.share:.1%} of the values are {what}, where {check.reference_share:.1%} were"
-            )
+            what = "missing" if check.check == "missing" else "out of range or unseen in the reference"
+            reasons[check.feature] = f"{check.share:.1%} of the values are {what}, up from {check.reference_share:.1%}"
     return reasons
 
 
-def _without_alarm(drift: DriftReport, window: Window) -> tuple[Verdict, dict[str, str]]:
+def _judge_without_alarm(drift: DriftReport, rows: int) -> tuple[Verdict, dict[str, str]]:
     if not drift.features:
-        return "inconclusive", {"features": "no logged feature could be compared with the profile"}
+        return "inconclusive", {"features": "none of the logged features can be compared with the profile"}
     unsure = {feature.name: feature.reason for feature in drift.features if feature.verdict == "inconclusive"}
     if unsure:
         return "inconclusive", unsure
-    return "ok", {"drift": f"{len(drift.features)} columns of {window.rows} predictions show no change worth an alarm"}
+    return "ok", {"drift": f"no change worth an alarm in {len(drift.features)} columns of {rows:,} predictions"}

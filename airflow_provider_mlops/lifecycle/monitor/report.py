@@ -1,4 +1,4 @@
-"""The report of a monitored window: the verdict, what drifted and how, data quality and performance."""
+"""The HTML report of a monitored window: the verdict, the drift of each column, data quality and performance."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.monitor.window import Window
     from airflow_provider_mlops.registry.model_version import ModelVersion
 
-FIGURES_AT_MOST = 12
-ROWS_AT_MOST = 200
+MAX_FIGURES = 12
+MAX_TABLE_ROWS = 200
 
 _SENTENCES = {
-    "ok": "Nothing has changed that is worth an alarm, and the rows suffice to say so.",
-    "alarm": "Something has changed that is larger than chance and large enough to matter.",
-    "inconclusive": "No change was found, but the rows do not suffice to say that there is none.",
+    "ok": "Nothing has changed enough for an alarm, and there are enough rows to be sure.",
+    "alarm": "Something has changed by more than chance explains, and by enough to matter.",
+    "inconclusive": "No change was found, but there are too few rows to rule one out.",
 }
 
 
-def build(spec: MonitorSpec, version: ModelVersion, window: Window, findings: Findings) -> Report:
-    """Put the report together."""
+def build_report(spec: MonitorSpec, version: ModelVersion, window: Window, findings: Findings) -> Report:
+    """Return the report of a window."""
     times = f"{window.since:%Y-%m-%d %H:%M} to {window.until:%Y-%m-%d %H:%M} UTC"
-    report = Report(f"Monitoring of {version.name}", f"version {version.version}, {times}")
+    report = Report(f"Monitoring of {version}", times)
     report.verdict(findings.verdict, _SENTENCES[findings.verdict])
-    report.section("Why").table(("What", "Reason"), list(findings.reasons.items())[:ROWS_AT_MOST])
+    report.section("Reasons").table(
+        ("Column, metric or check", "Reason"), list(findings.reasons.items())[:MAX_TABLE_ROWS]
+    )
     report.table(
-        ("Predictions", "With a label", "Columns compared", "Drifted"),
+        ("Predictions", "With a label", "Columns compared", "Columns drifted"),
         [
             (
                 window.rows,
-                window.labelled_rows,
+                window.labeled_rows,
                 len(findings.drift.features) if findings.drift else 0,
                 len(findings.drifted),
             )
@@ -48,41 +50,46 @@ def build(spec: MonitorSpec, version: ModelVersion, window: Window, findings: Fi
     _drift(report, findings)
     _quality(report, findings)
     if findings.left_out:
-        report.section("Not tested").table(("What", "Why"), list(findings.left_out.items())[:ROWS_AT_MOST])
+        report.section("Not tested").table(
+            ("Column or check", "Reason"), list(findings.left_out.items())[:MAX_TABLE_ROWS]
+        )
     report.section("How to read this").text(
-        f"The chance that a window without any change raises an alarm is at most {spec.false_alarm_rate:.2%}, over "
-        "all columns and checks together. The *drift* of a column is the population stability index between the "
-        "reference and the window, less what chance adds to it for this number of rows. It is an alarm when it is "
-        f"significant and at least {format_number(spec.min_effect)}. A column is *inconclusive* where a drift of "
-        f"{format_number(spec.detectable_effect)} could have gone unseen."
+        f"A window without any change raises an alarm with a probability of at most {spec.false_alarm_rate:.2%}, over "
+        "all columns and checks together. The *drift* of a column is the population stability index (PSI) between the "
+        "reference and the window, without the part that chance adds for this number of rows. A drift raises an alarm "
+        f"if it is significant and at least {format_number(spec.min_effect)}. A column is *inconclusive* if there are "
+        f"too few rows to detect a drift of {format_number(spec.detectable_effect)} with a probability of 80%."
     )
     return report
 
 
 def _performance(report: Report, findings: Findings) -> None:
-    found = findings.performance
-    if found is None:
+    performance = findings.performance
+    if performance is None:
         return
     report.section("Performance")
-    expected = "nothing to compare with" if found.expected is None else format_number(found.expected)
+    expected = "not evaluated" if performance.expected is None else format_number(performance.expected)
     report.table(
-        ("Metric", "In the window", "Interval", "In the evaluation", "Labelled rows", "Worse"),
+        ("Metric", "In the window", "Interval", "In the evaluation", "Labeled rows", "Significantly worse"),
         [
             (
-                found.metric,
-                found.value,
-                f"{format_number(found.interval[0])} to {format_number(found.interval[1])}",
+                performance.metric,
+                performance.value,
+                f"{format_number(performance.interval[0])} to {format_number(performance.interval[1])}",
                 expected,
-                found.rows,
-                found.worse,
+                performance.rows,
+                performance.worse,
             )
         ],
     )
-    report.figure(_performance_figure(found), f"{found.metric} in the window, with its interval, and in the evaluation")
+    report.figure(
+        _performance_figure(performance),
+        f"{performance.metric} in the window with its interval (point), and in the evaluation (dashed line)",
+    )
 
 
 def _drift(report: Report, findings: Findings) -> None:
-    if findings.drift is None or findings.counted is None:
+    if findings.drift is None:
         return
     report.section("Drift")
     features = sorted(findings.drift.features, key=lambda feature: (feature.adjusted_p_value, -feature.effect))
@@ -97,24 +104,29 @@ def _drift(report: Report, findings: Findings) -> None:
                 feature.adjusted_p_value,
                 feature.reason,
             )
-            for feature in features[:ROWS_AT_MOST]
+            for feature in features[:MAX_TABLE_ROWS]
         ],
-        f"The {ROWS_AT_MOST} most suspicious of {len(features)} columns" if len(features) > ROWS_AT_MOST else "",
+        f"The {MAX_TABLE_ROWS} of {len(features)} columns with the smallest p-values"
+        if len(features) > MAX_TABLE_ROWS
+        else "",
     )
     first = [*findings.drifted, *(feature.name for feature in features if feature.name not in findings.drifted)]
-    for name in first[:FIGURES_AT_MOST]:
-        reference, current = findings.counted.bins[name]
-        report.figure(_bins_figure(name, reference, current), f"{name}: the shares of the rows by bin")
+    for name in first[:MAX_FIGURES]:
+        reference, current = findings.counts.bins[name]
+        report.figure(
+            _bins_figure(name, reference, current),
+            f"{name}: share of the rows in each bin, in the reference and in the window",
+        )
 
 
 def _quality(report: Report, findings: Findings) -> None:
-    seen = [check for check in findings.quality if check.share > 0 or check.reference_share > 0]
     if not findings.quality:
         return
+    nonzero = [check for check in findings.quality if check.share > 0 or check.reference_share > 0]
     report.section("Data quality")
-    words = {"missing": "missing", "unseen": "out of range or unseen"}
+    words = {"missing": "missing", "unseen": "out of range or unseen in the reference"}
     report.table(
-        ("Column", "What", "Share in the reference", "Share in the window", "Adjusted p-value", "Alarm"),
+        ("Column", "Values", "Share in the reference", "Share in the window", "Adjusted p-value", "Alarm"),
         [
             (
                 check.feature,
@@ -124,7 +136,7 @@ def _quality(report: Report, findings: Findings) -> None:
                 check.p_value,
                 check.alarm,
             )
-            for check in sorted(seen, key=lambda check: check.p_value)[:ROWS_AT_MOST]
+            for check in sorted(nonzero, key=lambda check: check.p_value)[:MAX_TABLE_ROWS]
         ],
     )
 
@@ -132,7 +144,7 @@ def _quality(report: Report, findings: Findings) -> None:
 def _bins_figure(name: str, reference: BinCounts, current: BinCounts) -> Figure:
     from matplotlib.figure import Figure
 
-    # Only bins that hold something on either side, so that empty ends take no room.
+    # Leave out bins that are empty on both sides, so that they take no space.
     places = [place for place in range(len(reference.labels)) if reference.counts[place] or current.counts[place]]
     figure = Figure(figsize=(7, 2.6))
     axes = figure.add_subplot()
@@ -149,32 +161,32 @@ def _bins_figure(name: str, reference: BinCounts, current: BinCounts) -> Figure:
     return figure
 
 
-def _performance_figure(found: Performance) -> Figure:
+def _performance_figure(performance: Performance) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 1.2))
     axes = figure.add_subplot()
-    low, high = found.interval
+    low, high = performance.interval
     axes.errorbar(
-        [found.value],
+        [performance.value],
         [0],
-        xerr=[[found.value - low], [high - found.value]],
+        xerr=[[performance.value - low], [high - performance.value]],
         fmt="o",
         color="#d9822b",
         capsize=4,
         label="window",
     )
-    if found.expected is not None:
-        axes.axvline(found.expected, color="#8a94a6", linestyle="--", label="evaluation")
+    if performance.expected is not None:
+        axes.axvline(performance.expected, color="#8a94a6", linestyle="--", label="evaluation")
     axes.set_yticks([])
     _neutral(axes)
-    axes.set_xlabel(found.metric, fontsize=8, color="#808080")
+    axes.set_xlabel(performance.metric, fontsize=8, color="#808080")
     axes.legend(frameon=False, fontsize=7, labelcolor="#808080", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
 def _neutral(axes: object) -> None:
-    # Grey reads on a light and on a dark page alike.
+    # Gray is readable on light and on dark pages.
     axes.tick_params(colors="#808080", labelsize=7)  # type: ignore[attr-defined]
     for side, spine in axes.spines.items():  # type: ignore[attr-defined]
         spine.set_visible(side in ("left", "bottom"))
@@ -182,15 +194,15 @@ def _neutral(axes: object) -> None:
 
 
 def _bin_name(label: str) -> str:
-    """A bin's label with three digits to a number, so that twenty of them fit under a figure.
+    """Return a bin's label with three digits per number, so that twenty labels fit under a figure.
 
     >>> _bin_name("(-2.371650346, 12345.678]"), _bin_name("missing")
     ('(-2.37, 1.23e+04]', 'missing')
     """
-    return _short(re.sub(r"-?\d+\.\d+(e[-+]?\d+)?", lambda found: f"{float(found.group()):.3g}", label))
+    return _short(re.sub(r"-?\d+\.\d+(e[-+]?\d+)?", lambda match: f"{float(match.group()):.3g}", label))
 
 
 def _short(text: str, length: int = 18) -> str:
-    # A dollar sign would begin a formula in matplotlib.
+    # A dollar sign would start a formula in matplotlib.
     text = text.replace("$", r"\$")
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""The fields of the step `monitor` and what it returns."""
+"""The fields and the result of the monitor step."""
 
 from __future__ import annotations
 
@@ -8,89 +8,101 @@ from typing import Literal
 from pydantic import Field
 
 from airflow_provider_mlops.lifecycle.step import Result, Spec
+from airflow_provider_mlops.stats.drift.defaults import DETECTABLE_EFFECT, MIN_EFFECT
 
 
 class MonitorSpec(Spec):
-    """What to watch, and when to raise an alarm."""
+    """The model to monitor, the time window, and the thresholds of alarms."""
 
-    model_name: str = Field(description="The registered model.", min_length=1)
-    version: int | None = Field(default=None, description="The version to watch. By default the champion.", ge=1)
+    model_name: str = Field(description="Name of the registered model.", min_length=1)
+    version: int | None = Field(default=None, description="Version to monitor. Defaults to the champion.", ge=1)
     profile_uri: str | None = Field(
         default=None,
-        description="The profile of the data that the model was trained on. By default the one that the version's tag "
-        "`mlops.profile_uri` names.",
+        description="Profile of the training data. Defaults to the profile that the version's tag `mlops.profile_uri` "
+        "names.",
     )
     window: timedelta = Field(
-        default=timedelta(days=1), description="How far back to look. A number is a number of seconds."
+        default=timedelta(days=1),
+        description="Length of the time window, as a duration or in seconds. Defaults to one day.",
     )
     until: datetime | None = Field(
-        default=None, description="Where the window ends; without a zone it is UTC. By default now."
+        default=None,
+        description="End of the time window. A time without a time zone is in UTC. Defaults to the current time.",
     )
     min_rows: int = Field(
         default=50,
         ge=1,
-        description="With fewer predictions in the window nothing is tested: the verdict is inconclusive.",
+        description="Number of predictions in the window below which nothing is tested and the verdict is "
+        "*inconclusive*. Defaults to 50.",
     )
     min_labels: int = Field(
-        default=30, ge=2, description="With fewer labelled predictions the performance is not judged."
+        default=30,
+        ge=2,
+        description="Number of predictions with a label below which the performance is not judged. Defaults to 30.",
     )
     false_alarm_rate: float = Field(
         default=0.01,
         gt=0,
         lt=0.5,
-        description="The chance that a window in which nothing has changed raises an alarm, over all features and "
-        "checks together.",
+        description="Highest probability that a window without any change raises an alarm, over all features and "
+        "checks together. Defaults to 0.01.",
     )
     min_effect: float = Field(
-        default=0.1,
+        default=MIN_EFFECT,
         ge=0,
-        description="The smallest drift worth an alarm, as a population stability index with the part that chance "
-        "adds taken off. A normally distributed feature that moves by a third of its deviation has 0.1.",
+        description="Smallest drift worth an alarm, as a population stability index without the part that is due to "
+        f"chance. Defaults to {MIN_EFFECT}, which a normally distributed feature has when its mean moves by a third of "
+        "its standard deviation.",
     )
     detectable_effect: float = Field(
-        default=0.5,
+        default=DETECTABLE_EFFECT,
         gt=0,
-        description="The drift that must not have gone unseen for the verdict *ok*, on the same scale: where the rows "
-        "are too few to show it with 80 % probability, the verdict is *inconclusive*. 0.5 is a move by 0.7 deviations.",
+        description="Drift that the rows must be able to show with a probability of 80% for the verdict *ok*, on the "
+        "same scale as `min_effect`. With fewer rows, the verdict is *inconclusive*. Defaults to "
+        f"{DETECTABLE_EFFECT}, which is a move of the mean by 0.7 standard deviations.",
     )
     min_quality_change: float = Field(
         default=0.01,
         ge=0,
         lt=1,
-        description="The smallest increase worth an alarm in the share of nulls, of values out of range and of unseen "
-        "categories.",
+        description="Smallest increase worth an alarm in the share of nulls, of values out of range or of unseen "
+        "categories. Defaults to 0.01.",
     )
     include_pinned: bool = Field(
         default=False,
-        description="Whether requests that named a version count too. They are usually tests. The checks of the deploy "
-        "step never count.",
+        description="Include requests that asked for a specific version, which are usually tests. The requests of the "
+        "deploy step are never included. Defaults to false.",
     )
     performance_metric: str | None = Field(
         default=None,
-        description="The metric to compare with the evaluation's. By default the evaluation's main metric.",
+        description="Metric to compare with the evaluation. Defaults to the evaluation's main metric.",
     )
     on_alarm: Literal["warn", "fail", "skip"] = Field(
         default="warn",
-        description="What follows from an alarm: a warning in the log, a failed task, or skipped tasks downstream.",
+        description="Reaction to an alarm: `warn` logs a warning, `fail` fails the task, `skip` skips the downstream "
+        "tasks. Defaults to `warn`.",
     )
 
 
 class MonitorResult(Result):
-    """What was found."""
+    """The verdict on the window, with reasons and numbers."""
 
     verdict: Literal["ok", "alarm", "inconclusive"] = Field(
-        description="`inconclusive` means that the rows do not suffice to tell."
+        description="`ok`, `alarm`, or `inconclusive` if there are too few rows to decide."
     )
     drifted_features: tuple[str, ...] = Field(
-        description="The features that drifted, the largest drift first; as many as an XCom has room for. "
-        "`prediction` stands for the predictions."
+        description="Features that drifted, the largest drift first. `prediction` stands for the predictions. The "
+        "list is shortened to fit into an XCom."
     )
     reasons: dict[str, str] = Field(
-        description="Why, by feature, metric or check; as many as an XCom has room for. The report has all."
+        description="Reasons of the verdict, by feature, metric or check. Shortened to fit into an XCom; the report "
+        "has all of them."
     )
-    metrics: dict[str, float] = Field(description="The numbers behind the verdict; those by feature are in MLflow.")
-    rows: int = Field(description="Predictions in the window.")
-    labelled_rows: int = Field(description="Predictions in the window for which a label has come.")
-    report_uri: str = Field(description="The HTML report.")
-    mlflow_run_id: str = Field(description="The MLflow run that holds the metrics.")
-    model_version: int = Field(description="The version that was watched.")
+    metrics: dict[str, float] = Field(
+        description="Numbers behind the verdict. The numbers of single features are in the MLflow run."
+    )
+    rows: int = Field(description="Number of predictions in the window.")
+    labeled_rows: int = Field(description="Number of predictions in the window that have a label.")
+    report_uri: str = Field(description="URI of the HTML report.")
+    mlflow_run_id: str = Field(description="ID of the MLflow run with the metrics.")
+    model_version: int = Field(description="Version that was monitored.")

@@ -1,1 +1,1 @@
-"""What train, evaluate, validate and monitor share: predictions, metrics and their intervals."""
+"""Predictions, metrics and their intervals, which train, tune, evaluate, validate and monitor share."""

@@ -1,7 +1,7 @@
-"""The evaluation file: everything that is known of how a model does on test rows, as one JSON file.
+"""The evaluation file: the results of an evaluation as one JSON file.
 
-`evaluate` writes it and `validate` reads it. It holds numbers by metric, slice and group; what the model,
-the champion and the baseline said of each row lies beside it as Parquet.
+The evaluate step writes it; the validate and monitor steps read it. It has numbers by metric, slice and group. The
+predictions of the model, the champion and the baseline for each row are in a Parquet file in the same directory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow_provider_mlops.lifecycle.scoring.metrics import Problem
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
 Interval: TypeAlias = tuple[float, float]
-Answers: TypeAlias = tuple[bool | int | float | str, ...]
+PredictedValues: TypeAlias = tuple[bool | int | float | str, ...]
 
 
 class Part(BaseModel):
@@ -27,15 +27,15 @@ class Part(BaseModel):
 
 
 class Baseline(Part):
-    """What somebody who knows only the target's training distribution would say of every row."""
+    """A trivial model that knows only the distribution of the target in training."""
 
     metrics: dict[str, float]
-    strategy: str = Field(description="What it predicts: `majority class and class shares`, or `mean`.")
-    fitted_on: str = Field(description="Where the distribution comes from, in words.")
+    strategy: str = Field(description="Prediction in words: the majority class, or the mean.")
+    fitted_on: str = Field(description="Data that the distribution was computed from, in words.")
 
 
 class Champion(Part):
-    """The model that serves now, on the same rows."""
+    """The model that is champion at the time, measured on the same rows."""
 
     version: int
     metrics: dict[str, float]
@@ -46,7 +46,7 @@ class SliceScore(Part):
     """The metrics on the rows of one slice."""
 
     column: str
-    value: str = Field(description="The value of the column, or the bin of a numeric one.")
+    value: str = Field(description="Value of the column, or bin of a numeric column.")
     rows: int
     metrics: dict[str, float]
     intervals: dict[str, Interval] = Field(default_factory=dict)
@@ -54,41 +54,43 @@ class SliceScore(Part):
 
 
 class FairnessScore(Part):
-    """How differently the model treats the groups of one sensitive column."""
+    """Differences in how the model treats the groups of one sensitive column."""
 
     column: str
-    metrics: dict[str, float] = Field(description="Differences and ratios over the groups, by name.")
+    metrics: dict[str, float] = Field(description="Fairness measures by name: differences and ratios between groups.")
     intervals: dict[str, Interval] = Field(
         default_factory=dict,
-        description="Their confidence intervals. Groups that are treated alike still differ by chance, so that the "
-        "interval of a difference seldom reaches 0, nor that of a ratio 1.",
+        description="Confidence intervals of the measures. Even groups that are treated alike differ by chance, so the "
+        "interval of a difference rarely includes 0, and the interval of a ratio rarely includes 1.",
     )
-    groups: dict[str, dict[str, float]] = Field(description="By group: rows, selection rate, error rates.")
+    groups: dict[str, dict[str, float]] = Field(
+        description="Number of rows, selection rate and error rates of each group."
+    )
 
 
 class CalibrationBin(Part):
-    """The rows whose predicted probability fell into one bin."""
+    """The rows whose predicted probability is in one bin."""
 
     lower: float
     upper: float
     rows: int
-    predicted: float = Field(description="The mean predicted probability.")
-    observed: float = Field(description="The share of rows for which it came true.")
-    interval: Interval = Field(description="The confidence interval of that share.")
+    predicted: float = Field(description="Mean predicted probability.")
+    observed: float = Field(description="Share of rows for which the predicted event occurred.")
+    interval: Interval = Field(description="Confidence interval of that share.")
 
 
 class Example(Part):
-    """What the model answered here, and must answer in a fresh process as well."""
+    """Predictions that the model must repeat in a fresh process."""
 
-    rows_uri: str = Field(description="A Parquet file of the first test rows, in the columns that the model takes.")
-    predictions: Answers = Field(description="What the model predicts for them.")
-    input_example_predictions: Answers | None = Field(
-        default=None, description="What it predicts for the input example that is saved with it; None without one."
+    rows_uri: str = Field(description="Parquet file with the first test rows and the columns that the model takes.")
+    predictions: PredictedValues = Field(description="Predictions for these rows.")
+    input_example_predictions: PredictedValues | None = Field(
+        default=None, description="Predictions for the input example that is saved with the model; null if it has none."
     )
 
 
 class Evaluation(Part):
-    """Everything that `evaluate` found."""
+    """All results of one evaluation."""
 
     format: Literal[1] = 1
     model: ModelVersion
@@ -99,7 +101,7 @@ class Evaluation(Part):
     dataset_fingerprint: str
     rows: int
     classes: tuple[str, ...] = Field(
-        default=(), description="Class names by code. Of two classes, the second is the positive one."
+        default=(), description="Class names, ordered by code. If there are two, the second is the positive class."
     )
     main_metric: str
     confidence: float
@@ -109,10 +111,12 @@ class Evaluation(Part):
     intervals: dict[str, Interval]
     baseline: Baseline
     champion_version: int | None = Field(
-        default=None, description="The version that was champion, even if it could not be compared."
+        default=None, description="Version that was champion, even if it could not be compared."
     )
     champion: Champion | None = None
-    champion_note: str = Field(description="Which champion it is compared with, or why it is not, in one sentence.")
+    champion_note: str = Field(
+        description="Sentence that names the champion in the comparison, or says why there is none."
+    )
     slices: tuple[SliceScore, ...] = ()
     fairness: tuple[FairnessScore, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
@@ -123,12 +127,12 @@ class Evaluation(Part):
 
     @classmethod
     def read(cls, uri: str, field: str = "evaluation_uri") -> Self:
-        """The evaluation at `uri`. Raises InvalidSpecError that names `field` if there is none."""
+        """Read the evaluation at `uri`. Raises InvalidSpecError for `field` if there is none."""
         try:
             text = storage.read_text(uri)
         except (FileNotFoundError, IsADirectoryError):
             raise InvalidSpecError(
-                field, uri, "no evaluation lies there: run evaluate first, and take its evaluation_uri"
+                field, uri, "there is no file at this URI. Run the evaluate step first, and use its evaluation_uri"
             ) from None
         try:
             return cls.model_validate_json(text)
@@ -136,9 +140,11 @@ class Evaluation(Part):
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the file"
             raise InvalidSpecError(
-                field, uri, f"this is not an evaluation ({where}: {first['msg']}): take the evaluation_uri of evaluate"
+                field,
+                uri,
+                f"the file is not an evaluation ({where}: {first['msg']}). Use the evaluation_uri of the evaluate step",
             ) from error
 
     def write(self, uri: str) -> None:
-        """Write it as JSON."""
+        """Write the evaluation to `uri` as JSON."""
         storage.write_text(uri, self.model_dump_json(indent=1))

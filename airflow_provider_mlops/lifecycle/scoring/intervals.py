@@ -1,4 +1,4 @@
-"""Bootstrap intervals of all metrics of an evaluation at once, and of their differences between models."""
+"""Bootstrap intervals of all metrics at once, and of the differences between models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def resample(
 ) -> list[ResampledMetrics]:
     """Compute the metrics of several models on the same bootstrap resamples of the rows, so that they can be paired.
 
-    :param truth: of shape (rows,): class codes, or numbers.
+    Parameters
+    ----------
+    truth
+        Shape (rows,): class codes, or numbers for regression.
     """
     from airflow_provider_mlops.stats.intervals import bootstrap
 
@@ -42,9 +45,9 @@ def resample(
 def difference(
     metric: Metric, model: ResampledMetrics, other: ResampledMetrics, confidence: float
 ) -> tuple[float, Interval]:
-    """By how much the model is better than the other, and the interval of that, from the paired resamples.
+    """Return how much better the model is than the other, and the interval of this gain, from paired resamples.
 
-    Both are positive where the model is better, whichever way the metric goes.
+    A gain is positive if the model is better, both for metrics where higher is better and where lower is better.
     """
     from airflow_provider_mlops.stats.paired.non_inferiority import paired_gain
 

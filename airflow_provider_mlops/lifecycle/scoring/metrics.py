@@ -1,12 +1,13 @@
-"""The metrics of an evaluation: what each is called and which way is better, and their numbers on rows."""
+"""The metrics of an evaluation: their names, their meaning, and whether higher or lower is better."""
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import FieldError
+from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,13 +22,20 @@ PROBLEMS: tuple[Problem, ...] = ("classification", "regression")
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
+    """A metric of models for one problem.
 
-    :param name: as it appears in results, gates and MLflow.
-    :param problem: what it measures models of.
-    :param greater_is_better: which way is better. None where neither is, as for a bias around zero.
-    :param meaning: one sentence for the report.
-    :param needs_probability: whether it is only there for models that give probabilities.
+    Parameters
+    ----------
+    name
+        Name in results, gates and MLflow.
+    problem
+        Problem of the models that it measures.
+    greater_is_better
+        Whether higher is better (True), lower is better (False), or closer to zero is better (None).
+    meaning
+        One sentence for the report.
+    needs_probability
+        Whether it requires a model that gives probabilities.
     """
 
     name: str
@@ -37,7 +45,7 @@ class Metric:
     needs_probability: bool = False
 
     def gain(self, value: float, over: float) -> float:
-        """By how much `value` is better than `over`; negative where it is worse.
+        """Return how much better `value` is than `over`; negative if it is worse.
 
         >>> METRICS["rmse"].gain(2.0, over=3.0), METRICS["accuracy"].gain(0.75, over=0.5)
         (1.0, 0.25)
@@ -48,101 +56,117 @@ class Metric:
 
 
 _CLASSIFICATION = (
-    Metric("accuracy", "classification", True, "Share of rows whose class is predicted."),
-    Metric("balanced_accuracy", "classification", True, "Mean over the classes of the share of their rows found."),
+    Metric("accuracy", "classification", True, "Share of rows with the correct class predicted."),
+    Metric("balanced_accuracy", "classification", True, "Mean recall over the classes."),
     Metric(
         "precision",
         "classification",
         True,
-        "Share of the rows predicted positive that are; mean over classes if more than two.",
+        "Share of the rows predicted positive that are positive; mean over the classes if there are more than two.",
     ),
     Metric(
         "recall",
         "classification",
         True,
-        "Share of the positive rows that are found; mean over classes if more than two.",
+        "Share of the positive rows that are predicted positive; mean over the classes if there are more than two.",
     ),
-    Metric("f1", "classification", True, "Harmonic mean of precision and recall; mean over classes if more than two."),
-    Metric("matthews_correlation", "classification", True, "Correlation of truth and prediction: 1 perfect, 0 chance."),
+    Metric(
+        "f1",
+        "classification",
+        True,
+        "Harmonic mean of precision and recall; mean over the classes if there are more than two.",
+    ),
+    Metric(
+        "matthews_correlation",
+        "classification",
+        True,
+        "Correlation of true and predicted classes: 1 is perfect, 0 is no better than chance.",
+    ),
     Metric(
         "roc_auc",
         "classification",
         True,
-        "Probability that a positive row ranks above a negative one; with more classes, mean of each against the rest.",
+        "Area under the ROC curve: probability that a positive row ranks above a negative row; with more than two "
+        "classes, mean over each class against the rest.",
         True,
     ),
     Metric(
         "average_precision",
         "classification",
         True,
-        "Area under the precision-recall steps; mean over classes if more than two.",
+        "Area under the precision-recall curve, as a sum of steps; mean over the classes if there are more than two.",
         True,
     ),
     Metric(
         "log_loss",
         "classification",
         False,
-        "Mean of minus the logarithm of the probability given to the true class.",
+        "Mean negative logarithm of the probability predicted for the true class.",
         True,
     ),
-    Metric("brier_score", "classification", False, "Mean squared error of the probabilities.", True),
+    Metric("brier_score", "classification", False, "Mean squared error of the predicted probabilities.", True),
     Metric(
         "calibration_error",
         "classification",
         False,
-        "Expected calibration error: mean distance of confidence and frequency, over ten bins of equal width.",
+        "Expected calibration error: mean distance between predicted probability and observed frequency, over ten "
+        "bins of equal width.",
         True,
     ),
 )
 _REGRESSION = (
-    Metric("rmse", "regression", False, "Root of the mean squared error, in units of the target."),
+    Metric("rmse", "regression", False, "Root mean squared error, in units of the target."),
     Metric("mae", "regression", False, "Mean absolute error, in units of the target."),
     Metric("median_absolute_error", "regression", False, "Median absolute error, in units of the target."),
-    Metric("r2", "regression", True, "Share of the target's variance that is explained."),
-    Metric("mean_error", "regression", None, "Mean of prediction minus truth, in units of the target: the bias."),
+    Metric("r2", "regression", True, "Share of the variance of the target that the model explains."),
+    Metric("mean_error", "regression", None, "Bias: mean of predicted minus true value, in units of the target."),
 )
 METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_CLASSIFICATION, *_REGRESSION)}
-"""Every metric by its name."""
+"""All metrics by name."""
 
 CALIBRATION_BINS = 10
 
 
-def metric_named(name: str, field: str = "metric") -> Metric:
-    """The metric called `name`. Raises InvalidSpecError with the nearest names for any other.
+def metric_named(name: str) -> Metric:
+    """Return the metric called `name`, for validators. Raises FieldError for the field `metric` if there is none.
 
     >>> metric_named("log_los")
     Traceback (most recent call last):
     ...
-    airflow_provider_mlops.errors.InvalidSpecError: metric='log_los': there is no such metric; did you mean 'log_loss'?
+    airflow_provider_mlops.errors.FieldError: it must be a metric of the evaluate step. Did you mean 'log_loss'?
     """
-    if name in METRICS:
-        return METRICS[name]
-    near = difflib.get_close_matches(name, METRICS, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"use one of {', '.join(METRICS)}"
-    raise InvalidSpecError(field, name, f"there is no such metric; {hint}")
+    if name not in METRICS:
+        raise FieldError(
+            "metric", f"it must be a metric of the evaluate step. {suggest(name, METRICS, most=len(METRICS))}"
+        )
+    return METRICS[name]
 
 
-def main_metric(problem: Problem, available: object) -> Metric:
-    """What a model is compared by if nobody says otherwise.
+def main_metric(problem: Problem, available: Container[str]) -> Metric:
+    """Return the metric that models are compared by if no other is chosen.
 
-    For classification the area under the ROC curve, which no choice of threshold moves and which neither
-    class dominates, or balanced accuracy for a model without probabilities; for regression R², which has no unit.
+    For classification, this is the area under the ROC curve, which does not depend on a threshold or on the class
+    shares, or balanced accuracy for a model without probabilities. For regression, it is R², which has no unit.
     """
     order = ("roc_auc", "balanced_accuracy") if problem == "classification" else ("r2", "rmse")
-    return METRICS[next((name for name in order if name in available), order[-1])]  # type: ignore[operator]
+    return METRICS[next((name for name in order if name in available), order[-1])]
 
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What one model says of the rows.
+    """The predictions of one model for a number of rows.
 
-    :param value: of shape (rows,): class codes as int64, or numbers as float64.
-    :param probability: of shape (rows, classes), or None for regression and for models that give none.
+    Parameters
+    ----------
+    value
+        Shape (rows,): class codes as int64, or numbers as float64.
+    probability
+        Shape (rows, classes), or None for regression and for models that give no probabilities.
     """
 
     value: NDArray[np.int64] | NDArray[np.float64]
     probability: Floats | None = None
 
     def take(self, rows: Integers) -> ModelOutput:
-        """Those of some rows."""
+        """Return the predictions for the given rows."""
         return ModelOutput(self.value[rows], None if self.probability is None else self.probability[rows])

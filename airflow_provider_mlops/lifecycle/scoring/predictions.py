@@ -1,8 +1,8 @@
-"""What the models said of each test row, as a Parquet file beside the evaluation.
+"""The predictions for each test row, as a Parquet file next to the evaluation file.
 
-Columns, one row for each test row in the order of the dataset: `target`; `model`, `champion` and `baseline` with what
-each predicted; `model_probability_0`, ... with the probability of each class by its place in the evaluation's
-`classes`; and `slice_<column>` with the group of every slice and sensitive column. Classes are text.
+The file has one row for each test row, in the order of the dataset, and these columns: `target`; `model`, `champion`
+and `baseline` with their predictions; `model_probability_0`, ... with the probability of each class, numbered as in the
+evaluation's `classes`; and `slice_<column>` with the group in each slice and sensitive column. Classes are text.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ _PROBABILITY = "_probability_"
 
 @dataclass(frozen=True)
 class RowPredictions:
-    """The rows of an evaluation.
+    """The true and predicted values of the rows of an evaluation.
 
-    :param truth: class codes or numbers, of shape (rows,).
-    :param models: by name: `model`, `baseline` and, if there is one, `champion`.
-    :param groups: by column, the group of each row as text.
+    Parameters
+    ----------
+    truth
+        Shape (rows,): class codes, or numbers for regression.
+    models
+        Predictions of `model`, `baseline` and, if there is one, `champion`.
+    groups
+        Group of each row as text, by column.
     """
 
     problem: Problem
@@ -42,7 +47,7 @@ class RowPredictions:
         return len(self.truth)
 
     def write(self, uri: str) -> None:
-        """Write the Parquet file."""
+        """Write the Parquet file to `uri`."""
         import pyarrow
         import pyarrow.parquet
 
@@ -60,7 +65,7 @@ class RowPredictions:
 
     @classmethod
     def read(cls, uri: str, problem: Problem, classes: tuple[str, ...]) -> Self:
-        """Read the file that `write` wrote. Raises InvalidSpecError if it is not there."""
+        """Read a file that `write` wrote. Raises InvalidSpecError if there is none."""
         import pyarrow
 
         try:
@@ -69,7 +74,8 @@ class RowPredictions:
             raise InvalidSpecError(
                 "evaluation_uri",
                 uri,
-                f"the evaluation's predictions cannot be read ({type(error).__name__}): run evaluate again",
+                f"the predictions file of the evaluation cannot be read ({type(error).__name__}). Run the evaluate "
+                "step again",
             ) from error
         names = [name for name in ("model", "champion", "baseline") if name in table.column_names]
         models = {

@@ -1,6 +1,6 @@
-"""The test rows as an evaluation sees them: the truth, the slice columns, and what each model says.
+"""Read test rows and predict them: the truth, the slice columns, and the predictions of each model.
 
-Rows are read and predicted a batch at a time, so that of a wide dataset only what is asked for stays in memory.
+Rows are read and predicted in batches, so that only the columns that are needed stay in memory.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RejectedError
 from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
+from airflow_provider_mlops.lifecycle.scoring.suggest import list_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,34 +25,39 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BATCH_ROWS = 65_536
+_SECONDS_BETWEEN_REPORTS = 10
 
 
 @dataclass(frozen=True)
-class Scorable:
-    """A fitted model and the columns that it takes, in their order."""
+class ScorableModel:
+    """A fitted model and the columns that it takes, in order."""
 
     estimator: Any
     features: tuple[str, ...]
 
     @property
     def classes(self) -> list[Any] | None:
-        """The classes it knows, in the order of its probabilities; None for a regressor."""
+        """Return the classes that the model knows, in the order of its probabilities; None for a regressor."""
         classes = getattr(self.estimator, "classes_", None)
         return None if classes is None else list(classes)
 
-    def known(self, answers: Answers) -> NDArray[Any]:
-        """The classes it knows; of a model that does not say, those that it predicts."""
+    def known_classes(self, predicted: RawPredictions) -> NDArray[Any]:
+        """Return the classes that the model knows or, if it does not declare them, the classes that it predicted."""
         import numpy as np
 
-        return answers.output if self.classes is None else np.asarray(self.classes, dtype=object)
+        return predicted.output if self.classes is None else np.asarray(self.classes, dtype=object)
 
 
 @dataclass
-class Answers:
-    """What one model says of all rows, as it says it.
+class RawPredictions:
+    """The predictions of one model for all rows, in the model's own form.
 
-    :param output: of shape (rows,): class labels or numbers.
-    :param probability: of shape (rows, classes of the model), or None.
+    Parameters
+    ----------
+    output
+        Shape (rows,): class labels or numbers.
+    probability
+        Shape (rows, classes of the model), or None if the model gives no probabilities.
     """
 
     output: NDArray[Any]
@@ -60,31 +66,45 @@ class Answers:
 
 @dataclass
 class TestRows:
-    """The rows, in the order of the dataset.
+    """Test rows in the order of the dataset.
 
-    :param truth: the target, of shape (rows,): class labels as they are, or float64.
-    :param columns: the columns that were asked for.
-    :param answers: by model.
-    :param errors: why a model has no answers.
+    Parameters
+    ----------
+    truth
+        Target, of shape (rows,): class labels as the data has them, or float64 for regression.
+    columns
+        Additional columns that were requested.
+    predictions
+        Predictions by the name of the model.
+    errors
+        Reasons why models have no predictions, by the name of the model.
     """
 
     truth: NDArray[Any]
     columns: pd.DataFrame
-    answers: dict[str, Answers]
+    predictions: dict[str, RawPredictions]
     errors: dict[str, str] = field(default_factory=dict)
 
 
-def read_rows(
-    dataset: Dataset, target: str, problem: Problem, columns: tuple[str, ...], models: dict[str, Scorable]
+def read_and_predict(
+    dataset: Dataset, target: str, problem: Problem, columns: tuple[str, ...], models: dict[str, ScorableModel]
 ) -> TestRows:
-    """Read the dataset and let each model predict it.
+    """Read a dataset and predict its rows with each model.
 
-    :param columns: columns to keep beside the target: those of slices and sensitive groups.
-    :param models: the model under evaluation as `model`, and others. One of the others that cannot answer is left out
-        of the answers, and `errors` says why; an error of `model` is raised.
+    Parameters
+    ----------
+    columns
+        Columns to keep besides the target, for slices and sensitive groups.
+    models
+        The model under evaluation as `model`, and any others. If another model fails, it is left out of the
+        predictions and `errors` has the reason; an error of `model` is raised.
 
-    Raises InvalidSpecError for a dataset without rows or a target that does not suit the problem, RejectedError if
-    target values are missing.
+    Raises
+    ------
+    InvalidSpecError
+        If the dataset has no rows or the target does not suit the problem.
+    RejectedError
+        If target values are missing or predictions are not finite.
     """
     import pandas as pd
     import pyarrow
@@ -94,10 +114,10 @@ def read_rows(
     needed = {target, *columns, *(name for model in models.values() for name in model.features)}
     truths: list[pyarrow.Table] = []
     kept: list[pd.DataFrame] = []
-    parts: dict[str, list[Answers]] = {name: [] for name in models}
+    parts: dict[str, list[RawPredictions]] = {name: [] for name in models}
     errors: dict[str, str] = {}
-    done, started, reported = 0, time.monotonic(), time.monotonic()
-    for batch in batches(dataset, sorted(needed)):
+    count, started, reported = 0, time.monotonic(), time.monotonic()
+    for batch in read_batches(dataset, sorted(needed)):
         table = pyarrow.Table.from_batches([batch])
         truths.append(table.select([target]))
         kept.append(table.select(list(columns)).to_pandas())
@@ -105,25 +125,25 @@ def read_rows(
             if name in errors:
                 continue
             try:
-                parts[name].append(answer(model, feature_rows(table, model.features)))
+                parts[name].append(predict_rows(model, feature_rows(table, model.features)))
             except Exception as error:
                 if name == "model":
-                    raise _cannot_predict(dataset, table.select(list(model.features)), error) from error
+                    raise _explain(dataset, table.select(list(model.features)), error) from error
                 errors[name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        done += table.num_rows
-        if time.monotonic() - reported > 10:
+        count += table.num_rows
+        if time.monotonic() - reported > _SECONDS_BETWEEN_REPORTS:
             reported = time.monotonic()
-            log.info("Predicted %s of %s rows in %.0f s", f"{done:,}", f"{dataset.rows:,}", reported - started)
-    if not done:
-        raise InvalidSpecError("dataset", dataset.uri, "it has no rows: evaluate on a test set that has some")
-    answers = {name: _joined(parts[name]) for name in models if name not in errors}
-    log.info("Predicted %s rows with %s in %.1f s", f"{done:,}", " and ".join(answers), time.monotonic() - started)
+            log.info("Predicted %s of %s rows in %.0f s", f"{count:,}", f"{dataset.rows:,}", reported - started)
+    if not count:
+        raise InvalidSpecError("dataset", dataset.uri, "the dataset has no rows. Use a test set with at least one row")
+    predictions = {name: _concatenate(parts[name]) for name in models if name not in errors}
+    log.info("Predicted %s rows with %s in %.1f s", f"{count:,}", " and ".join(predictions), time.monotonic() - started)
     truth = target_values(pyarrow.concat_tables(truths, promote_options="permissive"), target, problem)
-    return TestRows(truth, pd.concat(kept, ignore_index=True), answers, errors)
+    return TestRows(truth, pd.concat(kept, ignore_index=True), predictions, errors)
 
 
-def batches(dataset: Dataset, columns: list[str]) -> Iterator[pyarrow.RecordBatch]:
-    """The dataset's rows in the order of its files, some columns, a bounded number at a time."""
+def read_batches(dataset: Dataset, columns: list[str]) -> Iterator[pyarrow.RecordBatch]:
+    """Yield some columns of the dataset's rows in bounded batches, in the order of its files."""
     from airflow_provider_mlops.data import parquet_read
 
     for uri in dataset.files():
@@ -132,10 +152,10 @@ def batches(dataset: Dataset, columns: list[str]) -> Iterator[pyarrow.RecordBatc
                 yield batch
 
 
-def answer(model: Scorable, features: pd.DataFrame) -> Answers:
-    """The model's outputs for the rows and, if it gives them, its probabilities.
+def predict_rows(model: ScorableModel, features: pd.DataFrame) -> RawPredictions:
+    """Return the model's predictions and, if it gives them, its probabilities.
 
-    Raises RejectedError if an output is no finite number where it should be, or has more than one column.
+    Raises RejectedError if a predicted number is not finite, or if the model predicts more than one column.
     """
     import numpy as np
 
@@ -143,7 +163,7 @@ def answer(model: Scorable, features: pd.DataFrame) -> Answers:
     if output.ndim == 2 and output.shape[1] == 1:
         output = output[:, 0]
     if output.ndim != 1:
-        raise RejectedError(f"the model gives {output.shape[1]} outputs a row; models of one target can be evaluated")
+        raise RejectedError(f"Rejected model: it predicts {output.shape[1]} values per row, allowed 1.")
     probability = None
     if hasattr(model.estimator, "predict_proba") and model.classes is not None:
         probability = np.asarray(model.estimator.predict_proba(features), dtype=np.float64)
@@ -151,13 +171,14 @@ def answer(model: Scorable, features: pd.DataFrame) -> Answers:
         if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
             raise RejectedError(
-                f"{bad} of {len(values)} {what} of the model are not finite: train it again on clean data"
+                f"Rejected model: {bad} of {len(values)} {what} are not finite, allowed 0. Train it again on rows "
+                "without infinite or extreme values."
             )
-    return Answers(output, probability)
+    return RawPredictions(output, probability)
 
 
-def _cannot_predict(dataset: Dataset, features: pyarrow.Table, error: Exception) -> Exception:
-    """What to raise when the model refuses rows: an error of ours as it is, and otherwise one that names the rows."""
+def _explain(dataset: Dataset, features: pyarrow.Table, error: Exception) -> Exception:
+    """Return the error to raise if the model refuses rows: an error that names the rows, unless it is one of ours."""
     import numpy as np
     import pyarrow
 
@@ -168,85 +189,92 @@ def _cannot_predict(dataset: Dataset, features: pyarrow.Table, error: Exception)
         for name, column in zip(features.column_names, features.columns, strict=True)
         if pyarrow.types.is_floating(column.type) and np.isinf(column.to_numpy()).any()
     ]
-    cause = f"the columns {infinite[:20]} have infinite values" if infinite else str(error).splitlines()[0][:300]
+    cause = f"infinite values in {list_names(infinite)}" if infinite else str(error).splitlines()[0][:300].rstrip(".")
     return InvalidSpecError(
         "dataset",
         dataset.uri,
-        f"the model cannot predict its rows: {cause}. Evaluate on the test part of the prepare task that made the rows "
-        "for training",
+        f"the model cannot predict these rows ({cause}). Use the test dataset of the prepare task that made the "
+        "training rows",
     )
 
 
-def class_names(model: Scorable, rows: TestRows, champion: Scorable | None, positive: str | None) -> tuple[str, ...]:
-    """The classes as text, by code: those of the model in its order, then what only the champion or the truth knows.
+def class_names(
+    model: ScorableModel, rows: TestRows, champion: ScorableModel | None, positive: str | None
+) -> tuple[str, ...]:
+    """Return the classes as text, ordered by code: the model's classes, then those of the champion and the truth.
 
-    With two classes the second is the positive one. Raises InvalidSpecError if `positive` is none of two classes, if
-    the model predicts numbers that are no classes, or if the truth has no class that the model knows.
+    If there are two classes, the second is the positive one. Raises InvalidSpecError if `positive` is not one of two
+    classes, if the model predicts numbers that are not classes, or if the model knows none of the true classes.
     """
-    output = rows.answers["model"].output
+    output = rows.predictions["model"].output
     if model.classes is None and output.dtype.kind == "f" and (output != output.round()).any():
         raise InvalidSpecError(
-            "problem", "classification", f"the model predicts numbers such as {output[0]:.6g}: write 'regression'"
+            "problem", "classification", f"the model predicts numbers such as {output[0]:.6g}. Use 'regression'"
         )
-    names = [as_text(value) for value in model.classes or sorted(set(output.tolist()), key=str)]
-    known, true = set(names), {as_text(value) for value in set(rows.truth.tolist())}
+    names = [label_text(value) for value in model.classes or sorted(set(output.tolist()), key=str)]
+    known, true = set(names), {label_text(value) for value in set(rows.truth.tolist())}
     if not known & true:
         raise InvalidSpecError(
             "target",
             sorted(true)[:20],
-            f"none of these is a class of the model, which knows {sorted(known)[:20]}: evaluate on rows whose target "
-            "is written as it was in training",
+            f"the model knows none of these classes, only {list_names(sorted(known), 20)}. Use test rows whose target "
+            "has the same labels as the training rows",
         )
-    further = [as_text(value) for value in champion.classes or ()] if champion is not None else []
-    further += sorted(true)
-    names = list(dict.fromkeys([*names, *further]))
+    additional = [label_text(value) for value in champion.classes or ()] if champion is not None else []
+    names = list(dict.fromkeys([*names, *additional, *sorted(true)]))
     if positive is None:
         return tuple(names)
-    if len(names) != 2 or positive not in names:
+    if len(names) != 2:
         raise InvalidSpecError(
-            "positive_class",
-            positive,
-            f"it chooses between two classes, and here are {', '.join(map(repr, names[:20]))}",
+            "positive_class", positive, f"it requires exactly two classes, and there are {len(names)}. Remove the field"
         )
+    if positive not in names:
+        raise InvalidSpecError("positive_class", positive, f"it must be one of the two classes, {list_names(names)}")
     return tuple(sorted(names, key=lambda name: name == positive))
 
 
-def encode(values: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Class labels as codes. A label that is none of the names gets a KeyError."""
+def encode_labels(values: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return class labels as codes. Raises KeyError for a label that is not one of the names."""
     import numpy as np
     import pandas as pd
 
     codes, unique = pd.factorize(values.astype(object))
     by_name = {name: code for code, name in enumerate(names)}
-    lookup = np.array([by_name[as_text(value)] for value in unique], dtype=np.int64)
+    lookup = np.array([by_name[label_text(value)] for value in unique], dtype=np.int64)
     encoded: NDArray[np.int64] = lookup[codes]
     return encoded
 
 
-def as_predictions(answers: Answers, model: Scorable, problem: Problem, names: tuple[str, ...]) -> ModelOutput:
-    """A model's answers with its classes as codes, and a probability for every class: 0 for those it does not know."""
+def encode_predictions(
+    predicted: RawPredictions, model: ScorableModel, problem: Problem, names: tuple[str, ...]
+) -> ModelOutput:
+    """Return predictions with classes as codes, and a probability for every class: 0 for those the model lacks."""
     import numpy as np
 
     if problem == "regression":
-        return ModelOutput(answers.output.astype(np.float64))
+        return ModelOutput(predicted.output.astype(np.float64))
     probability = None
-    if answers.probability is not None:
-        probability = np.zeros((len(answers.output), len(names)))
-        probability[:, encode(np.asarray(model.classes, dtype=object), names)] = answers.probability
-    return ModelOutput(encode(answers.output, names), probability)
+    if predicted.probability is not None:
+        probability = np.zeros((len(predicted.output), len(names)))
+        probability[:, encode_labels(np.asarray(model.classes, dtype=object), names)] = predicted.probability
+    return ModelOutput(encode_labels(predicted.output, names), probability)
 
 
-def _joined(parts: list[Answers]) -> Answers:
+def _concatenate(parts: list[RawPredictions]) -> RawPredictions:
     import numpy as np
 
     probabilities = [part.probability for part in parts if part.probability is not None]
-    return Answers(
+    return RawPredictions(
         np.concatenate([part.output for part in parts]), np.concatenate(probabilities) if probabilities else None
     )
 
 
-def as_text(value: object) -> str:
-    """A value as it is called: 1.0 and 1 are the same class or group."""
+def label_text(value: object) -> str:
+    """Return the name of a class or group, the same for 1.0 and 1.
+
+    >>> label_text(1.0), label_text("yes")
+    ('1', 'yes')
+    """
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

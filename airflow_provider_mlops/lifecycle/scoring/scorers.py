@@ -1,8 +1,7 @@
-"""How the metrics are computed: from rows, and from how often each row counts.
+"""Compute metrics from rows and from how often each row counts.
 
-With every row counting once that is the metric itself, and scikit-learn's number; with the counts of a
-bootstrap resample it is the metric of that resample, for a thousand resamples at once and without sorting
-the rows again for each.
+If every row counts once, the result is the metric itself, equal to scikit-learn's. With the counts of bootstrap
+resamples, the result is the metric of each resample, for a thousand resamples at once and without sorting rows again.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class ClassificationScorer:
-    """The classification metrics of rows, for counts of the rows of shape (resamples, rows).
+    """A function that computes classification metrics from counts of the rows, of shape (resamples, rows).
 
-    Calling it returns an array of shape (resamples,) for every metric; NaN where a resample does not define it.
+    It returns an array of shape (resamples,) for every metric, with NaN if a resample does not define the metric.
     """
 
     def __init__(self, truth: NDArray[np.int64] | NDArray[np.float64], predictions: ModelOutput, classes: int) -> None:
@@ -60,12 +59,12 @@ class ClassificationScorer:
         ]
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
-        """The metrics for counts of the rows of shape (resamples, rows)."""
+        """Return the metrics for counts of the rows, of shape (resamples, rows)."""
         import numpy as np
 
         total = counts.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = self._of_classes(counts, total)
+            values = self._class_metrics(counts, total)
             if self._probability is not None:
                 areas = [ranking(counts) for ranking in self._rankings]
                 values["roc_auc"] = _mean_of_finite(np.stack([area for area, _ in areas]))
@@ -76,10 +75,10 @@ class ClassificationScorer:
                 values["calibration_error"] = np.abs(distance).sum(axis=1) / total
         return values
 
-    def _of_classes(self, counts: Floats, total: Floats) -> dict[str, Floats]:
+    def _class_metrics(self, counts: Floats, total: Floats) -> dict[str, Floats]:
         import numpy as np
 
-        # Of the confusion matrix, whose size is the square of the classes, only the diagonal and the sums are needed.
+        # The confusion matrix grows with the square of the classes, but only its diagonal and its sums are needed.
         hits = binned(self._truth, counts * self._right, self._classes)
         true, predicted = (binned(codes, counts, self._classes) for codes in (self._truth, self._predicted))
         recall = np.where(true > 0, hits / true, 0.0)
@@ -108,28 +107,28 @@ class ClassificationScorer:
 
 
 class RegressionScorer:
-    """The regression metrics of rows; called as ClassificationScorer is."""
+    """A function that computes regression metrics, called in the same way as ClassificationScorer."""
 
     def __init__(self, truth: NDArray[np.int64] | NDArray[np.float64], predictions: ModelOutput) -> None:
         import numpy as np
 
         # R² is the same for a shifted target, and the sums of squares lose fewer digits around the mean.
-        centre = float(np.mean(truth)) if len(truth) else 0.0
-        self._truth = truth.astype(np.float64) - centre
-        self._error = predictions.value.astype(np.float64) - centre - self._truth
+        center = float(np.mean(truth)) if len(truth) else 0.0
+        self._truth = truth.astype(np.float64) - center
+        self._error = predictions.value.astype(np.float64) - center - self._truth
         absolute = np.abs(self._error)
         self._order = np.argsort(absolute, kind="stable")
         self._sorted = absolute[self._order]
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
-        """The metrics for counts of the rows of shape (resamples, rows)."""
+        """Return the metrics for counts of the rows, of shape (resamples, rows)."""
         import numpy as np
 
         total = counts.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             squares = counts @ self._error**2
             variation = counts @ self._truth**2 - (counts @ self._truth) ** 2 / total
-            # What rounding leaves of a constant target's variation is not variation.
+            # The variation of a constant target is a rounding error, not zero.
             noise = 1e-12 * (counts @ self._truth**2)
             return {
                 "rmse": np.sqrt(squares / total),
@@ -153,7 +152,7 @@ class RegressionScorer:
 
 
 class _Ranking:
-    """Rows ranked by a score, from which the ROC area and the average precision follow for any counts."""
+    """Rows ranked by a score, to compute the ROC area and the average precision for any counts."""
 
     def __init__(self, positive: NDArray[np.bool_], ranked_by: Floats) -> None:
         import numpy as np
@@ -161,7 +160,7 @@ class _Ranking:
         self._order = np.argsort(-ranked_by, kind="stable")
         self._positive = positive[self._order].astype(np.float64)
         ranked = ranked_by[self._order]
-        # Rows of one score are one step of both curves.
+        # Rows with the same score are one step of both curves.
         self._last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
 
     def __call__(self, counts: Floats) -> tuple[Floats, Floats]:
@@ -181,10 +180,14 @@ class _Ranking:
 
 
 def binned(cells: Integers, counts: Floats, size: int) -> Floats:
-    """The sums of the counts by cell, of shape (resamples, size).
+    """Sum the counts by cell, and return an array of shape (resamples, size).
 
-    :param cells: the cell of each row, of shape (rows,).
-    :param counts: of shape (resamples, rows).
+    Parameters
+    ----------
+    cells
+        Cell of each row, of shape (rows,).
+    counts
+        Shape (resamples, rows).
     """
     import numpy as np
 
@@ -193,7 +196,7 @@ def binned(cells: Integers, counts: Floats, size: int) -> Floats:
 
 
 def _mean_of_finite(values: Floats) -> Floats:
-    """The mean over the first axis of what is finite; NaN where nothing is."""
+    """Return the mean of the finite values over the first axis; NaN if there are none."""
     import numpy as np
 
     finite = np.isfinite(values)
@@ -204,10 +207,14 @@ def _mean_of_finite(values: Floats) -> Floats:
 def score(
     problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: ModelOutput, classes: int = 0
 ) -> dict[str, float]:
-    """Every metric on all rows. Metrics that these rows do not define, such as the ROC area of one class, are left out.
+    """Return all metrics that the rows define. For example, rows of a single class do not define the ROC area.
 
-    :param truth: of shape (rows,): class codes below `classes`, or numbers.
-    :param classes: how many classes there are; of two, code 1 is the positive one. 0 for regression.
+    Parameters
+    ----------
+    truth
+        Shape (rows,): class codes below `classes`, or numbers for regression.
+    classes
+        Number of classes; 0 for regression. If there are two, code 1 is the positive class.
     """
     import numpy as np
 
@@ -219,7 +226,7 @@ def score(
 def scorer(
     problem: Problem, truth: NDArray[np.int64] | NDArray[np.float64], predictions: ModelOutput, classes: int = 0
 ) -> ClassificationScorer | RegressionScorer:
-    """What computes the metrics for any counts of the rows; arguments as for `score`."""
+    """Return the scorer of the problem, which computes metrics for any counts. Takes the same arguments as `score`."""
     if problem == "regression":
         return RegressionScorer(truth, predictions)
     return ClassificationScorer(truth, predictions, classes)

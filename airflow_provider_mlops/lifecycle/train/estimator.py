@@ -1,13 +1,13 @@
-"""The unfitted estimator that a spec asks for: by import path and parameters, or from user code."""
+"""Build the unfitted estimator that a spec names, by import path and parameters or with user code."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 from airflow_provider_mlops.lifecycle.user_code import UserCode, import_object
 
 if TYPE_CHECKING:
@@ -15,48 +15,48 @@ if TYPE_CHECKING:
     import pandas
 
 
-OFFERED = ("features", "target", "parameters", "seed", "problem")
+CODE_ARGUMENTS = ("features", "target", "parameters", "seed", "problem")
 """The arguments that user code may take."""
 
 
-def from_import_path(path: str, parameters: Mapping[str, Any], seed: int) -> Any:
-    """An estimator of the class at `path`, with the seed as its `random_state` where it has one.
+def build_estimator(path: str, parameters: Mapping[str, Any], seed: int) -> Any:
+    """Return an unfitted estimator of the class at `path`, with `seed` as its `random_state` if it takes one.
 
-    Raises InvalidSpecError for a path that is no estimator with `fit` and `predict`, and for parameters that it does
-    not take, with the nearest names that it does.
+    Raises InvalidSpecError if the path does not name an estimator with `fit` and `predict`, or if the estimator does
+    not accept a parameter.
     """
-    found = import_object(path, "estimator")
-    if not inspect.isclass(found) or not hasattr(found, "fit"):
-        raise InvalidSpecError(
-            "estimator", path, "name a class with fit and predict, as scikit-learn's estimators have"
-        )
-    if not hasattr(found, "predict"):
+    cls = import_object(path, "estimator")
+    if not inspect.isclass(cls) or not hasattr(cls, "fit"):
         raise InvalidSpecError(
             "estimator",
             path,
-            "it has no predict: name an estimator that predicts, and put transformers into preprocessing",
+            "it must be a class with fit and predict, for example 'sklearn.linear_model.LogisticRegression'",
         )
-    signature = inspect.signature(found)
+    if not hasattr(cls, "predict"):
+        raise InvalidSpecError(
+            "estimator", path, "it must have a predict method. Put transformers into preprocessing instead"
+        )
+    signature = inspect.signature(cls)
     known = [
         name for name, parameter in signature.parameters.items() if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
-    takes_any = len(known) < len(signature.parameters)
+    accepts_any = len(known) < len(signature.parameters)
     own = {name: value for name, value in parameters.items() if "__" not in name}
     for name in own:
-        if name not in known and not takes_any:
-            raise InvalidSpecError("parameters", name, _nearest(found.__name__, name, known))
+        if name not in known and not accepts_any:
+            raise InvalidSpecError("parameters", name, f"{cls.__name__} has no such parameter. {suggest(name, known)}")
     if "random_state" in known and "random_state" not in own:
         own["random_state"] = seed
-    _check_base(found, "estimator", path)
+    _check_fits_pipeline(cls, "estimator", path)
     try:
-        estimator: Any = found(**own)
+        estimator: Any = cls(**own)
         nested = {name: value for name, value in parameters.items() if "__" in name}
         return estimator.set_params(**nested) if nested else estimator
     except (TypeError, ValueError) as error:
-        raise InvalidSpecError("parameters", dict(parameters), f"{path} refuses them: {error}") from error
+        raise InvalidSpecError("parameters", dict(parameters), f"{path} does not accept them: {error}") from error
 
 
-def from_code(
+def call_user_code(
     code: UserCode,
     features: pandas.DataFrame,
     target: numpy.ndarray[Any, Any],
@@ -65,21 +65,21 @@ def from_code(
     seed: int,
     problem: str,
 ) -> Any:
-    """What the user's function returns. Raises InvalidSpecError if that is no estimator."""
-    built = code.call(features=features, target=target, parameters=dict(parameters), seed=seed, problem=problem)
-    if inspect.isclass(built) or not (hasattr(built, "fit") and hasattr(built, "predict")):
-        shown = f"the class {built.__name__} itself" if inspect.isclass(built) else type(built).__name__
+    """Call the user's function and return its estimator. Raises InvalidSpecError if it returns anything else."""
+    returned = code.call(features=features, target=target, parameters=dict(parameters), seed=seed, problem=problem)
+    if inspect.isclass(returned) or not (hasattr(returned, "fit") and hasattr(returned, "predict")):
+        described = f"the class {returned.__name__}" if inspect.isclass(returned) else type(returned).__name__
         raise InvalidSpecError(
             "code",
-            f"{code} returned {shown}",
-            "return an object with fit and predict, such as a scikit-learn estimator",
+            f"{code} returned {described}",
+            "the function must return an object with fit and predict, for example LogisticRegression()",
         )
-    _check_base(built, "code", f"{code} returned {type(built).__name__}")
-    return built
+    _check_fits_pipeline(returned, "code", f"{code} returned {type(returned).__name__}")
+    return returned
 
 
 def is_fitted(estimator: Any) -> bool:
-    """Whether an estimator was fitted already."""
+    """Return whether an estimator is already fitted."""
     from sklearn.exceptions import NotFittedError
     from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import check_is_fitted
@@ -93,8 +93,8 @@ def is_fitted(estimator: Any) -> bool:
     return True
 
 
-def kind_of(estimator: Any) -> str | None:
-    """`classification` or `regression`, where the estimator says so itself."""
+def estimator_problem(estimator: Any) -> str | None:
+    """Return `classification` or `regression` if the estimator declares one of them, else None."""
     from sklearn.base import is_classifier, is_regressor
 
     try:
@@ -103,22 +103,15 @@ def kind_of(estimator: Any) -> str | None:
         if is_regressor(estimator):
             return "regression"
     except (AttributeError, TypeError):
-        # An estimator that does not derive from scikit-learn's base class need not say.
+        # An estimator that does not derive from scikit-learn's base class may not declare it.
         return None
     return None
 
 
-def _check_base(estimator: Any, field: str, value: str) -> None:
+def _check_fits_pipeline(estimator: Any, field: str, value: str) -> None:
     if not hasattr(estimator, "__sklearn_tags__") or not hasattr(estimator, "get_params"):
         raise InvalidSpecError(
             field,
             value,
-            "derive it from sklearn.base.BaseEstimator, so that it can be a step of a scikit-learn Pipeline",
+            "the estimator must derive from sklearn.base.BaseEstimator to be a step of a scikit-learn Pipeline",
         )
-
-
-def _nearest(estimator: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if near:
-        return f"{estimator} has no such parameter; did you mean {', '.join(map(repr, near))}?"
-    return f"{estimator} has no such parameter; it takes {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Where a model comes from: the commit of the code, and a hash of all that decides what training makes."""
+"""Provenance of a model: the commit of the code, and a hash of everything that determines the trained model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.user_code import UserCode
 
 GIT_COMMIT_VARIABLE = "AIRFLOW_PROVIDER_MLOPS_GIT_COMMIT"
-"""Where to say the commit when the code is not in a checkout, as in an image that was built from one."""
+"""Environment variable that names the commit if the code is not in a checkout, for example in a container image."""
 
 _PACKAGES = (
     "airflow-provider-mlops",
@@ -34,10 +34,13 @@ _PACKAGES = (
 
 
 def git_commit(code: UserCode | None) -> str | None:
-    """The commit of the user's code, or else of the DAGs, or else of the working directory; None outside a checkout."""
-    told = os.environ.get(GIT_COMMIT_VARIABLE)
-    if told:
-        return told
+    """Return the commit of the user's code, or else of the DAGs, or else of the working directory.
+
+    Returns None if none of them is in a checkout.
+    """
+    configured = os.environ.get(GIT_COMMIT_VARIABLE)
+    if configured:
+        return configured
     for directory in (_directory_of(code), os.environ.get("AIRFLOW__CORE__DAGS_FOLDER"), os.getcwd()):
         commit = _head(directory) if directory and os.path.isdir(directory) else None
         if commit:
@@ -45,27 +48,27 @@ def git_commit(code: UserCode | None) -> str | None:
     return None
 
 
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that training depends on, as far as they are installed."""
-    found = {"python": platform.python_version()}
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of those packages that training depends on and that are installed."""
+    installed = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
-def work(spec: TrainSpec, parameters: Mapping[str, Any], commit: str | None) -> str:
-    """A hash of the spec, the data, the parameters, the text of user code, the commit and the package versions.
+def work_digest(spec: TrainSpec, parameters: Mapping[str, Any], commit: str | None) -> str:
+    """Return a hash of the spec, the data, the parameters, the source of user code, the commit and package versions.
 
-    Two tries with the same hash train the same model. Code whose text cannot be had gives a hash that never comes
-    again.
+    Two tries with the same hash train the same model. If the source of user code cannot be read, the hash is random,
+    so that the model is always trained again.
     """
     codes = [spec.code, spec.preprocessing.code if spec.preprocessing is not None else None]
     texts = [code.text_digest() or secrets.token_hex(16) for code in codes if code is not None]
     fields = spec.model_dump(mode="json", exclude={"phase", "worker", "trials"})
-    content = json.dumps([fields, dict(parameters), texts, commit, versions()], sort_keys=True, default=str)
+    content = json.dumps([fields, dict(parameters), texts, commit, package_versions()], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -79,9 +82,9 @@ def _directory_of(code: UserCode | None) -> str | None:
 
 def _head(directory: str) -> str | None:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", directory, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return process.stdout.strip() or None if process.returncode == 0 else None

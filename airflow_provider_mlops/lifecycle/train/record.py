@@ -1,7 +1,7 @@
-"""From a fit to one registered version: what of it is written down, and in which order.
+"""Record a training in MLflow and register one model version.
 
-The order is what makes a kill at any point harmless: parameters and inputs, then the model's files,
-its metrics, and last the version with all of its tags, which makes it visible.
+The order makes it safe to kill the task at any point: parameters and inputs come first, then the files of the model and
+its metrics, and last the version with all its tags, which makes the model visible.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Problem
-from airflow_provider_mlops.lifecycle.train import fit, provenance
+from airflow_provider_mlops.lifecycle.train import fitting, provenance
+from airflow_provider_mlops.lifecycle.train.rows import read_rows
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.lifecycle.train.fit import Rows
+    from airflow_provider_mlops.lifecycle.train.rows import Rows
     from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
     from airflow_provider_mlops.lifecycle.workspace import Workspace
     from airflow_provider_mlops.registry.model_version import ModelVersion
@@ -35,34 +36,28 @@ def train_and_register(
     *,
     restart: bool = True,
 ) -> tuple[ModelVersion, dict[str, float]]:
-    """Fit, measure, log and register one version within an open run. Returns the version and its metrics.
+    """Fit, measure, log and register one version within an open run, and return the version and its metrics.
 
-    :param restart: whether the run may start afresh when an earlier try logged other parameters to it.
+    If an earlier try registered a version for exactly the same work, that version is kept and nothing is trained.
 
-    A version that an earlier try registered for the very same work is kept, and nothing is trained.
+    Parameters
+    ----------
+    restart
+        Whether the run may start again from nothing if an earlier try logged other parameters to it.
     """
     from airflow_provider_mlops.registry import registration
 
     commit = provenance.git_commit(spec.code)
-    work = provenance.work(spec, parameters, commit)
-    done = registration.registered_by(run.registry, spec.model_name, workspace.task, work)
-    if done is not None and done.run_id == run.id:
-        log.info("An earlier try of this task registered %s from the same spec, data and code: keeping it", done)
-        return done, _metrics_of(run)
+    work = provenance.work_digest(spec, parameters, commit)
+    registered = registration.registered_by(run.registry, spec.model_name, workspace.task, work)
+    if registered is not None and registered.run_id == run.id:
+        log.info("Kept %s, which an earlier try registered for the same spec, data and code", registered)
+        return registered, _logged_metrics(run)
     validation = None
     if spec.validation_dataset is not None:
-        validation = fit.read(spec.validation_dataset, spec.target, problem, "validation_dataset", rows)
+        validation = read_rows(spec.validation_dataset, spec.target, problem, "validation_dataset", rows)
     _record_inputs(run, spec, problem, parameters, commit, rows, restart)
-    log.info(
-        "Training %s on %d rows and %d columns of %s",
-        spec.estimator or spec.code,
-        len(rows.target),
-        len(rows.features.columns),
-        spec.dataset.name,
-    )
-    start = time.monotonic()
-    model = fit.fit(spec, rows, problem, parameters)
-    log.info("Trained in %.1f s", time.monotonic() - start)
+    model = _fit(spec, rows, problem, parameters)
     metrics = _measure(model, rows, validation, problem)
     classes = {"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}
     model_id = registration.log_model(
@@ -80,13 +75,31 @@ def train_and_register(
     return version, metrics
 
 
+def _fit(spec: TrainSpec, rows: Rows, problem: Problem, parameters: Mapping[str, Any]) -> Any:
+    start = time.monotonic()
+    model = fitting.fit(spec, rows, problem, parameters)
+    log.info(
+        "Trained %s on %s rows and %s features of %s in %.1f s",
+        spec.estimator or spec.code,
+        f"{len(rows.target):,}",
+        f"{len(rows.features.columns):,}",
+        spec.dataset.name,
+        time.monotonic() - start,
+    )
+    return model
+
+
 def _measure(model: Any, rows: Rows, validation: Rows | None, problem: Problem) -> dict[str, float]:
+    measured = rows if validation is None else validation
+    metrics = fitting.measure(model, measured, problem)
     if validation is None:
-        metrics = {f"train_{name}": value for name, value in fit.scores(model, rows, problem).items()}
-        log.info("On the training rows themselves: %s", _shown(metrics))
-        return metrics
-    metrics = fit.scores(model, validation, problem)
-    log.info("On the %d validation rows: %s", len(validation.target), _shown(metrics))
+        metrics = {f"train_{name}": value for name, value in metrics.items()}
+    log.info(
+        "Measured the model on %s %s rows: %s",
+        f"{len(measured.target):,}",
+        "training" if validation is None else "validation",
+        _format_metrics(metrics),
+    )
     return metrics
 
 
@@ -117,12 +130,11 @@ def _record_inputs(
         [(spec.dataset, "training")]
         + ([(spec.validation_dataset, "validation")] if spec.validation_dataset is not None else [])
     )
-    versions = provenance.versions()
     run.set_tags(
         {
             tag.DATA_FINGERPRINT: spec.dataset.fingerprint,
             tag.SEED: spec.seed,
-            **{f"mlops.version.{name}": value for name, value in versions.items()},
+            **{f"mlops.version.{name}": value for name, value in provenance.package_versions().items()},
             **({tag.GIT_COMMIT: commit, "mlflow.source.git.commit": commit} if commit else {}),
         }
     )
@@ -145,10 +157,10 @@ def _version_tags(spec: TrainSpec, problem: Problem, commit: str | None) -> dict
     return tags
 
 
-def _metrics_of(run: Run) -> dict[str, float]:
+def _logged_metrics(run: Run) -> dict[str, float]:
     logged = run.registry.client.get_run(run.id).data.metrics
     return {name: value for name, value in logged.items() if name.removeprefix("train_") in METRICS}
 
 
-def _shown(metrics: Mapping[str, float]) -> str:
+def _format_metrics(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -1,4 +1,4 @@
-"""The fields of the step `train` and what it returns."""
+"""The fields and the result of the train step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.prepare.preprocessing import Preprocessing
 from airflow_provider_mlops.lifecycle.step import Result, Spec
 from airflow_provider_mlops.lifecycle.user_code import UserCode
@@ -15,85 +15,86 @@ from airflow_provider_mlops.registry.model_version import ModelVersion
 
 
 class TrainSpec(Spec):
-    """What to train, on what, and under which name to register it."""
+    """The training data, the estimator, and the name of the registered model."""
 
-    dataset: Dataset = Field(description="The training rows: the target column and the features, which are all others.")
+    dataset: Dataset = Field(description="Training rows. All columns except the target are features.")
     validation_dataset: Dataset | None = Field(
         default=None,
-        description="Rows to measure the model on. Without them it is measured on the training rows, and the metrics' "
-        "names begin with `train_`.",
+        description="Rows for measuring the model. By default, the model is measured on the training rows, and the "
+        "names of the metrics begin with `train_`.",
     )
-    target: str = Field(description="The column to predict.")
+    target: str = Field(description="Column to predict.")
     problem: Literal["classification", "regression"] | None = Field(
         default=None,
-        description="What kind of prediction it is. By default what the estimator is for, or else what the target "
-        "looks like: strings, booleans and at most 20 distinct whole numbers are classes.",
+        description="`classification` or `regression`. By default, the problem that the estimator is for. If the "
+        "estimator does not declare one, the target decides: strings, booleans and up to 20 distinct whole numbers are "
+        "classes.",
     )
     estimator: str | None = Field(
         default=None,
-        description="The import path of an estimator with scikit-learn's interface, for example "
-        "`sklearn.ensemble.RandomForestClassifier`. Give this or `code`.",
+        description="Import path of an estimator with scikit-learn's interface, for example "
+        "`sklearn.ensemble.RandomForestClassifier`. Set either this field or `code`.",
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="The estimator's parameters by name. `random_state` is set from `seed` unless it is among them.",
+        description="Parameters of the estimator by name. `random_state` is set to `seed` unless you set it here.",
     )
     code: UserCode | None = Field(
         default=None,
-        description="A function of your own that returns an estimator, unfitted or fitted. It may take, by name, "
-        "`features` (a pandas DataFrame), `target` (a NumPy array), `parameters`, `seed` and `problem`. Give this or "
-        "`estimator`.",
+        description="Your own function that returns an estimator, unfitted or fitted. It can take any of the arguments "
+        "`features` (a pandas DataFrame), `target` (a NumPy array), `parameters`, `seed` and `problem`. Set either "
+        "this field or `estimator`.",
     )
     preprocessing: Preprocessing | None = Field(
         default=None,
-        description="How features are imputed, encoded and scaled, as the step `prepare` returns it. It is fitted "
-        "inside the model, so that serving cannot differ.",
+        description="Imputing, encoding and scaling of the features, as returned by the prepare step. It is fitted "
+        "inside the model, so serving applies exactly the same preprocessing.",
     )
-    model_name: str = Field(description="The registered model of which this makes a new version.")
-    experiment: str | None = Field(
-        default=None, description="The MLflow experiment of the run. By default the name of the DAG."
+    model_name: str = Field(description="Name of the registered model. The step adds a new version to it.")
+    experiment: str | None = Field(default=None, description="MLflow experiment of the run. Defaults to the DAG's ID.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Random seed of the training, between 0 and 2³² - 1. Defaults to 0."
     )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Where all randomness of the training begins.")
     trusted_types: tuple[str, ...] = Field(
         default=(),
-        description="Types in the model, beside scikit-learn's own, that may be constructed when it is loaded, as "
-        "dotted names. Models are saved with skops, which refuses all others; the error names what is missing.",
+        description="Dotted names of additional types that may be created when the model is loaded. Models are saved "
+        "with skops, which loads only the types of scikit-learn and NumPy by default. The error message names the "
+        "types that are missing here.",
     )
     pip_requirements: tuple[str, ...] | None = Field(
         default=None,
-        description="What the model needs installed where it is served. By default the installed versions of "
-        "scikit-learn and of the packages that the model is made of.",
+        description="Packages that the model needs where it is served, as pip requirements. Defaults to the installed "
+        "versions of scikit-learn and of the packages that the model consists of.",
     )
     profile_uri: str | None = Field(
         default=None,
-        description="The profile of the training data, as the step `analyze` returns it. The step `monitor` finds it "
-        "by the version's tag `mlops.profile_uri`.",
+        description="Profile of the training data, as returned by the analyze step. It is saved as the tag "
+        "`mlops.profile_uri` of the version, where the monitor step finds it.",
     )
     version_tags: dict[str, str] = Field(
-        default_factory=dict, description="Further tags of the model version. Names that begin with `mlops.` are taken."
+        default_factory=dict,
+        description="Additional tags of the model version. Names that begin with `mlops.` are reserved.",
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.estimator is None) == (self.code is None):
-            raise InvalidSpecError(
-                "estimator", self.estimator, "give either estimator, an import path, or code, a function of your own"
-            )
+        if self.estimator is None and self.code is None:
+            raise FieldError("estimator", "set either estimator (an import path) or code (your own function)")
+        if self.estimator is not None and self.code is not None:
+            raise FieldError("estimator", "estimator and code cannot be used together. Remove one of them")
         for name in self.version_tags:
             if name.startswith("mlops."):
-                raise InvalidSpecError(
-                    "version_tags", name, "names that begin with mlops. are taken: choose another one"
-                )
+                raise FieldError("version_tags", f"names that begin with mlops. are reserved. Rename the tag {name!r}")
         return self
 
 
 class TrainResult(Result):
-    """The registered version."""
+    """The registered version and its metrics."""
 
-    model: ModelVersion = Field(description="The registered version: its name, number and run.")
-    model_uri: str = Field(description="The version as MLflow writes it, `models:/name/version`.")
+    model: ModelVersion = Field(description="Registered version: name, number and run.")
+    model_uri: str = Field(description="MLflow URI of the version, `models:/name/version`.")
     metrics: dict[str, float] = Field(
-        description="How well it predicts the validation rows; without such the training rows, with `train_` before "
-        "each name."
+        description="Metrics on the validation rows. Without validation rows, metrics on the training rows, with names "
+        "that begin with `train_`."
     )
-    mlflow_run_id: str = Field(description="The MLflow run of the training.")
+    mlflow_run_id: str = Field(description="ID of the MLflow run of the training.")

@@ -1,8 +1,8 @@
-"""Step 4, training: from a dataset to one registered model version.
+"""Step 4, train: fit a model to a dataset and register it as one model version.
 
-The preprocessing is fitted inside the model's scikit-learn Pipeline, the model is saved with skops,
-and labels stay what the data calls them: a model trained on the strings `yes` and `no` predicts
-these, and `predict_proba` has its columns in the order of `classes_`.
+The preprocessing is fitted inside the model's scikit-learn Pipeline, and the model is saved with skops. Labels keep the
+form that they have in the data: a model trained on the strings `yes` and `no` predicts these strings, and the columns
+of `predict_proba` are in the order of `classes_`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,25 @@ from airflow_provider_mlops.registry.run import open_run
 
 
 def train(spec: TrainSpec, workspace: Workspace) -> TrainResult:
-    """Fit preprocessing and estimator as one Pipeline and register it as one version, however often it is tried.
+    """Fit preprocessing and estimator as one Pipeline and register it as one version, however often it is retried.
 
-    Raises InvalidSpecError for a wrong field, RejectedError for data or a model that cannot be used (targets without a
-    value, a single class, predictions that are not finite), BackendUnavailableError if MLflow does not answer.
+    Raises
+    ------
+    InvalidSpecError
+        If a field is invalid.
+    RejectedError
+        If the data or the model cannot be used: missing targets, a single class, predictions that are not finite.
+    BackendUnavailableError
+        If MLflow does not answer.
     """
-    from airflow_provider_mlops.lifecycle.train import fit
+    from airflow_provider_mlops.lifecycle.train.fitting import resolve_problem
     from airflow_provider_mlops.lifecycle.train.record import train_and_register
+    from airflow_provider_mlops.lifecycle.train.rows import read_rows
     from airflow_provider_mlops.registry.models import check_name
 
     check_name(spec.model_name)
-    problem = fit.problem_of(spec, spec.dataset)
-    rows = fit.read(spec.dataset, spec.target, problem)
+    problem = resolve_problem(spec, spec.dataset)
+    rows = read_rows(spec.dataset, spec.target, problem)
     with open_run(workspace.registry(), workspace.task, "train", experiment=spec.experiment) as run:
         version, metrics = train_and_register(run, spec, workspace, rows, problem, spec.parameters)
         return TrainResult(model=version, model_uri=version.uri, metrics=metrics, mlflow_run_id=run.id)

@@ -1,1 +1,1 @@
-"""Step 4, tune: search for hyperparameters, then train and register the best model."""
+"""Step 4, tune: search for parameters, then train and register the best model."""

@@ -1,8 +1,7 @@
-"""Where studies are kept: numbered files under the storage URI, which every worker can reach.
+"""Store a study as numbered files under the storage URI, which every worker can reach.
 
-Optuna keeps a study as a journal of small records. Here the record n is the file n, created
-exclusively, so that workers need no lock, a killed one leaves none behind, and an object store does
-as well as a disk.
+Optuna keeps a study as a journal of small records. Here record n is the file n, created exclusively. So workers need no
+lock, a killed worker leaves no lock behind, and an object store works as well as a disk.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from airflow_provider_mlops.data import storage
 class StorageJournal:
     """A journal for `optuna.storages.JournalStorage` at a URI of any fsspec scheme.
 
-    It has the methods of `optuna.storages.journal.BaseJournalBackend` and does not derive from it, so that this module
+    It has the methods of `optuna.storages.journal.BaseJournalBackend` but does not derive from it, so that this module
     can be imported without Optuna.
 
     >>> first, second = StorageJournal("memory://doc/journal"), StorageJournal("memory://doc/journal")
@@ -31,7 +30,7 @@ class StorageJournal:
         self._end = 0
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """The records from a number on, in their order."""
+        """Yield the records from a number on, in order."""
         number = log_number_from
         while True:
             try:
@@ -43,7 +42,7 @@ class StorageJournal:
             yield json.loads(content)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Add records after the last one, whoever wrote that."""
+        """Append records after the last one, no matter which worker wrote it."""
         for record in logs:
             content = json.dumps(record).encode()
             while True:

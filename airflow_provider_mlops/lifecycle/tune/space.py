@@ -1,4 +1,4 @@
-"""The space that a study searches, declared as data."""
+"""The search space of a study, declared as data."""
 
 from __future__ import annotations
 
@@ -7,22 +7,32 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import FieldError
 
 if TYPE_CHECKING:
     import optuna
 
 
 class FloatRange(BaseModel):
-    """Real numbers from `low` to `high`, both included."""
+    """Real numbers from `low` to `high`, both included.
+
+    >>> FloatRange(low=0.001, high=10, log=True).kind
+    'float'
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["float"] = "float"
-    low: float = Field(description="The smallest value.")
-    high: float = Field(description="The largest value.")
-    log: bool = Field(default=False, description="Whether to search by order of magnitude. Needs a positive `low`.")
-    step: float | None = Field(default=None, gt=0, description="Only `low` and multiples of `step` above it.")
+    low: float = Field(description="Smallest value.")
+    high: float = Field(description="Largest value.")
+    log: bool = Field(
+        default=False, description="Search on a logarithmic scale. Requires a positive `low`. Defaults to false."
+    )
+    step: float | None = Field(
+        default=None,
+        gt=0,
+        description="Distance between values, starting at `low`. By default, any value in the range.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -30,20 +40,26 @@ class FloatRange(BaseModel):
         return self
 
     def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> float:
-        """The trial's value."""
+        """Return the trial's value of the parameter `name`."""
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
 
 
 class IntegerRange(BaseModel):
-    """Whole numbers from `low` to `high`, both included."""
+    """Whole numbers from `low` to `high`, both included.
+
+    >>> IntegerRange(low=2, high=8).kind
+    'integer'
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["integer"] = "integer"
-    low: int = Field(description="The smallest value.")
-    high: int = Field(description="The largest value.")
-    log: bool = Field(default=False, description="Whether to search by order of magnitude. Needs a positive `low`.")
-    step: int = Field(default=1, ge=1, description="Only `low` and multiples of `step` above it.")
+    low: int = Field(description="Smallest value.")
+    high: int = Field(description="Largest value.")
+    log: bool = Field(
+        default=False, description="Search on a logarithmic scale. Requires a positive `low`. Defaults to false."
+    )
+    step: int = Field(default=1, ge=1, description="Distance between values, starting at `low`. Defaults to 1.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -51,23 +67,27 @@ class IntegerRange(BaseModel):
         return self
 
     def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> int:
-        """The trial's value."""
+        """Return the trial's value of the parameter `name`."""
         return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
 
 
 class Choice(BaseModel):
-    """One of some values, of any kind that JSON has."""
+    """One value of a list of JSON values.
+
+    >>> Choice(values=("l1", "l2")).kind
+    'choice'
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["choice"] = "choice"
-    values: tuple[JsonValue, ...] = Field(min_length=1, description="The values to choose from.")
+    values: tuple[JsonValue, ...] = Field(min_length=1, description="Values to choose from. At least one.")
 
     def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> Any:
-        """The trial's value."""
-        # Optuna keeps scalars as they are; a list or an object goes by its JSON.
-        shown: list[Any] = [value if _is_scalar(value) else json.dumps(value) for value in self.values]
-        return self.values[shown.index(trial.suggest_categorical(name, shown))]
+        """Return the trial's value of the parameter `name`."""
+        # Optuna stores only scalars; a list or an object is stored as its JSON.
+        choices: list[Any] = [value if _is_scalar(value) else json.dumps(value) for value in self.values]
+        return self.values[choices.index(trial.suggest_categorical(name, choices))]
 
 
 Range = Annotated[FloatRange | IntegerRange | Choice, Field(discriminator="kind")]
@@ -79,8 +99,8 @@ def _is_scalar(value: JsonValue) -> bool:
 
 def _check_range(low: float, high: float, log: bool, stepped: bool) -> None:
     if low > high:
-        raise InvalidSpecError("search_space", [low, high], "low must not be above high")
+        raise FieldError("low", f"low must not be above high={high}")
     if log and low <= 0:
-        raise InvalidSpecError("search_space", low, "a search by order of magnitude (log) needs a low above 0")
+        raise FieldError("low", "low must be above 0 for a search on a logarithmic scale (log)")
     if log and stepped:
-        raise InvalidSpecError("search_space", [low, high], "use either log or step")
+        raise FieldError("step", "step cannot be used with log. Remove one of them")

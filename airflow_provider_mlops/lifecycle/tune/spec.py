@@ -1,4 +1,4 @@
-"""The fields of the step `tune` and what it returns."""
+"""The fields and the result of the tune step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, metric_named
 from airflow_provider_mlops.lifecycle.step import Result
 from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
@@ -15,74 +15,88 @@ from airflow_provider_mlops.registry.model_version import ModelVersion
 
 
 class TuneSpec(TrainSpec):
-    """What to train, and in which space to search its parameters."""
+    """The training data, the estimator, and the search space of its parameters."""
 
     search_space: dict[str, Range] = Field(
         min_length=1,
-        description="For each parameter to search a `FloatRange`, an `IntegerRange` or a `Choice`. In JSON "
+        description="Parameters to search, each with a `FloatRange`, an `IntegerRange` or a `Choice`. As JSON: "
         '`{"kind": "float", "low": 0.01, "high": 10, "log": true}`, `{"kind": "integer", "low": 2, "high": 8}` or '
-        '`{"kind": "choice", "values": ["l1", "l2"]}`. What is searched goes over `parameters`.',
+        '`{"kind": "choice", "values": ["l1", "l2"]}`. They override the fixed values in `parameters`.',
     )
     trials: int = Field(
-        default=20, ge=1, le=10_000, description="How many combinations are tried, by all workers together."
+        default=20, ge=1, le=10_000, description="Number of trials of all workers together. Defaults to 20."
     )
     metric: str | None = Field(
         default=None,
-        description="What to improve: a metric of the step `evaluate`, measured by cross-validation on `dataset`. By "
-        "default the area under the ROC curve for classification (balanced accuracy where the estimator gives no "
-        "probabilities) and R² for regression.",
+        description="Metric of the evaluate step to optimize, measured by cross-validation on `dataset`. Defaults to "
+        "`roc_auc` for classification (`balanced_accuracy` if the estimator gives no probabilities) and `r2` for "
+        "regression.",
     )
     phase: Literal["all", "search", "finish"] = Field(
         default="all",
-        description="`search` only tries parameters, `finish` only trains and registers the best, `all` does both.",
+        description="`search` only runs trials, `finish` only trains and registers the best model, and `all` does "
+        "both. Defaults to `all`.",
     )
     worker: int = Field(
         default=0,
         ge=0,
-        description="The number of this search task among those that share the study. It varies the seed.",
+        description="Number of this search task among the tasks that share the study. Each number gives other random "
+        "suggestions.",
     )
     study_name: str | None = Field(
         default=None,
-        description="The study's name. By default it is made of the DAG, its run and the model. With a name of your "
-        "own, later DAG runs continue the study, and `trials` counts all of them.",
+        description="Name of the study. By default, each DAG run has its own study for each model. If you set a name, "
+        "later DAG runs continue the study, and `trials` counts the trials of all runs.",
     )
     pruner: Literal["median", "halving", "none"] = Field(
         default="median",
-        description="What ends a trial before its last fold: being worse than the median of the others (`median`), "
-        "than the better ones at growing numbers of folds (`halving`), or nothing.",
+        description="Rule that stops a trial before its last fold: `median` if it is worse than the median of the "
+        "other trials at that fold, `halving` for successive halving, `none` to complete every trial. Defaults to "
+        "`median`.",
     )
-    folds: int = Field(default=5, ge=2, le=50, description="Into how many parts the rows are cut for cross-validation.")
+    folds: int = Field(default=5, ge=2, le=50, description="Number of folds of the cross-validation. Defaults to 5.")
     fold_method: Literal["stratified", "random", "group", "time"] | None = Field(
         default=None,
-        description="How rows come to folds: `stratified` by class, at `random`, all rows of one value of "
-        "`fold_column` together (`group`), or always later rows after earlier ones in the order of `fold_column` or of "
-        "the dataset (`time`). By default stratified for classification and random for regression.",
+        description="How rows are assigned to folds: `stratified` keeps the share of each class; `random` shuffles; "
+        "`group` keeps rows with the same value of `fold_column` together; `time` measures on rows that are later than "
+        "the training rows, in the order of `fold_column` or else of the dataset. Defaults to `stratified` for "
+        "classification and `random` for regression.",
     )
     fold_column: str | None = Field(
-        default=None, description="The feature that `fold_method` `group` and `time` go by."
+        default=None,
+        description="Feature that defines the groups or the order of the rows, for `fold_method` `group` and `time`.",
     )
 
     @model_validator(mode="after")
     def _check_search(self) -> Self:
         if self.fold_method == "group" and self.fold_column is None:
-            raise InvalidSpecError("fold_column", None, "name the column whose values must stay together in a fold")
+            raise FieldError("fold_column", "fold_method='group' requires the column whose values define the groups")
         if self.metric is not None:
             metric = metric_named(self.metric)
             if metric.greater_is_better is None:
-                better = [name for name, other in METRICS.items() if other.greater_is_better is not None]
-                raise InvalidSpecError("metric", self.metric, f"neither way is better; use one of {', '.join(better)}")
+                ranked = [name for name, known in METRICS.items() if known.greater_is_better is not None]
+                raise FieldError(
+                    "metric",
+                    f"it must be a metric for which higher or lower values are better. Use one of {', '.join(ranked)}",
+                )
         return self
 
 
 class TuneResult(Result):
-    """The registered version, unless this was a search only, and what the search found."""
+    """The best parameters, and the registered version unless the task only searched."""
 
-    model: ModelVersion | None = Field(description="The registered version; null after `search`.")
-    model_uri: str | None = Field(description="The version as MLflow writes it, `models:/name/version`.")
-    metrics: dict[str, float] = Field(
-        description="How well the registered version predicts, as the step `train` says it."
+    model: ModelVersion | None = Field(description="Registered version; null for `phase='search'`.")
+    model_uri: str | None = Field(
+        description="MLflow URI of the version, `models:/name/version`; null for `phase='search'`."
     )
-    mlflow_run_id: str = Field(description="The MLflow run of the study. The trials are nested in it.")
-    best_parameters: dict[str, JsonValue] = Field(description="The best values of the search space so far.")
-    best_value: float | None = Field(description="The metric of the best trial, the mean over its folds.")
-    trials: int = Field(description="How many trials of the study have ended.")
+    metrics: dict[str, float] = Field(
+        description="Metrics of the registered version, as in the train step; empty for `phase='search'`."
+    )
+    mlflow_run_id: str = Field(description="ID of the study's MLflow run. The trials are nested in it.")
+    best_parameters: dict[str, JsonValue] = Field(
+        description="Values of the searched parameters in the best trial so far."
+    )
+    best_value: float | None = Field(
+        description="Metric of the best trial, the mean over its folds; null if no trial completed."
+    )
+    trials: int = Field(description="Number of trials of the study that ended.")

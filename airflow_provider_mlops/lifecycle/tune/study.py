@@ -1,4 +1,4 @@
-"""A study that several tasks share: who may still try, what a killed task left, and where MLflow shows it."""
+"""A study that several tasks share: how trials are started and counted, and its MLflow run."""
 
 from __future__ import annotations
 
@@ -23,132 +23,144 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORKER = "worker"
-"""The user attribute of a trial that names the task which tries it."""
+_WORKER = "worker"
+"""User attribute of a trial: the task that runs it."""
 
-ERROR = "error"
-"""The user attribute of a trial that failed by itself. Such a one counts; one that was killed does not."""
+TRIAL_ERROR = "error"
+"""User attribute of a trial that failed by itself. Such a trial counts, unlike one whose task was killed."""
 
 
-def name_of(spec: TuneSpec, workspace: Workspace) -> str:
-    """The study's name: given, or else the same for all tasks of a DAG run that tune one model."""
+def study_name(spec: TuneSpec, workspace: Workspace) -> str:
+    """Return the study's name: the spec's, or else the same for all tasks of a DAG run that tune one model."""
     return spec.study_name or "/".join((workspace.task.dag_id, workspace.task.run_id, spec.model_name))
 
 
-def directory(name: str, workspace: Workspace) -> str:
-    """Where the study is kept."""
+def study_directory(name: str, workspace: Workspace) -> str:
+    """Return the URI of the directory that holds the study."""
     return storage.join(workspace.storage_uri, "studies", quote(name, safe=" "))
 
 
 def open_study(spec: TuneSpec, workspace: Workspace, metric: Metric) -> optuna.Study:
-    """The study, created by whoever comes first. Raises InvalidSpecError if it is there with another metric."""
+    """Open the study, and create it if it does not exist. Raises InvalidSpecError if it has another metric."""
     import optuna
 
     from airflow_provider_mlops.lifecycle.tune.journal import StorageJournal
 
-    name = name_of(spec, workspace)
+    name = study_name(spec, workspace)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = StorageJournal(storage.join(directory(name, workspace), "journal"))
-    keeper = optuna.storages.JournalStorage(cast("Any", journal))
+    journal = StorageJournal(storage.join(study_directory(name, workspace), "journal"))
+    journal_storage = optuna.storages.JournalStorage(cast("Any", journal))
     direction: Literal["maximize", "minimize"] = "maximize" if metric.greater_is_better else "minimize"
     study = optuna.create_study(
-        storage=keeper, study_name=name, direction=direction, load_if_exists=True, pruner=_pruner(spec)
+        storage=journal_storage, study_name=name, direction=direction, load_if_exists=True, pruner=_pruner(spec)
     )
-    # A retry must not repeat what the first try has seen already, so the number of trials is part of the seed.
+    # A retry must not repeat the suggestions of the first try, so the number of trials is part of the seed.
     study.sampler = _sampler(spec.seed + 1000 * spec.worker + 1_000_003 * len(study.get_trials(deepcopy=False)))
-    there = study.user_attrs.get("metric")
-    if there is None:
+    existing = study.user_attrs.get("metric")
+    if existing is None:
         study.set_user_attr("metric", metric.name)
-    elif there != metric.name:
+    elif existing != metric.name:
         raise InvalidSpecError(
-            "metric", metric.name, f"the study {name} is about {there}: give another study_name, or that metric"
+            "metric",
+            metric.name,
+            f"the study {name} was started with the metric {existing}. Use that metric, or another study_name",
         )
     return study
 
 
-def ask(study: optuna.Study, limit: int, worker: str) -> optuna.Trial | None:
-    """A new trial, or None when as many as `limit` have been begun by all workers together."""
-    if len(_counted(study)) >= limit:
+def start_trial(study: optuna.Study, limit: int, worker: str) -> optuna.Trial | None:
+    """Start a trial, or return None if all workers together have already started `limit` trials."""
+    if len(_counted_trials(study)) >= limit:
         return None
     trial = study.ask()
-    trial.set_user_attr(WORKER, worker)
-    # Another worker may have asked at the same moment. The numbers of the trials decide who is within the limit.
-    if sum(number < trial.number for number in _counted(study)) >= limit:
-        study.tell(trial, state=_states().FAIL)
+    trial.set_user_attr(_WORKER, worker)
+    # Another worker may have started one at the same moment. The numbers of the trials decide which are in the limit.
+    if sum(number < trial.number for number in _counted_trials(study)) >= limit:
+        study.tell(trial, state=_trial_state().FAIL)
         return None
     return trial
 
 
-def give_up_killed(study: optuna.Study, worker: str) -> list[int]:
-    """Mark as failed what an earlier try of this task was at when it was killed, and return the trials' numbers."""
+def fail_killed_trials(study: optuna.Study, worker: str) -> list[int]:
+    """Mark the trials that an earlier try of this task left running as failed, and return their numbers."""
     numbers = [
         trial.number
-        for trial in study.get_trials(deepcopy=False, states=(_states().RUNNING,))
-        if trial.user_attrs.get(WORKER) == worker
+        for trial in study.get_trials(deepcopy=False, states=(_trial_state().RUNNING,))
+        if trial.user_attrs.get(_WORKER) == worker
     ]
     for number in numbers:
-        study.tell(number, state=_states().FAIL)
+        study.tell(number, state=_trial_state().FAIL)
     if numbers:
-        log.info("An earlier try of this task was killed during the trials %s: they are tried anew", numbers)
+        log.info(
+            "Discarded %d trials that an earlier try of this task did not finish; others will replace them",
+            len(numbers),
+        )
     return numbers
 
 
-def finished(study: optuna.Study) -> int:
-    """How many trials ended: complete, pruned, or with an error."""
+def count_finished(study: optuna.Study) -> int:
+    """Return the number of trials that ended: complete, pruned, or failed with an error."""
     return sum(
-        trial.state in (_states().COMPLETE, _states().PRUNED) or ERROR in trial.user_attrs
+        trial.state in (_trial_state().COMPLETE, _trial_state().PRUNED) or TRIAL_ERROR in trial.user_attrs
         for trial in study.get_trials(deepcopy=False)
     )
 
 
-def is_over(study: optuna.Study, limit: int) -> bool:
-    """Whether as many trials as `limit` have ended and nobody is at one. Of several workers, the last one sees it."""
-    return finished(study) >= limit and not study.get_trials(deepcopy=False, states=(_states().RUNNING,))
+def is_search_over(study: optuna.Study, limit: int) -> bool:
+    """Return whether `limit` trials ended and none is running. With several workers, only the last one gets True."""
+    return count_finished(study) >= limit and not study.get_trials(deepcopy=False, states=(_trial_state().RUNNING,))
 
 
-def has_complete(study: optuna.Study) -> bool:
-    """Whether a trial got to its last fold."""
-    return bool(study.get_trials(deepcopy=False, states=(_states().COMPLETE,)))
+def has_completed_trial(study: optuna.Study) -> bool:
+    """Return whether any trial completed all its folds."""
+    return bool(study.get_trials(deepcopy=False, states=(_trial_state().COMPLETE,)))
 
 
-def best(study: optuna.Study) -> optuna.trial.FrozenTrial:
-    """The best complete trial. Raises RejectedError, with the first error, if there is none."""
-    if has_complete(study):
+def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
+    """Return the best completed trial. Raises RejectedError, with the first error, if there is none."""
+    if has_completed_trial(study):
         return study.best_trial
-    errors = [trial.user_attrs[ERROR] for trial in study.get_trials(deepcopy=False) if ERROR in trial.user_attrs]
+    errors = [
+        trial.user_attrs[TRIAL_ERROR] for trial in study.get_trials(deepcopy=False) if TRIAL_ERROR in trial.user_attrs
+    ]
     if errors:
         raise RejectedError(
-            f"all {len(errors)} trials of the study {study.study_name} failed, the first with: {errors[0]}"
+            f"Rejected study {study.study_name}: all {len(errors)} trials failed. The first error: {errors[0]}"
         )
-    raise RejectedError(f"the study {study.study_name} has no complete trial: run the phase search first")
+    raise RejectedError(
+        f"Rejected study {study.study_name}: 0 completed trials, at least 1 is required. Run tasks with phase='search' "
+        "and the same study_name first."
+    )
 
 
 @contextmanager
 def study_run(spec: TuneSpec, workspace: Workspace) -> Iterator[Run]:
-    """The MLflow run that all trials of the study are nested in. Of several workers at once, one makes it."""
+    """Open the MLflow run that all trials of the study are nested in, and create it if this worker is the first."""
     from airflow_provider_mlops.registry import tags as tag
 
     registry = workspace.registry()
-    name = name_of(spec, workspace)
-    claim = storage.join(directory(name, workspace), "run.txt")
+    name = study_name(spec, workspace)
+    claim = storage.join(study_directory(name, workspace), "run.txt")
     if not storage.exists(claim):
-        mine = begin_run(registry, workspace.task, "tune", experiment=spec.experiment, tags={tag.STUDY: name})
+        begun = begin_run(registry, workspace.task, "tune", experiment=spec.experiment, tags={tag.STUDY: name})
         try:
-            storage.create(claim, mine.id.encode())
+            storage.create(claim, begun.id.encode())
         except FileExistsError:
-            registry.client.delete_run(mine.id)
+            registry.client.delete_run(begun.id)
     with attached_run(registry, storage.read_text(claim)) as run:
         yield run
 
 
-def _counted(study: optuna.Study) -> list[int]:
-    failed = _states().FAIL
+def _counted_trials(study: optuna.Study) -> list[int]:
+    failed = _trial_state().FAIL
     return [
-        trial.number for trial in study.get_trials(deepcopy=False) if trial.state != failed or ERROR in trial.user_attrs
+        trial.number
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state != failed or TRIAL_ERROR in trial.user_attrs
     ]
 
 
-def _states() -> Any:
+def _trial_state() -> Any:
     from optuna.trial import TrialState
 
     return TrialState
@@ -158,7 +170,7 @@ def _sampler(seed: int) -> optuna.samplers.BaseSampler:
     import optuna
 
     with warnings.catch_warnings():
-        # constant_liar, which keeps workers apart that search at the same time, was experimental before Optuna 5.
+        # constant_liar, which keeps parallel workers from trying the same values, was experimental before Optuna 5.
         warnings.simplefilter("ignore")
         return optuna.samplers.TPESampler(seed=seed % 2**32, constant_liar=True)
 

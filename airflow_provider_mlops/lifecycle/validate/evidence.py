@@ -1,4 +1,4 @@
-"""What the gates that look at metrics decide from: an evaluation with its per-row predictions, and the champion now."""
+"""The evidence for metric gates: an evaluation with its per-row predictions, and the current champion."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.scoring.intervals import resample
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric
 from airflow_provider_mlops.lifecycle.scoring.predictions import RowPredictions
+from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
+from airflow_provider_mlops.lifecycle.validate.gate_result import GateVerdict
 from airflow_provider_mlops.lifecycle.validate.gates import (
     BaselineGate,
     ChampionGate,
     FairnessGate,
     Gate,
-    GateVerdict,
     LimitGate,
     SliceGate,
 )
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
 
 
 class Evidence:
-    """An evaluation with its rows, from which metric gates decide.
+    """An evaluation with its rows, as the basis for the decisions of metric gates.
 
-    :param evaluation: what `evaluate` wrote.
-    :param champion_now: the version that is champion now, which may have changed since.
+    Parameters
+    ----------
+    evaluation
+        Evaluation that the evaluate step wrote.
+    champion_now
+        Version that is champion now, which may have changed since the evaluation.
     """
 
     def __init__(self, evaluation: Evaluation, champion_now: int | None) -> None:
@@ -40,17 +45,17 @@ class Evidence:
 
     @cached_property
     def rows(self) -> RowPredictions:
-        """The per-row predictions."""
+        """Read the per-row predictions."""
         evaluation = self.evaluation
         return RowPredictions.read(evaluation.predictions_uri, evaluation.problem, evaluation.classes)
 
     @cached_property
     def resampled(self) -> dict[str, ResampledMetrics]:
-        """Every model on the same resamples of all rows."""
+        """Resample all rows once, for all models."""
         return self.resample(list(self.rows.models))
 
     def resample(self, names: list[str], chosen: NDArray[np.int64] | None = None) -> dict[str, ResampledMetrics]:
-        """Some models on the same resamples of some rows, or of all."""
+        """Resample the chosen rows, or all rows, once for the named models."""
         rows = self.rows
         truth = rows.truth if chosen is None else rows.truth[chosen]
         models = [rows.models[name] if chosen is None else rows.models[name].take(chosen) for name in names]
@@ -66,33 +71,36 @@ class Evidence:
         return dict(zip(names, drawn, strict=True))
 
     def metric(self, name: str | None) -> Metric:
-        """The metric of a gate. Raises InvalidSpecError if the evaluation has none of that name."""
+        """Return the metric of a gate, by default the main one. Raises InvalidSpecError if the evaluation lacks it."""
         chosen = name or self.evaluation.main_metric
         if chosen not in self.evaluation.metrics:
             raise InvalidSpecError(
                 "gates.metric",
                 chosen,
-                f"the evaluation of this {self.evaluation.problem} model has {', '.join(self.evaluation.metrics)}",
+                f"the evaluation of this {self.evaluation.problem} model does not have this metric. Use one of "
+                f"{', '.join(self.evaluation.metrics)}",
             )
         return METRICS[chosen]
 
     def no_champion(self) -> tuple[GateVerdict, str] | None:
-        """The verdict and reason of a gate that finds no champion to compare with, or None if there is one."""
+        """Return the verdict and reason of a gate without a champion to compare with, or None if there is one."""
         then, now, own = self.evaluation.champion_version, self.champion_now, self.evaluation.model.version
         if now is None and then is None:
-            return "passed", "there is no champion yet to compare with"
+            return "passed", "there is no champion yet, so there is nothing to compare with"
         if now == own:
             return "passed", f"version {own} is the champion itself"
         if now != then:
-            was, now_is = (f"version {v}" if v is not None else "no version" for v in (then, now))
-            return "inconclusive", f"{was} was champion at evaluation and {now_is} is now: run evaluate again"
+            before, after = (f"version {v}" if v is not None else "no version" for v in (then, now))
+            return "inconclusive", (
+                f"{before} was champion during the evaluation, but {after} is champion now. Run the evaluate step again"
+            )
         if self.evaluation.champion is None:
             return "inconclusive", self.evaluation.champion_note
         return None
 
 
-def check(gate: Gate, evaluation: Evaluation) -> None:
-    """Raise InvalidSpecError for a gate that names a metric or a column which the evaluation does not have."""
+def check_gate(gate: Gate, evaluation: Evaluation) -> None:
+    """Raise InvalidSpecError if a gate names a metric or a column that the evaluation does not have."""
     if isinstance(gate, LimitGate | ChampionGate | BaselineGate | SliceGate):
         Evidence(evaluation, None).metric(gate.metric)
     if isinstance(gate, SliceGate):
@@ -104,14 +112,16 @@ def check(gate: Gate, evaluation: Evaluation) -> None:
             raise InvalidSpecError(
                 "gates.metric",
                 gate.metric,
-                f"the evaluation of this {evaluation.problem} model has {', '.join(sorted(known))}",
+                f"the evaluation of this {evaluation.problem} model does not have this measure. Use one of "
+                f"{', '.join(sorted(known))}",
             )
 
 
 def _check_columns(wanted: tuple[str, ...] | None, known: set[str], field: str) -> None:
     for name in wanted or ():
         if name not in known:
-            has = ", ".join(map(repr, sorted(known))) or "none"
-            raise InvalidSpecError(
-                "gates.columns", name, f"the evaluation was not made by this column; its {field} are {has}"
+            hint = f"it must be one of the {field} columns of the evaluation"
+            hint += (
+                f". {suggest(name, sorted(known))}" if known else f", which has none. Set {field} in the evaluate step"
             )
+            raise InvalidSpecError("gates.columns", name, hint)

@@ -1,208 +1,260 @@
-"""The gates that a model passes on its way to serving, declared as data.
+"""The gates that a model must pass before it is deployed, declared as data.
 
-Each gate is a small JSON object told apart by its `kind`. It holds what is asked for; how it is decided is in
-`validate_metric_gates.py` and `validate_package_gates.py`.
+Each gate is a small JSON object, and its `kind` says which gate it is. It holds only the requirements; the decisions
+are made in `metric_gates.py` and `package_gates.py`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from airflow_provider_mlops.lifecycle.evaluate.fairness import fairness_named
+from airflow_provider_mlops.lifecycle.evaluate.fairness import check_fairness_name
 from airflow_provider_mlops.lifecycle.scoring.metrics import metric_named
+from airflow_provider_mlops.lifecycle.validate.gate_base import GateBase, check_limits, describe_limits
 
 _CONFIDENCE = Field(
-    default=0.95, gt=0.5, lt=1, description="The confidence of the interval that the decision is made from."
+    default=0.95,
+    gt=0.5,
+    lt=1,
+    description="Confidence level of the interval that decides. Defaults to 0.95.",
 )
 
-_MINIMUM_ROWS = Field(
-    default=20, ge=2, description="With fewer test rows the gate is inconclusive: their interval could not be trusted."
+_MIN_ROWS = Field(
+    default=20,
+    ge=2,
+    description="Number of test rows below which the gate is inconclusive, because the interval would not be reliable. "
+    "Defaults to 20.",
 )
 
-
-class GateBase(BaseModel):
-    """What every gate has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: str
-    name: str | None = Field(
-        default=None,
-        max_length=60,
-        description="What the gate is called in the verdict. By default its kind and its metric.",
-    )
-
-    # A gate is called by its kind and, where it has one, by its metric.
-    _named_by: ClassVar[tuple[str, ...]] = ("metric",)
-
-    @property
-    def title(self) -> str:
-        """The gate's name, or its kind and metric.
-
-        >>> LimitGate(metric="accuracy", min_value=0.9).title
-        'limit accuracy'
-        """
-        if self.name is not None:
-            return self.name
-        parts = (getattr(self, field, None) for field in self._named_by)
-        return " ".join((self.kind, *(part for part in parts if part)))
+_CERTAIN = Field(
+    default=False,
+    description="Require the whole confidence interval to be within the limits, not only the estimate. If a limit is "
+    "inside the interval, the gate is inconclusive; more test rows can decide it. Defaults to false.",
+)
 
 
 class _MetricGate(GateBase):
     metric: str | None = Field(
         default=None,
-        description="The metric to look at. By default the evaluation's main one: `roc_auc` (or `balanced_accuracy` "
-        "for a model without probabilities) for classification and `r2` for regression.",
-    )
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        return value if value is None else metric_named(value, "gates.metric").name
-
-
-class LimitGate(_MetricGate):
-    """An absolute limit on a metric."""
-
-    kind: Literal["limit"] = "limit"
-    min_value: float | None = Field(default=None, description="The least value that passes.")
-    max_value: float | None = Field(default=None, description="The greatest value that passes.")
-    certain: bool = Field(
-        default=False,
-        description="Whether the whole confidence interval of the metric must lie within the limits, and not only the "
-        "estimate. An interval that holds a limit is then inconclusive: more test rows would decide it.",
+        description="Metric of the evaluation. Defaults to its main metric: `roc_auc` for classification "
+        "(`balanced_accuracy` for a model without probabilities) and `r2` for regression.",
     )
 
     @model_validator(mode="after")
-    def _limited(self) -> Self:
-        _check_limits(self.min_value, self.max_value)
+    def _check_metric(self) -> Self:
+        if self.metric is not None:
+            metric_named(self.metric)
         return self
+
+
+class LimitGate(_MetricGate):
+    """An absolute limit on a metric.
+
+    >>> gate = LimitGate(metric="accuracy", min_value=0.9)
+    >>> gate.title, gate.requirement
+    ('limit accuracy', 'at least 0.9')
+    """
+
+    kind: Literal["limit"] = "limit"
+    min_value: float | None = Field(default=None, description="Lowest value that passes. By default there is no limit.")
+    max_value: float | None = Field(
+        default=None, description="Highest value that passes. By default there is no limit."
+    )
+    certain: bool = _CERTAIN
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        check_limits(self.min_value, self.max_value)
+        return self
+
+    @property
+    def requirement(self) -> str:
+        """Return the limits in words."""
+        return describe_limits(self.min_value, self.max_value)
 
 
 class ChampionGate(_MetricGate):
     """The model is not worse than the champion by more than a margin, on the same rows.
 
-    A test of non-inferiority: passed if the interval of the paired difference lies above minus the margin, failed if
-    it lies below, inconclusive if it holds it. With no champion yet the gate passes and says so.
+    This is a test of non-inferiority. It passes if the interval of the paired difference is above minus the margin,
+    fails if it is below, and is inconclusive if it includes minus the margin. If there is no champion yet, the gate
+    passes.
+
+    >>> ChampionGate(metric="roc_auc", margin=0.01).title
+    'champion roc_auc'
     """
 
     kind: Literal["champion"] = "champion"
     margin: float = Field(
         default=0.02,
-        description="By how much the model may be worse, in units of the metric. A negative margin asks for a "
-        "model that is better by so much.",
+        description="Loss that is allowed, in units of the metric. With a negative margin, the model must be better "
+        "than the champion by at least this amount. Defaults to 0.02.",
     )
     confidence: float = _CONFIDENCE
-    min_rows: int = _MINIMUM_ROWS
+    min_rows: int = _MIN_ROWS
 
 
 class BaselineGate(_MetricGate):
-    """The model is better than the trivial baseline, on the same rows: decided as for the champion."""
+    """The model is better than the trivial baseline on the same rows, decided as for the champion.
+
+    >>> BaselineGate(gain=0.1).title
+    'baseline'
+    """
 
     kind: Literal["baseline"] = "baseline"
-    gain: float = Field(default=0.0, ge=0, description="By how much it must be better, in units of the metric.")
+    gain: float = Field(
+        default=0.0,
+        ge=0,
+        description="Gain over the baseline that the model must exceed, in units of the metric. Defaults to 0.",
+    )
     confidence: float = _CONFIDENCE
-    min_rows: int = _MINIMUM_ROWS
+    min_rows: int = _MIN_ROWS
 
 
 class SliceGate(_MetricGate):
-    """On no slice is the model worse by more than a margin.
+    """The model is not worse on any slice by more than a margin.
 
-    A slice fails if the model is worse there by more than the margin and the difference is no chance find: its
-    confidence interval, widened for the number of slices (Bonferroni), does not hold zero. Where it does hold zero,
-    or where the slice has too few rows, the gate is inconclusive.
+    A slice fails if the model is worse by more than the margin and the difference is significant: its confidence
+    interval, widened for the number of slices (Bonferroni), excludes zero. If the interval includes zero, or if a slice
+    has too few rows, the gate is inconclusive.
+
+    >>> SliceGate(columns=("country",), margin=0.1).title
+    'slice'
     """
 
     kind: Literal["slice"] = "slice"
     against: Literal["champion", "overall"] = Field(
         default="champion",
-        description="Worse than what: `champion`, the champion on the rows of the slice, or `overall`, the "
-        "model itself on all rows.",
+        description="Reference of the comparison: `champion`, the champion on the rows of the slice, or `overall`, the "
+        "model itself on all rows. Defaults to `champion`.",
     )
-    margin: float = Field(default=0.05, ge=0, description="By how much it may be worse, in units of the metric.")
+    margin: float = Field(
+        default=0.05, ge=0, description="Loss that is allowed, in units of the metric. Defaults to 0.05."
+    )
     columns: tuple[str, ...] | None = Field(
-        default=None, description="Which of the evaluation's slice columns. By default all."
+        default=None, description="Slice columns of the evaluation to check. Defaults to all of them."
     )
-    min_rows: int = Field(default=30, ge=2, description="Slices of fewer rows cannot be judged.")
+    min_rows: int = Field(
+        default=30, ge=2, description="Number of rows below which a slice is not judged. Defaults to 30."
+    )
     small_slices: Literal["inconclusive", "ignore"] = Field(
-        default="inconclusive", description="What a slice of too few rows makes of the gate."
+        default="inconclusive",
+        description="Effect of a slice with fewer than `min_rows` rows: `inconclusive` makes the gate inconclusive, "
+        "`ignore` leaves the slice out. Defaults to `inconclusive`.",
     )
     confidence: float = _CONFIDENCE
 
 
 class FairnessGate(GateBase):
-    """A limit on how differently the groups of the sensitive columns are treated."""
+    """A limit on how differently the groups of the sensitive columns are treated.
+
+    >>> FairnessGate(metric="equalized_odds_ratio", min_value=0.8).requirement
+    'at least 0.8'
+    """
 
     kind: Literal["fairness"] = "fairness"
     metric: str = Field(
-        default="demographic_parity_difference", description="The fairness measure: a difference or a ratio."
+        default="demographic_parity_difference",
+        description="Fairness measure: a difference or a ratio. Defaults to `demographic_parity_difference`.",
     )
-    max_value: float | None = Field(default=None, description="The greatest value that passes, e.g. of a difference.")
-    min_value: float | None = Field(default=None, description="The least value that passes, e.g. of a ratio.")
+    max_value: float | None = Field(
+        default=None,
+        description="Highest value that passes, for example 0.1 for a difference. By default there is no limit.",
+    )
+    min_value: float | None = Field(
+        default=None,
+        description="Lowest value that passes, for example 0.8 for a ratio. By default there is no limit.",
+    )
     columns: tuple[str, ...] | None = Field(
-        default=None, description="Which of the evaluation's sensitive columns. By default all."
+        default=None, description="Sensitive columns of the evaluation to check. Defaults to all of them."
     )
-    min_rows: int = Field(default=30, ge=1, description="With a smaller group the gate is inconclusive.")
-    certain: bool = Field(
-        default=False,
-        description="Whether the whole confidence interval of the measure must lie within the limits, and not only "
-        "the estimate. An interval that holds a limit is then inconclusive: more test rows would decide it.",
+    min_rows: int = Field(
+        default=30,
+        ge=1,
+        description="Number of rows of the smallest group below which the gate is inconclusive. Defaults to 30.",
     )
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return fairness_named(value, "gates.metric")
+    certain: bool = _CERTAIN
 
     @model_validator(mode="after")
-    def _limited(self) -> Self:
-        _check_limits(self.min_value, self.max_value)
+    def _check(self) -> Self:
+        check_fairness_name(self.metric)
+        check_limits(self.min_value, self.max_value)
         return self
+
+    @property
+    def requirement(self) -> str:
+        """Return the limits in words."""
+        return describe_limits(self.min_value, self.max_value)
 
 
 class LatencyGate(GateBase):
-    """How long one prediction of one row takes in a fresh process, at the 95th percentile."""
+    """A limit on the 95th percentile of the time for one prediction of one row, in a fresh process.
+
+    >>> LatencyGate(max_latency_ms=50).title
+    'latency'
+    """
 
     kind: Literal["latency"] = "latency"
     max_latency_ms: float = Field(
-        default=200.0, gt=0, description="The greatest 95th percentile that passes, in milliseconds."
+        default=200.0, gt=0, description="Highest 95th percentile that passes, in milliseconds. Defaults to 200."
     )
     predictions: int = Field(
-        default=100, ge=20, le=100_000, description="How many predictions are timed, after ten that warm up."
+        default=100,
+        ge=20,
+        le=100_000,
+        description="Number of predictions to time, after 10 that warm up. Defaults to 100.",
     )
 
 
 class SizeGate(GateBase):
-    """How large the packaged model is."""
+    """A limit on the size of the packaged model.
+
+    >>> SizeGate(max_mb=100).title
+    'size'
+    """
 
     kind: Literal["size"] = "size"
-    max_mb: float = Field(default=500.0, gt=0, description="The greatest size that passes, in megabytes (10⁶ bytes).")
+    max_mb: float = Field(
+        default=500.0, gt=0, description="Largest size that passes, in megabytes (10⁶ bytes). Defaults to 500."
+    )
 
 
 class SignatureGate(GateBase):
-    """Whoever calls the champion can call this model: it asks for nothing that the champion does not take.
+    """Anyone who calls the champion can call this model without a change.
 
-    With no champion yet the gate passes and says so, if the model has a signature.
+    The model requires no column and no type that the champion does not accept, and returns the same types. If there is
+    no champion yet, the gate passes if the model has a signature.
+
+    >>> SignatureGate(allow_new_inputs=True).title
+    'signature'
     """
 
     kind: Literal["signature"] = "signature"
     allow_new_inputs: bool = Field(
-        default=False, description="Whether the model may require columns that the champion does not."
+        default=False,
+        description="Allow the model to require columns that the champion does not take. Defaults to false.",
     )
 
 
 class InfrastructureGate(GateBase):
-    """The packaged model loads in a fresh process and answers there what it answered in evaluation."""
+    """The packaged model loads in a fresh process and makes the same predictions there as in the evaluation.
+
+    >>> InfrastructureGate(timeout_seconds=60).title
+    'infrastructure'
+    """
 
     kind: Literal["infrastructure"] = "infrastructure"
     tolerance: float = Field(
         default=1e-6,
         ge=0,
-        description="How far, absolutely and relatively, a numeric answer may be from the recorded one.",
+        description="Allowed difference between a numeric prediction and the recorded one, both absolute and relative. "
+        "Defaults to 1e-6.",
     )
-    timeout_seconds: float = Field(default=300.0, gt=0, description="How long the process may take to load and answer.")
+    timeout_seconds: float = Field(
+        default=300.0, gt=0, description="Time limit for loading and predicting, in seconds. Defaults to 300."
+    )
 
 
 Gate: TypeAlias = Annotated[
@@ -217,7 +269,7 @@ Gate: TypeAlias = Annotated[
     | InfrastructureGate,
     Field(discriminator="kind"),
 ]
-"""Any gate; in JSON, its `kind` says which."""
+"""Any gate. In JSON, `kind` says which one."""
 
 DEFAULT_GATES: tuple[Gate, ...] = (
     BaselineGate(),
@@ -227,25 +279,4 @@ DEFAULT_GATES: tuple[Gate, ...] = (
     SizeGate(),
     LatencyGate(),
 )
-"""What is asked of a model if nobody says otherwise."""
-
-GateVerdict: TypeAlias = Literal["passed", "failed", "inconclusive"]
-
-
-class GateResult(BaseModel):
-    """How one gate decided, and why."""
-
-    model_config = ConfigDict(frozen=True)
-
-    gate: str
-    kind: str
-    verdict: GateVerdict
-    reason: str = Field(description="One sentence with the numbers that decided.")
-    values: dict[str, float] = Field(default_factory=dict, description="The numbers, by name.")
-
-
-def _check_limits(min_value: float | None, max_value: float | None) -> None:
-    if min_value is None and max_value is None:
-        raise ValueError("give min_value, max_value or both")
-    if min_value is not None and max_value is not None and min_value > max_value:
-        raise ValueError(f"min_value={min_value} is above max_value={max_value}, so nothing could pass")
+"""The gates that a model must pass if the spec names no others."""

@@ -1,26 +1,25 @@
-"""How the gates that look at metrics decide: limit, champion, baseline, slice and fairness.
+"""The decisions of the metric gates: limit, champion, baseline, slice and fairness.
 
-Everything comes from the evaluation and its per-row predictions; no model is loaded here.
+They use only the evaluation and its per-row predictions; no model is loaded here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.lifecycle.evaluate.fairness import NEEDS_BOTH_CLASSES
-from airflow_provider_mlops.lifecycle.reports.report import format_number as number
+from airflow_provider_mlops.lifecycle.reports.report import format_number
 from airflow_provider_mlops.lifecycle.scoring.evaluation import FairnessScore, Interval
 from airflow_provider_mlops.lifecycle.scoring.intervals import difference
 from airflow_provider_mlops.lifecycle.scoring.metrics import Metric
 from airflow_provider_mlops.lifecycle.validate.evidence import Evidence
+from airflow_provider_mlops.lifecycle.validate.gate_result import GateResult, GateVerdict, gate_result
 from airflow_provider_mlops.lifecycle.validate.gates import (
     BaselineGate,
     ChampionGate,
     FairnessGate,
-    Gate,
-    GateResult,
-    GateVerdict,
     LimitGate,
     SliceGate,
 )
@@ -30,129 +29,161 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def limit(gate: LimitGate, evidence: Evidence) -> GateResult:
-    """Whether the metric, or its whole interval, lies within the limits."""
+def decide_limit(gate: LimitGate, evidence: Evidence) -> GateResult:
+    """Decide whether the metric, or its whole interval, is within the limits."""
     metric = evidence.metric(gate.metric)
     value = evidence.evaluation.metrics[metric.name]
     low, high = evidence.evaluation.intervals[metric.name]
-    values = {"value": value, "low": low, "high": high}
-    said = f"{metric.name} is {number(value)} ({_interval((low, high), evidence.evaluation.confidence)}), "
-    said += f"{_wanted(gate)} is asked"
-    verdict = _within(gate, value, (low, high))
-    return _result(
-        gate, verdict, said if verdict != "inconclusive" else f"{said}, and the interval holds a limit", values
-    )
+    verdict = _compare_with_limits(gate, value, (low, high))
+    reason = f"{metric.name} is {format_number(value)} ({_interval((low, high), evidence.evaluation.confidence)}), "
+    reason += f"required {gate.requirement}"
+    if verdict == "inconclusive":
+        reason += "; the interval includes a limit, so more test rows are needed"
+    return gate_result(gate, verdict, reason, {"value": value, "low": low, "high": high})
 
 
-def champion(gate: ChampionGate, evidence: Evidence) -> GateResult:
-    """Whether the model is no worse than the champion by more than the margin."""
+def decide_champion(gate: ChampionGate, evidence: Evidence) -> GateResult:
+    """Decide whether the model is not worse than the champion by more than the margin."""
     metric = evidence.metric(gate.metric)
     missing = evidence.no_champion()
     if missing is not None:
-        return _result(gate, *missing)
-    name = f"the champion's (version {evidence.evaluation.champion_version})"
-    asked = f"a loss of {number(gate.margin)} is allowed" if gate.margin >= 0 else f"{number(-gate.margin)} is asked"
-    return _compare(gate, evidence, metric, "champion", name, -gate.margin, asked)
+        return gate_result(gate, *missing)
+    name = f"the champion, version {evidence.evaluation.champion_version}"
+    if gate.margin >= 0:
+        required = f"allowed loss {format_number(gate.margin)}"
+    else:
+        required = f"required gain {format_number(-gate.margin)}"
+    return _compare(gate, evidence, metric, "champion", name, -gate.margin, required)
 
 
-def baseline(gate: BaselineGate, evidence: Evidence) -> GateResult:
-    """Whether the model is better than the baseline."""
+def decide_baseline(gate: BaselineGate, evidence: Evidence) -> GateResult:
+    """Decide whether the model is better than the baseline."""
     metric = evidence.metric(gate.metric)
-    asked = f"more than {number(gate.gain)} is asked"
-    return _compare(gate, evidence, metric, "baseline", "the baseline's", gate.gain, asked, strictly=True)
+    required = f"required gain above {format_number(gate.gain)}"
+    return _compare(gate, evidence, metric, "baseline", "the baseline", gate.gain, required, strictly=True)
 
 
-def slices(gate: SliceGate, evidence: Evidence) -> GateResult:
-    """Whether no slice is worse by more than the margin."""
+def decide_slices(gate: SliceGate, evidence: Evidence) -> GateResult:
+    """Decide whether the model is not worse on any slice by more than the margin."""
     metric = evidence.metric(gate.metric)
     if not evidence.evaluation.slices:
-        return _result(gate, "inconclusive", "the evaluation has no slices: name slice columns in evaluate")
+        return gate_result(gate, "inconclusive", "the evaluation has no slices. Set slices in the evaluate step")
     if gate.against == "champion":
         missing = evidence.no_champion()
         if missing is not None:
-            return _result(gate, *missing)
-    judged, unjudged, worst = [], [], float("inf")
-    for name, rows in _groups(gate, evidence):
-        compared = _slice_resamples(gate, evidence, metric, rows) if len(rows) >= gate.min_rows else None
-        if compared is None:
-            unjudged.append(name)
+            return gate_result(gate, *missing)
+    gains = _slice_gains(gate, evidence, metric)
+    return _judge_slices(gate, metric, gains)
+
+
+@dataclass
+class _SliceGains:
+    """Gain and standard error of each slice that can be judged, and the names of those that cannot."""
+
+    judged: list[tuple[str, float, float]] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+
+
+def _slice_gains(gate: SliceGate, evidence: Evidence, metric: Metric) -> _SliceGains:
+    gains = _SliceGains()
+    for name, rows in _slices(gate, evidence):
+        gain = _slice_gain(gate, evidence, metric, rows) if len(rows) >= gate.min_rows else None
+        if gain is None:
+            gains.unjudged.append(name)
         else:
-            judged.append((name, *compared))
-    failed: list[str] = []
-    doubtful: list[str] = []
-    for name, gain, std in judged:
-        worst = min(worst, gain)
+            gains.judged.append((name, *gain))
+    return gains
+
+
+def _judge_slices(gate: SliceGate, metric: Metric, gains: _SliceGains) -> GateResult:
+    judged, unjudged = gains.judged, gains.unjudged
+    worse: list[str] = []
+    uncertain: list[str] = []
+    for name, gain, error in judged:
         if gain >= -gate.margin:
             continue
-        sure = gain + _quantile(1 - (1 - gate.confidence) / len(judged)) * std < 0
-        (failed if sure else doubtful).append(f"{name} by {number(-gain)}")
-    reference = "the champion there" if gate.against == "champion" else "the model overall"
+        significant = gain + _normal_quantile(1 - (1 - gate.confidence) / len(judged)) * error < 0
+        (worse if significant else uncertain).append(f"{name} by {format_number(-gain)}")
+    worst = min((gain for _, gain, _ in judged), default=None)
     values = {"slices": float(len(judged)), "unjudged": float(len(unjudged))}
-    values |= {"worst": worst} if judged else {}
-    asked = f"{metric.name} may be {number(gate.margin)} worse than {reference}"
-    if failed:
-        return _result(gate, "failed", f"{asked}, and is worse in {_some(failed)}", values)
-    if doubtful:
-        return _result(
-            gate, "inconclusive", f"{asked}; it seems worse, but not surely so, in {_some(doubtful)}", values
+    reference = "the champion on the same slice" if gate.against == "champion" else "the model on all rows"
+    allowed = f"allowed loss {format_number(gate.margin)}"
+    if worst is not None:
+        values["worst"] = worst
+    if worse:
+        reason = f"{metric.name} is worse than for {reference} in {_join(worse)}, {allowed}"
+        return gate_result(gate, "failed", reason, values)
+    if uncertain:
+        reason = (
+            f"{metric.name} may be worse than for {reference} in {_join(uncertain)}, {allowed}, but the difference is "
+            "not significant"
         )
+        return gate_result(gate, "inconclusive", reason, values)
     if unjudged and gate.small_slices == "inconclusive":
-        few = f"fewer than {gate.min_rows} rows or only one class in {_some(unjudged)}"
-        return _result(gate, "inconclusive", f"{len(unjudged)} slices cannot be judged: {few}", values)
-    if not judged:
-        return _result(gate, "inconclusive", f"no slice has the {gate.min_rows} rows that are asked", values)
-    return _result(gate, "passed", f"{asked}; in the worst of {len(judged)} slices the gain is {number(worst)}", values)
+        reason = (
+            f"{len(unjudged)} slices have fewer than {gate.min_rows} rows or only one class: {_join(unjudged)}. "
+            "Use more test rows, or small_slices='ignore'"
+        )
+        return gate_result(gate, "inconclusive", reason, values)
+    if worst is None:
+        return gate_result(gate, "inconclusive", f"no slice has at least {gate.min_rows} rows", values)
+    change = f"a gain of {format_number(worst)}" if worst >= 0 else f"a loss of {format_number(-worst)}"
+    reason = f"{metric.name} compared with {reference}: the worst of {len(judged)} slices has {change}, {allowed}"
+    return gate_result(gate, "passed", reason, values)
 
 
-def fairness(gate: FairnessGate, evidence: Evidence) -> GateResult:
-    """Whether the fairness measure lies within its limits for every sensitive column."""
+def decide_fairness(gate: FairnessGate, evidence: Evidence) -> GateResult:
+    """Decide whether the fairness measure is within its limits for every sensitive column."""
     scores = [s for s in evidence.evaluation.fairness if gate.columns is None or s.column in gate.columns]
     if not scores:
-        return _result(gate, "inconclusive", "the evaluation has no sensitive columns: name some in evaluate")
+        reason = "the evaluation has no sensitive columns. Set sensitive in the evaluate step"
+        return gate_result(gate, "inconclusive", reason)
     values: dict[str, float] = {}
-    found: dict[GateVerdict, list[str]] = {"passed": [], "failed": [], "inconclusive": []}
+    measured: dict[GateVerdict, list[str]] = {"passed": [], "failed": [], "inconclusive": []}
     unjudged = []
     for score in scores:
-        small = _small_groups(gate, score)
-        value = score.metrics.get(gate.metric)
-        if value is None or small:
-            unjudged.append(f"{score.column} (too few rows in {_some(small)})" if small else score.column)
+        obstacle = _fairness_obstacle(gate, score)
+        if obstacle is not None:
+            unjudged.append(f"{score.column} ({obstacle})")
             continue
+        value, ends = score.metrics[gate.metric], score.intervals.get(gate.metric)
         values[score.column] = value
-        ends = score.intervals.get(gate.metric)
-        if ends is None and gate.certain:
-            unjudged.append(f"{score.column} (no interval: run evaluate again)")
-            continue
-        said = f"{number(value)} by {score.column}"
+        description = f"{format_number(value)} for {score.column}"
         if ends is not None:
             values |= {f"{score.column}_low": ends[0], f"{score.column}_high": ends[1]}
-            said += f" ({_interval(ends, evidence.evaluation.confidence)})"
-        found[_within(gate, value, ends)].append(said)
-    asked = f"{_wanted(gate)} is asked"
-    if found["failed"]:
-        return _result(gate, "failed", f"{gate.metric} is {_some(found['failed'])}, {asked}", values)
+            description += f" ({_interval(ends, evidence.evaluation.confidence)})"
+        measured[_compare_with_limits(gate, value, ends)].append(description)
+    required = f"required {gate.requirement}"
+    if measured["failed"]:
+        return gate_result(gate, "failed", f"{gate.metric} is {_join(measured['failed'])}, {required}", values)
     if unjudged:
-        return _result(gate, "inconclusive", f"{gate.metric} cannot be judged by {_some(unjudged)}", values)
-    if found["inconclusive"]:
-        said = f"{gate.metric} is {_some(found['inconclusive'])}, {asked}, and the interval holds a limit"
-        return _result(gate, "inconclusive", said, values)
-    return _result(gate, "passed", f"{gate.metric} is {_some(found['passed'])}, {asked}", values)
+        return gate_result(gate, "inconclusive", f"{gate.metric} cannot be judged for {_join(unjudged)}", values)
+    if measured["inconclusive"]:
+        reason = f"{gate.metric} is {_join(measured['inconclusive'])}, {required}; the interval includes a limit"
+        return gate_result(gate, "inconclusive", reason, values)
+    return gate_result(gate, "passed", f"{gate.metric} is {_join(measured['passed'])}, {required}", values)
 
 
-def _wanted(gate: LimitGate | FairnessGate) -> str:
-    """The limits in words."""
-    limits = (("at least", gate.min_value), ("at most", gate.max_value))
-    return " and ".join(f"{words} {number(bound)}" for words, bound in limits if bound is not None)
+def _fairness_obstacle(gate: FairnessGate, score: FairnessScore) -> str | None:
+    """Return why a column cannot be judged, or None if it can."""
+    small = _small_groups(gate, score)
+    if small:
+        return f"too few rows in {_join(small)}"
+    if gate.metric not in score.metrics:
+        return "the rows do not define the measure"
+    if gate.certain and gate.metric not in score.intervals:
+        return "no interval: run the evaluate step again"
+    return None
 
 
-def _within(gate: LimitGate | FairnessGate, value: float, ends: Interval | None) -> GateVerdict:
-    """Whether the value, or the whole interval if the gate is to be certain, lies within the limits."""
-    least = float("-inf") if gate.min_value is None else gate.min_value
-    most = float("inf") if gate.max_value is None else gate.max_value
+def _compare_with_limits(gate: LimitGate | FairnessGate, value: float, ends: Interval | None) -> GateVerdict:
+    """Compare the value with the limits or, if the gate must be certain, the whole interval."""
+    lower = float("-inf") if gate.min_value is None else gate.min_value
+    upper = float("inf") if gate.max_value is None else gate.max_value
     low, high = ends if gate.certain and ends is not None else (value, value)
-    if least <= low and high <= most:
+    if lower <= low and high <= upper:
         return "passed"
-    return "failed" if high < least or low > most else "inconclusive"
+    return "failed" if high < lower or low > upper else "inconclusive"
 
 
 def _compare(
@@ -161,35 +192,33 @@ def _compare(
     metric: Metric,
     other: str,
     other_name: str,
-    least: float,
-    asked: str,
+    min_gain: float,
+    required: str,
     strictly: bool = False,
 ) -> GateResult:
-    """Decide from the paired interval of the gain over another model, which has to lie above `least`."""
+    """Decide by the paired interval of the gain over another model, which must be above `min_gain`."""
     rows = evidence.evaluation.rows
     if rows < gate.min_rows:
-        return _result(
-            gate, "inconclusive", f"{rows} test rows are too few to compare: at least {gate.min_rows} are asked"
-        )
+        return gate_result(gate, "inconclusive", f"there are {rows} test rows, required at least {gate.min_rows}")
     resampled = evidence.resampled
     if metric.name not in resampled[other].estimates:
-        return _result(gate, "inconclusive", f"{other_name} {metric.name} is not defined on these rows")
+        return gate_result(gate, "inconclusive", f"the test rows do not define {metric.name} for {other_name}")
     gain, (low, high) = difference(metric, resampled["model"], resampled[other], gate.confidence)
     value, reference = (resampled[name].estimates[metric.name] for name in ("model", other))
     values = {"value": value, "reference": reference, "gain": gain, "low": low, "high": high}
-    said = (
-        f"{metric.name} is {number(value)} against {other_name} {number(reference)}: "
-        f"a gain of {number(gain)} ({_interval((low, high), gate.confidence)}), "
-        f"{asked}"
+    reason = (
+        f"{metric.name} is {format_number(value)}, and {format_number(reference)} for {other_name}: "
+        f"a gain of {format_number(gain)} ({_interval((low, high), gate.confidence)}), {required}"
     )
-    if low > least or (low == least and not strictly):
-        return _result(gate, "passed", said, values)
-    if high < least or (high == least and strictly):
-        return _result(gate, "failed", said, values)
-    return _result(gate, "inconclusive", f"{said}, and the interval holds that: more test rows would decide", values)
+    if low > min_gain or (low == min_gain and not strictly):
+        return gate_result(gate, "passed", reason, values)
+    if high < min_gain or (high == min_gain and strictly):
+        return gate_result(gate, "failed", reason, values)
+    reason += "; the interval includes this limit, so more test rows are needed"
+    return gate_result(gate, "inconclusive", reason, values)
 
 
-def _groups(gate: SliceGate, evidence: Evidence) -> Iterator[tuple[str, NDArray[np.int64]]]:
+def _slices(gate: SliceGate, evidence: Evidence) -> Iterator[tuple[str, NDArray[np.int64]]]:
     import numpy as np
 
     evaluated = dict.fromkeys(part.column for part in evidence.evaluation.slices)
@@ -199,10 +228,10 @@ def _groups(gate: SliceGate, evidence: Evidence) -> Iterator[tuple[str, NDArray[
             yield f"{column} = {label}", np.flatnonzero(labels == label)
 
 
-def _slice_resamples(
+def _slice_gain(
     gate: SliceGate, evidence: Evidence, metric: Metric, rows: NDArray[np.int64]
 ) -> tuple[float, float] | None:
-    """The gain on the rows of a slice and its standard error; None where the metric is not defined."""
+    """Return the gain on the rows of a slice and its standard error, or None if they do not define the metric."""
     import numpy as np
 
     names = ["model", "champion"] if gate.against == "champion" else ["model"]
@@ -212,7 +241,7 @@ def _slice_resamples(
     if metric.name not in here.estimates or metric.name not in other.estimates:
         return None
     gain = metric.gain(here.estimates[metric.name], over=other.estimates[metric.name])
-    # Against the overall metric, the resamples are drawn apart: an error that is a little too large, never too small.
+    # Against the overall metric, the resamples are not paired: the error is a little too large, never too small.
     spread = here.resamples[metric.name] - other.resamples[metric.name]
     return gain, float(np.std(spread[np.isfinite(spread)])) if np.isfinite(spread).any() else 0.0
 
@@ -226,19 +255,15 @@ def _small_groups(gate: FairnessGate, score: FairnessScore) -> list[str]:
     ]
 
 
-def _quantile(probability: float) -> float:
+def _normal_quantile(probability: float) -> float:
     from scipy.stats import norm
 
     return float(norm.ppf(probability))
 
 
 def _interval(ends: tuple[float, float], confidence: float) -> str:
-    return f"{100 * confidence:g} % interval {number(ends[0])} to {number(ends[1])}"
+    return f"{100 * confidence:g}% interval {format_number(ends[0])} to {format_number(ends[1])}"
 
 
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _result(gate: Gate, verdict: GateVerdict, reason: str, values: dict[str, float] | None = None) -> GateResult:
-    return GateResult(gate=gate.title, kind=gate.kind, verdict=verdict, reason=reason, values=values or {})
+def _join(parts: list[str], most: int = 3) -> str:
+    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")

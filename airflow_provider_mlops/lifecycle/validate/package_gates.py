@@ -1,22 +1,16 @@
-"""How the gates that look at the packaged model decide: latency, size, signature and infrastructure."""
+"""The decisions of the gates on the packaged model: latency, size, signature and infrastructure."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.reports.report import format_number as number
-from airflow_provider_mlops.lifecycle.scoring.evaluation import Answers, Evaluation
-from airflow_provider_mlops.lifecycle.validate.gates import (
-    Gate,
-    GateResult,
-    GateVerdict,
-    InfrastructureGate,
-    LatencyGate,
-    SignatureGate,
-    SizeGate,
-)
-from airflow_provider_mlops.lifecycle.validate.probe import Probed
+from airflow_provider_mlops.lifecycle.reports.report import format_number
+from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation, PredictedValues
+from airflow_provider_mlops.lifecycle.validate.gate_result import GateResult, GateVerdict, gate_result
+from airflow_provider_mlops.lifecycle.validate.gates import InfrastructureGate, LatencyGate, SignatureGate, SizeGate
+from airflow_provider_mlops.lifecycle.validate.probe import ProbeResult
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -24,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
     from airflow_provider_mlops.registry.model_version import ModelVersion
 
-# What a caller may send to a column of another type without loss.
+# Types of a column that accept values of another type without loss.
 _WIDER = {
     "integer": {"long", "double"},
     "long": {"double"},
@@ -33,121 +27,126 @@ _WIDER = {
 }
 
 
-def latency(gate: LatencyGate, probed: Probed) -> GateResult:
-    """Whether the 95th percentile of one-row predictions is below the limit."""
+def decide_latency(gate: LatencyGate, probed: ProbeResult) -> GateResult:
+    """Decide whether the 95th percentile of the time for one-row predictions is within the limit."""
     import numpy as np
 
     if probed.latencies_ms is None:
-        return _result(gate, "failed", f"the model does not predict in a fresh process: {probed.error}")
+        return gate_result(gate, "failed", f"the model cannot predict in a fresh process: {probed.error}")
     middle, high, highest = (float(value) for value in np.percentile(probed.latencies_ms, [50, 95, 99]))
     values = {"p50_ms": middle, "p95_ms": high, "p99_ms": highest}
-    said = (
-        f"95 % of {len(probed.latencies_ms)} predictions of one row took at most {number(high)} ms "
-        f"(half of them {number(middle)} ms), {number(gate.max_latency_ms)} ms are allowed"
+    reason = (
+        f"the 95th percentile of {len(probed.latencies_ms)} one-row predictions is {format_number(high)} ms "
+        f"(median {format_number(middle)} ms), allowed {format_number(gate.max_latency_ms)} ms"
     )
-    return _result(gate, "passed" if high <= gate.max_latency_ms else "failed", said, values)
+    return gate_result(gate, "passed" if high <= gate.max_latency_ms else "failed", reason, values)
 
 
-def size(gate: SizeGate, probed: Probed) -> GateResult:
-    """Whether the files of the model are small enough."""
+def decide_size(gate: SizeGate, probed: ProbeResult) -> GateResult:
+    """Decide whether the files of the model are small enough."""
     if probed.megabytes is None:
-        return _result(gate, "failed", f"the files of the model cannot be read: {probed.error}")
-    said = f"the packaged model has {number(probed.megabytes)} MB, {number(gate.max_mb)} MB are allowed"
+        return gate_result(gate, "failed", f"the files of the model cannot be read: {probed.error}")
+    reason = (
+        f"the packaged model is {format_number(probed.megabytes)} MB large, allowed {format_number(gate.max_mb)} MB"
+    )
     verdict: GateVerdict = "passed" if probed.megabytes <= gate.max_mb else "failed"
-    return _result(gate, verdict, said, {"megabytes": probed.megabytes})
+    return gate_result(gate, verdict, reason, {"megabytes": probed.megabytes})
 
 
-def infrastructure(gate: InfrastructureGate, probed: Probed, evaluation: Evaluation) -> GateResult:
-    """Whether a fresh process loads the model and answers what was recorded."""
+def decide_infrastructure(gate: InfrastructureGate, probed: ProbeResult, evaluation: Evaluation) -> GateResult:
+    """Decide whether the model loads in a fresh process and repeats the recorded predictions there."""
     values = {
         name: value
         for name, value in (("load_seconds", probed.load_seconds), ("peak_megabytes", probed.peak_megabytes))
         if value is not None
     }
     if probed.error is not None:
-        return _result(gate, "failed", f"in a fresh process: {probed.error}", values)
+        return gate_result(gate, "failed", f"the model cannot predict in a fresh process: {probed.error}", values)
     recorded = evaluation.example
-    for what, found, expected in (
+    for what, predicted, expected in (
         ("test rows", probed.rows, recorded.predictions),
         ("input example", probed.input_example, recorded.input_example_predictions),
     ):
-        if expected is None or found is None:
-            return _result(gate, "failed", f"there is no answer to the {what} to compare with", values)
-        different = _different(found, expected, gate.tolerance)
-        if different is not None:
-            return _result(gate, "failed", f"a fresh process answers the {what} differently: {different}", values)
-    answered = len(probed.rows or ()) + len(probed.input_example or ())
-    said = (
-        f"a fresh process loaded it in {number(probed.load_seconds or 0.0)} s and answered {answered} rows as recorded"
+        if expected is None or predicted is None:
+            return gate_result(gate, "failed", f"there are no predictions for the {what} to compare with", values)
+        mismatch = _find_mismatch(predicted, expected, gate.tolerance)
+        if mismatch is not None:
+            reason = f"the predictions for the {what} are different in a fresh process: {mismatch}"
+            return gate_result(gate, "failed", reason, values)
+    count = len(probed.rows or ()) + len(probed.input_example or ())
+    reason = (
+        f"a fresh process loaded the model in {format_number(probed.load_seconds or 0.0)} s and repeated the "
+        f"predictions for {count} rows"
     )
-    return _result(gate, "passed", said, values)
+    return gate_result(gate, "passed", reason, values)
 
 
-def signature(
+def decide_signature(
     gate: SignatureGate, registry: Registry, model: ModelVersion, champion: ModelVersion | None
 ) -> GateResult:
-    """Whether who calls the champion can call this model."""
+    """Decide whether callers of the champion can call this model without a change."""
     from airflow_provider_mlops.registry import models
 
     try:
         own = models.signature(registry, model)
     except InvalidSpecError as error:
-        return _result(gate, "failed", str(error))
+        return gate_result(gate, "failed", str(error))
     columns = {"inputs": float(len(own.inputs.inputs))}
     if champion is None:
-        return _result(gate, "passed", "there is no champion yet to be compatible with", columns)
+        return gate_result(
+            gate, "passed", "there is no champion yet, so there are no callers to be compatible with", columns
+        )
     if champion.version == model.version:
-        return _result(gate, "passed", f"version {model.version} is the champion itself", columns)
+        return gate_result(gate, "passed", f"version {model.version} is the champion itself", columns)
     try:
         theirs = models.signature(registry, champion)
     except InvalidSpecError as error:
-        return _result(gate, "inconclusive", f"the champion's signature cannot be read: {error}", columns)
+        return gate_result(gate, "inconclusive", f"the champion's signature cannot be read: {error}", columns)
     problems = _incompatible(own, theirs, gate.allow_new_inputs)
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        said = f"callers of version {champion.version} could not call it: {'; '.join(problems[:3])}{more}"
-        return _result(gate, "failed", said, columns)
-    return _result(gate, "passed", f"it takes and gives what version {champion.version} does", columns)
+        reason = f"callers of the champion, version {champion.version}, cannot call the model: "
+        return gate_result(gate, "failed", f"{reason}{'; '.join(problems[:3])}{more}", columns)
+    reason = f"callers of the champion, version {champion.version}, can call the model without a change"
+    return gate_result(gate, "passed", reason, columns)
 
 
 def _incompatible(own: ModelSignature, theirs: ModelSignature, allow_new_inputs: bool) -> list[str]:
-    """What a caller of the one would stumble over with the other."""
+    """Return the reasons why a caller of the champion (`theirs`) cannot call the model (`own`)."""
     if own.inputs.is_tensor_spec() or theirs.inputs.is_tensor_spec():
-        return [] if own.inputs == theirs.inputs else ["the inputs are other tensors"]
+        return [] if own.inputs == theirs.inputs else ["the input tensors are different"]
     taken = {spec.name: spec.type.name for spec in theirs.inputs.inputs}
     problems = []
     for spec in own.inputs.inputs:
         kind = taken.get(spec.name)
         if kind is None:
             if spec.required and not allow_new_inputs:
-                problems.append(f"it needs the new column {spec.name!r}")
+                problems.append(f"it requires the new column {spec.name!r}")
         elif kind != spec.type.name and spec.type.name not in _WIDER.get(kind, ()):
             problems.append(f"{spec.name!r} is {spec.type.name} instead of {kind}")
-    given, before = _outputs(own), _outputs(theirs)
-    if given != before:
-        problems.append(f"it gives {given or 'nothing'} instead of {before or 'nothing'}")
+    returned, expected = _output_types(own), _output_types(theirs)
+    if returned != expected:
+        problems.append(f"it returns {returned or 'nothing'} instead of {expected or 'nothing'}")
     return problems
 
 
-def _outputs(signature: ModelSignature) -> str:
-    """The types of what the model gives. Names of outputs are of no consequence: they are not part of a response."""
+def _output_types(signature: ModelSignature) -> str:
+    """Return the types of the outputs. Their names do not matter, because responses do not contain them."""
     outputs = signature.outputs.inputs if signature.outputs is not None else ()
     return ", ".join(str(getattr(spec.type, "name", spec.type)) for spec in outputs)
 
 
-def _different(found: Answers, expected: Answers, tolerance: float) -> str | None:
-    """The first answer that is not the recorded one, in words."""
-    import math
-
-    if len(found) != len(expected):
-        return f"{len(found)} answers instead of {len(expected)}"
-    for position, (one, other) in enumerate(zip(found, expected, strict=True)):
-        numbers = isinstance(one, float) and isinstance(other, int | float)
-        same = math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance) if numbers else one == other  # type: ignore[arg-type]
-        if not same:
-            return f"{one!r} instead of {other!r} in row {position}"
+def _find_mismatch(predicted: PredictedValues, expected: PredictedValues, tolerance: float) -> str | None:
+    """Return the first prediction that is not the recorded one, in words, or None if all are the same."""
+    if len(predicted) != len(expected):
+        return f"{len(predicted)} predictions instead of {len(expected)}"
+    for number, (value, recorded) in enumerate(zip(predicted, expected, strict=True), start=1):
+        if not _is_same(value, recorded, tolerance):
+            return f"{value!r} instead of {recorded!r} in row {number}"
     return None
 
 
-def _result(gate: Gate, verdict: GateVerdict, reason: str, values: dict[str, float] | None = None) -> GateResult:
-    return GateResult(gate=gate.title, kind=gate.kind, verdict=verdict, reason=reason, values=values or {})
+def _is_same(value: float | str, recorded: float | str, tolerance: float) -> bool:
+    if isinstance(value, float) and isinstance(recorded, int | float):
+        return math.isclose(value, recorded, rel_tol=tolerance, abs_tol=tolerance)
+    return value == recorded

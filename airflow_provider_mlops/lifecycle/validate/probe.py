@@ -1,9 +1,8 @@
-"""The packaged model in a fresh process: `python -m airflow_provider_mlops.lifecycle.validate.probe DIRECTORY`.
+"""Try a packaged model in a fresh process: `python -m airflow_provider_mlops.lifecycle.validate.probe DIRECTORY`.
 
-A process that has just been started finds what training left out: a class that is defined nowhere but in the notebook,
-a package that happened to be imported, a file that is only on one machine. The process gets the version's files and
-nothing else; it loads them as a server does, answers the recorded rows and the input example, and times predictions of
-one row.
+A fresh process finds dependencies that are missing in the package: a class that is defined only in a notebook, a module
+that happened to be imported, a file that exists only on one machine. The process gets only the files of the version. It
+loads them as a server does, predicts the recorded rows and the input example, and times predictions of one row.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.scoring.evaluation import Answers
+from airflow_provider_mlops.lifecycle.scoring.evaluation import PredictedValues
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
@@ -32,11 +31,11 @@ log = logging.getLogger(__name__)
 
 _WARM_UP = 10
 _TAIL = 600
-_REQUEST, _ROWS, _FOUND = "request.json", "rows.parquet", "found.json"
+_REQUEST, _ROWS, _RESULT = "request.json", "rows.parquet", "result.json"
 
 
-class Request(BaseModel):
-    """What the process is to do."""
+class ProbeRequest(BaseModel):
+    """The instructions for the fresh process."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
@@ -45,31 +44,42 @@ class Request(BaseModel):
     allow_pickle: bool
 
 
-class Probed(BaseModel):
-    """What was found. `error` says why what is None is not known."""
+class ProbeResult(BaseModel):
+    """The measurements in the fresh process. If any is None, `error` has the reason."""
 
     model_config = ConfigDict(frozen=True)
 
     megabytes: float | None = None
     load_seconds: float | None = None
     peak_megabytes: float | None = None
-    rows: Answers | None = None
-    input_example: Answers | None = None
+    rows: PredictedValues | None = None
+    input_example: PredictedValues | None = None
     latencies_ms: tuple[float, ...] | None = None
     error: str | None = None
 
 
 def probe(
     registry: Registry, model: ModelVersion, rows_uri: str, *, predictions: int, allow_pickle: bool, timeout: float
-) -> Probed:
-    """Start a process that loads the version and answers, and wait for it.
+) -> ProbeResult:
+    """Start a process that loads the version and predicts with it, and wait for the result.
 
-    A model that does not load, a process that crashes or takes too long are findings, and not errors. Raises
-    BackendUnavailableError if the version's files cannot be fetched, InvalidSpecError if the recorded rows are gone.
+    If the model does not load, or if the process crashes or takes too long, the result has an `error`.
 
-    :param rows_uri: the recorded rows as Parquet.
-    :param predictions: how many predictions of one row to time.
-    :param timeout: how many seconds the process may take.
+    Parameters
+    ----------
+    rows_uri
+        Parquet file with the recorded rows.
+    predictions
+        Number of predictions of one row to time.
+    timeout
+        Time limit of the process in seconds.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If the files of the version cannot be fetched.
+    InvalidSpecError
+        If the recorded rows do not exist anymore.
     """
     from airflow_provider_mlops.registry import models
 
@@ -78,31 +88,31 @@ def probe(
         rows = storage.read_bytes(rows_uri)
     except FileNotFoundError:
         raise InvalidSpecError(
-            "evaluation_uri", rows_uri, "the example rows of the evaluation are gone: run evaluate again"
+            "evaluation_uri", rows_uri, "the example rows of the evaluation do not exist. Run the evaluate step again"
         ) from None
     with models.downloaded(registry, model) as files, tempfile.TemporaryDirectory(prefix="mlops-probe-") as directory:
         size = _megabytes(files)
-        request = Request(model_directory=str(files), predictions=predictions, allow_pickle=allow_pickle)
+        request = ProbeRequest(model_directory=str(files), predictions=predictions, allow_pickle=allow_pickle)
         Path(directory, _REQUEST).write_text(request.model_dump_json())
         Path(directory, _ROWS).write_bytes(rows)
-        found = _in_fresh_process(directory, timeout)
-    log.info("A fresh process was done with %s after %.1f s", model, time.monotonic() - started)
-    return found.model_copy(update={"megabytes": size})
+        result = _run_process(directory, timeout)
+    log.info("Tried %s in a fresh process in %.1f s", model, time.monotonic() - started)
+    return result.model_copy(update={"megabytes": size})
 
 
-def measure(registry: Registry, model: ModelVersion) -> Probed:
-    """How large the version's files are, without loading them."""
+def measure(registry: Registry, model: ModelVersion) -> ProbeResult:
+    """Measure the size of the version's files without loading the model."""
     from airflow_provider_mlops.registry import models
 
     with models.downloaded(registry, model) as files:
-        return Probed(megabytes=_megabytes(files))
+        return ProbeResult(megabytes=_megabytes(files))
 
 
 def _megabytes(directory: Path) -> float:
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) / 1e6
 
 
-def _in_fresh_process(directory: str, timeout: float) -> Probed:
+def _run_process(directory: str, timeout: float) -> ProbeResult:
     try:
         process = subprocess.run(
             [sys.executable, "-m", "airflow_provider_mlops.lifecycle.validate.probe", directory],
@@ -113,25 +123,25 @@ def _in_fresh_process(directory: str, timeout: float) -> Probed:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Probed(error=f"it had not loaded and answered after {timeout:g} s")
-    answered = Path(directory, _FOUND)
-    if not answered.exists():
-        return Probed(error=f"it ended with exit code {process.returncode}: {_tail(process.stdout)}")
-    return Probed.model_validate_json(answered.read_text())
+        return ProbeResult(error=f"it did not load the model and predict within {timeout:g} s")
+    written = Path(directory, _RESULT)
+    if not written.exists():
+        return ProbeResult(error=f"it exited with code {process.returncode}: {_tail(process.stdout)}")
+    return ProbeResult.model_validate_json(written.read_text())
 
 
 def main(directory: str) -> None:
-    """What the fresh process does."""
-    request = Request.model_validate_json(Path(directory, _REQUEST).read_text())
-    found = load_and_answer(request, os.path.join(directory, _ROWS))
-    storage.write_text(os.path.join(directory, _FOUND), found.model_dump_json())
+    """Run the request in `directory` and write the result there; the entry point of the fresh process."""
+    request = ProbeRequest.model_validate_json(Path(directory, _REQUEST).read_text())
+    result = load_and_predict(request, os.path.join(directory, _ROWS))
+    storage.write_text(os.path.join(directory, _RESULT), result.model_dump_json())
 
 
-def load_and_answer(request: Request, rows_path: str) -> Probed:
-    """Load the model from its files and answer, in this process. Whatever goes wrong is the `error` of the result."""
+def load_and_predict(request: ProbeRequest, rows_path: str) -> ProbeResult:
+    """Load the model from its files and predict, in this process. Any error becomes the `error` of the result."""
     import resource
 
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     try:
         from mlflow.models import Model
 
@@ -139,20 +149,22 @@ def load_and_answer(request: Request, rows_path: str) -> Probed:
 
         started = time.monotonic()
         model = packaging.read(request.model_directory, allow_pickle=request.allow_pickle)
-        found["load_seconds"] = time.monotonic() - started
+        result["load_seconds"] = time.monotonic() - started
         described = Model.load(request.model_directory)
         if described.signature is None:
-            raise InvalidSpecError("model", None, "it was saved without a signature: train it with this package")
+            raise InvalidSpecError(
+                "model", None, "the model was saved without a signature. Train it with the train step"
+            )
         rows = _rows(rows_path, described.signature.inputs.input_names())
-        found["rows"] = tuple(model.predict(rows).tolist())
-        found["latencies_ms"] = _latencies(model, rows, request.predictions)
-        found["input_example"] = _answer_input_example(model, described, request.model_directory)
+        result["rows"] = tuple(model.predict(rows).tolist())
+        result["latencies_ms"] = _latencies(model, rows, request.predictions)
+        result["input_example"] = _predict_input_example(model, described, request.model_directory)
     except Exception as error:
-        found["error"] = f"{type(error).__name__}: {error}"[:_TAIL]
-    # Linux gives kibibytes, macOS bytes.
+        result["error"] = f"{type(error).__name__}: {error}"[:_TAIL]
+    # The unit is kibibytes on Linux and bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
-    found["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return Probed(**found)
+    result["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return ProbeResult(**result)
 
 
 def _rows(path: str, features: list[str]) -> Any:
@@ -163,17 +175,19 @@ def _rows(path: str, features: list[str]) -> Any:
     return feature_rows(pyarrow.parquet.read_table(path), features)
 
 
-def _answer_input_example(model: Any, described: Any, directory: str) -> Answers:
+def _predict_input_example(model: Any, described: Any, directory: str) -> PredictedValues:
     from airflow_provider_mlops.registry.rows import conform
 
     if not described.saved_input_example_info:
-        raise InvalidSpecError("model", None, "it was saved without an input example: train it with this package")
+        raise InvalidSpecError(
+            "model", None, "the model was saved without an input example. Train it with the train step"
+        )
     example = conform(described.load_input_example(directory), described.signature)
     return tuple(model.predict(example).tolist())
 
 
 def _latencies(model: Any, rows: Any, number: int) -> tuple[float, ...]:
-    """How long each of a number of predictions of one row took, in milliseconds, after a few that warm up."""
+    """Return how long `number` predictions of one row took, in milliseconds each, after a warm-up."""
     single = [rows.iloc[[position]] for position in range(len(rows))]
     times = []
     for row in islice(cycle(single), _WARM_UP + number):
@@ -185,7 +199,7 @@ def _latencies(model: Any, rows: Any, number: int) -> tuple[float, ...]:
 
 def _tail(output: str) -> str:
     lines = [line for line in output.strip().splitlines() if line.strip()]
-    return " / ".join(lines[-3:])[-_TAIL:] or "it said nothing"
+    return " / ".join(lines[-3:])[-_TAIL:] or "no output"
 
 
 if __name__ == "__main__":

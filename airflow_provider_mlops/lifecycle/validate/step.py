@@ -1,4 +1,4 @@
-"""Step 7, validate: whether a model may serve. Gates, declared as data, each say passed, failed or inconclusive."""
+"""Step 6, validate: decide whether a model may be deployed, by gates that are declared as data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.result_size import cut
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.step import Step
-from airflow_provider_mlops.lifecycle.validate import evidence as validate_evidence
 from airflow_provider_mlops.lifecycle.validate import metric_gates, package_gates
+from airflow_provider_mlops.lifecycle.validate.evidence import Evidence, check_gate
+from airflow_provider_mlops.lifecycle.validate.gate_result import GateResult
 from airflow_provider_mlops.lifecycle.validate.gates import (
     BaselineGate,
     ChampionGate,
     FairnessGate,
-    GateResult,
     InfrastructureGate,
     LatencyGate,
     LimitGate,
@@ -25,7 +25,7 @@ from airflow_provider_mlops.lifecycle.validate.gates import (
     SizeGate,
     SliceGate,
 )
-from airflow_provider_mlops.lifecycle.validate.probe import Probed, measure, probe
+from airflow_provider_mlops.lifecycle.validate.probe import ProbeResult, measure, probe
 from airflow_provider_mlops.lifecycle.validate.spec import ValidateResult, ValidateSpec, Verdict
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.model_version import ModelVersion
@@ -37,30 +37,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 _GATE_TAG = "mlops.gate."
 
 
 def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
-    """Put a model version through its gates. An approved one becomes the alias `challenger`.
+    """Check a model version against its gates, and set the alias `challenger` if it is approved.
 
-    Verdict and reasons go to MLflow and the report before anything is raised. Raises RejectedError, which names the
-    gates, if the verdict is not `approved` and the spec says `fail`; InvalidSpecError if the version or its evaluation
-    is not there, or a gate asks for what the evaluation does not have.
+    The verdict and the reasons are written to MLflow and to the report before anything is raised.
+
+    Raises
+    ------
+    RejectedError
+        If the verdict is not `approved` and the spec says `fail`. The message names the gates.
+    InvalidSpecError
+        If the version or its evaluation does not exist, or a gate needs something that the evaluation does not have.
     """
     from airflow_provider_mlops.lifecycle.validate.report import report
     from airflow_provider_mlops.registry import models, promotion
 
     started = time.monotonic()
-    evaluation = Evaluation.read(spec.evaluation_uri)
-    if (evaluation.model.name, evaluation.model.version) != (spec.model.name, spec.model.version):
-        raise InvalidSpecError(
-            "evaluation_uri",
-            spec.evaluation_uri,
-            f"it evaluates {evaluation.model}, and not {spec.model}: run evaluate on that version",
-        )
-    for gate in spec.gates:
-        validate_evidence.check(gate, evaluation)
+    evaluation = _read_evaluation(spec)
     registry = workspace.registry()
     version = models.get(registry, spec.model.name, spec.model.version)
     champion = promotion.champion(registry, version.name)
@@ -70,10 +66,17 @@ def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
         report_uri = report(evaluation, verdict, results).write(workspace.uri("reports") + "/validate.html")
         _record(run, registry, version, verdict, results, report_uri)
         _set_alias(registry, version, verdict)
-    log.info("%s is %s after %.1f s. Report: %s", version, verdict, time.monotonic() - started, report_uri)
-    on = {"approved": "go on", "rejected": spec.on_reject, "inconclusive": spec.on_inconclusive}[verdict]
-    if on == "fail":
-        raise RejectedError(rejection(version, verdict, results))
+    log.info(
+        "Validated %s against %d gates in %.1f s: %s. Report: %s",
+        version,
+        len(results),
+        time.monotonic() - started,
+        verdict,
+        report_uri,
+    )
+    reaction = {"approved": "continue", "rejected": spec.on_reject, "inconclusive": spec.on_inconclusive}[verdict]
+    if reaction == "fail":
+        raise RejectedError(rejection(version, verdict, results, report_uri))
     return ValidateResult(
         model=version,
         verdict=verdict,
@@ -84,23 +87,38 @@ def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
     )
 
 
+def _read_evaluation(spec: ValidateSpec) -> Evaluation:
+    """Read the evaluation, and check that it is of the version and has everything that the gates need."""
+    evaluation = Evaluation.read(spec.evaluation_uri)
+    if (evaluation.model.name, evaluation.model.version) != (spec.model.name, spec.model.version):
+        raise InvalidSpecError(
+            "evaluation_uri",
+            spec.evaluation_uri,
+            f"the evaluation is of {evaluation.model}, not of {spec.model}. Run the evaluate step on that version",
+        )
+    for gate in spec.gates:
+        check_gate(gate, evaluation)
+    return evaluation
+
+
 def verdict_of(results: list[GateResult]) -> Verdict:
-    """Rejected if any gate failed, else inconclusive if any gate is, else approved."""
+    """Return `rejected` if any gate failed, else `inconclusive` if any gate is, else `approved`."""
     verdicts = {result.verdict for result in results}
     if "failed" in verdicts:
         return "rejected"
     return "inconclusive" if "inconclusive" in verdicts else "approved"
 
 
-def rejection(version: ModelVersion, verdict: Verdict, results: list[GateResult]) -> str:
-    """What stood in the way, in one message."""
-    wanted = "failed" if verdict == "rejected" else "inconclusive"
-    reasons = "; ".join(f"{result.gate}: {result.reason}" for result in results if result.verdict == wanted)
-    return f"{version} is {verdict}. {reasons}"
+def rejection(version: ModelVersion, verdict: Verdict, results: list[GateResult], report_uri: str) -> str:
+    """Return the error message with the gates that prevent the approval."""
+    decisive = "failed" if verdict == "rejected" else "inconclusive"
+    reasons = "; ".join(f"{result.gate}: {result.reason}" for result in results if result.verdict == decisive)
+    check = "" if verdict == "rejected" else "inconclusive gates: "
+    return f"Rejected {version}: {check}{reasons}. Report: {report_uri}"
 
 
 def short_reasons(reasons: dict[str, str]) -> dict[str, str]:
-    """The reasons of all gates, each so short that an XCom has room for them."""
+    """Return the reasons of all gates, shortened so that together they fit into an XCom."""
     length = min(220, 4_000 // max(1, len(reasons)))
     return {gate: cut(reason, length) for gate, reason in reasons.items()}
 
@@ -113,39 +131,39 @@ def _decide(
     version: ModelVersion,
     champion: ModelVersion | None,
 ) -> list[GateResult]:
-    evidence = validate_evidence.Evidence(evaluation, champion.version if champion is not None else None)
-    probed = _probed(spec, registry, evaluation, version)
+    evidence = Evidence(evaluation, champion.version if champion is not None else None)
+    probed = _probe(spec, registry, evaluation, version)
     results = []
     for gate in spec.gates:
         match gate:
             case LimitGate():
-                result = metric_gates.limit(gate, evidence)
+                result = metric_gates.decide_limit(gate, evidence)
             case ChampionGate():
-                result = metric_gates.champion(gate, evidence)
+                result = metric_gates.decide_champion(gate, evidence)
             case BaselineGate():
-                result = metric_gates.baseline(gate, evidence)
+                result = metric_gates.decide_baseline(gate, evidence)
             case SliceGate():
-                result = metric_gates.slices(gate, evidence)
+                result = metric_gates.decide_slices(gate, evidence)
             case FairnessGate():
-                result = metric_gates.fairness(gate, evidence)
+                result = metric_gates.decide_fairness(gate, evidence)
             case LatencyGate():
-                result = package_gates.latency(gate, probed)
+                result = package_gates.decide_latency(gate, probed)
             case SizeGate():
-                result = package_gates.size(gate, probed)
+                result = package_gates.decide_size(gate, probed)
             case SignatureGate():
-                result = package_gates.signature(gate, registry, version, champion)
+                result = package_gates.decide_signature(gate, registry, version, champion)
             case InfrastructureGate():
-                result = package_gates.infrastructure(gate, probed, evaluation)
+                result = package_gates.decide_infrastructure(gate, probed, evaluation)
         level = logging.INFO if result.verdict == "passed" else logging.WARNING
         log.log(level, "Gate %s %s: %s", result.gate, result.verdict, result.reason)
         results.append(result)
     return results
 
 
-def _probed(spec: ValidateSpec, registry: Registry, evaluation: Evaluation, version: ModelVersion) -> Probed:
-    """What the gates of the package need to know; no process is started if none of them needs one."""
+def _probe(spec: ValidateSpec, registry: Registry, evaluation: Evaluation, version: ModelVersion) -> ProbeResult:
+    """Measure what the package gates need, and start a process only if one of them needs it."""
     if not any(isinstance(gate, LatencyGate | InfrastructureGate) for gate in spec.gates):
-        return measure(registry, version) if any(isinstance(gate, SizeGate) for gate in spec.gates) else Probed()
+        return measure(registry, version) if any(isinstance(gate, SizeGate) for gate in spec.gates) else ProbeResult()
     timeouts = [gate.timeout_seconds for gate in spec.gates if isinstance(gate, InfrastructureGate)]
     return probe(
         registry,
@@ -160,7 +178,7 @@ def _probed(spec: ValidateSpec, registry: Registry, evaluation: Evaluation, vers
 def _record(
     run: Run, registry: Registry, version: ModelVersion, verdict: Verdict, results: list[GateResult], report_uri: str
 ) -> None:
-    """Write verdict and reasons to the run and to the version's tags."""
+    """Write the verdict and the reasons to the run and to the version's tags."""
     from airflow_provider_mlops.data import storage
     from airflow_provider_mlops.registry import models, tags
 
@@ -177,7 +195,7 @@ def _record(
 
 
 def _set_alias(registry: Registry, version: ModelVersion, verdict: Verdict) -> None:
-    """Point `challenger` at an approved version, and away from one that is no longer approved."""
+    """Set the alias `challenger` for an approved version, and remove it from one that is no longer approved."""
     from airflow_provider_mlops.registry import models, promotion
     from airflow_provider_mlops.registry.aliases import CHALLENGER
 
@@ -185,11 +203,11 @@ def _set_alias(registry: Registry, version: ModelVersion, verdict: Verdict) -> N
         promotion.set_challenger(registry, version)
     elif models.aliases(registry, version.name).get(CHALLENGER) == version.version:
         registry.client.delete_registered_model_alias(version.name, CHALLENGER)
-        log.warning("The alias challenger is taken from %s, which was approved before", version)
+        log.warning("Removed the alias challenger from %s, which is no longer approved", version)
 
 
 def _tag(gate: str) -> str:
-    """A tag name that MLflow takes."""
+    """Return the tag name of a gate, with characters that MLflow accepts."""
     return _GATE_TAG + "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in gate)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_mlops.stats.checks import check_not_negative, check_positive, check_power
+from airflow_provider_mlops.stats.drift import defaults
 from airflow_provider_mlops.stats.drift.feature_tests import Aspect, FeatureTest
 
 Verdict = Literal["drifted", "stable", "inconclusive"]
@@ -23,7 +24,7 @@ class DriftThresholds:
         Smallest PSI that is worth an alarm. A normal feature that moves by d standard deviations has a PSI of about d
         squared: 0.1 is a move by a third of a standard deviation.
     detectable_effect
-        PSI that the rows must be able to show for a verdict of `stable`; 0.25 is a move by half a standard deviation.
+        PSI that the rows must be able to show for a verdict of `stable`; 0.5 is a move by 0.7 standard deviations.
     power
         Probability with which the rows must be able to show it.
 
@@ -41,8 +42,8 @@ class DriftThresholds:
     """
 
     false_alarm_rate: float = 0.01
-    min_effect: float = 0.1
-    detectable_effect: float = 0.25
+    min_effect: float = defaults.MIN_EFFECT
+    detectable_effect: float = defaults.DETECTABLE_EFFECT
     power: float = 0.8
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from airflow_provider_mlops.stats.intervals.resampling import draw_counts
 def test_measures_of_counted_rows_are_fairlearns_of_repeated_rows(
     rows: int, classes: int, groups: int, seed: int
 ) -> None:
-    """Oracle: fairlearn. No classes mean numbers."""
+    """Oracle: fairlearn. Zero or one classes stand for numbers."""
     problem: Any = "classification" if classes > 1 else "regression"
     generator = np.random.default_rng(seed)
     if classes > 1:
@@ -81,8 +81,8 @@ def test_many_rows_of_many_classes_and_groups_fit_into_memory() -> None:
     truth = generator.integers(classes, size=rows)
     predicted = np.where(generator.random(rows) < 0.7, truth, generator.integers(classes, size=rows))
     labels = np.array([f"group {number}" for number in range(20)], dtype=object)[generator.integers(20, size=rows)]
-    found = resample_fairness("classification", truth, predicted, classes, labels, resamples=100, seed=0)
-    assert isinstance(found, bootstrap.ResampledMetrics)
-    assert set(found.estimates) == set(CLASSIFICATION)
-    low, high = found.interval("accuracy_difference", 0.95)
-    assert low <= found.estimates["accuracy_difference"] <= high < low + 0.2
+    drawn = resample_fairness("classification", truth, predicted, classes, labels, resamples=100, seed=0)
+    assert isinstance(drawn, bootstrap.ResampledMetrics)
+    assert set(drawn.estimates) == set(CLASSIFICATION)
+    low, high = drawn.interval("accuracy_difference", 0.95)
+    assert low <= drawn.estimates["accuracy_difference"] <= high < low + 0.2

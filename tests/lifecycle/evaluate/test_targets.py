@@ -1,4 +1,4 @@
-"""Evaluations of every kind of target: more classes, text, true or false, numbers, and without probabilities."""
+"""Evaluations of every kind of target: several classes, text, booleans, numbers, and without probabilities."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_positive_class_can_be_named(house: House) -> None:
         assert result.metrics["average_precision"] == pytest.approx(
             oracle.average_precision_score(frame.target, probability[:, code], pos_label=positive)
         )
-    with pytest.raises(InvalidSpecError, match="here are 'gone', 'loyal'"):
+    with pytest.raises(InvalidSpecError, match=r"positive_class='lost': .*'gone', 'loyal'"):
         house.evaluate("positive", model=model, dataset=data, positive_class="lost")
 
 
@@ -76,8 +76,10 @@ def test_regression(house: House) -> None:
     assert result.baseline["mae"] == pytest.approx(oracle.mean_absolute_error(truth, np.full(400, mean)))
     assert {part.value for part in evaluation.slices if part.column == "visits"} == {"0", "1", "2", "3", "4", "5"}
     assert set(evaluation.fairness[0].metrics) == {
-        "mean_prediction_difference", "mean_error_difference", "mae_difference",
-    }  # fmt: skip
+        "mean_prediction_difference",
+        "mean_error_difference",
+        "mae_difference",
+    }
     html = storage.read_text(result.report_uri)
     assert ">Residuals</h2>" in html
     assert html.count("<img ") == 2
@@ -99,7 +101,7 @@ def test_labels_that_are_true_or_false_and_classes_that_the_model_never_saw(
     moved = write(house.as_task("town"), "moved", frame.assign(town=frame.town.where(frame.index > 29, "Bern")))
     result, evaluation = house.evaluate("town", model=model, dataset=moved, target="town")
     assert evaluation.classes == ("Oslo", "Rome", "Bern")
-    assert "classes that town version 1 does not know and never predicts: 'Bern'" in caplog.text
+    assert "unknown to town version 1, which never predicts them: 'Bern'" in caplog.text
     truth = moved.arrow()["town"].to_pylist()
     output, _ = house.predicted(model, frame)
     assert result.metrics["recall"] == pytest.approx(oracle.recall_score(truth, output, average="macro"))

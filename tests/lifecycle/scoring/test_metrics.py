@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.evaluate.fairness import fairness, fairness_named
+from airflow_provider_mlops.errors import FieldError
+from airflow_provider_mlops.lifecycle.evaluate.fairness import check_fairness_name, fairness
 from airflow_provider_mlops.lifecycle.evaluate.slices import MISSING, OTHER, by_group, group_labels
 from airflow_provider_mlops.lifecycle.scoring.intervals import difference, resample
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, ModelOutput, main_metric
@@ -61,9 +61,9 @@ def of_scikit_learn(truth: Any, model: ModelOutput, classes: int) -> dict[str, f
 def test_classification_metrics_are_those_of_scikit_learn(classes: int) -> None:
     truth, model = classified(400, classes, seed=classes)
     expected = of_scikit_learn(truth, model, classes)
-    found = score("classification", truth, model, classes)
-    assert found == pytest.approx(expected, abs=1e-12)
-    assert set(found) == {name for name, metric in METRICS.items() if metric.problem == "classification"}
+    metrics = score("classification", truth, model, classes)
+    assert metrics == pytest.approx(expected, abs=1e-12)
+    assert set(metrics) == {name for name, metric in METRICS.items() if metric.problem == "classification"}
 
 
 def test_regression_metrics_are_those_of_scikit_learn() -> None:
@@ -130,7 +130,7 @@ def test_the_main_metric_is_one_that_is_there() -> None:
 
 def test_intervals_are_those_of_scipys_bootstrap_of_one_metric_at_a_time() -> None:
     truth, model = classified(250, 2, seed=5)
-    found = resample("classification", truth, [model], 2, resamples=4000, seed=1)[0].intervals(0.9)
+    intervals = resample("classification", truth, [model], 2, resamples=4000, seed=1)[0].intervals(0.9)
     for name in ("roc_auc", "f1", "log_loss", "brier_score"):
         alone = scipy.stats.bootstrap(
             (np.arange(250),),
@@ -141,7 +141,7 @@ def test_intervals_are_those_of_scipys_bootstrap_of_one_metric_at_a_time() -> No
             method="BCa",
             random_state=np.random.default_rng(2),
         ).confidence_interval
-        assert found[name] == pytest.approx((alone.low, alone.high), abs=0.1 * (alone.high - alone.low)), name
+        assert intervals[name] == pytest.approx((alone.low, alone.high), abs=0.1 * (alone.high - alone.low)), name
 
 
 def test_intervals_cover_as_often_as_they_say() -> None:
@@ -216,8 +216,12 @@ def test_groups_of_columns() -> None:
     labels = group_labels(numbers)
     assert (labels == MISSING).sum() == 3
     assert pd.Series(labels).value_counts().to_dict() == {
-        "0 to 24.75": 25, "24.75 to 49.5": 25, "49.5 to 74.25": 25, "74.25 to 99": 25, MISSING: 3,
-    }  # fmt: skip
+        "0 to 24.75": 25,
+        "24.75 to 49.5": 25,
+        "49.5 to 74.25": 25,
+        "74.25 to 99": 25,
+        MISSING: 3,
+    }
     assert set(group_labels(pd.Series([1, 2, 2, 3]))) == {"1", "2", "3"}
     assert set(group_labels(pd.Series([True, False]))) == {"True", "False"}
     many = group_labels(pd.Series([f"city {number % 50}" for number in range(500)] + ["big"] * 100))
@@ -237,19 +241,19 @@ def test_groups_of_columns() -> None:
 def test_metrics_by_group_are_those_of_the_groups_rows() -> None:
     truth, model = classified(300, 2, seed=9)
     labels = np.array(list("abc"), dtype=object)[np.arange(300) % 3]
-    found = by_group("classification", truth, model, 2, labels)
+    metrics = by_group("classification", truth, model, 2, labels)
     for group in "abc":
         rows = np.flatnonzero(labels == group)
-        assert found[group] == pytest.approx(of_scikit_learn(truth[rows], model.take(rows), 2), abs=1e-12)
+        assert metrics[group] == pytest.approx(of_scikit_learn(truth[rows], model.take(rows), 2), abs=1e-12)
 
 
 def test_fairness_of_two_groups_by_hand() -> None:
-    # Group f: 4 of 8 predicted positive, 3 of 4 positives found. Group m: 2 of 8, 1 of 4.
+    # Group f: 4 of 8 predicted positive, 3 of 4 positives measured. Group m: 2 of 8, 1 of 4.
     truth = np.array([1, 1, 1, 1, 0, 0, 0, 0] * 2)
     predicted = np.array([1, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0])
     groups = np.array(["f"] * 8 + ["m"] * 8, dtype=object)
-    found = fairness("classification", truth, predicted, 2, "sex", groups)
-    assert found.metrics == pytest.approx(
+    measured = fairness("classification", truth, predicted, 2, "sex", groups)
+    assert measured.metrics == pytest.approx(
         {
             "demographic_parity_difference": 0.25,
             "demographic_parity_ratio": 0.5,
@@ -259,8 +263,8 @@ def test_fairness_of_two_groups_by_hand() -> None:
             "accuracy_difference": 0.25,
         }
     )
-    assert found.groups["f"]["true_positive_rate"] == 0.75
-    assert found.groups["m"] == pytest.approx(
+    assert measured.groups["f"]["true_positive_rate"] == 0.75
+    assert measured.groups["m"] == pytest.approx(
         {
             "rows": 8,
             "accuracy": 0.5,
@@ -278,21 +282,21 @@ def test_fairness_with_more_classes_is_that_of_the_worst() -> None:
     groups = np.array(["f", "m"] * 30, dtype=object)
     assert fairness("classification", truth, predicted, 3, "sex", groups).metrics["equalized_odds_difference"] == 0
     predicted[(groups == "f") & (truth == 2)] = 1
-    found = fairness("classification", truth, predicted, 3, "sex", groups).metrics
-    assert found["equal_opportunity_difference"] == 1
-    assert found["demographic_parity_difference"] == pytest.approx(1 / 3)
+    measured = fairness("classification", truth, predicted, 3, "sex", groups).metrics
+    assert measured["equal_opportunity_difference"] == 1
+    assert measured["demographic_parity_difference"] == pytest.approx(1 / 3)
 
 
 def test_fairness_of_numbers() -> None:
     truth = np.array([1.0, 2.0, 3.0, 4.0])
-    found = fairness(
+    measured = fairness(
         "regression", truth, np.array([2.0, 3.0, 3.0, 3.0]), 0, "sex", np.array(list("ffmm"), dtype=object)
     )
-    assert found.metrics == pytest.approx(
+    assert measured.metrics == pytest.approx(
         {"mean_prediction_difference": 0.5, "mean_error_difference": 1.5, "mae_difference": 0.5}
     )
 
 
-def test_unknown_names_are_answered_with_the_nearest() -> None:
-    with pytest.raises(InvalidSpecError, match="did you mean 'demographic_parity_difference'"):
-        fairness_named("demographic_party_difference")
+def test_an_unknown_measure_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(FieldError, match="Did you mean 'demographic_parity_difference'"):
+        check_fairness_name("demographic_party_difference")

@@ -12,8 +12,6 @@ import pytest
 from airflow_provider_mlops.lifecycle.train.step import train
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models
-from tests.helpers.training import commit as commit
-from tests.helpers.training import no_global_mlflow as no_global_mlflow
 from tests.helpers.training import runs, spec_for, versions
 
 
@@ -23,13 +21,13 @@ def test_training_twice_leaves_one_run_and_one_version(workspace: Workspace) -> 
     again = train(spec, workspace.model_copy(update={"task": workspace.task.model_copy(update={"try_number": 2})}))
     assert again == first
     assert len(runs(workspace)) == 1
-    assert [int(one.version) for one in versions(workspace)] == [1]
+    assert [int(version.version) for version in versions(workspace)] == [1]
 
 
 def test_another_spec_under_the_same_task_replaces_the_version(workspace: Workspace) -> None:
     train(spec_for(workspace), workspace)
     result = train(spec_for(workspace, parameters={"C": 0.1}), workspace)
-    assert [int(one.version) for one in versions(workspace)] == [result.model.version]
+    assert [int(version.version) for version in versions(workspace)] == [result.model.version]
     (run,) = runs(workspace)
     assert run.data.params["parameters.C"] == "0.1"
     assert models.load(workspace.registry(), result.model).steps[-1][1].C == 0.1
@@ -40,7 +38,7 @@ def test_a_version_in_use_and_its_run_outlive_another_spec(workspace: Workspace)
     client = workspace.registry().client
     client.set_registered_model_alias("churn", "champion", "1")
     second = train(spec_for(workspace, parameters={"C": 0.1}), workspace)
-    assert sorted(int(one.version) for one in versions(workspace)) == [1, second.model.version]
+    assert sorted(int(version.version) for version in versions(workspace)) == [1, second.model.version]
     assert {run.info.run_id: run.info.status for run in runs(workspace)} == {
         first.mlflow_run_id: "FINISHED",
         second.mlflow_run_id: "FINISHED",
@@ -58,8 +56,7 @@ def test_another_run_of_the_dag_makes_another_version(workspace: Workspace) -> N
 
 _KILLED = """
 import os, signal, sys
-from airflow_provider_mlops.lifecycle.train import fit
-from airflow_provider_mlops.lifecycle.train import record
+from airflow_provider_mlops.lifecycle.train import fitting
 from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
 from airflow_provider_mlops.lifecycle.train.step import train
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -73,9 +70,9 @@ def after(function):
         kill()
     return wrapped
 if point == "before fit":
-    fit.fit = kill
+    fitting.fit = kill
 elif point == "after fit":
-    fit.fit = after(fit.fit)
+    fitting.fit = after(fitting.fit)
 elif point == "after the model's files":
     registration.log_model = after(registration.log_model)
 elif point == "after the version":
@@ -83,8 +80,8 @@ elif point == "after the version":
 else:
     plain = guard.GuardedClient.__getattr__
     def deadly(self, name):
-        found = plain(self, name)
-        return after(found) if name == point else found
+        method = plain(self, name)
+        return after(method) if name == point else method
     guard.GuardedClient.__getattr__ = deadly
 train(TrainSpec.model_validate_json(sys.argv[2]), Workspace.model_validate_json(sys.argv[3]))
 """
@@ -106,8 +103,8 @@ train(TrainSpec.model_validate_json(sys.argv[2]), Workspace.model_validate_json(
 def test_a_kill_at_any_point_and_a_retry_leave_one_run_and_one_version(workspace: Workspace, point: str) -> None:
     spec = spec_for(workspace)
     arguments = [sys.executable, "-c", _KILLED, point, spec.model_dump_json(), workspace.model_dump_json()]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    process = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+    assert process.returncode == -signal.SIGKILL, process.stderr
     retry = workspace.model_copy(update={"task": workspace.task.model_copy(update={"try_number": 2})})
     result = train(spec, retry)
     (run,) = runs(workspace)

@@ -1,9 +1,10 @@
-"""Training with an MLflow at the other end of HTTP: one that is away, and one that asks for a password."""
+"""Training with an MLflow server over HTTP: one that is unavailable, and one that requires a password."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pandas
 import pytest
@@ -13,18 +14,14 @@ from airflow_provider_mlops.lifecycle.train.spec import TrainResult
 from airflow_provider_mlops.lifecycle.train.step import train
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models
-from tests.helpers.training import commit as commit
-from tests.helpers.training import no_global_mlflow as no_global_mlflow
 from tests.helpers.training import plain_environment, spec_for
 
 
-def test_an_mlflow_that_is_away_is_said_within_seconds(workspace: Workspace, free_port: int) -> None:
-    import time
-
-    away = workspace.model_copy(update={"tracking_uri": f"http://127.0.0.1:{free_port}"})
+def test_an_unavailable_mlflow_is_reported_within_seconds(workspace: Workspace, free_port: int) -> None:
+    unavailable = workspace.model_copy(update={"tracking_uri": f"http://127.0.0.1:{free_port}"})
     start = time.monotonic()
     with pytest.raises(BackendUnavailableError, match=rf"MLflow at http://127\.0\.0\.1:{free_port} is unavailable"):
-        train(spec_for(workspace), away)
+        train(spec_for(workspace), unavailable)
     assert time.monotonic() - start < 15
 
 
@@ -66,7 +63,7 @@ def test_training_over_http_with_a_password(workspace: Workspace, guarded_mlflow
         "MLFLOW_TRACKING_USERNAME": "admin",
         "MLFLOW_TRACKING_PASSWORD": "password1234",
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd="/", env=environment
     )
-    assert done.stdout.split()[-1] == "[1]", done.stderr
+    assert process.stdout.split()[-1] == "[1]", process.stderr

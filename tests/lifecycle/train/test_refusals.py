@@ -1,4 +1,4 @@
-"""What cannot be trained: rows, fields and validation rows that are wrong, each named, and nothing left of them."""
+"""Rows, fields and validation rows that cannot be used for training: the error names them, and nothing is left."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.train.step import train
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from tests.helpers.training import commit as commit
-from tests.helpers.training import no_global_mlflow as no_global_mlflow
 from tests.helpers.training import numbers, people, runs, spec_for, versions, write
 
 
@@ -36,7 +34,7 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
     [
         (_with("label", [0.0, 1.0, float("nan"), None]), {}, RejectedError, r"'label': 2 of 4 rows have no value"),
         (_with("label", [None, "yes", "no", "yes"]), {}, RejectedError, r"1 of 4 rows.*filters="),
-        (_with("label", [1, 1, 1, 1]), {}, RejectedError, r"all 4 rows are of the class 1"),
+        (_with("label", [1, 1, 1, 1]), {}, RejectedError, r"^Rejected target 'label': all 4 rows are of the class 1"),
         (_with("label", [0.5, 1.5, 2.0, 1.0]), {"problem": "classification"}, InvalidSpecError, "a value is 0.5"),
         (
             _with("label", ["x", "y", "x", "y"]),
@@ -50,23 +48,33 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             RejectedError,
             "1 of 4 values are infinite",
         ),
-        (numbers().slice(0, 0), {}, RejectedError, "has no rows"),
-        (numbers().select(["label"]), {}, InvalidSpecError, "no column beside the target"),
+        (numbers().slice(0, 0), {}, RejectedError, "it has no rows"),
+        (numbers().select(["label"]), {}, InvalidSpecError, "at least one feature column"),
         (
             numbers(),
             {"target": "lable"},
             InvalidSpecError,
-            "target='lable': name one of the columns of rows: a, b, label",
+            "target='lable': it must be a column.*Did you mean 'label'",
         ),
-        (numbers(), {"estimator": "sklearn.nowhere.Model"}, InvalidSpecError, "module cannot be imported"),
-        (numbers(), {"estimator": "sklearn.linear_model.Nobody"}, InvalidSpecError, "has no Nobody"),
-        (numbers(), {"estimator": "os.system"}, InvalidSpecError, "name a class with fit and predict"),
-        (numbers(), {"estimator": "sklearn.preprocessing.StandardScaler"}, InvalidSpecError, "it has no predict"),
+        (numbers(), {"estimator": "sklearn.nowhere.Model"}, InvalidSpecError, "estimator='sklearn.nowhere.Model'"),
+        (
+            numbers(),
+            {"estimator": "sklearn.linear_model.Nobody"},
+            InvalidSpecError,
+            "estimator='sklearn.linear_model.Nobody'",
+        ),
+        (numbers(), {"estimator": "os.system"}, InvalidSpecError, "must be a class with fit and predict"),
+        (
+            numbers(),
+            {"estimator": "sklearn.preprocessing.StandardScaler"},
+            InvalidSpecError,
+            "must have a predict method",
+        ),
         (
             numbers(),
             {"parameters": {"max_itre": 3}},
             InvalidSpecError,
-            "parameters='max_itre'.*did you mean 'max_iter'",
+            "parameters='max_itre'.*Did you mean 'max_iter'",
         ),
         (numbers(), {"parameters": {"C": -1}}, InvalidSpecError, "'C' parameter"),
         (numbers(), {"parameters": {"C": "much"}}, InvalidSpecError, "'C' parameter"),
@@ -75,29 +83,34 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             people().drop(["spend"]),
             {"target": "churned"},
             InvalidSpecError,
-            "could not convert string to float.*set preprocessing",
+            "could not convert string to float.*Set preprocessing",
         ),
         (numbers(), {"model_name": "a/b"}, InvalidSpecError, "model_name='a/b'"),
         (
             _with("a", [1.0, float("inf"), 2.0, 3.5]),
             {"preprocessing": {}},
             RejectedError,
-            r"the columns \['a'\] have infinite values",
+            r"infinite values.*: 'a'",
         ),
-        (numbers(), {"code": build_horizon}, InvalidSpecError, r"^code='.*build_horizon': it requires horizon"),
-        (numbers(), {"code": "nowhere:build"}, InvalidSpecError, "^code='nowhere:build': the module cannot be"),
+        (numbers(), {"code": build_horizon}, InvalidSpecError, r"code='.*build_horizon': .*horizon"),
+        (numbers(), {"code": "nowhere:build"}, InvalidSpecError, "code='nowhere:build'"),
         (
             numbers(),
             {"code": build_a_class},
             InvalidSpecError,
-            "the class LogisticRegression itself': return an object",
+            "returned the class LogisticRegression': .*an object with fit",
         ),
-        (numbers(), {"pip_requirements": ["scikit-learn =="]}, InvalidSpecError, "^pip_requirements='scikit-learn =='"),
-        (numbers(), {"profile_uri": "/nowhere.json"}, InvalidSpecError, "^profile_uri='/nowhere.json': nothing lies"),
-        (numbers(), {"estimator": "sklearn..Model"}, InvalidSpecError, "^estimator='sklearn..Model': .*no import path"),
+        (
+            numbers(),
+            {"pip_requirements": ["scikit-learn =="]},
+            InvalidSpecError,
+            "pip_requirements='scikit-learn =='.*a requirement that pip can read",
+        ),
+        (numbers(), {"profile_uri": "/nowhere.json"}, InvalidSpecError, "profile_uri='/nowhere.json'"),
+        (numbers(), {"estimator": "sklearn..Model"}, InvalidSpecError, "estimator='sklearn..Model'"),
     ],
 )
-def test_what_cannot_be_trained_says_why_and_leaves_no_version(
+def test_unusable_rows_and_fields_are_named_and_leave_no_version(
     workspace: Workspace, table: pyarrow.Table, fields: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -115,7 +128,7 @@ def test_what_cannot_be_trained_says_why_and_leaves_no_version(
         {"estimator": "sklearn.linear_model.Nobody"},
     ],
 )
-def test_nothing_is_begun_with_a_spec_that_is_wrong(workspace: Workspace, fields: dict[str, Any]) -> None:
+def test_an_invalid_spec_starts_no_run(workspace: Workspace, fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpecError):
         train(spec_for(workspace, **fields), workspace)
     assert runs(workspace) == []
@@ -124,13 +137,13 @@ def test_nothing_is_begun_with_a_spec_that_is_wrong(workspace: Workspace, fields
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"estimator": None}, "give either estimator"),
-        ({"code": "math:hypot"}, "give either estimator"),
-        ({"version_tags": {"mlops.owner": "me"}}, "begin with mlops"),
+        ({"estimator": None}, "set either estimator"),
+        ({"code": "math:hypot"}, "cannot be used together"),
+        ({"version_tags": {"mlops.owner": "me"}}, "reserved.*'mlops.owner'"),
         ({"sead": 3}, "sead"),
     ],
 )
-def test_a_wrong_spec_is_refused_before_it_runs(workspace: Workspace, fields: dict[str, Any], message: str) -> None:
+def test_an_invalid_spec_is_refused_before_it_runs(workspace: Workspace, fields: dict[str, Any], message: str) -> None:
     good = spec_for(workspace).model_dump(mode="json")
     with pytest.raises(InvalidSpecError, match=message):
         load("train").parse({**good, **fields})
@@ -138,7 +151,7 @@ def test_a_wrong_spec_is_refused_before_it_runs(workspace: Workspace, fields: di
 
 def test_a_validation_dataset_without_a_column_is_named(workspace: Workspace) -> None:
     validation = write(workspace, numbers().drop(["b"]), "validation")
-    with pytest.raises(InvalidSpecError, match=r"validation_dataset=.*lacks the columns \['b'\]"):
+    with pytest.raises(InvalidSpecError, match=r"validation_dataset=.*lacks the training columns 'b'"):
         train(spec_for(workspace, validation_dataset=validation), workspace)
 
 
@@ -150,6 +163,6 @@ def test_validation_rows_of_another_kind_are_named_before_the_training(workspace
     table = numbers()
     table = table.set_column(1, "b", pyarrow.array(["many"] * table.num_rows))
     validation = write(workspace, table, "validation")
-    message = r"validation_dataset=.*its column 'b' holds string values, and that of the training rows numbers"
+    message = r"validation_dataset=.*the column 'b' holds string values, but numbers in the training rows"
     with pytest.raises(InvalidSpecError, match=message):
         train(spec_for(workspace, validation_dataset=validation, code=refuse_to_build), workspace)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,101 +15,132 @@ import pandas
 import pyarrow
 import pytest
 
+from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.profiling import profile
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.prepare.preprocessing import Preprocessing
+from airflow_provider_mlops.lifecycle.train.spec import TrainResult, TrainSpec
 from airflow_provider_mlops.lifecycle.train.step import train
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models
 from tests.helpers.training import LOGISTIC, numbers, people, plain_environment, spec_for, write
-from tests.helpers.training import commit as commit
-from tests.helpers.training import no_global_mlflow as no_global_mlflow
 
 
-def a_profile(workspace: Workspace) -> str:
-    """The URI of a profile of some rows."""
-    from airflow_provider_mlops.data.profiling import profile
+@dataclass(frozen=True)
+class Training:
+    """A training with all fields set, and what MLflow has of it."""
 
-    return profile(write(workspace, people(), "profiled").table(), target="churned").write(
-        workspace.uri("profiles", "profile.json")
-    )
+    workspace: Workspace
+    spec: TrainSpec
+    result: TrainResult
+
+    @property
+    def run(self) -> Any:
+        return self.workspace.registry().client.get_run(self.result.mlflow_run_id)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return models.tags(self.workspace.registry(), self.result.model)
 
 
-def test_training_records_all_of_it(workspace: Workspace, commit: str) -> None:
-    table = people().drop(["spend"])
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Training:
+    """One training that several tests look at."""
+    directory = tmp_path_factory.mktemp("training")
+    shutil.copy(mlflow_database, directory / "mlflow.db")
+    task = TaskIdentity(dag_id="churn", run_id="manual__1", task_id="train", owner="ada")
+    workspace = Workspace(storage_uri=str(directory), task=task)
+    profile_uri = workspace.uri("profiles", "profile.json")
+    profile(write(workspace, people(), "profiled").table(), target="churned").write(profile_uri)
     spec = spec_for(
         workspace,
-        table,
+        people().drop(["spend"]),
         target="churned",
         validation_dataset=write(workspace, people(60, 1).drop(["spend"]), "validation"),
         preprocessing=Preprocessing(),
         parameters={"C": 0.5},
         seed=7,
-        profile_uri=a_profile(workspace),
+        profile_uri=profile_uri,
         version_tags={"team": "growth"},
     )
-    result = train(spec, workspace)
-    assert result.model_uri == "models:/churn/1"
-    assert result.metrics["accuracy"] > 0.9
-    assert result.metrics["roc_auc"] > 0.9
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_PROVIDER_MLOPS_GIT_COMMIT", "c0ffee")
+        return Training(workspace, spec, train(spec, workspace))
 
-    registry = workspace.registry()
-    run = registry.client.get_run(result.mlflow_run_id)
+
+def test_training_registers_a_model_that_predicts_the_validation_rows(training: Training) -> None:
+    assert training.result.model_uri == "models:/churn/1"
+    assert training.result.metrics["accuracy"] > 0.9
+    assert training.result.metrics["roc_auc"] > 0.9
+
+
+def test_the_run_has_parameters_and_metrics(training: Training) -> None:
+    run = training.run
     assert run.info.status == "FINISHED"
-    assert (
-        run.data.params.items()
-        >= {
-            "estimator": LOGISTIC,
-            "parameters.C": "0.5",
-            "problem": "classification",
-            "target": "churned",
-            "seed": "7",
-            "rows": "120",
-        }.items()
-    )
-    assert run.data.metrics == pytest.approx(result.metrics)
-    assert {(one.dataset.name, one.dataset.digest, one.tags[0].value) for one in run.inputs.dataset_inputs} == {
-        ("rows", spec.dataset.fingerprint, "training"),
-        ("validation", spec.validation_dataset.fingerprint, "validation"),  # type: ignore[union-attr]
+    assert run.data.metrics == pytest.approx(training.result.metrics)
+    expected = {
+        "estimator": LOGISTIC,
+        "parameters.C": "0.5",
+        "problem": "classification",
+        "target": "churned",
+        "seed": "7",
+        "rows": "120",
     }
-    source = json.loads(run.inputs.dataset_inputs[0].dataset.source)
-    assert source["uri"].startswith(workspace.storage_uri)
-    assert run.data.tags["mlops.version.scikit-learn"]
-    assert run.data.tags["mlops.git_commit"] == run.data.tags["mlflow.source.git.commit"] == commit
+    assert run.data.params.items() >= expected.items()
 
-    tags = models.tags(registry, result.model)
-    assert (
-        tags.items()
-        >= {
-            "mlops.dag_id": "churn",
-            "mlops.run_id": workspace.task.run_id,
-            "mlops.task_id": "step",
-            "mlops.map_index": "-1",
-            "mlops.owner": "ada",
-            "mlops.data_fingerprint": spec.dataset.fingerprint,
-            "mlops.profile_uri": workspace.uri("profiles", "profile.json"),
-            "mlops.target": "churned",
-            "mlops.problem": "classification",
-            "mlops.seed": "7",
-            "team": "growth",
-        }.items()
-    )
-    assert tags["mlops.git_commit"] == commit
-    assert models.metadata(registry, result.model) == {
+
+def test_the_run_names_its_datasets(training: Training) -> None:
+    spec, inputs = training.spec, training.run.inputs.dataset_inputs
+    assert spec.validation_dataset is not None
+    assert {(used.dataset.name, used.dataset.digest, used.tags[0].value) for used in inputs} == {
+        ("rows", spec.dataset.fingerprint, "training"),
+        ("validation", spec.validation_dataset.fingerprint, "validation"),
+    }
+    assert json.loads(inputs[0].dataset.source)["uri"].startswith(training.workspace.storage_uri)
+
+
+def test_the_run_names_the_commit_and_the_package_versions(training: Training) -> None:
+    tags = training.run.data.tags
+    assert tags["mlops.version.scikit-learn"]
+    assert tags["mlops.git_commit"] == tags["mlflow.source.git.commit"] == "c0ffee"
+
+
+def test_the_version_has_tags_with_its_origin(training: Training) -> None:
+    expected = {
+        "mlops.dag_id": "churn",
+        "mlops.run_id": "manual__1",
+        "mlops.task_id": "train",
+        "mlops.map_index": "-1",
+        "mlops.owner": "ada",
+        "mlops.data_fingerprint": training.spec.dataset.fingerprint,
+        "mlops.profile_uri": training.workspace.uri("profiles", "profile.json"),
+        "mlops.target": "churned",
+        "mlops.problem": "classification",
+        "mlops.seed": "7",
+        "mlops.git_commit": "c0ffee",
+        "team": "growth",
+    }
+    assert training.tags.items() >= expected.items()
+
+
+def test_the_model_has_metadata_and_its_metrics(training: Training) -> None:
+    registry = training.workspace.registry()
+    assert models.metadata(registry, training.result.model) == {
         "problem": "classification",
         "target": "churned",
         "classes": ["no", "yes"],
     }
-    (output,) = run.outputs.model_outputs
+    (output,) = training.run.outputs.model_outputs
     logged = registry.client.get_logged_model(output.model_id)
-    assert {metric.key for metric in logged.metrics} == set(result.metrics)
+    assert {metric.key for metric in logged.metrics} == set(training.result.metrics)
 
 
-def test_the_signature_says_how_rows_look_and_labels_stay_strings(workspace: Workspace) -> None:
+def test_the_signature_describes_the_rows_and_labels_stay_strings(workspace: Workspace) -> None:
     spec = spec_for(workspace, people().drop(["spend"]), target="churned", preprocessing=Preprocessing())
     result = train(spec, workspace)
     registry = workspace.registry()
     signature = models.signature(registry, result.model)
-    assert [(one.name, one.type.name) for one in signature.inputs.inputs] == [
+    assert [(column.name, column.type.name) for column in signature.inputs.inputs] == [
         ("age", "double"),
         ("town", "string"),
         ("member", "boolean"),
@@ -140,11 +173,11 @@ rows = [{{"age": 30, "town": "Rome", "member": True, "income": 90}},
 answer = validate_serving_input({result.model_uri!r}, json.dumps({{"dataframe_records": rows}}))
 print(json.dumps(list(answer)))
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd="/", env=plain_environment()
     )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == list(expected)
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout.splitlines()[-1]) == list(expected)
 
 
 def test_regression_is_inferred_and_measured(workspace: Workspace) -> None:
@@ -163,9 +196,9 @@ def test_regression_is_inferred_and_measured(workspace: Workspace) -> None:
 
 def test_a_warning_of_a_library_is_one_line_of_the_log(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     train(spec_for(workspace, parameters={"max_iter": 1}), workspace)
-    (said,) = [record.getMessage() for record in caplog.records if "ConvergenceWarning" in record.getMessage()]
-    assert "\n" not in said
-    assert "increase" in said.lower()
+    (message,) = [record.getMessage() for record in caplog.records if "ConvergenceWarning" in record.getMessage()]
+    assert "\n" not in message
+    assert "increase" in message.lower()
 
 
 def test_the_seed_decides_the_model(workspace: Workspace) -> None:
@@ -205,7 +238,7 @@ def test_validation_rows_may_have_a_column_without_values(workspace: Workspace) 
     assert 0 < train(spec, workspace).metrics["accuracy"] <= 1
 
 
-def test_the_fingerprint_of_the_data_is_what_the_version_says(workspace: Workspace, tmp_path: Path) -> None:
+def test_the_version_has_the_fingerprint_of_the_data_it_was_trained_on(workspace: Workspace, tmp_path: Path) -> None:
     spec = spec_for(workspace)
     result = train(spec, workspace)
     write(workspace, numbers(seed=5))

@@ -1,4 +1,4 @@
-"""Gates on the packaged model: its signature and size, and how it loads and answers in a fresh process."""
+"""Gates on the packaged model: its signature, its size, and its predictions in a fresh process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from tests.helpers.models import customers, write
 from tests.helpers.validation import ALL, Arena
 
 
-def test_signature(arena: Arena, uris: dict[str, str]) -> None:
+def test_the_signature_gate_protects_callers_of_the_champion(arena: Arena, uris: dict[str, str]) -> None:
     result = arena.validate("signature", arena.same, uris["same"], {"kind": "signature"})
-    assert result.reasons["signature"] == "passed: it takes and gives what version 1 does"
+    assert result.reasons["signature"] == (
+        "passed: callers of the champion, version 1, can call the model without a change"
+    )
     result = arena.validate("signature", arena.better, uris["better"], {"kind": "signature"})
     assert result.reasons["signature"] == (
-        "failed: callers of version 1 could not call it: it needs the new column 'income'"
+        "failed: callers of the champion, version 1, cannot call the model: it requires the new column 'income'"
     )
     allowed = {"kind": "signature", "allow_new_inputs": True}
     assert arena.validate("signature", arena.better, uris["better"], allowed).verdict == "approved"
@@ -30,10 +32,10 @@ def test_signature(arena: Arena, uris: dict[str, str]) -> None:
     other = arena.register("duel", ("age",), LinearRegression(), dataset=text, target="spend", problem="regression")
     uri = arena.evaluated(other, "e-types", dataset=text, target="spend")
     result = arena.validate("signature", other, uri, {"kind": "signature"})
-    assert "'age' is string instead of double; it gives double instead of long" in result.reasons["signature"]
+    assert "'age' is string instead of double; it returns double instead of long" in result.reasons["signature"]
 
 
-def test_budgets_and_answers_that_differ(arena: Arena, uris: dict[str, str]) -> None:
+def test_exceeded_limits_and_different_predictions_fail(arena: Arena, uris: dict[str, str]) -> None:
     evaluation = Evaluation.read(uris["alone"])
     first = evaluation.example.predictions[0]
     example = evaluation.example.model_copy(
@@ -43,15 +45,16 @@ def test_budgets_and_answers_that_differ(arena: Arena, uris: dict[str, str]) -> 
     evaluation.model_copy(update={"example": example}).write(uri)
     gates = (
         {"kind": "size", "max_mb": 0.001},
-        {"kind": "latency", "max_ms": 0.0001, "predictions": 20},
+        {"kind": "latency", "max_latency_ms": 0.0001, "predictions": 20},
         {"kind": "infrastructure"},
     )
     result = arena.validate("other", arena.alone, uri, *gates)
     assert result.verdict == "rejected"
-    assert result.reasons["size"].endswith("MB, 0.001 MB are allowed")
-    assert result.reasons["latency"].startswith("failed: 95 % of 20 predictions of one row took at most")
+    assert result.reasons["size"].endswith("MB large, allowed 0.001 MB")
+    assert result.reasons["latency"].startswith("failed: the 95th percentile of 20 one-row predictions is")
     assert result.reasons["infrastructure"] == (
-        f"failed: a fresh process answers the test rows differently: {first} instead of {1 - int(first)} in row 0"
+        "failed: the predictions for the test rows are different in a fresh process: "
+        f"{first} instead of {1 - int(first)} in row 1"
     )
 
 
@@ -63,8 +66,10 @@ def test_a_package_that_does_not_load_fails(arena: Arena) -> None:
     (packaged,) = set(storage.rglob("model.*")) - before
     packaged.write_bytes(b"not a model")
     result = arena.validate("broken", broken, uri, {"kind": "infrastructure"}, {"kind": "latency"}, {"kind": "size"})
-    assert result.reasons["infrastructure"].startswith("failed: in a fresh process: BadZipFile")
-    assert result.reasons["latency"].startswith("failed: the model does not predict in a fresh process: BadZipFile")
+    assert result.reasons["infrastructure"].startswith(
+        "failed: the model cannot predict in a fresh process: BadZipFile"
+    )
+    assert result.reasons["latency"].startswith("failed: the model cannot predict in a fresh process: BadZipFile")
     assert result.reasons["size"].startswith("passed")
 
 
@@ -94,16 +99,17 @@ def test_infrastructure_finds_what_only_this_process_can_import(
     assert "No module named 'only_here'" in result.reasons["infrastructure"]
 
 
-def test_a_process_that_hangs_or_dies_is_a_finding(
+def test_a_process_that_hangs_or_crashes_fails_the_gate(
     arena: Arena, uris: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = arena.validate("slow", arena.alone, uris["alone"], {"kind": "infrastructure", "timeout_seconds": 0.01})
-    assert result.reasons["infrastructure"] == "failed: in a fresh process: it had not loaded and answered after 0.01 s"
+    assert result.reasons["infrastructure"].endswith("it did not load the model and predict within 0.01 s")
     crashing = tmp_path / "python"
     crashing.write_text("#!/bin/sh\necho 'libgomp.so.1: cannot open shared object file'\nkill -SEGV $$\n")
     crashing.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(crashing))
     result = arena.validate("slow", arena.alone, uris["alone"], {"kind": "infrastructure"})
     assert result.reasons["infrastructure"] == (
-        "failed: in a fresh process: it ended with exit code -11: libgomp.so.1: cannot open shared object file"
+        "failed: the model cannot predict in a fresh process: it exited with code -11: "
+        "libgomp.so.1: cannot open shared object file"
     )

@@ -1,4 +1,4 @@
-"""The step validate: what a verdict does to the version, its tags and aliases, its run and its task."""
+"""The validate step: the effect of a verdict on the version, its tags and aliases, its run and its task."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ def test_a_first_version_passes_the_default_gates_and_becomes_challenger(arena: 
     result = arena.validate("first", arena.alone, uris["alone"])
     assert result.verdict == "approved"
     assert set(result.reasons) == {"baseline", "champion", "signature", "infrastructure", "size", "latency"}
-    assert result.reasons["champion"] == "passed: there is no champion yet to compare with"
-    assert result.reasons["signature"] == "passed: there is no champion yet to be compatible with"
-    assert "answered 15 rows as recorded" in result.reasons["infrastructure"]
+    assert result.reasons["champion"] == "passed: there is no champion yet, so there is nothing to compare with"
+    assert (
+        result.reasons["signature"] == "passed: there is no champion yet, so there are no callers to be compatible with"
+    )
+    assert "repeated the predictions for 15 rows" in result.reasons["infrastructure"]
     assert result.champion_version is None
     assert arena.aliases("alone") == {"challenger": arena.alone.version}
 
     registry = arena.workspace.registry()
     version_tags = models.tags(registry, arena.alone)
     assert version_tags[tags.VERDICT] == "approved"
-    assert version_tags["mlops.gate.size"].startswith("passed: the packaged model has 0.0")
+    assert version_tags["mlops.gate.size"].startswith("passed: the packaged model is 0.0")
     run = registry.client.get_run(result.mlflow_run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags[tags.VERDICT] == "approved"
@@ -43,9 +45,9 @@ def test_a_first_version_passes_the_default_gates_and_becomes_challenger(arena: 
     }
     html = storage.read_text(result.report_uri)
     assert "approved" in html
-    assert "Of 6 gates: 6 passed." in html
+    assert "6 gates: 6 passed." in html
 
-    # A retry says the same in the same run; other gates next time leave no tag of the old ones.
+    # A retry uses the same run; validating with other gates removes the tags of the old ones.
     again = arena.validate("first", arena.alone, uris["alone"], {"kind": "size"})
     assert again.mlflow_run_id == result.mlflow_run_id
     assert {name for name in models.tags(registry, arena.alone) if name.startswith("mlops.gate.")} == {
@@ -64,13 +66,13 @@ def test_a_version_that_is_no_longer_approved_is_no_longer_challenger(arena: Are
     assert models.tags(arena.workspace.registry(), version)[tags.VERDICT] == "rejected"
 
 
-def test_rejection_fails_the_step_after_it_is_written_down(arena: Arena, uris: dict[str, str]) -> None:
+def test_a_rejection_is_recorded_before_it_fails_the_step(arena: Arena, uris: dict[str, str]) -> None:
     gates = (
         {"kind": "limit", "metric": "accuracy", "min_value": 0.999},
         {"kind": "champion"},
         {"kind": "limit", "metric": "log_loss", "max_value": 10},
     )
-    with pytest.raises(RejectedError, match=r"^duel version 3 is rejected\. limit accuracy: accuracy is 0\.") as raised:
+    with pytest.raises(RejectedError, match=r"^Rejected duel version 3: limit accuracy: accuracy is 0\.") as raised:
         arena.validate("fails", arena.worse, uris["worse"], *gates, on_reject="fail")
     assert "champion: roc_auc is" in str(raised.value)
     assert "log_loss" not in str(raised.value)
@@ -80,9 +82,9 @@ def test_rejection_fails_the_step_after_it_is_written_down(arena: Arena, uris: d
     assert run.data.tags[tags.VERDICT] == "rejected"
     assert run.info.status == "FINISHED"
     assert "challenger" not in arena.aliases("duel") or arena.aliases("duel")["challenger"] != arena.worse.version
-    with pytest.raises(RejectedError, match="is inconclusive"):
+    with pytest.raises(RejectedError, match=r"Rejected duel version .*: inconclusive gates: slice"):
         arena.validate("unsure", arena.same, uris["same"], {"kind": "slice"}, on_inconclusive="fail")
-    # Each verdict has its own say.
+    # on_reject and on_inconclusive are independent.
     assert (
         arena.validate("unsure", arena.same, uris["same"], {"kind": "slice"}, on_reject="fail").verdict
         == "inconclusive"

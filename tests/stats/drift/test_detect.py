@@ -189,7 +189,7 @@ def test_rows_beyond_the_references_extremes_follow_the_exact_law() -> None:
 
 def test_too_few_rows_are_inconclusive_and_say_how_many_would_do() -> None:
     reference = [500] * 20
-    few = FeatureCounts.numeric("x", reference, [2] * 20)
+    few = FeatureCounts.numeric("x", reference, [1] * 20)
     (feature,) = detect_drift([few]).features
     assert feature.verdict == "inconclusive"
     assert feature.rows_needed is not None

@@ -1,0 +1,216 @@
+"""Fit one scikit-learn Pipeline to rows and measure it.
+
+Preprocessing is fitted inside the Pipeline, so the model that is served is the model that was trained.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.profile import Profile
+from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
+from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
+from airflow_provider_mlops.lifecycle.scoring.scorers import score
+from airflow_provider_mlops.lifecycle.scoring.suggest import list_names
+from airflow_provider_mlops.lifecycle.train.estimator import (
+    CODE_ARGUMENTS,
+    build_estimator,
+    call_user_code,
+    estimator_problem,
+    is_fitted,
+)
+from airflow_provider_mlops.lifecycle.train.rows import Rows
+
+if TYPE_CHECKING:
+    import numpy
+    import pandas
+
+    from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
+
+log = logging.getLogger(__name__)
+
+
+def resolve_problem(spec: TrainSpec, dataset: Dataset) -> Problem:
+    """Return the problem that the spec names, or else that the estimator solves, or else that the target suggests.
+
+    Raises InvalidSpecError if the spec contradicts the estimator, or for any other mistake in the spec that can be
+    found without reading rows.
+    """
+    from airflow_provider_mlops.registry.rows import infer_problem
+
+    _check_before_reading(spec)
+    problem = None
+    if spec.estimator is not None:
+        problem = estimator_problem(build_estimator(spec.estimator, spec.parameters, spec.seed))
+        if spec.problem is not None and problem not in (None, spec.problem):
+            raise InvalidSpecError(
+                "problem",
+                spec.problem,
+                f"the estimator {spec.estimator} is for {problem}. Remove problem, or use an estimator for "
+                f"{spec.problem}",
+            )
+    if spec.problem is None and problem is None:
+        problem = infer_problem(dataset.arrow([spec.target]), spec.target)
+        log.info("Inferred %s from the target %s; set the field problem to override this", problem, spec.target)
+    return "classification" if (spec.problem or problem) == "classification" else "regression"
+
+
+def _check_before_reading(spec: TrainSpec) -> None:
+    if spec.code is not None:
+        spec.code.check("code", *CODE_ARGUMENTS)
+    if spec.preprocessing is not None:
+        spec.preprocessing.check()
+    if spec.profile_uri is not None:
+        Profile.read(spec.profile_uri)
+    for requirement in spec.pip_requirements or ():
+        _check_requirement(requirement)
+
+
+def _check_requirement(requirement: str) -> None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    # Only pip itself can check options, paths and URLs.
+    if requirement.startswith("-") or "/" in requirement:
+        return
+    try:
+        Requirement(requirement)
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidSpecError(
+            "pip_requirements",
+            requirement,
+            f"it must be a requirement that pip can read, for example 'scikit-learn==1.9.1' ({reason})",
+        ) from error
+
+
+def fit(spec: TrainSpec, rows: Rows, problem: Problem, parameters: Mapping[str, Any]) -> Any:
+    """Fit a Pipeline of the preprocessing, if there is any, and the estimator.
+
+    Raises InvalidSpecError if the estimator refuses its parameters or the rows. An error in user code keeps its type.
+    """
+    from sklearn.pipeline import Pipeline
+
+    if spec.code is not None:
+        with _log_warnings():
+            estimator = call_user_code(
+                spec.code, rows.features, rows.target, parameters=parameters, seed=spec.seed, problem=problem
+            )
+        if is_fitted(estimator):
+            return _wrap_fitted(spec, estimator)
+    else:
+        # The validator of the spec makes sure that there is an estimator or code.
+        estimator = build_estimator(str(spec.estimator), parameters, spec.seed)
+    steps = [("estimator", estimator)]
+    if spec.preprocessing is not None:
+        steps.insert(0, ("preprocessing", spec.preprocessing.build(rows.features)))
+    pipeline = Pipeline(steps)
+    start = time.monotonic()
+    with _log_warnings(), _explain_errors(spec, parameters, rows.features):
+        pipeline.fit(rows.features, rows.target)
+    log.debug("Fitted the pipeline in %.2f s", time.monotonic() - start)
+    return pipeline
+
+
+def _wrap_fitted(spec: TrainSpec, estimator: Any) -> Any:
+    from sklearn.pipeline import Pipeline
+
+    if spec.preprocessing is not None:
+        raise InvalidSpecError(
+            "code",
+            f"{spec.code} returned a fitted {type(estimator).__name__}",
+            "with preprocessing, the function must return an unfitted estimator. Return it unfitted, or remove "
+            "preprocessing",
+        )
+    return estimator if isinstance(estimator, Pipeline) else Pipeline([("estimator", estimator)])
+
+
+def measure(model: Any, rows: Rows, problem: Problem) -> dict[str, float]:
+    """Return every metric of `scoring.metrics` that the rows define.
+
+    Raises RejectedError if the model predicts values that are not finite.
+    """
+    import numpy
+
+    predicted = numpy.asarray(model.predict(rows.features))
+    if problem == "regression":
+        _check_finite(predicted.astype(numpy.float64), "predictions", model)
+        return score(problem, rows.target, ModelOutput(predicted.astype(numpy.float64)))
+    known = list(getattr(model, "classes_", [])) or sorted(set(predicted.tolist()), key=str)
+    unknown = sorted(set(rows.target.tolist()) - set(known), key=str)
+    if unknown:
+        log.warning(
+            "%d classes of the rows are not in the training rows, so the model never predicts them: %s",
+            len(unknown),
+            unknown[:10],
+        )
+    probability = None
+    if hasattr(model, "predict_proba"):
+        probability = numpy.asarray(model.predict_proba(rows.features), dtype=numpy.float64)
+        _check_finite(probability, "probabilities", model)
+        probability = numpy.hstack([probability, numpy.zeros((len(probability), len(unknown)))])
+    codes = {label: code for code, label in enumerate([*known, *unknown])}
+    truth = numpy.array([codes[label] for label in rows.target.tolist()], dtype=numpy.int64)
+    value = numpy.array([codes[label] for label in predicted.tolist()], dtype=numpy.int64)
+    return score(problem, truth, ModelOutput(value, probability), len(codes))
+
+
+def _check_finite(values: numpy.ndarray[Any, Any], what: str, model: Any) -> None:
+    import numpy
+
+    bad = int((~numpy.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
+    if bad:
+        raise RejectedError(
+            f"Rejected model {type(model.steps[-1][1]).__name__}: its {what} are not finite for {bad} of "
+            f"{len(values)} rows, allowed 0. Impute and scale the features with preprocessing, or use other parameters."
+        )
+
+
+@contextmanager
+def _explain_errors(spec: TrainSpec, parameters: Mapping[str, Any], features: pandas.DataFrame) -> Iterator[None]:
+    from sklearn.utils._param_validation import InvalidParameterError
+
+    try:
+        yield
+    except InvalidParameterError as error:
+        raise InvalidSpecError("parameters", dict(parameters), str(error)) from error
+    except ValueError as error:
+        if spec.estimator is None:
+            raise
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        infinite = _infinite_columns(features)
+        if infinite and "infinity" in reason:
+            raise RejectedError(
+                f"Rejected dataset {spec.dataset.uri}: columns with infinite values, which {spec.estimator} does not "
+                f"accept: {list_names(infinite)}. Filter these rows in the prepare task, or replace the values in its "
+                "features code."
+            ) from error
+        hint = f"fitting failed: {reason}"
+        if spec.preprocessing is None and ("could not convert string" in reason or "NaN" in reason):
+            hint += ". Set preprocessing, which encodes strings and fills missing numbers"
+        raise InvalidSpecError("estimator", spec.estimator, hint) from error
+
+
+def _infinite_columns(features: pandas.DataFrame) -> list[str]:
+    import numpy
+
+    numbers = features.select_dtypes("number")
+    return [str(name) for name in numbers.columns[numpy.isinf(numbers.to_numpy()).any(axis=0)]]
+
+
+@contextmanager
+def _log_warnings() -> Iterator[None]:
+    """Log each distinct warning of a library once, on one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            texts = (f"{warning.category.__name__}: {' '.join(str(warning.message).split())}" for warning in caught)
+            for text in dict.fromkeys(texts):
+                log.warning("%s", text)
