@@ -1,4 +1,4 @@
-"""Which extra of this package brings what a step needs, so that a step can name the extra that is missing.
+"""The extras of this package and the modules that they bring, so that a step can name the extra that is missing.
 
 The base installation only has what Airflow needs to parse DAGs, to show links and to wait with sensors. Everything that
 reads rows, trains or serves comes with an extra; `pyproject.toml` lists their distributions.

@@ -19,7 +19,6 @@ extensions = [
     "sphinx_copybutton",
     "api_reference",
     "mathml",
-    "step_fields",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]

@@ -1,11 +1,9 @@
 """Asset URIs of the scheme `mlops`.
 
-| URI | Meaning of an event |
-|---|---|
-| `mlops://datasets/{name}` | a new version of the dataset |
-| `mlops://models/{name}` | a new version of the model |
-| `mlops://models/{name}/aliases/{alias}` | the alias moved |
-| `mlops://models/{name}/rollouts/{status}` | a rollout of the model is over: `promoted`, `rolled_back` or `ended` |
+- `mlops://datasets/{name}`: a new version of the dataset
+- `mlops://models/{name}`: a new version of the model
+- `mlops://models/{name}/aliases/{alias}`: the alias moved
+- `mlops://models/{name}/rollouts/{status}`: a rollout of the model is over: `promoted`, `rolled_back` or `ended`
 """
 
 from __future__ import annotations

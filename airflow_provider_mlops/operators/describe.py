@@ -6,8 +6,8 @@ import inspect
 import textwrap
 from typing import Any
 
-from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 from airflow_provider_mlops.lifecycle.step import Step
+from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 
 _COMMON_ARGUMENTS = f"""\
 :param runtime: The runtime that runs the step. Defaults to the task's own process; use

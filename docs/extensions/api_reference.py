@@ -89,7 +89,8 @@ class PythonModules(SphinxDirective):
         names = [name for argument in self.arguments for name in modules_of(argument)]
         options = "   :members:\n   :undoc-members:\n   :member-order: bysource"
         parts = [
-            f"## `{name.rpartition('.')[2]}`\n\nModule `{name}`.\n\n```{{eval-rst}}\n.. automodule:: {name}\n{options}\n```"
+            f"## `{name.rpartition('.')[2]}`\n\nModule `{name}`.\n\n"
+            f"```{{eval-rst}}\n.. automodule:: {name}\n{options}\n```"
             for name in names
         ]
         return self.parse_text_to_nodes("\n\n".join(parts), allow_section_headings=True)

@@ -45,7 +45,7 @@ PHRASES = {
     r"(^|[.;:] )(?-i:Where) (it|there|that|this|the|a|an|none|no|nothing|one|they)\b": "If",
     r"\bof whose\b|\bby whose\b": "whose",
     r"\blonger than nothing\b": "positive",
-    r"\b(behaviour|colour|favour|neighbour|centre|grey|catalogue|judgement|labelled|modelled)\w*\b": "American",
+    r"(?<!-)\b(behaviour|colour|favour|neighbour|centre|grey|catalogue|judgement|labelled|modelled)\w*\b": "American",
     r"\b(normalis|randomis|optimis|initialis|serialis|recognis|summaris|standardis|minimis|maximis|organis)\w+": "-ize",
 }
 """Phrases that are not used, as regular expressions, and what to write instead."""

@@ -184,7 +184,7 @@ def test_increments(workspace: Workspace, server: Server) -> None:
 
 
 def test_what_the_server_refuses(server: Server, tmp_path: Path, task: TaskIdentity) -> None:
-    with pytest.raises(InvalidSpecError, match="rejects the login. Correct the user and the password"):
+    with pytest.raises(InvalidSpecError, match=r"rejects the login\. Correct the user and the password"):
         extract(workspace_of(tmp_path, task, server.url(password="hush")), "SELECT 1 AS id")
     with pytest.raises(InvalidSpecError, match=r"source\.connection=.*(Unknown database|rejects)"):
         extract(workspace_of(tmp_path, task, server.url(database="nowhere")), "SELECT 1 AS id")

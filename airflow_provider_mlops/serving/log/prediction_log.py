@@ -1,38 +1,38 @@
 """The prediction log as one table: every prediction with its inputs, its model version, and its label or reward.
 
-Columns
--------
-`prediction_id` : string
-`time` : timestamp (UTC)
-`model` : string
-`version` : int64
-`arm` : string
-    Arm of the routing policy that answered: `champion`; `candidate` of a rollout (`candidate_<version>` if there are
-    several); `shadow` for an answer to a copied request, which no caller has seen; `pinned` if the request named a
-    version; `verification` if a client with the gateway's token checked the gateway, as a deployment does.
-`propensity` : float64
-    Probability with which the policy chose the arm; 1.0 for `pinned`.
-`feature_<name>`
-    One column per feature, with its type in the model's signature; null if the value was missing.
-`output` : int64, float64, string, boolean, or a list of float64 for several targets
-    The prediction.
-`probability_<class>` : float64
-    For classifiers that predict probabilities.
-`latency_ms` : float64
-    Time from the request's last byte to the log record, the same for all rows of a request. For a shadow's answer, null
-    if it was predicted together with others, and otherwise what a caller would have seen.
-`rollout` : string
-    Id of the rollout that the request was part of; null if it was part of none.
-`context` : string
-    Declared features that the rollout's policy used, as JSON.
-`shadow_of` : string
-    For a shadow's answer, the id of the request that was copied.
-`label` : the type of `output`
-    Last label that arrived; null if there is none, or if it cannot be read as that type.
-`label_time` : timestamp (UTC)
-    Time at which that label arrived.
-`reward` : float64
-    First reward that arrived.
+The columns are:
+
+- `prediction_id` (string)
+- `time` (timestamp (UTC))
+- `model` (string)
+- `version` (int64)
+- `arm` (string):
+  Arm of the routing policy that answered: `champion`; `candidate` of a rollout (`candidate_<version>` if there are
+  several); `shadow` for an answer to a copied request, which no caller has seen; `pinned` if the request named a
+  version; `verification` if a client with the gateway's token checked the gateway, as a deployment does.
+- `propensity` (float64):
+  Probability with which the policy chose the arm; 1.0 for `pinned`.
+- `feature_<name>`:
+  One column per feature, with its type in the model's signature; null if the value was missing.
+- `output` (int64, float64, string, boolean, or a list of float64 for several targets):
+  The prediction.
+- `probability_<class>` (float64):
+  For classifiers that predict probabilities.
+- `latency_ms` (float64):
+  Time from the request's last byte to the log record, the same for all rows of a request. For a shadow's answer, null
+  if it was predicted together with others, and otherwise what a caller would have seen.
+- `rollout` (string):
+  Id of the rollout that the request was part of; null if it was part of none.
+- `context` (string):
+  Declared features that the rollout's policy used, as JSON.
+- `shadow_of` (string):
+  For a shadow's answer, the id of the request that was copied.
+- `label` (the type of `output`):
+  Last label that arrived; null if there is none, or if it cannot be read as that type.
+- `label_time` (timestamp (UTC)):
+  Time at which that label arrived.
+- `reward` (float64):
+  First reward that arrived.
 
 If versions have different features, a row has null in the columns that its version does not know. A model without
 predictions gives no rows and no feature or probability columns; its `output` and `label` are float64.
