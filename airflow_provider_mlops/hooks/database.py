@@ -45,8 +45,18 @@ def _from_fields(connection: Connection) -> str:
     kind = str(connection.conn_type)
     if kind == "sqlite":
         return URL.create("sqlite", database=_sqlite_path(connection)).render_as_string(hide_password=False)
+    scheme = connection.extra_dejson.get("sqlalchemy_scheme")
+    if kind == "generic" and not scheme:
+        # What Airflow stores for a type whose provider is not installed.
+        raise InvalidSpecError(
+            "source.connection",
+            connection.conn_id,
+            "its type must be a database, but Airflow stored it as 'generic', because no provider for its type was "
+            "installed. Install one, for example apache-airflow-providers-sqlite, and add the connection again, or add "
+            "it as a URI: AIRFLOW_CONN_...='sqlite:////data/shop.db'",
+        )
     url = URL.create(
-        connection.extra_dejson.get("sqlalchemy_scheme") or _DIALECTS.get(kind, kind),
+        scheme or _DIALECTS.get(kind, kind),
         username=connection.login or None,
         password=connection.password or None,
         host=connection.host or None,

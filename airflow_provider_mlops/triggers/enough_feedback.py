@@ -6,6 +6,7 @@ from typing import Unpack
 
 from typing_extensions import override
 
+from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.hooks.storage import storage_uri
 from airflow_provider_mlops.triggers.events import FeedbackEvent
 from airflow_provider_mlops.triggers.times import parse_time
@@ -57,6 +58,7 @@ class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
 
     @override
     def observe(self) -> Observation[FeedbackEvent]:
+        require("EnoughFeedbackSensor", "data")
         from airflow_provider_mlops.serving.log import prediction_log
 
         since = parse_time("since", self.since)

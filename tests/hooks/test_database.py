@@ -55,6 +55,15 @@ def test_databases_whose_provider_is_not_installed(monkeypatch, fields, url):
     assert sqlalchemy_url("shop") == url
 
 
+def test_a_type_that_airflow_did_not_know_says_what_to_install(monkeypatch):
+    connect(monkeypatch, conn_type="generic", host="/data/shop.db")
+    with pytest.raises(
+        InvalidSpecError, match=r"source\.connection=.(shop|SHOP)..*generic.*providers-sqlite.*AIRFLOW_CONN"
+    ) as error:
+        sqlalchemy_url("shop")
+    assert error.value.field == "source.connection"
+
+
 def test_the_password_is_masked(monkeypatch):
     from airflow.providers.common.compat.sdk import redact
 

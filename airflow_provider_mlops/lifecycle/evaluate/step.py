@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateResult, EvaluateSpec
 from airflow_provider_mlops.lifecycle.scoring.suggest import list_names
 from airflow_provider_mlops.lifecycle.step import Step
@@ -36,6 +37,8 @@ def evaluate(spec: EvaluateSpec, workspace: Workspace) -> EvaluateResult:
     from airflow_provider_mlops.lifecycle.evaluate.report import report
     from airflow_provider_mlops.registry import models, tags
 
+    if spec.sensitive or spec.slices:
+        require("The step evaluate with slices or sensitive columns", "fairness")
     started = time.monotonic()
     registry = workspace.registry()
     version = models.get(registry, spec.model.name, spec.model.version)
