@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.settings import RegistrySettings
 from tests.helpers.live_gateway import LiveGateway
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
@@ -72,7 +73,7 @@ def test_a_challenger_is_trained_and_not_deployed(run_example: Callable[..., Any
     assert ran.state == "success"
     assert ran.xcoms("validate")["champion_version"] == champion["version"]
     assert ran.xcoms("evaluate")["metrics"]["accuracy"] > ran.xcoms("evaluate")["champion"]["accuracy"] + 0.01
-    aliases = models.aliases(Registry(None, storage_uri=str(gateway.storage)), "churn")
+    aliases = models.aliases(Registry(RegistrySettings(str(gateway.storage))), "churn")
     assert aliases == {"champion": champion["version"], "challenger": champion["version"] + 1}
     with gateway.client() as client:
         (served,) = client.models()
