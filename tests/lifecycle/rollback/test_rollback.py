@@ -91,6 +91,7 @@ def test_a_rollback_while_the_gateway_is_away_takes_effect_when_it_is_back(
         assert "will pick up the alias when it is back" in caplog.text
         assert versions.aliases()["champion"] == 1
         gateway.start()
+        gateway.wait_until_ready()
         assert answers(gateway, versions.name) == 1
 
 
