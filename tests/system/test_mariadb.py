@@ -79,13 +79,18 @@ class Server:
         with open(self.directory / "log", "ab") as output:
             self.process = subprocess.Popen(
                 [
-                    str(SERVER), "--no-defaults", *self.user, self.data, f"--port={self.port}",
-                    "--bind-address=127.0.0.1", f"--socket={self.directory / 'socket'}",
+                    str(SERVER),
+                    "--no-defaults",
+                    *self.user,
+                    self.data,
+                    f"--port={self.port}",
+                    "--bind-address=127.0.0.1",
+                    f"--socket={self.directory / 'socket'}",
                     f"--pid-file={self.directory / 'pid'}",
                 ],
                 stdout=output,
                 stderr=output,
-            )  # fmt: skip
+            )
         for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
