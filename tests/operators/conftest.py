@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
