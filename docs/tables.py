@@ -128,8 +128,9 @@ def results(step: str) -> str:
 def options(command: str) -> str:
     """Return the table of the options of a command of `airflow-mlops`."""
     rows = [("Option", "Default", "Meaning"), ("---", "---", "---")]
-    for row in option_rows(app, command):
-        rows.append((f"`{row.option}`", f"`{row.default}`" if row.default else "", row.help))
+    rows += [
+        (f"`{row.option}`", f"`{row.default}`" if row.default else "", row.help) for row in option_rows(app, command)
+    ]
     return "\n".join(
         "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) + " |" for row in rows
     )
