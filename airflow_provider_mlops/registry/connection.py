@@ -91,7 +91,7 @@ class Registry:
                     raise
         if experiment.lifecycle_stage != "active":
             raise InvalidSpecError(
-                "experiment", name, "the experiment is deleted in MLflow. Restore it there, or use another name"
+                "experiment", name, "the experiment was deleted in MLflow. Restore it there, or use another name"
             )
         return str(experiment.experiment_id)
 
