@@ -48,8 +48,8 @@ class WatermarkIncrement(BaseModel):
     )
     initial: JsonValue = Field(
         default=None,
-        description="Value above which the first run extracts. By default it extracts all rows. Times are ISO 8601 "
-        "text.",
+        description="Watermark before the first run, which then extracts only rows with greater values. By default, "
+        "the first run extracts all rows. Times are ISO 8601 text.",
     )
 
 
