@@ -72,7 +72,7 @@ class Registry:
     def experiment(self, name: str) -> str:
         """Return the id of the experiment, and create it if it does not exist.
 
-        Raises InvalidSpecError if the experiment is deleted.
+        Raises InvalidSpecError if the experiment was deleted.
         """
         from mlflow.exceptions import MlflowException
 

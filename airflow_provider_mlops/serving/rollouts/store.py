@@ -56,7 +56,7 @@ class RolloutStore:
     Parameters
     ----------
     url
-        SQLAlchemy URL of an SQLite or PostgreSQL database; see `default_url`. The store connects on first use.
+        SQLAlchemy URL of a SQLite or PostgreSQL database; see `default_url`. The store connects on first use.
 
     Examples
     --------
