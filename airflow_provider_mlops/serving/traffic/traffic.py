@@ -104,7 +104,9 @@ class Traffic:
     )
     reward: str | None = field(
         default=None,
-        metadata=describe("Column with the rewards to send back, in addition to labels or instead of them.", metavar="COLUMN"),
+        metadata=describe(
+            "Column with the rewards to send back, in addition to labels or instead of them.", metavar="COLUMN"
+        ),
     )
     reward_from: str | None = field(
         default=None,
