@@ -1,28 +1,16 @@
 """The provider's metadata for Airflow: connections, operators, links, decorators, assets and configuration.
 
-Airflow calls this in every process that it starts, so this module imports nothing.
+Airflow calls this in every process that it starts, so nothing is imported here but names.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_mlops.step_names import STEPS
+
 _INTEGRATION = "MLOps"
 _PACKAGE = "airflow_provider_mlops"
-_OPERATORS = (
-    "extract",
-    "analyze",
-    "validate_data",
-    "prepare",
-    "train",
-    "tune",
-    "evaluate",
-    "validate",
-    "deploy",
-    "rollout",
-    "rollback",
-    "monitor",
-)
 _DECORATORS = ("extract", "validate_data", "prepare", "train", "tune")
 _SENSORS = (
     "new_data",
@@ -47,7 +35,7 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["ai", "machine-learning"],
             }
         ],
-        "operators": _modules("operators", ("step", *_OPERATORS)),
+        "operators": _modules("operators", ("step", *STEPS)),
         "sensors": _modules("sensors", _SENSORS),
         "triggers": _modules("triggers", (*_SENSORS, "rollout")),
         "hooks": _modules("hooks", ("mlflow", "gateway")),

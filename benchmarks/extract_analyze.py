@@ -24,11 +24,27 @@ from benchmarks.measure import Usage, machine, print_table, run_child, unwind_on
 LIMIT = 2**30
 BATCH = 50_000
 COLUMNS = {
-    "id": "INTEGER", "customer": "TEXT", "changed_at": "TEXT", "country": "TEXT", "plan": "TEXT", "device": "TEXT",
-    "channel": "TEXT", "age": "INTEGER", "visits": "INTEGER", "orders": "INTEGER", "tickets": "INTEGER",
-    "late": "INTEGER", "income": "REAL", "balance": "REAL", "spend": "REAL", "discount": "REAL", "latitude": "REAL",
-    "longitude": "REAL", "score": "REAL", "churned": "INTEGER",
-}  # fmt: skip
+    "id": "INTEGER",
+    "customer": "TEXT",
+    "changed_at": "TEXT",
+    "country": "TEXT",
+    "plan": "TEXT",
+    "device": "TEXT",
+    "channel": "TEXT",
+    "age": "INTEGER",
+    "visits": "INTEGER",
+    "orders": "INTEGER",
+    "tickets": "INTEGER",
+    "late": "INTEGER",
+    "income": "REAL",
+    "balance": "REAL",
+    "spend": "REAL",
+    "discount": "REAL",
+    "latitude": "REAL",
+    "longitude": "REAL",
+    "score": "REAL",
+    "churned": "INTEGER",
+}
 
 
 def make_database(path: Path, rows: int) -> None:

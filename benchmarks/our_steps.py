@@ -7,7 +7,7 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 

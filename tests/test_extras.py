@@ -13,8 +13,9 @@ import pytest
 
 from airflow_provider_mlops import __version__
 from airflow_provider_mlops.extras import INCLUDES, MODULES
-from airflow_provider_mlops.lifecycle.step import STEPS, load
+from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.step_names import STEPS
 
 ROOT = Path(__file__).parents[1]
 BASE_PYTHON = os.environ.get("MLOPS_BASE_PYTHON") or str(ROOT / ".venv-base/bin/python")

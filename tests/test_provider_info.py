@@ -20,8 +20,8 @@ from packaging.version import Version
 import airflow_provider_mlops
 from airflow_provider_mlops.decorators.steps import ARGUMENTS
 from airflow_provider_mlops.get_provider_info import get_provider_info
-from airflow_provider_mlops.lifecycle.step import STEPS
 from airflow_provider_mlops.operators.step import StepOperator
+from airflow_provider_mlops.step_names import STEPS
 
 INFO = get_provider_info()
 # What a module may not load at import, because every parse of every DAG file would pay for it.

@@ -17,8 +17,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from airflow_provider_mlops.decorators.steps import ARGUMENTS
-from airflow_provider_mlops.lifecycle.step import STEPS, load
+from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.lifecycle.user_code import UserCode
+from airflow_provider_mlops.step_names import STEPS
 
 TARGET = Path(__file__).parents[1] / "airflow_provider_mlops" / "operators" / "arguments.pyi"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from airflow_provider_mlops.data.dataset import Dataset
-    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.lifecycle.deploy.deployment import Deployment
     from airflow_provider_mlops.lifecycle.rollout.spec import RolloutResult
     from airflow_provider_mlops.registry.model_version import ModelVersion

@@ -11,9 +11,9 @@ from pydantic import JsonValue
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import Dataset, read_manifest
-from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.data.manifest import MANIFEST, Column, Manifest
 from airflow_provider_mlops.data.names import list_names
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.lifecycle.spec_errors import hint_of, kinds_of, models_in
 from airflow_provider_mlops.lifecycle.suggestions import suggest
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.step_names import STEPS
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -90,22 +91,6 @@ class Step(Generic[SpecT, ResultT]):
             # A misspelled field is missing under its right name too, and the misspelling is the cause.
             misspelled = [details for details in errors if details["type"] == "extra_forbidden"]
             raise invalid((misspelled or errors)[0], self.spec) from error
-
-
-STEPS = (
-    "extract",
-    "analyze",
-    "validate_data",
-    "prepare",
-    "train",
-    "tune",
-    "evaluate",
-    "validate",
-    "deploy",
-    "rollout",
-    "rollback",
-    "monitor",
-)
 
 
 def load(name: str) -> Step[Any, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry

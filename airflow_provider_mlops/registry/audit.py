@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry

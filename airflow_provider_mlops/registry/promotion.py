@@ -24,7 +24,7 @@ from airflow_provider_mlops.registry.audit import AuditEntry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.registry.connection import Registry
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas
     from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
 
-    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.registry.connection import Registry
     from airflow_provider_mlops.registry.run import Run
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Dataset as DatasetEntity
 
     from airflow_provider_mlops.data.dataset import Dataset
-    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.registry.connection import Registry
 
 log = logging.getLogger(__name__)

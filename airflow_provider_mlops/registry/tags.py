@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
 
 MAX_TAG_LENGTH = 5000
 """Longest value of a tag. Longer values are cut."""

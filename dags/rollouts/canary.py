@@ -39,7 +39,7 @@ with DAG(
         task_id="rollout",
         model=challenger.output,
         strategy={"kind": "canary", "steps": [0.1, 0.5, 1.0]},
-        gates=[{"kind": "error_rate", "margin": 0.05}, {"kind": "latency", "max_ms": 500}],
+        gates=[{"kind": "error_rate", "margin": 0.05}, {"kind": "latency", "max_latency_ms": 500}],
         bake_time="{{ params.bake_time }}",
         on_inconclusive="ask",
     )

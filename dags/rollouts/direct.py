@@ -36,7 +36,7 @@ with DAG(
         strategy="direct",
         gates=[
             {"kind": "error_rate", "max_rate": 0.05},
-            {"kind": "latency", "quantile": 0.95, "max_ms": 500},
+            {"kind": "latency", "quantile": 0.95, "max_latency_ms": 500},
         ],
         bake_time="{{ params.bake_time }}",
     )

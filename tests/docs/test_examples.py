@@ -70,7 +70,7 @@ def test_an_example_is_a_dag_that_can_be_parsed(example: str, tmp_path: Path, mo
 
 
 def test_every_step_has_a_page_that_says_the_same_things() -> None:
-    from airflow_provider_mlops.lifecycle.step import STEPS
+    from airflow_provider_mlops.step_names import STEPS
 
     for step in STEPS:
         text = (DOCS / "reference" / "steps" / f"{step}.md").read_text()

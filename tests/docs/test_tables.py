@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlops.lifecycle.step import STEPS
+from airflow_provider_mlops.step_names import STEPS
 from docs import tables
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet
 from sklearn.linear_model import LogisticRegression
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateResult, EvaluateSpec
 from airflow_provider_mlops.lifecycle.evaluate.step import evaluate
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.registry import registration
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion

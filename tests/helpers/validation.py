@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.linear_model import LogisticRegression
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateSpec
 from airflow_provider_mlops.lifecycle.evaluate.step import evaluate
 from airflow_provider_mlops.lifecycle.validate.spec import ValidateResult

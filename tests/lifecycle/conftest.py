@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 if TYPE_CHECKING:

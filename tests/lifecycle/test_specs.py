@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from airflow_provider_mlops.lifecycle.spec_errors import models_in
-from airflow_provider_mlops.lifecycle.step import STEPS, load
+from airflow_provider_mlops.lifecycle.step import load
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
+from airflow_provider_mlops.step_names import STEPS
 
 PACKAGE = "airflow_provider_mlops"
 

@@ -15,8 +15,9 @@ from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
 from airflow_provider_mlops.lifecycle.__main__ import main, run_step
-from airflow_provider_mlops.lifecycle.step import STEPS, Result, Spec, load
+from airflow_provider_mlops.lifecycle.step import Result, Spec, load
 from airflow_provider_mlops.lifecycle.workspace import Workspace
+from airflow_provider_mlops.step_names import STEPS
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_a_model_that_is_not_good_enough_skips_what_comes_next(run_dag, storage,
 
 
 def test_a_rollback_moves_the_champion_back(run_dag, gateway, storage):
-    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.lifecycle.workspace import Workspace
     from tests.helpers.live_model import train
 

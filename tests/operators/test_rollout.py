@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG, task
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.rollout import look as rollout_look
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.operators.rollout import RolloutOperator
-from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 from tests.helpers.airflow_session import roundtrip
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.live_versions import Versions
 from tests.helpers.rollout_evidence import Traffic
 
 TERMS: dict[str, Any] = {
-    "bake_time": 0, "min_requests": 1, "gates": [{"kind": "error_rate", "margin": 0.2}], "hard_limits": None,
+    "bake_time": 0,
+    "min_requests": 1,
+    "gates": [{"kind": "error_rate", "margin": 0.2}],
+    "hard_limits": None,
     "check_interval": 0.1,
-}  # fmt: skip
-
-
-@pytest.fixture
-def storage(live: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> Path:
-    document = {"conn_type": "mlops_gateway", "host": live.url, "password": token.find(str(live.storage))}
-    monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
-    monkeypatch.setenv("AIRFLOW__MLOPS__STORAGE_URI", str(live.storage))
-    return live.storage
-
-
-@pytest.fixture
-def store(base: Workspace) -> Iterator[RolloutStore]:
-    with contextlib.closing(base.rollout_store()) as opened:
-        yield opened
+}
 
 
 @pytest.fixture
@@ -98,9 +83,12 @@ def test_a_canary_is_promoted(run_dag, store, made, meanwhile, tmp_path):
     meanwhile("canary", traffic.add)
     with dag("canary", params={"strategy": "canary"}) as built:
         RolloutOperator(
-            task_id="rollout", model={"name": "canary", "version": "{{ 1 + 1 }}", "run_id": ""},
-            strategy={"kind": "{{ params.strategy }}", "steps": [0.5, 1.0]}, reason="{{ dag.dag_id }}", **TERMS,
-        )  # fmt: skip
+            task_id="rollout",
+            model={"name": "canary", "version": "{{ 1 + 1 }}", "run_id": ""},
+            strategy={"kind": "{{ params.strategy }}", "steps": [0.5, 1.0]},
+            reason="{{ dag.dag_id }}",
+            **TERMS,
+        )
     ran = run_dag(built)
     assert ran.states() == {"rollout": "success"}
     found = ran.xcoms("rollout")
@@ -135,10 +123,13 @@ def test_a_failed_gate_rolls_back_and_the_task_ends_as_it_was_told(run_dag, stor
             rollout >> after.override(task_id=f"after_{name}")()
     ran = run_dag(built)
     assert ran.states() == {
-        "skip": "success", "after_skip": "skipped",
-        "fail": "failed", "after_fail": "upstream_failed",
-        "succeed": "success", "after_succeed": "success",
-    }  # fmt: skip
+        "skip": "success",
+        "after_skip": "skipped",
+        "fail": "failed",
+        "after_fail": "upstream_failed",
+        "succeed": "success",
+        "after_succeed": "success",
+    }
     assert ran.task("fail").try_number == 1
     for name in names:
         found = ran.xcoms(name)
@@ -181,9 +172,13 @@ def test_a_retry_joins_the_running_rollout(run_dag, store, made, meanwhile, tmp_
     monkeypatch.setattr(rollout_look, "look", look)
     with dag("retried") as built:
         RolloutOperator(
-            task_id="rollout", model=versions[2], strategy={"kind": "canary", "steps": [0.5, 1.0]}, retries=1,
-            retry_delay=timedelta(0), **TERMS,
-        )  # fmt: skip
+            task_id="rollout",
+            model=versions[2],
+            strategy={"kind": "canary", "steps": [0.5, 1.0]},
+            retries=1,
+            retry_delay=timedelta(0),
+            **TERMS,
+        )
     ran = run_dag(built)
     assert (ran.states(), ran.task("rollout").try_number) == ({"rollout": "success"}, 2)
     assert [found.id for found in store.of_model("retried")] == [ran.xcoms("rollout")["rollout_id"]]
@@ -260,9 +255,12 @@ def test_it_can_wait_in_the_worker(run_dag, store, made, meanwhile, tmp_path, mo
     monkeypatch.setattr(RolloutOperator, "defer", None)
     with dag("worker") as built:
         RolloutOperator(
-            task_id="rollout", model=versions[2], strategy={"kind": "canary", "steps": [0.5, 1.0]},
-            deferrable=False, **TERMS,
-        )  # fmt: skip
+            task_id="rollout",
+            model=versions[2],
+            strategy={"kind": "canary", "steps": [0.5, 1.0]},
+            deferrable=False,
+            **TERMS,
+        )
     ran = run_dag(built)
     assert ran.states() == {"rollout": "success"}
     assert ran.xcoms("rollout")["status"] == "promoted"

@@ -15,12 +15,9 @@ from packaging.version import Version
 from airflow_provider_mlops.lifecycle.rollout.question import CONTINUE, ROLL_BACK
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.triggers.rollout import RolloutTrigger
+from tests.helpers.api_server import token_of
 from tests.helpers.live_versions import Versions
 from tests.helpers.rollout_evidence import Traffic
-from tests.operators.test_rollout import storage as storage
-from tests.operators.test_rollout import store as store
-from tests.plugin.test_files import api_server as api_server
-from tests.plugin.test_files import token_of
 
 pytestmark = pytest.mark.skipif(
     Version(airflow_version) < Version("3.1.1"), reason="dag.test() of Airflow 3.1.0 carries no question of a task"
@@ -115,9 +112,15 @@ def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
     monkeypatch.setattr(dag_module, "_run_inline_trigger", inline)
     with DAG(dag_id="asked", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
         RolloutOperator(
-            task_id="rollout", model=versions[2], strategy={"kind": "canary", "steps": [0.5, 1.0]},
-            on_inconclusive="ask", bake_time=0, decision_timeout=0.5, check_interval=0.1, hard_limits=None,
-        )  # fmt: skip
+            task_id="rollout",
+            model=versions[2],
+            strategy={"kind": "canary", "steps": [0.5, 1.0]},
+            on_inconclusive="ask",
+            bake_time=0,
+            decision_timeout=0.5,
+            check_interval=0.1,
+            hard_limits=None,
+        )
     ran = run_dag(built)
     assert ran.states() == {"rollout": "success"}
     first, second = human.asked
@@ -131,9 +134,14 @@ def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
     assert (found["status"], found["step"]) == ("rolled_back", 1)
     history = store.history(found["rollout_id"])
     assert [(state.status, state.step) for state in history] == [
-        ("running", 0), ("held", 0), ("running", 0), ("running", 1), ("held", 1), ("rolled_back", 1),
+        ("running", 0),
+        ("held", 0),
+        ("running", 0),
+        ("running", 1),
+        ("held", 1),
         ("rolled_back", 1),
-    ]  # fmt: skip
+        ("rolled_back", 1),
+    ]
     assert [history[place].by for place in (2, 5)] == ["ada", "ada"]
     assert history[5].reason.startswith("answered 'Roll back' to: no decision within 1 second")
     assert versions.trail()[-1] == ("keep", 1, 1)
@@ -155,9 +163,14 @@ def test_without_an_answer_the_evidence_decides(run_dag, triggerer, base, traine
     thread.start()
     with DAG(dag_id="unanswered", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
         RolloutOperator(
-            task_id="rollout", model=versions[2], on_inconclusive="ask", bake_time=0, decision_timeout=0.5,
-            check_interval=0.1, hard_limits=None,
-        )  # fmt: skip
+            task_id="rollout",
+            model=versions[2],
+            on_inconclusive="ask",
+            bake_time=0,
+            decision_timeout=0.5,
+            check_interval=0.1,
+            hard_limits=None,
+        )
     ran = run_dag(built)
     over.set()
     thread.join(30)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit, models, promotion, registration
@@ -214,7 +214,7 @@ def test_a_version_that_is_not_there_is_not_promoted(registry: Registry) -> None
 
 _PROMOTER = """
 import sys, time
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import PromotionConflictError
 from airflow_provider_mlops.registry import promotion
 from airflow_provider_mlops.registry.connection import Registry

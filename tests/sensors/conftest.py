@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.gateway.admin import token
 from tests.helpers.live_gateway import LiveGateway

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
 from airflow_provider_mlops.lifecycle.extract.spec import ExtractResult
@@ -79,13 +79,18 @@ class Server:
         with open(self.directory / "log", "ab") as output:
             self.process = subprocess.Popen(
                 [
-                    str(SERVER), "--no-defaults", *self.user, self.data, f"--port={self.port}",
-                    "--bind-address=127.0.0.1", f"--socket={self.directory / 'socket'}",
+                    str(SERVER),
+                    "--no-defaults",
+                    *self.user,
+                    self.data,
+                    f"--port={self.port}",
+                    "--bind-address=127.0.0.1",
+                    f"--socket={self.directory / 'socket'}",
                     f"--pid-file={self.directory / 'pid'}",
                 ],
                 stdout=output,
                 stderr=output,
-            )  # fmt: skip
+            )
         for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

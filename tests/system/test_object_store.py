@@ -21,8 +21,8 @@ import pytest
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.dataset_writer import DatasetWriter
-from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.data.profile import Profile
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze import step as analyze
 from airflow_provider_mlops.lifecycle.evaluate import step as evaluate

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_mlops.data import binning, engine, profiling
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.dataset_writer import DatasetWriter
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.extract.step import STEP
 from airflow_provider_mlops.lifecycle.prepare.split import ORDER, PART, Split, assign
 from airflow_provider_mlops.lifecycle.workspace import Workspace

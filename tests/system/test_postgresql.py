@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.extract.sources import SqlSource
 from airflow_provider_mlops.lifecycle.extract.spec import ExtractResult

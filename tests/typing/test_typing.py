@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from airflow import __version__ as airflow_version
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.sensor import BaseSensorOperator
@@ -39,9 +37,8 @@ def test_mypy_accepts_and_refuses_what_it_must():
 
 
 def test_pyright_accepts_and_refuses_what_it_must():
-    pyright = shutil.which("pyright") or shutil.which("pyright", path=str(ROOT / "node_modules" / ".bin"))
-    if pyright is None:
-        pytest.skip("pyright is not installed: `npm install pyright`")
+    # Pyright as it comes from the package index, with the Node.js that it needs.
+    pyright = str(Path(sys.executable).with_name("basedpyright"))
     command = [pyright, "--outputjson", "--pythonpath", sys.executable, str(CHECKED)]
     output = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=280).stdout
     found = [entry for entry in json.loads(output)["generalDiagnostics"] if entry["severity"] == "error"]

@@ -15,7 +15,7 @@ from airflow_provider_mlops.lifecycle.extract.watermark import WatermarkState
 from airflow_provider_mlops.lifecycle.extract.window import Window
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 log = logging.getLogger(__name__)

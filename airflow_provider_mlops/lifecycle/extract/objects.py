@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import ibis
     import pyarrow
 
-    from airflow_provider_mlops.data.lineage import TaskIdentity
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.lifecycle.workspace import Workspace
 
 

@@ -117,7 +117,7 @@ def compare_performance(
         Probability of `worse` if nothing has changed.
     """
     from airflow_provider_mlops.stats.intervals.bca import percentile_interval
-    from airflow_provider_mlops.stats.intervals.difference import difference_interval
+    from airflow_provider_mlops.stats.intervals.independent_difference import difference_interval
     from airflow_provider_mlops.stats.intervals.rescaled import rescaled_interval
 
     confidence = 1 - 2 * false_alarm_rate  # only one of the two sides is an alarm

@@ -94,10 +94,10 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
     if isinstance(gate, ErrorRateGate):
         comparison = _error_rate(plan, gate, candidate, champion, confidence)
     elif isinstance(gate, LatencyGate):
-        if gate.max_ms is None:
+        if gate.max_latency_ms is None:
             verdict, sentence = _latency_ratio(plan, gate, candidate, champion, confidence)
             return Finding(gate=gate.title, arm=arm, verdict=verdict, sentence=sentence)
-        comparison = _latency_limit(plan, gate, gate.max_ms, candidate, confidence)
+        comparison = _latency_limit(plan, gate, gate.max_latency_ms, candidate, confidence)
     elif isinstance(gate, AgreementGate):
         from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit
 
@@ -149,12 +149,12 @@ def _error_rate(
 
 
 def _latency_limit(
-    plan: RolloutPlan, gate: LatencyGate, max_ms: float, candidate: ArmStatistics, confidence: float
+    plan: RolloutPlan, gate: LatencyGate, max_latency_ms: float, candidate: ArmStatistics, confidence: float
 ) -> SequentialComparison:
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit
     from airflow_provider_mlops.stats.sequences.latency import count_slower_than
 
-    edge = edge_at_least(max_ms)
+    edge = edge_at_least(max_latency_ms)
     slow, requests = count_slower_than(LATENCY_EDGES, candidate.latency_counts(), edge)
     return compare_rate_with_limit(
         slow,

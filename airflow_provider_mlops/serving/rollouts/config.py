@@ -176,7 +176,7 @@ def _compares(gate: Gate) -> bool:
     if isinstance(gate, ErrorRateGate):
         return gate.max_rate is None
     if isinstance(gate, LatencyGate):
-        return gate.max_ms is None
+        return gate.max_latency_ms is None
     return True
 
 
@@ -250,7 +250,7 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         lambda config: config.strategy.kind == "direct" and any(map(_compares, config.gates)),
         "gates",
         "the direct strategy leaves no traffic to compare with. Give error_rate gates a max_rate and latency gates a "
-        "max_ms, and remove other gates",
+        "max_latency_ms, and remove other gates",
     ),
     Rule(
         _beta_with_other_rewards,

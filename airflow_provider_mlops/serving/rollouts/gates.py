@@ -60,7 +60,7 @@ class LatencyGate(GateBase):
         description="Maximum ratio of the candidate's quantile to the champion's. Latencies are counted in cells that "
         "are 9% wide, so a ratio below 1.2 would hardly be detectable.",
     )
-    max_ms: float | None = Field(
+    max_latency_ms: float | None = Field(
         default=None,
         gt=0,
         description="Fixed limit in milliseconds instead of the comparison. It is rounded up to the next edge of the "

@@ -8,7 +8,7 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION, SHADOW, Arm
 from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
 from airflow_provider_mlops.serving.rollouts.rules import Rule, check

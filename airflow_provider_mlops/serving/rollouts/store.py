@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.data.state_directory import state_path
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RolloutConflictError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics

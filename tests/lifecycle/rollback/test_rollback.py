@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.rollback.spec import RollbackSpec
 from airflow_provider_mlops.lifecycle.rollback.step import rollback

@@ -125,7 +125,7 @@ def test_latency_is_compared_with_the_champion_or_with_a_limit() -> None:
         assert verdicts(ratio, served(3000, latency=latency), champion) == verdict
     assert verdicts(ratio, served(20, latency=10), champion) == "inconclusive"
     assert verdicts(ratio, served(3000, latency=10), ArmStatistics()) == "inconclusive"
-    limit = {"kind": "latency", "max_ms": 15}
+    limit = {"kind": "latency", "max_latency_ms": 15}
     for latency, verdict in ((10, "better"), (20, "worse")):
         assert verdicts(limit, served(3000, latency=latency), ArmStatistics()) == verdict
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.lifecycle.rollout.look import look
 from airflow_provider_mlops.lifecycle.workspace import Workspace

@@ -15,8 +15,8 @@ import pandas
 import pyarrow
 import pytest
 
-from airflow_provider_mlops.data.lineage import TaskIdentity
 from airflow_provider_mlops.data.profiling import profile
+from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.prepare.preprocessing import Preprocessing
 from airflow_provider_mlops.lifecycle.train.spec import TrainResult, TrainSpec

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mlops.stats.intervals.difference import difference_interval
+from airflow_provider_mlops.stats.intervals.independent_difference import difference_interval
 from airflow_provider_mlops.stats.intervals.proportion import wilson_interval
 
 
