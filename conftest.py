@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-pytest_plugins = ["tests.helpers.airflow_session", "tests.helpers.api_server", "tests.helpers.mlflow_server"]
+pytest_plugins = ["tests.helpers.airflow.session", "tests.helpers.airflow.api_server", "tests.helpers.mlflow_server"]
 
 for name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"))]:
     del os.environ[name]

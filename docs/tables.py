@@ -1,4 +1,4 @@
-"""Write the tables of fields and results into the pages of the steps, from the Specs.
+"""Write the tables of fields, results and options into the pages, from the Specs and the command line.
 
 A page has markers, and this script writes the text between them. So the tables are there wherever the page is shown:
 
@@ -6,6 +6,9 @@ A page has markers, and this script writes the text between them. So the tables 
     <!-- end -->
 
     <!-- results of train -->
+    <!-- end -->
+
+    <!-- options of serve -->
     <!-- end -->
 
 Run it with `make tables`; a test checks that the pages are up to date. A field without a description is an error.
@@ -26,8 +29,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from airflow_provider_mlops.cli.app import app
+from airflow_provider_mlops.cli.options import option_rows
+
 DOCS = Path(__file__).parent
-MARKER = re.compile(r"<!-- (fields|results) of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+MARKER = re.compile(r"<!-- (fields|results|options) of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 # Described on pages of their own, so they are named here and not spelled out again.
 SHARED = {"Dataset", "ModelVersion", "UserCode", "Deployment"}
@@ -119,13 +125,24 @@ def results(step: str) -> str:
     return table(result, with_default=False)
 
 
+def options(command: str) -> str:
+    """Return the table of the options of a command of `airflow-mlops`."""
+    rows = [("Option", "Default", "Meaning"), ("---", "---", "---")]
+    rows += [
+        (f"`{row.option}`", f"`{row.default}`" if row.default else "", row.help) for row in option_rows(app, command)
+    ]
+    return "\n".join(
+        "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) + " |" for row in rows
+    )
+
+
 def updated(text: str) -> str:
     """Return a page with all its tables written again."""
 
     def write(match: re.Match[str]) -> str:
-        kind, step = match.groups()
-        content = fields(step) if kind == "fields" else results(step)
-        return f"<!-- {kind} of {step} -->\n\n{content}\n\n<!-- end -->"
+        kind, name = match.groups()
+        content = {"fields": fields, "results": results, "options": options}[kind](name)
+        return f"<!-- {kind} of {name} -->\n\n{content}\n\n<!-- end -->"
 
     return MARKER.sub(write, text)
 

@@ -68,8 +68,8 @@ class Dataset(BaseModel):
 
     def files(self) -> list[str]:
         """Return the URIs of the Parquet files."""
-        directory = self.uri.rpartition("/")[0] if _is_parquet_file(self.uri) else self.uri
-        return [storage.join(directory, name) for name in self.manifest.files]
+        files = self.manifest.files
+        return [self.uri] if _is_parquet_file(self.uri) else [storage.join(self.uri, name) for name in files]
 
     def table(self, connection: ibis.BaseBackend | None = None) -> ibis.Table:
         """Return the rows as an Ibis table on `connection`, by default on DuckDB in bounded memory.

@@ -98,14 +98,15 @@ def main(arguments: list[str]) -> int:
     logging.captureWarnings(True)
     quiet_third_party_loggers()
     disable_telemetry()
-    outcome = run_step(read_request(request_uri))
+    try:
+        request = read_request(request_uri)
+    except InvalidSpecError as error:
+        sys.stderr.write(f"python -m airflow_provider_mlops.lifecycle: {error}\n")
+        return 2
+    outcome = run_step(request)
     storage.write_text(result_uri, json.dumps(outcome))
     return 0 if "result" in outcome else 1 if "error" in outcome else 2
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InvalidSpecError as error:
-        sys.stderr.write(f"python -m airflow_provider_mlops.lifecycle: {error}\n")
-        sys.exit(2)
+    sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,12 @@ def test_a_parquet_file_is_a_dataset(tmp_path):
     assert sorted(dataset.table().a.execute().tolist()) == [1, 2, 3]
 
 
+def test_a_file_in_the_working_directory_is_read_there(tmp_path, monkeypatch):
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1, 2, 3]}), tmp_path / "rows.parquet")
+    monkeypatch.chdir(tmp_path)
+    assert Dataset.at("rows.parquet").arrow().num_rows == 3
+
+
 @pytest.mark.parametrize("text", ["string", "large_string"])
 def test_its_fingerprint_is_that_of_a_dataset_with_the_same_rows(tmp_path, text):
     rows = pyarrow.table({"a": [1, 2, 3], "b": ["x", None, "z"]})

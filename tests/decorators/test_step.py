@@ -10,7 +10,7 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_mlops.decorators.step import StepDecorator
 from airflow_provider_mlops.errors import InvalidSpecError
-from tests.helpers.ripen import RipenOperator
+from tests.helpers.airflow.ripen import RipenOperator
 
 ripen_task: StepDecorator[Any] = StepDecorator(RipenOperator, "turn")
 

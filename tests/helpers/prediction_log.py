@@ -9,7 +9,7 @@ import duckdb
 
 from airflow_provider_mlops.serving.log import layout, prediction_id, prediction_log, write_ahead
 from airflow_provider_mlops.serving.log import record as log_record
-from airflow_provider_mlops.serving.log.record import RolloutContext
+from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 from airflow_provider_mlops.serving.log.schema import LogSchema
 
 SCHEMA = LogSchema("churn", 1, (("age", "double"), ("town", "string")), "long", ("0", "1"))

@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.operators.identity import report_retries
-from tests.helpers.ripen import RipenOperator
+from tests.helpers.airflow.ripen import RipenOperator
 
 
 @pytest.mark.parametrize(("try_number", "max_tries", "end"), [(1, 2, "; Airflow will retry."), (3, 2, "Check it.")])

@@ -15,7 +15,7 @@ from packaging.version import Version
 from airflow_provider_mlops.lifecycle.rollout.question import CONTINUE, ROLL_BACK
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.triggers.rollout import RolloutTrigger
-from tests.helpers.api_server import token_of
+from tests.helpers.airflow.api_server import token_of
 from tests.helpers.live_versions import Versions
 from tests.helpers.rollout_evidence import Traffic
 

@@ -12,8 +12,8 @@ from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 from airflow_provider_mlops.operators.constructor import REQUIRED
 from airflow_provider_mlops.operators.step import XCOM_LIMIT
-from tests.helpers.airflow_session import restore, serialized
-from tests.helpers.ripen import RipenOperator, Shelf
+from tests.helpers.airflow.ripen import RipenOperator, Shelf
+from tests.helpers.airflow.session import restore, serialized
 
 
 def dag(name: str, **options: Any) -> DAG:

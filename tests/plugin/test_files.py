@@ -10,7 +10,7 @@ from airflow import __version__ as airflow_version
 from packaging.version import Version
 
 from airflow_provider_mlops.links.served import is_served
-from tests.helpers.api_server import token_of
+from tests.helpers.airflow.api_server import token_of
 
 ROOT = "reports/churn/run_1/analyze"
 

@@ -10,7 +10,7 @@ from airflow.sdk import DAG
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.sensors.endpoint_ready import EndpointReadySensor
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
-from tests.helpers.airflow_session import roundtrip
+from tests.helpers.airflow.session import roundtrip
 
 pytestmark = pytest.mark.usefixtures("connection")
 

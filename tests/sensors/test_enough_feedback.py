@@ -16,7 +16,7 @@ from airflow_provider_mlops.serving.log import compaction, layout, prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.triggers.enough_feedback import EnoughFeedbackTrigger
-from tests.helpers.airflow_session import roundtrip
+from tests.helpers.airflow.session import roundtrip
 from tests.helpers.prediction_log import log_predictions
 
 

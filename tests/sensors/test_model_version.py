@@ -14,7 +14,7 @@ from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
 from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 from airflow_provider_mlops.triggers.model_version import ModelVersionTrigger
-from tests.helpers.airflow_session import roundtrip
+from tests.helpers.airflow.session import roundtrip
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.sensors.new_data import NewDataSensor
 from airflow_provider_mlops.triggers.new_data import NewDataTrigger
-from tests.helpers.airflow_session import roundtrip, serialized
+from tests.helpers.airflow.session import roundtrip, serialized
 
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
 NEW = datetime(2026, 2, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout_finished import RolloutFinishedTrigger
-from tests.helpers.airflow_session import roundtrip
+from tests.helpers.airflow.session import roundtrip
 from tests.helpers.rollouts import canary, task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

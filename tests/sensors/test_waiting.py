@@ -23,7 +23,7 @@ from airflow_provider_mlops.sensors import (
 )
 from airflow_provider_mlops.sensors.waiting import WaitingSensor
 from airflow_provider_mlops.triggers.waiting import WaitingTrigger
-from tests.helpers.airflow_session import roundtrip
+from tests.helpers.airflow.session import roundtrip
 
 Make = Callable[..., WaitingSensor[Any]]
 

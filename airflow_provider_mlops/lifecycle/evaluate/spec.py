@@ -18,7 +18,8 @@ class EvaluateSpec(Spec):
     target: str = Field(description="Column that the model predicts.")
     problem: Problem | None = Field(
         default=None,
-        description="`classification` or `regression`. Defaults to the problem that the version was trained for.",
+        description="Problem type, `classification` or `regression`. Defaults to the problem that the version was "
+        "trained for.",
     )
     slices: tuple[str, ...] = Field(
         default=(),

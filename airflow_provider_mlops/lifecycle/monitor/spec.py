@@ -89,7 +89,7 @@ class MonitorResult(Result):
     """The verdict on the window, with reasons and numbers."""
 
     verdict: Literal["ok", "alarm", "inconclusive"] = Field(
-        description="`ok`, `alarm`, or `inconclusive` if there are too few rows to decide."
+        description="Verdict: `ok`, `alarm`, or `inconclusive` if there are too few rows to decide."
     )
     drifted_features: tuple[str, ...] = Field(
         description="Features that drifted, the largest drift first. `prediction` stands for the predictions. The "

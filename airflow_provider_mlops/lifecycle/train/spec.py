@@ -26,9 +26,9 @@ class TrainSpec(Spec):
     target: str = Field(description="Column to predict.")
     problem: Literal["classification", "regression"] | None = Field(
         default=None,
-        description="`classification` or `regression`. By default, the problem that the estimator is for. If the "
-        "estimator does not declare one, the target decides: strings, booleans and up to 20 distinct whole numbers are "
-        "classes.",
+        description="Problem type, `classification` or `regression`. By default, the problem that the estimator is "
+        "for. If the estimator does not declare one, the target decides: strings, booleans and up to 20 "
+        "distinct whole numbers are classes.",
     )
     estimator: str | None = Field(
         default=None,

@@ -37,8 +37,8 @@ class TuneSpec(TrainSpec):
     )
     phase: Literal["all", "search", "finish"] = Field(
         default="all",
-        description="`search` only runs trials, `finish` only trains and registers the best model, and `all` does "
-        "both. Defaults to `all`.",
+        description="Part of the work: `search` only runs trials, `finish` only trains and registers the best model, "
+        "and `all` does both. Defaults to `all`.",
     )
     worker: int = Field(
         default=0,

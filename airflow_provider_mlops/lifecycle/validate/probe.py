@@ -121,6 +121,8 @@ def _run_process(directory: str, timeout: float) -> ProbeResult:
             text=True,
             timeout=timeout,
             check=False,
+            # As the gateway predicts: for a few rows, more threads would only wait for each other.
+            env={"OMP_NUM_THREADS": "1", **os.environ},
         )
     except subprocess.TimeoutExpired:
         return ProbeResult(error=f"it did not load the model and predict within {timeout:g} s")

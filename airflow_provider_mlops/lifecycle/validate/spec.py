@@ -64,7 +64,7 @@ class ValidateResult(Result):
 
     model: ModelVersion = Field(description="Version that was validated.")
     verdict: Verdict = Field(
-        description="`approved`, `rejected` or `inconclusive`. Approval sets the alias `challenger`."
+        description="Verdict: `approved`, `rejected` or `inconclusive`. Approval sets the alias `challenger`."
     )
     reasons: dict[str, str] = Field(description="Verdict and reason of each gate, by its title.")
     champion_version: int | None = Field(description="Champion during the evaluation; null if there was none.")

@@ -12,12 +12,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 from airflow_provider_mlops.serving.log.schema import LogSchema, SchemaFields
 
 _FRACTIONS = ("double", "doubles")
@@ -32,23 +33,6 @@ _FEEDBACK_START = f'{{"{_FEEDBACK}":'.encode()
 _ROLLOUT_NEXT = f'","{_ROLLOUT}":'.encode()
 
 _MAX_ERROR_LENGTH = 1000
-
-
-class RolloutContext(TypedDict):
-    """The fields that a record has in addition if its request belongs to a rollout. `rollout` comes first."""
-
-    rollout: str
-    """The rollout's id."""
-    step: int
-    """The step of the rollout at which the request was routed."""
-    context: NotRequired[dict[str, Any]]
-    """The declared features of the request, for policies that learn from them."""
-    key: NotRequired[str]
-    """A hash of the sticky key: the same key always has the same hash within a rollout."""
-    shadow_of: NotRequired[str]
-    """For a shadow's answer, the id of the request that was copied."""
-    agreed: NotRequired[int]
-    """For a shadow's answer, the number of rows on which both versions agreed."""
 
 
 FeedbackRow = tuple[str, str | None, int, float | None]

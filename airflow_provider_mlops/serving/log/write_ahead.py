@@ -21,7 +21,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from airflow_provider_mlops.serving.log import record as log_record
-from airflow_provider_mlops.serving.log.record import FeedbackRow, RolloutContext
+from airflow_provider_mlops.serving.log.record import FeedbackRow
+from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.segments import SUFFIX, Segment, file_names, segments_of
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from airflow_provider_mlops.serving.log.record import RolloutContext
+from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"

@@ -34,7 +34,9 @@ class StickyKey(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Literal["header", "field"] = Field(
-        default="header", description="`header`: a header of the request; `field`: a column of the request's first row."
+        default="header",
+        description="Place of the key. `header`: a header of the request; `field`: a column of the request's first "
+        "row.",
     )
     name: str = Field(default="X-User-Id", min_length=1, description="Name of the header or column.")
 

@@ -91,8 +91,8 @@ class MetricGate(GateBase):
     kind: Literal["metric"] = "metric"
     goal: Literal["non_inferior", "superior"] = Field(
         default="superior",
-        description="`superior`: the candidate must be better by more than `margin`; `non_inferior`: it may be worse "
-        "by at most `margin`.",
+        description="Goal of the gate. `superior`: the candidate must be better by more than `margin`; "
+        "`non_inferior`: it may be worse by at most `margin`.",
     )
     margin: float = Field(default=0.0, ge=0, description="Margin in the units of the reward.")
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_mlops.serving.log.record import RolloutContext
+from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 
 
 def answer_context(

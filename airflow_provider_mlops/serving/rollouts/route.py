@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from airflow_provider_mlops.serving.log.record import RolloutContext
+from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Choice, Policy, RoutingRequest
 from airflow_provider_mlops.serving.policy.shadow import Shadow
 from airflow_provider_mlops.serving.policy.sticky import StickyHash

@@ -98,7 +98,7 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             numbers(),
             {"code": build_a_class},
             InvalidSpecError,
-            "returned the class LogisticRegression': .*an object with fit",
+            r"an object with fit.*, not the class LogisticRegression",
         ),
         (
             numbers(),

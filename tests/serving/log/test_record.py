@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlops.serving.log import prediction_id, record
-from airflow_provider_mlops.serving.log.record import RolloutContext
+from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 from airflow_provider_mlops.serving.log.schema import LogSchema
 
 NUMBERS = LogSchema("churn", 1, (("age", "double"),), "double")
