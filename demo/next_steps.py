@@ -37,7 +37,7 @@ def show_next_steps(stack: Stack, console: Console) -> None:
             "    -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n"
             '    -d \'{"logical_date": null, "conf": {}}\''
         ),
-        "Follow the rollout:": f"airflow-mlops report {MODEL} --storage-uri {stack.storage}",
+        "Follow the rollout:": f".venv/bin/airflow-mlops report {MODEL} --storage-uri {stack.storage}",
     }
     for title, command in sections.items():
         console.print(f"\n[bold]{title}[/bold]", soft_wrap=True)

@@ -62,7 +62,8 @@ def test_the_tutorial_leads_to_a_canary(
 ) -> None:
     first = run_dag(dag_of(page("learn/tutorial.md"), "churn", tmp_path))
     assert first.state == "success"
-    assert first.xcoms("monitor")["verdict"] == "inconclusive"
+    monitor = dag_of(page("learn/tutorial.md"), "churn_monitor", tmp_path)
+    assert run_dag(monitor).xcoms("monitor")["verdict"] == "inconclusive"
     traffic()
     challenger = dag_of(page("learn/tutorial.md"), "churn_challenger", tmp_path)
     for task in challenger.tasks:
@@ -74,6 +75,7 @@ def test_the_tutorial_leads_to_a_canary(
     with gateway.client() as client:
         (served,) = client.models()
     assert served["active"] == 2
+    assert run_dag(monitor).xcoms("monitor")["model_version"] == 2
 
 
 def test_the_example_of_the_home_page_runs(run_dag: Callable[..., Any], gateway: LiveGateway, tmp_path: Path) -> None:
