@@ -31,7 +31,8 @@ def report(
             raise InvalidSpecError(
                 "rollout_store",
                 store.engine.address,
-                "the rollout store does not exist. Use the gateway's --storage-uri or --rollout-store",
+                "the rollout store does not exist. Set --storage-uri or --rollout-store to the same value as for "
+                "the gateway",
             )
         rollouts = store.of_model(rollout, limit=1) or [store.get(rollout)]
         rollout_report.show(Console(highlight=False), store, storage, rollouts[0])

@@ -107,13 +107,13 @@ class DatasetWriter:
         table = table.replace_schema_metadata(None)
         repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
         if repeated:
-            raise InvalidSpecError("schema", repeated, "the names of columns must be unique. Rename the repeated ones")
+            raise InvalidSpecError("schema", repeated, "column names must be unique. Rename the repeated ones")
         if self.schema is None:
             self.schema = table.schema
         elif table.schema != self.schema:
             if not self._widen:
                 raise InvalidSpecError(
-                    "schema", str(table.schema), f"every batch must have the first batch's schema: {self.schema}"
+                    "schema", str(table.schema), f"every batch must have the schema of the first batch: {self.schema}"
                 )
             schema = wider(self.schema, table.schema)
             if schema != self.schema:

@@ -142,7 +142,7 @@ class SliceProfile(_Part):
 
     column: str = Field(description="Name of the column.")
     counts: tuple[TopValue, ...] = Field(description="Values and their numbers of rows, most frequent first.")
-    other: int = Field(default=0, description="Number of rows with values that are not listed.")
+    other: int = Field(default=0, description="Number of rows whose value is not listed.")
 
 
 class Profile(_Part):
@@ -151,7 +151,9 @@ class Profile(_Part):
     rows: int = Field(description="Number of rows of the table.")
     columns: tuple[ColumnProfile, ...] = Field(description="Profiles of the columns, in order.")
     target: str | None = Field(default=None, description="Column to predict, if one was given.")
-    problem: Problem | None = Field(default=None, description="Kind of learning that the target asks for.")
+    problem: Problem | None = Field(
+        default=None, description="`classification` or `regression`, depending on the target; null without a target."
+    )
     duplicate_rows: int = Field(default=0, description="Number of rows that equal an earlier row in every column.")
     class_balance: dict[str, float] | None = Field(
         default=None, description="Proportion of each class among the rows that have one."
@@ -161,7 +163,8 @@ class Profile(_Part):
     )
     slices: tuple[SliceProfile, ...] = Field(default=(), description="Numbers of rows by slice.")
     approximate: tuple[str, ...] = Field(
-        default=(), description="Figures that are estimates because the table is large, such as `distinct`."
+        default=(),
+        description="Names of figures that are only estimated because the table is large, such as `distinct`.",
     )
     dataset_uri: str | None = Field(default=None, description="URI of the dataset.")
     dataset_fingerprint: str | None = Field(default=None, description="Fingerprint of the dataset.")

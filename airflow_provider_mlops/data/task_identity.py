@@ -25,7 +25,7 @@ class TaskIdentity(BaseModel):
     map_index: int = Field(default=-1, description="Index of a mapped task instance; -1 if the task is not mapped.")
     try_number: int = Field(default=1, description="Number of the try, from 1.")
     first_try: int = Field(
-        default=1, description="Try with which the current retries began: 1, or the first try after the last clearing."
+        default=1, description="Number of the first try since the task was last cleared; 1 if it was never cleared."
     )
     owner: str = Field(default="airflow", description="Owner of the task.")
     logical_date: datetime | None = Field(default=None, description="Logical date of the run, if it has one.")

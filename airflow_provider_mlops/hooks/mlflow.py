@@ -32,7 +32,7 @@ class MlflowHook(BaseHook):
 
     The host of the connection is the tracking URI. The credentials are the login and password, or the extra `token`.
     Use the extra `registry_uri` if the registry is on another server. If the connection `mlflow_default` does not
-    exist, an SQLite store under `[mlops] storage_uri` is used.
+    exist, a SQLite store under `[mlops] storage_uri` is used.
 
     :param mlflow_conn_id: Id of the connection.
     """

@@ -114,7 +114,9 @@ def _unknown_kind(value: Any, models: list[type[BaseModel]]) -> str:
     given = value.get("kind") if isinstance(value, Mapping) else value
     if given is None:
         return f"it is required. Set it to one of {', '.join(map(repr, kinds))}"
-    return f"it must be one of {', '.join(map(repr, kinds))}. {suggest(str(given), kinds, 'kinds')}"
+    nearest = suggest(str(given), kinds)
+    # The kinds have been listed already: only a near one adds something.
+    return f"it must be one of {', '.join(map(repr, kinds))}" + (f". {nearest}" if nearest.startswith("Did") else "")
 
 
 def _must_be(details: ErrorDetails, annotation: Any, models: list[type[BaseModel]]) -> str:

@@ -34,9 +34,9 @@ class AuditEntry(BaseModel):
         description="`promote`, `rollback`, `withdraw`, or `keep` if a rollout left the champion in place."
     )
     model_name: str = Field(description="Name of the registered model.")
-    from_version: int | None = Field(description="Champion before; null if there was none.")
-    to_version: int | None = Field(description="Champion after; null after `withdraw`.")
-    previous_version: int | None = Field(description="Version that the alias `previous` points to afterwards.")
+    from_version: int | None = Field(description="Champion before the change; null if there was none.")
+    to_version: int | None = Field(description="Champion after the change; null for `withdraw`.")
+    previous_version: int | None = Field(description="Version that the alias `previous` points to after the change.")
     candidates: tuple[int, ...] = Field(default=(), description="Versions that the rollout tried, for `keep`.")
     rollout_id: str | None = Field(default=None, description="Id of the rollout that made the decision, if any.")
     by: TaskIdentity = Field(description="Task that made the change.")

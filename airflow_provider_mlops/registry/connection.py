@@ -72,7 +72,7 @@ class Registry:
     def experiment(self, name: str) -> str:
         """Return the id of the experiment, and create it if it does not exist.
 
-        Raises InvalidSpecError if the experiment is deleted.
+        Raises InvalidSpecError if the experiment was deleted.
         """
         from mlflow.exceptions import MlflowException
 
@@ -91,7 +91,7 @@ class Registry:
                     raise
         if experiment.lifecycle_stage != "active":
             raise InvalidSpecError(
-                "experiment", name, "the experiment is deleted in MLflow. Restore it there, or use another name"
+                "experiment", name, "the experiment was deleted in MLflow. Restore it there, or use another name"
             )
         return str(experiment.experiment_id)
 

@@ -161,7 +161,7 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
                 "loading it runs code from the file. Train it again with this package, which saves with skops, or set "
                 "allow_pickle=True if you trust its author",
             )
-        log.warning("Loading a model saved with %s, since allow_pickle is set", serialization)
+        log.warning("Loading a model that was saved with %s, because allow_pickle is set", serialization)
         return mlflow.sklearn.load_model(str(directory))
     if trusted_types is None:
         trusted_types = flavor.get("skops_trusted_types") or ()

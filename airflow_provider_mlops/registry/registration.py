@@ -148,7 +148,7 @@ def register(
         if old.version == version.version:
             continue
         if aliases_of(registry, name, int(old.version)):
-            log.warning("Kept version %s of %s from an earlier try, since an alias points at it", old.version, name)
+            log.warning("Kept version %s of %s from an earlier try, because an alias points at it", old.version, name)
         else:
             client.delete_model_version(name, str(old.version))
             log.info("Deleted version %s of %s, which an earlier try registered", old.version, name)

@@ -101,8 +101,9 @@ def check(types: Iterable[str], field: str = "trusted_types") -> None:
     >>> check(["os.system"])
     Traceback (most recent call last):
     ...
-    airflow_provider_mlops.errors.InvalidSpecError: Invalid trusted_types='os.system': types of Python's standard \
-library are not trusted, since they could run any code. Use a function of your own package instead.
+    airflow_provider_mlops.errors.InvalidSpecError: Invalid trusted_types='os.system': types from Python's \
+standard library cannot be trusted, because they could run any code. Use a function or class from your own package \
+instead.
     """
     for name in types:
         root = name.partition(".")[0]
@@ -110,6 +111,6 @@ library are not trusted, since they could run any code. Use a function of your o
             raise InvalidSpecError(
                 field,
                 name,
-                "types of Python's standard library are not trusted, since they could run any code. "
-                "Use a function of your own package instead",
+                "types from Python's standard library cannot be trusted, because they could run any code. "
+                "Use a function or class from your own package instead",
             )

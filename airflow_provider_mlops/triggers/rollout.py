@@ -97,7 +97,7 @@ class RolloutTrigger(_DelayedTrigger):
         try:
             detail = get_hitl_detail_content_detail(ti_id=UUID(self.question))
         except AirflowRuntimeError as error:
-            self.log.warning("Could not check for a response: %s", error)
+            self.log.warning("Could not check whether the user has answered: %s", error)
             return None
         if detail is None or not detail.response_received or not detail.chosen_options:
             return None

@@ -17,7 +17,10 @@ class AnalyzeSpec(Spec):
         description="Name of the column to predict. If it is set, the analysis includes associations with it, "
         "suspected leakage and the class balance.",
     )
-    slices: tuple[str, ...] = Field(default=(), description="Columns for which rows are counted by value.")
+    slices: tuple[str, ...] = Field(
+        default=(),
+        description="Columns that define slices: the report shows the number of rows for each of their values.",
+    )
     bins: int = Field(default=20, ge=2, le=200, description="Number of bins in each histogram.")
     top_values: int = Field(
         default=10, ge=1, le=100, description="Number of most frequent values to keep for each column."
@@ -36,7 +39,8 @@ class AnalyzeResult(Result):
     columns: int = Field(description="Number of columns.")
     duplicate_rows: int = Field(description="Number of rows that are equal to an earlier one in every column.")
     suspected_leakage: tuple[str, ...] = Field(
-        description="The first columns that nearly determine the target or look like identifiers. The profile has all."
+        description="Columns that nearly determine the target or look like identifiers. The list may be shortened; "
+        "the profile has all of them."
     )
     class_balance: dict[str, float] | None = Field(
         description="Share of each class, largest first; None if the target has no classes. The profile has all "

@@ -99,8 +99,8 @@ def verify(gateway: GatewayClient, model: ModelVersion, expected: ExpectedPredic
     answer = gateway.infer(model.name, expected.records, version=version, verification=True)
     if answer.version != model.version:
         raise RejectedError(
-            f"Rejected {model}: the endpoint of {model.name} answers with version {answer.version}, expected version "
-            f"{model.version}."
+            f"Rejected {model}: the endpoint of {model.name} answers with version {answer.version} instead of "
+            f"version {model.version}."
         )
     output = np.asarray(answer.output)
     if not same(expected.output, output):

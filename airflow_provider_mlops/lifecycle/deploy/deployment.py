@@ -20,7 +20,7 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     model_name: str = Field(description="Name of the registered model.")
-    version: int = Field(description="Version that answers: the champion.")
+    version: int = Field(description="Version that answers requests, which is the champion.")
     previous_version: int | None = Field(description="Version that a rollback returns to; None if there is none.")
     endpoint_url: str | None = Field(
         description="URL of the endpoint (Open Inference Protocol); None if no gateway is configured."

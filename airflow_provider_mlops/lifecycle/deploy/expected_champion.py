@@ -80,6 +80,10 @@ def _evaluated_against(registry: Registry, model: ModelVersion) -> tuple[bool, i
     try:
         evaluation = Evaluation.read(uri)
     except InvalidSpecError as error:
-        log.warning("Not checking the champion that %s was compared with: cannot read its evaluation: %s", model, error)
+        log.warning(
+            "Could not read the evaluation of %s, so the champion that it was compared with is not checked: %s",
+            model,
+            error,
+        )
         return False, None
     return True, evaluation.champion_version

@@ -142,7 +142,8 @@ def _undo(workspace: Workspace, registry: Registry, gateway: GatewayClient, entr
     before = entry.from_version
     if entry.by.key != workspace.task.key:
         return (
-            f"The alias stays, because {entry.by.key} made this version champion earlier. Roll back if it should not be"
+            f"The alias was not moved back, because {entry.by.key} had already made this version the "
+            "champion. Roll back if it should not be the champion"
         )
     latest = audit.last_move(registry, entry.model_name)
     if latest is None or latest.sequence != entry.sequence:
@@ -170,11 +171,11 @@ def _undo(workspace: Workspace, registry: Registry, gateway: GatewayClient, entr
     except MlopsError as error:
         log.warning("Could not notify the gateway (%s). It will pick up the alias at its next poll", error)
     if before is None:
-        return "No version was champion before, and none is now. Correct the cause and run the task again"
+        return "The model had no champion before, and has none now. Correct the cause and run the task again"
     return f"Version {before} is the champion again"
 
 
-_MOVED = "The alias stays, because someone moved it in the meantime"
+_MOVED = "The alias was not moved back, because someone has moved it in the meantime"
 
 
 STEP = Step("deploy", DeploySpec, DeployResult, deploy, extras=("train",))

@@ -152,8 +152,8 @@ def _slices(page: Report, evaluation: Evaluation) -> None:
 
 def _fairness(page: Report, evaluation: Evaluation) -> None:
     page.section("Fairness").text(
-        "Differences in how the model treats the groups of each sensitive column. The best value of a difference is 0, "
-        "that of a ratio is 1."
+        "Differences in how the model treats the groups of each sensitive column. The best value of a "
+        "difference is 0, and the best value of a ratio is 1."
     )
     for part in evaluation.fairness:
         page.table(

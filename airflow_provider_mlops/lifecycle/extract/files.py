@@ -193,7 +193,7 @@ def _file_errors(uri: str, format_: Format) -> Iterator[None]:
         ) from error
     except FileNotFoundError as error:
         raise InvalidSpecError(
-            "source.paths", uri, "the file was deleted while it was read. Run the task again"
+            "source.paths", uri, "the file was deleted while it was being read. Run the task again"
         ) from error
 
 

@@ -48,8 +48,8 @@ class WatermarkIncrement(BaseModel):
     )
     initial: JsonValue = Field(
         default=None,
-        description="Value above which the first run extracts. By default it extracts all rows. Times are ISO 8601 "
-        "text.",
+        description="Watermark before the first run, which then extracts only rows with greater values. By default, "
+        "the first run extracts all rows. Times are ISO 8601 text.",
     )
 
 
@@ -128,8 +128,9 @@ def require_interval(task: TaskIdentity, field: str, value: object, reason: str)
     raise InvalidSpecError(
         field,
         value,
-        f"{reason}, but this run has {lacks} data interval, as with the default schedules of Airflow 3. Give the DAG "
-        "schedule=CronDataIntervalTimetable(...), or use incremental={'kind': 'watermark', ...}",
+        f"{reason}, but this run has {lacks} data interval, which is normal for the default schedules of "
+        "Airflow 3. Set schedule=CronDataIntervalTimetable(...) in the DAG, or use "
+        "incremental={'kind': 'watermark', ...}",
     )
 
 

@@ -43,8 +43,8 @@ class FilesSource(_Source):
 
     kind: Literal["files"] = "files"
     paths: str | tuple[str, ...] = Field(
-        description="One or several paths or URIs, for example `/data/customers.csv` or `s3://bucket/2026/*.parquet`. "
-        "A directory stands for the files directly in it."
+        description="One or several paths or URIs, for example `/data/customers.csv` or "
+        "`s3://bucket/2026/*.parquet`. For a directory, the files directly in it are read."
     )
     format: Literal["csv", "parquet", "jsonl"] | None = Field(
         default=None,
@@ -63,8 +63,9 @@ class IbisSource(_Source):
     )
     backend: str | None = Field(
         default=None,
-        description="Ibis URL of the backend, for example `duckdb:///data/warehouse.duckdb`. By default a new DuckDB "
-        "in memory. Store a URL with a password in an Airflow connection and set `connection`.",
+        description="Ibis URL of the backend, for example `duckdb:///data/warehouse.duckdb`. Defaults to a new "
+        "in-memory DuckDB database. Store a URL with a password in an Airflow connection and set "
+        "`connection`.",
     )
     connection: str | None = Field(
         default=None, description="The Airflow connection that holds the backend's URL. Use it instead of `backend`."

@@ -210,4 +210,6 @@ def _judge_without_alarm(drift: DriftReport, rows: int) -> tuple[Verdict, dict[s
     unsure = {feature.name: feature.reason for feature in drift.features if feature.verdict == "inconclusive"}
     if unsure:
         return "inconclusive", unsure
-    return "ok", {"drift": f"no change worth an alarm in {len(drift.features)} columns of {rows:,} predictions"}
+    return "ok", {
+        "drift": f"no change is large enough for an alarm in {len(drift.features)} columns of {rows:,} predictions"
+    }

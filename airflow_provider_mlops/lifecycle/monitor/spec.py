@@ -32,13 +32,14 @@ class MonitorSpec(Spec):
     min_rows: int = Field(
         default=50,
         ge=1,
-        description="Number of predictions in the window below which nothing is tested and the verdict is "
+        description="Minimum number of predictions in the window. With fewer, nothing is tested, and the verdict is "
         "*inconclusive*. Defaults to 50.",
     )
     min_labels: int = Field(
         default=30,
         ge=2,
-        description="Number of predictions with a label below which the performance is not judged. Defaults to 30.",
+        description="Minimum number of predictions with a label. With fewer, the performance is not judged. Defaults "
+        "to 30.",
     )
     false_alarm_rate: float = Field(
         default=0.01,
@@ -50,23 +51,23 @@ class MonitorSpec(Spec):
     min_effect: float = Field(
         default=MIN_EFFECT,
         ge=0,
-        description="Smallest drift worth an alarm, as a population stability index without the part that is due to "
-        f"chance. Defaults to {MIN_EFFECT}, which a normally distributed feature has when its mean moves by a third of "
-        "its standard deviation.",
+        description="Minimum drift that raises an alarm, as a population stability index (PSI) without the part that "
+        f"is due to chance. Defaults to {MIN_EFFECT}, which a normally distributed feature has when its "
+        "mean moves by a third of its standard deviation.",
     )
     detectable_effect: float = Field(
         default=DETECTABLE_EFFECT,
         gt=0,
-        description="Drift that the rows must be able to show with a probability of 80% for the verdict *ok*, on the "
-        "same scale as `min_effect`. With fewer rows, the verdict is *inconclusive*. Defaults to "
-        f"{DETECTABLE_EFFECT}, which is a move of the mean by 0.7 standard deviations.",
+        description="Drift that must be detectable for the verdict *ok*, on the same scale as `min_effect`. If there "
+        "are too few rows to detect it with a probability of 80%, the verdict is *inconclusive*. "
+        f"Defaults to {DETECTABLE_EFFECT}, which is a shift of the mean by 0.7 standard deviations.",
     )
     min_quality_change: float = Field(
         default=0.01,
         ge=0,
         lt=1,
-        description="Smallest increase worth an alarm in the share of nulls, of values out of range or of unseen "
-        "categories. Defaults to 0.01.",
+        description="Minimum increase that raises an alarm: of the share of nulls, of values out of range, or of "
+        "unseen categories. Defaults to 0.01.",
     )
     include_pinned: bool = Field(
         default=False,

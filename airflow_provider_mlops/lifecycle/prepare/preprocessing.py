@@ -61,13 +61,13 @@ class Preprocessing(BaseModel):
     categorical_encode: Literal["one_hot", "ordinal"] = Field(
         default="one_hot",
         description="Encoding of categories: one 0/1 column for each category (`one_hot`), or one column with the "
-        "position of the category in sorted order, which suits trees (`ordinal`). In the latter, -1 is an unknown "
-        "category and -2 a missing number of an `as_categorical` column.",
+        "position of the category in sorted order, which suits trees (`ordinal`). With `ordinal`, -1 "
+        "stands for an unknown category and -2 for a missing number in an `as_categorical` column.",
     )
     max_categories: int = Field(
         default=100,
         ge=2,
-        description="Maximum number of categories per column. Rarer ones are grouped as infrequent, so that an "
+        description="Maximum number of categories per column. The rarest ones are grouped as infrequent, so that an "
         "identifier left among the features cannot fill the memory.",
     )
     as_categorical: tuple[str, ...] = Field(

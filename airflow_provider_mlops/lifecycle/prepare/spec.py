@@ -22,7 +22,7 @@ class PrepareSpec(Spec):
     seed: int = Field(
         default=0,
         description="Seed of the split. The same rows with the same seed give the same split; another seed gives "
-        "another.",
+        "another split.",
     )
     filters: tuple[str, ...] = Field(
         default=(),

@@ -156,8 +156,8 @@ def _check_column(table: ibis.Table, split: Split, column: str) -> None:
         raise InvalidSpecError(
             "split.column",
             column,
-            f"it must have at most {MAX_STRATA:,} values, not {facts['distinct']:,}. Name a column that `features` "
-            "makes by binning it, or use the method 'random'",
+            f"it must have at most {MAX_STRATA:,} values, not {facts['distinct']:,}. Group its values into "
+            "bins in `features` and name the new column here, or use the method 'random'",
         )
 
 

@@ -106,7 +106,7 @@ def _read_rows(spec: PrepareSpec) -> ibis.Table:
         if not kept:
             raise RejectedError(
                 f"Rejected {spec.dataset.uri}: filters: {', '.join(map(repr, spec.filters))} keep none of the "
-                f"{spec.dataset.rows:,} rows, allowed at least 1. Loosen the filters."
+                f"{spec.dataset.rows:,} rows, but at least 1 must remain. Loosen the filters."
             )
     if spec.features is not None:
         table = build_features(table, spec.features, spec.target)

@@ -41,7 +41,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     if spec.to_version is None and spec.expected_champion is None:
         kept = roll_back_rollout(workspace, spec.model_name, reason)
         if kept is not None:
-            log.info("%s: rolled back the rollout; version %s stays champion", kept.model_name, kept.to_version)
+            log.info("Rolled back the rollout of %s; version %s stays the champion", kept.model_name, kept.to_version)
             return RollbackResult(deployment=Deployment.of(kept, workspace.gateway_url))
     entry = promotion.rollback(
         registry,

@@ -164,7 +164,7 @@ def _missing(situation: _Situation, arms: Sequence[str]) -> list[str]:
     left = plan.bake_time - (situation.now - state.step_started_at)
     if left.total_seconds() > 0:
         bake_time = format_duration(plan.bake_time)
-        missing.append(f"the step lasts at least {bake_time}, and {format_duration(left)} are left")
+        missing.append(f"the step lasts at least {bake_time}; time left: {format_duration(left)}")
     requests = sum(evidence.step[arm].requests for arm in arms if arm in evidence.step)
     if requests < plan.min_requests:
         missing.append(f"too few requests in this step: {requests:,} of at least {plan.min_requests:,}")

@@ -61,15 +61,21 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
                 ended = transitions.superseded(rollout.state, version, moment, workspace.task.key, reason)
                 return store.compare_and_set(rollout, ended)
             step = f"step {rollout.state.step + 1} of {rollout.plan.strategy.step_count}"
-            log.info("Checked rollout %s, %s: %s: %s", rollout.id, step, decision.action_text, decision.reason)
+            log.info(
+                "Checked rollout %s at %s. Next action: %s. Reason: %s",
+                rollout.id,
+                step,
+                decision.action_text,
+                decision.reason,
+            )
             for finding in decision.findings:
-                log.info("%s, %s: %s. %s", finding.arm, finding.gate, finding.verdict, finding.sentence)
+                log.info("Gate %s, %s: %s. %s", finding.gate, finding.arm, finding.verdict, finding.sentence)
             if decision.action == "wait":
                 return rollout
             state = apply(decision, rollout.plan, rollout.state, moment, workspace.task.key)
             store.compare_and_set(rollout, state)
         except StaleRolloutError:
-            log.info("Rollout %s was changed by someone else at the same time; checking it again", rollout.id)
+            log.info("Someone else changed rollout %s at the same time; checking it again", rollout.id)
 
 
 def moved_champion(registry: Registry, rollout: Rollout) -> tuple[bool, int | None]:

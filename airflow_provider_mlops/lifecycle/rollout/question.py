@@ -61,8 +61,9 @@ def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None =
         f"- **{WAIT}**: the weights stay as they are for another {timeout}. After that, you are asked again.",
         f"- **{ROLL_BACK}**: all requests go to champion version {plan.champion}, and the rollout is over.",
         "",
-        "The evidence is checked further while the question is open, and may decide the rollout without you. The "
-        f"numbers above are from {now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC; newer ones are in the task's log.",
+        "While this question is open, the evidence is still checked and may decide the rollout before "
+        f"you answer. The numbers above are from {now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC; newer "
+        "ones are in the task's log.",
     ]
     return "\n".join(lines)
 

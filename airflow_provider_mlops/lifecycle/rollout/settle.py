@@ -49,7 +49,9 @@ def settle(spec: RolloutSpec, workspace: Workspace, store: RolloutStore, rollout
             reason=_reason(spec, rollout),
             rollout_id=rollout.id,
         )
-        log.info("%s: version %s stays champion (audit entry %d)", rollout.model, entry.to_version, entry.sequence)
+        log.info(
+            "Kept the champion of %s, version %s (audit entry %d)", rollout.model, entry.to_version, entry.sequence
+        )
     else:
         entry = _promote(spec, workspace, store, rollout)
     _mark_settled(workspace, store, rollout)

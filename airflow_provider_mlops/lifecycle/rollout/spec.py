@@ -82,10 +82,12 @@ class RolloutResult(Result):
         "without a verdict against the version). Before: `waiting` (for another rollout), `running` or `held`."
     )
     step: int = Field(description="Last step of the rollout, starting at 0.")
-    version: int | None = Field(description="Version that answers after the end of the rollout; None before.")
+    version: int | None = Field(
+        description="Version that answers requests after the rollout; None until the rollout ends."
+    )
     reason: str = Field(description="Reason for the status.")
     findings: tuple[Finding, ...] = Field(description="Verdict on each gate, the worst first; at most ten.")
     deployment: Deployment | None = Field(
-        description="Deployment after the end of the rollout, with the audit entry of the decision; None before."
+        description="Deployment after the rollout, with the audit entry of the decision; None until the rollout ends."
     )
     model: ModelVersion = Field(description="Version that was rolled out.")

@@ -83,7 +83,7 @@ class Example(Part):
     """Predictions that the model must repeat in a fresh process."""
 
     rows_uri: str = Field(description="Parquet file with the first test rows and the columns that the model takes.")
-    predictions: PredictedValues = Field(description="Predictions for these rows.")
+    predictions: PredictedValues = Field(description="Predictions for the example rows.")
     input_example_predictions: PredictedValues | None = Field(
         default=None, description="Predictions for the input example that is saved with the model; null if it has none."
     )

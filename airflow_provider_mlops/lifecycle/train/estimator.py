@@ -71,10 +71,11 @@ def call_user_code(
         described = f"the class {returned.__name__}" if inspect.isclass(returned) else type(returned).__name__
         raise InvalidSpecError(
             "code",
-            f"{code} returned {described}",
-            "the function must return an object with fit and predict, for example LogisticRegression()",
+            str(code),
+            "the function must return an object with fit and predict, for example LogisticRegression(), not "
+            f"{described}",
         )
-    _check_fits_pipeline(returned, "code", f"{code} returned {type(returned).__name__}")
+    _check_fits_pipeline(returned, "code", str(code))
     return returned
 
 
@@ -113,5 +114,6 @@ def _check_fits_pipeline(estimator: Any, field: str, value: str) -> None:
         raise InvalidSpecError(
             field,
             value,
-            "the estimator must derive from sklearn.base.BaseEstimator to be a step of a scikit-learn Pipeline",
+            f"the estimator {type(estimator).__name__} must derive from sklearn.base.BaseEstimator to be a step of a "
+            "scikit-learn Pipeline",
         )

@@ -52,8 +52,8 @@ def resolve_problem(spec: TrainSpec, dataset: Dataset) -> Problem:
             raise InvalidSpecError(
                 "problem",
                 spec.problem,
-                f"the estimator {spec.estimator} is for {problem}. Remove problem, or use an estimator for "
-                f"{spec.problem}",
+                f"the estimator {spec.estimator} is for {problem}. Remove the field problem, or use an estimator "
+                f"for {spec.problem}",
             )
     if spec.problem is None and problem is None:
         problem = infer_problem(dataset.arrow([spec.target]), spec.target)
@@ -123,9 +123,9 @@ def _wrap_fitted(spec: TrainSpec, estimator: Any) -> Any:
     if spec.preprocessing is not None:
         raise InvalidSpecError(
             "code",
-            f"{spec.code} returned a fitted {type(estimator).__name__}",
-            "with preprocessing, the function must return an unfitted estimator. Return it unfitted, or remove "
-            "preprocessing",
+            str(spec.code),
+            f"the function returned a fitted {type(estimator).__name__}, but with preprocessing it must return an "
+            "unfitted estimator. Return the estimator unfitted, or remove preprocessing",
         )
     return estimator if isinstance(estimator, Pipeline) else Pipeline([("estimator", estimator)])
 
@@ -145,7 +145,7 @@ def measure(model: Any, rows: Rows, problem: Problem) -> dict[str, float]:
     unknown = sorted(set(rows.target.tolist()) - set(known), key=str)
     if unknown:
         log.warning(
-            "%d classes of the rows are not in the training rows, so the model never predicts them: %s",
+            "%d classes of the measured rows are not in the training rows, so the model never predicts them: %s",
             len(unknown),
             unknown[:10],
         )
@@ -186,9 +186,9 @@ def _explain_errors(spec: TrainSpec, parameters: Mapping[str, Any], features: pa
         infinite = _infinite_columns(features)
         if infinite and "infinity" in reason:
             raise RejectedError(
-                f"Rejected dataset {spec.dataset.uri}: columns with infinite values, which {spec.estimator} does not "
-                f"accept: {list_names(infinite)}. Filter these rows in the prepare task, or replace the values in its "
-                "features code."
+                f"Rejected dataset {spec.dataset.uri}: the columns {list_names(infinite)} contain infinite "
+                f"values, which {spec.estimator} does not accept. In the prepare task, filter out the rows with "
+                "these values, or replace the values in the features function."
             ) from error
         hint = f"fitting failed: {reason}"
         if spec.preprocessing is None and ("could not convert string" in reason or "NaN" in reason):

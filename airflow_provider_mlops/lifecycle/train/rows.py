@@ -64,8 +64,8 @@ def read_rows(
         )
     if not manifest.rows:
         raise RejectedError(
-            f"Rejected {field} {dataset.uri}: it has no rows, at least 1 is required. Extract more rows or relax the "
-            "filters of the prepare task."
+            f"Rejected {field} {dataset.uri}: it has no rows, but at least 1 is required. Extract more rows "
+            "or relax the filters of the prepare task."
         )
     features = [name for name in columns if name != target] if training is None else list(training.features.columns)
     missing = [name for name in features if name not in columns]

@@ -160,7 +160,7 @@ def _run_trial(
         except TrialPruned:
             study.tell(trial, state=TrialState.PRUNED)
             child.set_tags({"mlops.trial": "pruned"})
-            log.info("%s pruned after %d folds at %s %.5g", label, fold + 1, validation.metric.name, value)
+            log.info("%s was pruned after fold %d with %s %.5g", label, fold + 1, validation.metric.name, value)
         except (ValueError, ArithmeticError, MlopsError) as error:
             # One invalid combination of parameters is no reason to end the search.
             trial.set_user_attr(TRIAL_ERROR, f"{type(error).__name__}: {error}"[:1000])

@@ -24,7 +24,10 @@ class TuneSpec(TrainSpec):
         '`{"kind": "choice", "values": ["l1", "l2"]}`. They override the fixed values in `parameters`.',
     )
     trials: int = Field(
-        default=20, ge=1, le=10_000, description="Number of trials of all workers together. Defaults to 20."
+        default=20,
+        ge=1,
+        le=10_000,
+        description="Total number of trials, over all tasks that share the study. Defaults to 20.",
     )
     metric: str | None = Field(
         default=None,
@@ -40,8 +43,8 @@ class TuneSpec(TrainSpec):
     worker: int = Field(
         default=0,
         ge=0,
-        description="Number of this search task among the tasks that share the study. Each number gives other random "
-        "suggestions.",
+        description="Number of this search task among the tasks that share the study. Each number leads to different "
+        "random suggestions.",
     )
     study_name: str | None = Field(
         default=None,
@@ -99,4 +102,4 @@ class TuneResult(Result):
     best_value: float | None = Field(
         description="Metric of the best trial, the mean over its folds; null if no trial completed."
     )
-    trials: int = Field(description="Number of trials of the study that ended.")
+    trials: int = Field(description="Number of trials in the study that have ended.")

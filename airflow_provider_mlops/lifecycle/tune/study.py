@@ -128,8 +128,8 @@ def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
             f"Rejected study {study.study_name}: all {len(errors)} trials failed. The first error: {errors[0]}"
         )
     raise RejectedError(
-        f"Rejected study {study.study_name}: 0 completed trials, at least 1 is required. Run tasks with phase='search' "
-        "and the same study_name first."
+        f"Rejected study {study.study_name}: it has no completed trials, but at least 1 is required. Run "
+        "tasks with phase='search' and the same study_name first."
     )
 
 

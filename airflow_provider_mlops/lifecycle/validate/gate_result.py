@@ -19,7 +19,7 @@ class GateResult(BaseModel):
     gate: str
     kind: str
     verdict: GateVerdict
-    reason: str = Field(description="Sentence with the numbers that decided.")
+    reason: str = Field(description="Reason for the verdict in one sentence, with the numbers.")
     values: dict[str, float] = Field(default_factory=dict, description="Measured values by name.")
 
 

@@ -24,8 +24,8 @@ _CONFIDENCE = Field(
 _MIN_ROWS = Field(
     default=20,
     ge=2,
-    description="Number of test rows below which the gate is inconclusive, because the interval would not be reliable. "
-    "Defaults to 20.",
+    description="Minimum number of test rows. With fewer, the gate is inconclusive, because the interval would "
+    "not be reliable. Defaults to 20.",
 )
 
 _CERTAIN = Field(
@@ -89,8 +89,8 @@ class ChampionGate(_MetricGate):
     kind: Literal["champion"] = "champion"
     margin: float = Field(
         default=0.02,
-        description="Loss that is allowed, in units of the metric. With a negative margin, the model must be better "
-        "than the champion by at least this amount. Defaults to 0.02.",
+        description="How much worse than the champion the model may be, in units of the metric. With a negative "
+        "margin, the model must be better than the champion by at least this amount. Defaults to 0.02.",
     )
     confidence: float = _CONFIDENCE
     min_rows: int = _MIN_ROWS
@@ -107,7 +107,8 @@ class BaselineGate(_MetricGate):
     gain: float = Field(
         default=0.0,
         ge=0,
-        description="Gain over the baseline that the model must exceed, in units of the metric. Defaults to 0.",
+        description="How much better than the baseline the model must be, in units of the metric. The difference "
+        "must exceed this value. Defaults to 0.",
     )
     confidence: float = _CONFIDENCE
     min_rows: int = _MIN_ROWS
@@ -131,13 +132,18 @@ class SliceGate(_MetricGate):
         "model itself on all rows. Defaults to `champion`.",
     )
     margin: float = Field(
-        default=0.05, ge=0, description="Loss that is allowed, in units of the metric. Defaults to 0.05."
+        default=0.05,
+        ge=0,
+        description="How much worse than the reference the model may be on a slice, in units of the metric. "
+        "Defaults to 0.05.",
     )
     columns: tuple[str, ...] | None = Field(
         default=None, description="Slice columns of the evaluation to check. Defaults to all of them."
     )
     min_rows: int = Field(
-        default=30, ge=2, description="Number of rows below which a slice is not judged. Defaults to 30."
+        default=30,
+        ge=2,
+        description="Minimum number of rows in a slice. A smaller slice is not judged. Defaults to 30.",
     )
     small_slices: Literal["inconclusive", "ignore"] = Field(
         default="inconclusive",
@@ -173,7 +179,8 @@ class FairnessGate(GateBase):
     min_rows: int = Field(
         default=30,
         ge=1,
-        description="Number of rows of the smallest group below which the gate is inconclusive. Defaults to 30.",
+        description="Minimum number of rows in each group. If a group has fewer, the gate is inconclusive. Defaults "
+        "to 30.",
     )
     certain: bool = _CERTAIN
 
@@ -204,7 +211,7 @@ class LatencyGate(GateBase):
         default=100,
         ge=20,
         le=100_000,
-        description="Number of predictions to time, after 10 that warm up. Defaults to 100.",
+        description="Number of predictions to time, after 10 warm-up predictions. Defaults to 100.",
     )
 
 

@@ -96,7 +96,7 @@ def probe(
         Path(directory, _REQUEST).write_text(request.model_dump_json())
         Path(directory, _ROWS).write_bytes(rows)
         result = _run_process(directory, timeout)
-    log.info("Tried %s in a fresh process in %.1f s", model, time.monotonic() - started)
+    log.info("Loaded and tested %s in a fresh process in %.1f s", model, time.monotonic() - started)
     return result.model_copy(update={"megabytes": size})
 
 
@@ -155,7 +155,9 @@ def load_and_predict(request: ProbeRequest, rows_path: str) -> ProbeResult:
         described = Model.load(request.model_directory)
         if described.signature is None:
             raise InvalidSpecError(
-                "model", None, "the model was saved without a signature. Train it with the train step"
+                "model",
+                request.model_directory,
+                "the model was saved without a signature. Train it with the train step",
             )
         rows = _rows(rows_path, described.signature.inputs.input_names())
         result["rows"] = tuple(model.predict(rows).tolist())
@@ -182,7 +184,7 @@ def _predict_input_example(model: Any, described: Any, directory: str) -> Predic
 
     if not described.saved_input_example_info:
         raise InvalidSpecError(
-            "model", None, "the model was saved without an input example. Train it with the train step"
+            "model", directory, "the model was saved without an input example. Train it with the train step"
         )
     example = conform(described.load_input_example(directory), described.signature)
     return tuple(model.predict(example).tolist())

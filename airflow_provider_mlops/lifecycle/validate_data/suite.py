@@ -38,7 +38,10 @@ def from_file(uri: str) -> Any:
         )
     if any(isinstance(part, dict) and "expectation_type" in part for part in content["expectations"]):
         raise InvalidSpecError(
-            "suite_file", uri, "the suite was written for Great Expectations 0. Rename expectation_type to type"
+            "suite_file",
+            uri,
+            "the suite was written for a Great Expectations version before 1.0. Rename expectation_type to "
+            "type in each expectation",
         )
     gx = great_expectations()
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration

@@ -165,7 +165,7 @@ class WriteAhead:
                 # A disk that is almost full accepts a part; a second write shows whether it accepts the rest.
                 written += os.write(self._file, block[written:])
             if written < len(block):
-                raise OSError(f"only {written} of {len(block)} bytes were written")
+                raise OSError(f"only {written} of {len(block)} bytes could be written to the write-ahead log")
         except OSError:
             try:
                 os.ftruncate(self._file, self._size)

@@ -140,7 +140,7 @@ class ServedModels:
         if champion:
             self._aliased[name] = version
         previous = "no version" if before is None else f"version {before}"
-        log.info("Model %s: activated version %d (before: %s)", name, version, previous)
+        log.info("Activated model %s, version %d (previously active: %s)", name, version, previous)
         return model
 
     def deactivate(self, name: str, version: int) -> ServedModel:
@@ -165,7 +165,7 @@ class ServedModels:
             aliases = await asyncio.get_running_loop().run_in_executor(self._loader, self._source.aliases)
         except Exception as error:
             if self.registry_error is None:
-                log.warning("Could not look up the champions, keeping the active versions: %s", error)
+                log.warning("Could not look up the champions; keeping the active versions: %s", error)
             self.registry_error = f"could not look up the champions: {error}"
             return
         if self.registry_error is not None:
@@ -196,7 +196,7 @@ class ServedModels:
     def _stop(self, model: ServedModel) -> None:
         if model.active is not None:
             log.warning(
-                "Model %s: version %s was withdrawn; no version is active now. Deploy one to serve the model",
+                "Deactivated model %s, because its version %s was withdrawn. Deploy a version to serve the model again",
                 model.name,
                 model.active,
             )
@@ -218,7 +218,7 @@ class ServedModels:
         if model.activations == activations and model.active != champion:
             before = "no version" if model.active is None else f"version {model.active}"
             model.activate(champion)
-            log.info("Model %s: activated the new champion, version %d (before: %s)", name, champion, before)
+            log.info("Activated the new champion of %s, version %d (previously active: %s)", name, champion, before)
         if model.previous is None and previous is not None and previous != model.active:
             await self._keep_warm(model, previous)
 
@@ -227,7 +227,11 @@ class ServedModels:
         try:
             await self.load(model.name, version)
         except RequestError as error:
-            log.warning("Model %s: could not load the previous version for rollbacks: %s", model.name, error.message)
+            log.warning(
+                "Could not load the previous version of %s, so a rollback would be slower: %s",
+                model.name,
+                error.message,
+            )
         else:
             if model.previous is None and model.active != version:
                 model.previous = version
@@ -240,7 +244,7 @@ class ServedModels:
                 active = self._models[name].active if name in self._models else None
                 kept = "no version" if active is None else f"version {active}"
                 cause = None if isinstance(error.__cause__, MlopsError) else error.__cause__
-                log.error("Model %s: %s Active: %s", name, error.message, kept, exc_info=cause)
+                log.error("Model %s: %s The active version is unchanged: %s", name, error.message, kept, exc_info=cause)
             if error.status == 422:
                 self._models.setdefault(name, ServedModel(name)).failures[version] = error.message
             raise

@@ -24,7 +24,11 @@ class GaussianThompsonAlgorithm(_Algorithm):
 
     kind: Literal["thompson_gaussian"] = "thompson_gaussian"
     prior_mean: float = Field(default=0.0, description="Assumed mean reward of each version before any reward arrives.")
-    prior_count: float = Field(default=0.01, gt=0, description="Number of rewards that `prior_mean` counts as.")
+    prior_count: float = Field(
+        default=0.01,
+        gt=0,
+        description="Weight of `prior_mean`: the number of observed rewards that it counts as much as.",
+    )
     prior_std: float | None = Field(
         default=None,
         gt=0,

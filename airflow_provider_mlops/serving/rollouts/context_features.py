@@ -24,10 +24,14 @@ class NumberFeature(BaseModel):
         "header `name`; `hour`: the hour of the day (UTC) of the request.",
     )
     center: float = Field(
-        default=0.0, description="Typical value. It is subtracted, and requests without the number count as having it."
+        default=0.0,
+        description="Typical value of the number. It is subtracted from the number, and replaces the number in "
+        "requests that lack it.",
     )
     scale: float = Field(
-        default=1.0, gt=0, description="Divisor after the subtraction, about the standard deviation of the feature."
+        default=1.0,
+        gt=0,
+        description="Value by which the number is divided after `center` is subtracted: about its standard deviation.",
     )
 
 

@@ -179,7 +179,11 @@ class Ingestion:
                 plan = self._plans[rollout] = _plan(connection, rollout)
             if plan is None:
                 address = self._store.engine.address
-                log.error("Skipping the records of rollout %s: the store %s cannot provide it", rollout, address)
+                log.error(
+                    "Skipping the records of rollout %s, because the rollout store %s does not contain it",
+                    rollout,
+                    address,
+                )
         return self._plans[rollout]
 
     def _commit(self, writer: str, delta: EvidenceDelta, cursor: Cursor) -> None:

@@ -88,11 +88,13 @@ class RolloutState(BaseModel):
 
     status: Status = Field(
         description="Status of the rollout. `running`; `held`: waiting at the current weights for evidence or for an "
-        "answer; `promoted`; `rolled_back`; `ended`: over with the same champion, without a verdict against the "
-        "candidate."
+        "answer; `promoted`; `rolled_back`; `ended`: the rollout is over and the champion stays, without "
+        "a verdict against the candidate."
     )
     step: int = Field(ge=0, description="Current step, starting at 0.")
-    weights: dict[str, float] | None = Field(description="Share of each arm; null if it follows from the rewards.")
+    weights: dict[str, float] | None = Field(
+        description="Share of the requests that each arm receives; null if the shares depend on the rewards."
+    )
     started_at: datetime = Field(description="Time at which the rollout started, in UTC.")
     step_started_at: datetime = Field(description="Time at which the current step started, in UTC.")
     changed_at: datetime = Field(description="Time of the last change, in UTC.")
@@ -100,16 +102,18 @@ class RolloutState(BaseModel):
     approved: bool = Field(
         default=False, description="Whether a person approved the current step without conclusive evidence."
     )
-    version: int | None = Field(default=None, description="Version that answers after the end of the rollout.")
+    version: int | None = Field(
+        default=None, description="Version that answers requests after the rollout; null until the rollout ends."
+    )
     changed_by: str = Field(description="Author of the last change: a task, a gateway or a person.")
     reason: str = Field(description="Reason for the last change.")
     settled: bool = Field(
         default=False,
-        description="Whether the task has completed the end of the rollout: the audit trail and the champion alias are "
+        description="Whether the task has finished the rollout, so that the audit trail and the champion alias are "
         "up to date.",
     )
     settled_in_try: int = Field(
-        default=0, ge=0, description="Number of the task's try that completed the end; 0 until then."
+        default=0, ge=0, description="Number of the task's try that finished the rollout; 0 until then."
     )
 
     @property

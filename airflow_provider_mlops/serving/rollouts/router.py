@@ -155,12 +155,12 @@ class Router:
             self._seen = seen
         except BackendUnavailableError as error:
             if self._last_error is None:
-                log.warning("Rollout store unavailable, keeping the last known routes: %s", error)
+                log.warning("Keeping the last known routes: %s", error)
             self._last_error = str(error)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             if reason != self._last_error:
-                log.exception("Could not read the rollouts, keeping the last known routes")
+                log.exception("Could not read the rollouts; keeping the last known routes")
             self._last_error = reason
         else:
             if self._last_error is not None:
@@ -188,7 +188,7 @@ class Router:
     def _follow(self, rollouts: Mapping[str, Rollout]) -> None:
         with self._guard:
             for model in self._rollouts.keys() - rollouts.keys():
-                log.info("Model %s: stopped following rollout %s: it is over", model, self._rollouts[model].id)
+                log.info("Stopped following rollout %s of %s, because it is over", self._rollouts[model].id, model)
             self._rollouts = dict(rollouts)
             kept = {rollout.id for rollout in rollouts.values()}
             self._watches = {key: watch for key, watch in self._watches.items() if key in kept}
@@ -273,7 +273,7 @@ class Router:
             if current is not None and current.id == rollout.id and rollout.model in self._routes:
                 policy = to_version(current.plan, current.plan.champion)
                 self._routes[rollout.model] = Route(current, policy)
-        log.error("Model %s: rolled back to version %d: %s", rollout.model, rollout.plan.champion, reason)
+        log.error("Rolled %s back to version %d: %s", rollout.model, rollout.plan.champion, reason)
 
     def _write_rollbacks(self) -> None:
         """Write to the store which rollouts this gateway has rolled back."""

@@ -56,7 +56,7 @@ class RolloutStore:
     Parameters
     ----------
     url
-        SQLAlchemy URL of an SQLite or PostgreSQL database; see `default_url`. The store connects on first use.
+        SQLAlchemy URL of a SQLite or PostgreSQL database; see `default_url`. The store connects on first use.
 
     Examples
     --------
@@ -84,7 +84,11 @@ class RolloutStore:
             joined = _joined(connection, model, by)
             if joined is not None:
                 if joined.plan != plan:
-                    log.warning("Rollout %s of %s keeps its plan; the task's fields have changed", joined.id, model)
+                    log.warning(
+                        "Rollout %s of %s keeps the plan that it started with, although the task's fields have changed",
+                        joined.id,
+                        model,
+                    )
                 return joined
             state = transitions.started(plan, moment, by.key)
             rollout = Rollout(secrets.token_hex(8), model, by, plan, state, revision=1)

@@ -168,7 +168,7 @@ class StoreEngine:
             connection.execute(dialect.insert(CHANGES).on_conflict_do_nothing(), counters)
 
     def _reopen(self) -> None:
-        """Close connections to an SQLite file that was replaced, which would otherwise keep using the old file.
+        """Close connections to a SQLite file that was replaced, which would otherwise keep using the old file.
 
         Raises FileNotFoundError if the file is missing: it may come back, so this engine must not create it.
         """

@@ -27,8 +27,8 @@ _PROBABILITY_LIMIT = Field(
     default=0.99,
     gt=0.5,
     lt=1,
-    description="Probability of one version being the best at which the rollout ends. It is a probability given the "
-    "rewards and the prior, not a bound on false alarms over repeated checks.",
+    description="The rollout ends when the probability that one version is the best reaches this value. It is a "
+    "probability given the rewards and the prior, not a bound on false alarms over repeated checks.",
 )
 _MAX_CONTEXT_SIZE = 64
 """The maximum number of encoded features; the statistics of a contextual bandit grow with its square."""
@@ -123,7 +123,10 @@ class AbStrategy(_Strategy):
 
     kind: Literal["ab"] = "ab"
     candidate_share: float = Field(
-        default=0.5, gt=0, lt=1, description="Candidate's share of the keys, such as users; see `sticky`."
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="Share of the keys, such as users, that are assigned to the candidate; see `sticky`.",
     )
     min_effect: float | None = Field(
         default=None,
@@ -135,8 +138,8 @@ class AbStrategy(_Strategy):
         default=None,
         gt=0,
         lt=1,
-        description="For rewards with two values (`binary` or source `correct`): your estimate, made before the test, "
-        "of the share of the champion's rewards that are the greater value.",
+        description="For rewards with two values (`binary` or source `correct`): your estimate, made before the "
+        "test, of the share of the champion's rewards that have the greater value.",
     )
     std: float | None = Field(
         default=None,
@@ -153,9 +156,9 @@ class AbStrategy(_Strategy):
     sample_size: int | None = Field(
         default=None,
         ge=2,
-        description="Number of the candidate's rewards at which the test ends even without a decision. Defaults to the "
-        "number that `min_effect` requires; without either, the test runs until it decides. Rewards without bounds are "
-        "judged once each version has 500.",
+        description="Number of rewards of the candidate after which the test ends even without a decision. Defaults "
+        "to the number that `min_effect` requires; if neither is set, the test runs until it decides. "
+        "Rewards without bounds are judged once each version has 500.",
     )
 
     @model_validator(mode="after")
@@ -204,8 +207,8 @@ class ContextualStrategy(_Strategy):
         default=0.99,
         gt=0.5,
         lt=1,
-        description="Probability of one version being the best for the average request at which the rollout ends, "
-        "because one version can then serve all requests.",
+        description="The rollout ends when the probability that one version is the best for the average request "
+        "reaches this value, because this version can then serve all requests.",
     )
 
     @model_validator(mode="after")

@@ -99,12 +99,14 @@ class Traffic:
     label_patience: float = field(
         default=60.0,
         metadata=describe(
-            "Seconds during which a label that could not be delivered is sent again.", metavar="SECONDS", min_=0
+            "Seconds during which the delivery of a label is tried again if it fails.", metavar="SECONDS", min_=0
         ),
     )
     reward: str | None = field(
         default=None,
-        metadata=describe("Column with the rewards to send back, with the labels or without.", metavar="COLUMN"),
+        metadata=describe(
+            "Column with the rewards to send back, in addition to labels or instead of them.", metavar="COLUMN"
+        ),
     )
     reward_from: str | None = field(
         default=None,

@@ -53,7 +53,9 @@ class FeatureEncoding:
                 )
         for name, values in self.categories.items():
             if not values or len(set(values)) != len(values):
-                raise ValueError(f"categories[{name!r}] must be one or more different values, got {list(values)}")
+                raise ValueError(
+                    f"categories[{name!r}] must contain at least one value and no duplicates, got {list(values)}"
+                )
         if both := sorted(set(self.numbers) & set(self.categories)):
             raise ValueError(f"a name must not be in both numbers and categories, got {', '.join(both)}")
         check_positive(max_abs=self.max_abs)

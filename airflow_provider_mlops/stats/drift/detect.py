@@ -48,7 +48,7 @@ def detect_drift(features: Iterable[FeatureCounts], thresholds: DriftThresholds 
     >>> report.verdict, report.drifted
     ('drifted', ('color',))
     >>> print(report.features[0].reason)
-    no drift; 400 rows would have shown a PSI of 0.061
+    no drift; 400 rows are enough to detect a PSI of 0.061
     """
     limits = thresholds or DriftThresholds()
     family = list(features)
@@ -146,10 +146,11 @@ def _reason(
         return f"{what}: PSI {decisive.effect:.2f} beyond chance, adjusted p {p_value:.2g}, {current_rows} rows"
     if p_value <= limits.false_alarm_rate:
         size = f"a PSI of {decisive.effect:.2g} is below the minimum for an alarm, {limits.min_effect:.2g}"
-        return f"{what}, significantly but little: {size}"
+        return f"{what}, which is significant but too little for an alarm: {size}"
     if verdict == "stable":
-        return f"no drift; {current_rows} rows would have shown a PSI of {detectable:.2g}"
+        return f"no drift; {current_rows} rows are enough to detect a PSI of {detectable:.2g}"
     if current_rows == 0:
         return "there are no current rows"
     hint = "the reference has too few rows for any verdict" if needed is None else f"{needed} rows are needed"
-    return f"no drift detected, but {current_rows} rows can show only a PSI of {detectable:.2g} or more; {hint}"
+    enough = f"{current_rows} rows are only enough to detect a PSI of at least {detectable:.2g}"
+    return f"no drift detected, but {enough}; {hint}"

@@ -259,7 +259,7 @@ def test_a_first_deployment_that_fails_is_withdrawn(
         patched.setattr(GatewayClient, "activate", fail)
         if not told:
             patched.setattr(GatewayClient, "deactivate", vanish)
-        with pytest.raises(RejectedError, match="No version was champion before, and none is now"):
+        with pytest.raises(RejectedError, match="The model had no champion before, and has none now"):
             versions.deploy(1)
     assert versions.aliases() == {}
     assert versions.trail() == [("promote", None, 1), ("withdraw", 1, None)]

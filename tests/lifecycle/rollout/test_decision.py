@@ -38,7 +38,7 @@ def after(plan: RolloutPlan, hours: float, found: Evidence, **fields: Any) -> Ro
 def test_a_step_lasts_its_time_and_sees_its_requests() -> None:
     plan = canary()
     early = after(plan, 0.5, GOOD)
-    assert (early.action, early.reason) == ("wait", "the step lasts at least 1 hour, and 30 minutes are left")
+    assert (early.action, early.reason) == ("wait", "the step lasts at least 1 hour; time left: 30 minutes")
     few = after(canary(min_requests=5000), 2, GOOD)
     assert (few.action, few.reason) == ("wait", "too few requests in this step: 3,000 of at least 5,000")
     on = after(plan, 1, GOOD)

@@ -57,7 +57,7 @@ def build_homemade() -> Any:
 
 
 def test_user_code_must_return_an_estimator(workspace: Workspace) -> None:
-    with pytest.raises(InvalidSpecError, match=r"returned dict': .*an object with fit and predict"):
+    with pytest.raises(InvalidSpecError, match=r"an object with fit and predict.*, not dict"):
         train(spec_for(workspace, code=build_nothing), workspace)
 
 
@@ -87,7 +87,7 @@ class Homemade:
 
 
 def test_an_estimator_without_the_base_class_is_refused(workspace: Workspace) -> None:
-    with pytest.raises(InvalidSpecError, match=r"returned Homemade.*derive from sklearn\.base\.BaseEstimator"):
+    with pytest.raises(InvalidSpecError, match=r"estimator Homemade must derive from sklearn\.base\.BaseEstimator"):
         train(spec_for(workspace, code=build_homemade), workspace)
 
 

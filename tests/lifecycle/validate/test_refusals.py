@@ -70,7 +70,7 @@ def test_an_evaluation_whose_files_are_gone_or_broken(arena: Arena, uris: dict[s
             r"min_value=2: .*nothing could pass",
         ),
         ([{"kind": "limit", "metric": "accuracy", "minimun": 1}], r"gates.0.minimun=1"),
-        ([{"kind": "speed"}], r"gates.0.kind='speed': .*limit, .*latency"),
+        ([{"kind": "speed"}], r"gates.0.kind='speed': .*'limit', .*'latency'"),
         ([{"kind": "champion"}, {"kind": "champion"}], r"two gates are called 'champion'"),
         ([], r"gates=\[\]"),
         ([{"kind": "size"}] * 41, r"gates="),

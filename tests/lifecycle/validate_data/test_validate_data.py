@@ -284,7 +284,7 @@ def test_a_wrong_spec(workspace: Workspace, fields: dict[str, Any], message: str
         ("[]", "must contain an expectation suite"),
         (
             '{"expectations": [{"expectation_type": "expect_column_to_exist", "kwargs": {}}]}',
-            "for Great Expectations 0. Rename expectation_type to type",
+            "for a Great Expectations version before 1.0. Rename expectation_type to type",
         ),
         ('{"expectations": [{"type": "expect_luck", "kwargs": {}}]}', "expect_luck not found"),
         ('{"expectations": [{"type": "expect_column_to_exist", "kwargs": {}}]}', "field required"),

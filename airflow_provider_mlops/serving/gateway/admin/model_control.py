@@ -77,7 +77,7 @@ class ModelControl:
             try:
                 await self.catch_up()
             except Exception:
-                log.exception("Could not read the changes of the other workers")
+                log.exception("Could not read the changes that the other workers made")
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def _announce(self, change: Change) -> None:
@@ -118,7 +118,7 @@ class ModelControl:
                 await self._compact()
         except RequestError as error:
             log.error(
-                "Worker could not %s version %d of %s: %s", change.action, change.version, change.model, error.message
+                "A worker could not %s version %d of %s: %s", change.action, change.version, change.model, error.message
             )
         except Exception as error:
-            log.error("Worker could not %s: %s", change.action, error)
+            log.error("A worker could not %s: %s", change.action, error)

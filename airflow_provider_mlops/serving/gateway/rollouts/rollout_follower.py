@@ -159,7 +159,7 @@ class RolloutFollower:
             try:
                 await self._poll()
             except Exception:
-                log.exception("Could not follow the rollouts; the last known routes stay in use")
+                log.exception("Could not follow the rollouts; keeping the last known routes")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _poll(self) -> None:
@@ -202,7 +202,7 @@ class RolloutFollower:
             self._warn_not_ingested(error)
         else:
             if self._ingest_problem is not None:
-                log.info("Evidence of rollouts is being ingested again")
+                log.info("Resumed ingesting the evidence of rollouts")
             self._ingest_problem = None
 
     def _warn_not_ingested(self, error: Exception) -> None:

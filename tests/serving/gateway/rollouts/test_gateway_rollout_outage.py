@@ -42,10 +42,10 @@ def test_tables_that_are_gone_are_a_store_that_is_away(serve: Serve, store: Roll
     process.wait(lambda: versions(ask(process, 20)) == {"1": 20}, "it is followed again")
     text = process.log.read_text()
     for sentence in (
-        "Rollout store unavailable, keeping the last known routes",
+        "Keeping the last known routes",
         "The rollout store is available again",
         "Could not ingest evidence of rollouts; it stays in the write-ahead log: The rollout store",
-        "Evidence of rollouts is being ingested again",
+        "Resumed ingesting the evidence of rollouts",
     ):
         assert text.count(sentence) == 1, sentence
     assert "Traceback" not in text
