@@ -68,7 +68,7 @@ def test_one_life_of_a_gateway(storage: Path) -> None:
             assert client.infer("cancer", ROWS).version == 2
 
             # What cannot be loaded says why, and nothing changes.
-            for version, why in ((3, "cannot be loaded: BadZipFile"), (4, "pickle"), (5, "signature")):
+            for version, why in ((3, "cannot be loaded .*BadZipFile"), (4, "pickle"), (5, "signature")):
                 for change in (client.load, client.activate):
                     with pytest.raises(RejectedError, match=why) as raised:
                         change("cancer", version)
@@ -80,7 +80,7 @@ def test_one_life_of_a_gateway(storage: Path) -> None:
             for name, version in (("cancer", 99), ("nobody", 1)):
                 with pytest.raises(InvalidSpecError, match="has no version"):
                     client.load(name, version)
-            with pytest.raises(InvalidSpecError, match="no model"):
+            with pytest.raises(InvalidSpecError, match="does not serve"):
                 client.model("nobody")
 
             # The gateway notices by itself that the champion has changed, to a bad one too.
