@@ -34,5 +34,12 @@ def report(
                 "the rollout store does not exist. Set --storage-uri or --rollout-store to the same value as for "
                 "the gateway",
             )
-        rollouts = store.of_model(rollout, limit=1) or [store.get(rollout)]
-        rollout_report.show(Console(highlight=False), store, storage, rollouts[0])
+        newest = next(iter(store.of_model(rollout, limit=1)), None) or store.find(rollout)
+        if newest is None:
+            raise InvalidSpecError(
+                "rollout",
+                rollout,
+                f"the rollout store {store.engine.address} has no rollout with this id and none of a model with this "
+                "name. Check the name, or wait until the rollout has started",
+            )
+        rollout_report.show(Console(highlight=False), store, storage, newest)

@@ -125,7 +125,7 @@ def read_manifest(uri: str) -> Manifest:
         elif storage.exists(uri):
             hint = "the dataset has no manifest, so its writer has not finished. Run the task that writes it again"
         else:
-            hint = "there is no dataset at this URI. Run the task that writes it first, or correct the URI"
+            hint = "there is no dataset at this URI. Check the URI, or run the task that writes the dataset"
         raise InvalidSpecError("dataset", uri, hint) from None
     try:
         return Manifest.model_validate_json(text)

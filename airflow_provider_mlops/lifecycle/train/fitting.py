@@ -179,8 +179,18 @@ def _explain_errors(spec: TrainSpec, parameters: Mapping[str, Any], features: pa
         yield
     except InvalidParameterError as error:
         raise InvalidSpecError("parameters", dict(parameters), str(error)) from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         if spec.estimator is None:
+            raise
+        times = _time_columns(features)
+        if times and isinstance(error, TypeError):
+            raise InvalidSpecError(
+                "dataset",
+                spec.dataset.uri,
+                f"the columns {list_names(times)} contain dates or times, which {spec.estimator} does not accept. In "
+                "the prepare task, leave them out with drop, or turn them into numbers with features",
+            ) from error
+        if isinstance(error, TypeError):
             raise
         reason = str(error).strip().splitlines()[0].rstrip(".")
         infinite = _infinite_columns(features)
@@ -194,6 +204,13 @@ def _explain_errors(spec: TrainSpec, parameters: Mapping[str, Any], features: pa
         if spec.preprocessing is None and ("could not convert string" in reason or "NaN" in reason):
             hint += ". Set preprocessing, which encodes strings and fills missing numbers"
         raise InvalidSpecError("estimator", spec.estimator, hint) from error
+
+
+def _time_columns(features: pandas.DataFrame) -> list[str]:
+    from pandas.api.types import infer_dtype
+
+    kinds = {name: infer_dtype(features[name], skipna=True) for name in features.columns}
+    return [str(name) for name, kind in kinds.items() if kind.startswith(("date", "time"))]
 
 
 def _infinite_columns(features: pandas.DataFrame) -> list[str]:

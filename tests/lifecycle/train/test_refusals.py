@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pyarrow
@@ -86,6 +87,12 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             "could not convert string to float.*Set preprocessing",
         ),
         (numbers(), {"model_name": "a/b"}, InvalidSpecError, "model_name='a/b'"),
+        (
+            _with("a", [date(2026, 1, day) for day in (1, 2, 3, 4)]),
+            {},
+            InvalidSpecError,
+            r"'a' contain dates or times.*drop",
+        ),
         (
             _with("a", [1.0, float("inf"), 2.0, 3.5]),
             {"preprocessing": {}},
