@@ -53,7 +53,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, rows: list[dict[str, o
 
 
 def test_batches_must_have_one_schema_unless_the_writer_widens(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSpecError, match="first batch's schema"):
+    with pytest.raises(InvalidSpecError, match="schema of the first batch"):
         write(str(tmp_path / "a"), pyarrow.table({"a": [1]}), pyarrow.table({"a": ["x"]}))
     assert storage.names(str(tmp_path / "a")) == []
 
