@@ -143,14 +143,15 @@ def _reason(
         "unseen": f"values that are not in the reference went {change}",
     }[decisive.aspect]
     if verdict == "drifted":
-        return f"{what}: PSI {decisive.effect:.2f} beyond chance, adjusted p {p_value:.2g}, {current_rows} rows"
+        chance = "below 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+        return f"{what}: PSI {decisive.effect:.2f} beyond chance, adjusted p-value {chance}, {current_rows:,} rows"
     if p_value <= limits.false_alarm_rate:
         size = f"a PSI of {decisive.effect:.2g} is below the minimum for an alarm, {limits.min_effect:.2g}"
         return f"{what}, which is significant but too little for an alarm: {size}"
     if verdict == "stable":
-        return f"no drift; {current_rows} rows are enough to detect a PSI of {detectable:.2g}"
+        return f"no drift; {current_rows:,} rows are enough to detect a PSI of {detectable:.2g}"
     if current_rows == 0:
         return "there are no current rows"
-    hint = "the reference has too few rows for any verdict" if needed is None else f"{needed} rows are needed"
-    enough = f"{current_rows} rows are only enough to detect a PSI of at least {detectable:.2g}"
+    hint = "the reference has too few rows for any verdict" if needed is None else f"{needed:,} rows are needed"
+    enough = f"{current_rows:,} rows are only enough to detect a PSI of at least {detectable:.2g}"
     return f"no drift detected, but {enough}; {hint}"
