@@ -290,7 +290,7 @@ def test_a_first_deployment_that_fails_leaves_what_somebody_else_promoted(
     with monkeypatch.context() as patched:
         patched.setattr(GatewayClient, "activate", refuse)
         patched.setattr(promotion, "withdraw", too_late)
-        with pytest.raises(RejectedError, match="someone moved it in the meantime"):
+        with pytest.raises(RejectedError, match="someone has moved it in the meantime"):
             versions.deploy(1)
     assert versions.trail() == [("promote", None, 1), ("promote", 1, 2)]
     assert versions.aliases()["champion"] == 2
