@@ -278,7 +278,7 @@ def test_an_s3fs_that_would_overwrite_is_refused(s3: str, monkeypatch: pytest.Mo
         raise AssertionError("it must not come to writing")
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_pipe_file", pipe_file)
-    with pytest.raises(InvalidSpecError, match=r"install s3fs>=2024\.12"):
+    with pytest.raises(InvalidSpecError, match=r"Install s3fs>=2024\.12"):
         storage.create(f"{s3}/created/old.json", b"")
 
 
