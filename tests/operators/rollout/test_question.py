@@ -142,7 +142,7 @@ def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
         ("rolled_back", 1),
         ("rolled_back", 1),
     ]
-    assert [history[place].by for place in (2, 5)] == ["ada", "ada"]
+    assert [history[place].changed_by for place in (2, 5)] == ["ada", "ada"]
     assert history[5].reason.startswith("answered 'Roll back' to: no decision within 1 second")
     assert versions.trail()[-1] == ("keep", 1, 1)
 
