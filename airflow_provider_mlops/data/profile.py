@@ -48,12 +48,12 @@ class Association(_Part):
     """The strength of the association between a column and the target."""
 
     measure: Measure = Field(
-        description="`pearson` or `spearman` for two numbers, `cramers_v` for two categories, `correlation_ratio` for "
-        "a number and a category."
+        description="Measure of association: `pearson` or `spearman` for two numbers, `cramers_v` for two categories, "
+        "`correlation_ratio` for a number and a category."
     )
     value: float = Field(
-        description="Strength: from -1 to 1 for `pearson` and `spearman`; from 0 to 1 for `cramers_v` (bias-corrected) "
-        "and `correlation_ratio`."
+        description="Strength of the association: from -1 to 1 for `pearson` and `spearman`; from 0 to 1 for "
+        "`cramers_v` (bias-corrected) and `correlation_ratio`."
     )
 
 
@@ -89,7 +89,7 @@ class ColumnProfile(_Part):
 
     name: str = Field(description="Name of the column.")
     type: str = Field(description="Type of the column as Ibis writes it: `float64`, `string`, `timestamp('UTC')`.")
-    kind: Kind = Field(description="Kind of statistics that the type allows.")
+    kind: Kind = Field(description="Kind of the column, which determines its statistics.")
     rows: int = Field(description="Number of rows of the table.")
     nulls: int = Field(default=0, description="Number of missing values, NaN included.")
     infinite: int = Field(default=0, description="Number of infinite values.")

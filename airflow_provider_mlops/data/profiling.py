@@ -80,7 +80,9 @@ def profile(
     started = time.monotonic()
     rows = int(ex.run(table.aggregate(rows=table.count()))[0]["rows"])
     if rows == 0:
-        raise InvalidSpecError("dataset", "0 rows", "a profile needs at least one row. Check the extraction")
+        raise InvalidSpecError(
+            "dataset", "0 rows", "it has no rows, but a profile needs at least one. Check the extract step"
+        )
     exact = rows * len(table.columns) <= exact_cells
     columns = summaries(table, rows, bins, exact)
     analysis = None

@@ -19,9 +19,9 @@ class TaskIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dag_id: str = Field(description="Id of the DAG.")
-    run_id: str = Field(description="Id of the DAG run.")
-    task_id: str = Field(description="Id of the task.")
+    dag_id: str = Field(description="ID of the DAG.")
+    run_id: str = Field(description="ID of the DAG run.")
+    task_id: str = Field(description="ID of the task.")
     map_index: int = Field(default=-1, description="Index of a mapped task instance; -1 if the task is not mapped.")
     try_number: int = Field(default=1, description="Number of the try, from 1.")
     first_try: int = Field(

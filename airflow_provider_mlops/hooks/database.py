@@ -51,9 +51,9 @@ def _from_fields(connection: Connection) -> str:
         raise InvalidSpecError(
             "source.connection",
             connection.conn_id,
-            "its type must be a database, but Airflow stored it as 'generic', because no provider for its type was "
-            "installed. Install one, for example apache-airflow-providers-sqlite, and add the connection again, or add "
-            "it as a URI: AIRFLOW_CONN_...='sqlite:////data/shop.db'",
+            "Airflow stored this connection with the type 'generic', because the provider of its database was not "
+            "installed. Install the provider, for example apache-airflow-providers-sqlite, and create the connection "
+            "again; or define the connection in an environment variable: AIRFLOW_CONN_...='sqlite:////data/shop.db'",
         )
     url = URL.create(
         scheme or _DIALECTS.get(kind, kind),

@@ -38,7 +38,7 @@ class AuditEntry(BaseModel):
     to_version: int | None = Field(description="Champion after the change; null for `withdraw`.")
     previous_version: int | None = Field(description="Version that the alias `previous` points to after the change.")
     candidates: tuple[int, ...] = Field(default=(), description="Versions that the rollout tried, for `keep`.")
-    rollout_id: str | None = Field(default=None, description="Id of the rollout that made the decision, if any.")
+    rollout_id: str | None = Field(default=None, description="ID of the rollout that made the decision, if any.")
     by: TaskIdentity = Field(description="Task that made the change.")
     reason: str = Field(description="Reason that the task gave.")
     time: datetime = Field(

@@ -144,7 +144,8 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
     skops = import_skops()
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    flavors = mlflow.models.Model.load(str(directory)).flavors
+    described = mlflow.models.Model.load(str(directory))
+    flavors = described.flavors
     if "sklearn" not in flavors:
         raise InvalidSpecError(
             "model",
@@ -157,9 +158,9 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
         if not allow_pickle:
             raise InvalidSpecError(
                 "model",
-                f"saved with {serialization}",
-                "loading it runs code from the file. Train it again with this package, which saves with skops, or set "
-                "allow_pickle=True if you trust its author",
+                f"models:/{described.model_id}" if described.model_id else str(directory),
+                f"it was saved with {serialization}, so loading it runs code from its file. Train it again with this "
+                "package, which saves with skops, or set allow_pickle=True if you trust its author",
             )
         log.warning("Loading a model that was saved with %s, because allow_pickle is set", serialization)
         return mlflow.sklearn.load_model(str(directory))
@@ -230,7 +231,7 @@ def _type(dtype: Any, values: Any) -> str:
         raise InvalidSpecError(
             "dataset",
             getattr(values, "name", None),
-            f"a column of {type(example_value).__name__} values cannot be a feature. Convert it to numbers, strings, "
-            "booleans or times, or drop it",
+            f"the column {getattr(values, 'name', None)!r} contains {type(example_value).__name__} values, which "
+            "cannot be used as features. Convert them to numbers, strings, booleans or times, or drop the column",
         )
     return "string"

@@ -179,7 +179,9 @@ def _conform(column: pandas.Series[Any], name: str, kind: str) -> Any:
         return column.astype({"long": numpy.int64, "integer": numpy.int32}.get(kind, object))
     except (ValueError, TypeError) as error:
         raise InvalidSpecError(
-            "rows", name, f"the model needs values of type {kind} in this column, but {error}. Convert the column"
+            "rows",
+            name,
+            f"the model requires values of type {kind} in the column {name!r}, but {error}. Convert the column",
         ) from error
 
 

@@ -46,4 +46,4 @@ class AnalyzeResult(Result):
         description="Share of each class, largest first; None if the target has no classes. The profile has all "
         "classes."
     )
-    mlflow_run_id: str = Field(description="Id of the MLflow run with the report and the profile.")
+    mlflow_run_id: str = Field(description="ID of the MLflow run with the report and the profile.")

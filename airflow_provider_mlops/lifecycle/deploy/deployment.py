@@ -31,7 +31,10 @@ class Deployment(BaseModel):
     def of(cls, entry: AuditEntry, gateway_url: str | None) -> Deployment:
         """Return the deployment that an audit entry recorded."""
         if entry.to_version is None:
-            raise ValueError(f"audit entry {entry.sequence} of {entry.model_name} withdrew the champion")
+            raise ValueError(
+                f"audit entry {entry.sequence} of {entry.model_name} does not record a deployment, because it withdrew "
+                "the champion"
+            )
         return cls(
             model_name=entry.model_name,
             version=entry.to_version,

@@ -119,7 +119,12 @@ def _recorded_dataset(registry: Registry, model: ModelVersion) -> Dataset | None
             continue
         if dataset.fingerprint.startswith(recorded.dataset.digest):
             return dataset
-        log.warning("Ignored the training dataset of %s at %s: it has changed since the training", model, dataset.uri)
+        log.warning(
+            "The baseline does not use the training dataset of %s at %s, because the dataset has changed since the "
+            "training. Set training_dataset to use another one",
+            model,
+            dataset.uri,
+        )
     return None
 
 

@@ -40,18 +40,19 @@ class ExtractSpec(Spec):
     )
     incremental: Increment | None = Field(
         default=None,
-        description="Extract only new rows, selected by a `column`: the rows of the run's data interval (`kind: "
-        "interval`), or those with a greater value than any extracted before (`kind: watermark`). By default all rows "
-        "are extracted.",
+        description="Extract only new rows: those in the run's data interval (`kind: interval`), or those whose "
+        "`column` is greater than in any row extracted before (`kind: watermark`). By default, all rows are extracted.",
     )
-    min_rows: int = Field(default=1, ge=0, description="Reject the data if it has fewer rows.")
+    min_rows: int = Field(default=1, ge=0, description="Minimum number of rows. Data with fewer rows is rejected.")
     max_rows: int | None = Field(
-        default=None, ge=0, description="Reject the data if it has more rows. By default there is no limit."
+        default=None,
+        ge=0,
+        description="Maximum number of rows. Data with more rows is rejected. By default, there is no limit.",
     )
     freshness: Freshness | None = Field(
         default=None,
-        description="Reject the data if its newest row is too old: a `column` of times and a `max_age`. By default "
-        "the age is not checked.",
+        description="Reject the data if its newest row is older than `max_age`, according to the times in `column`. "
+        "By default, the age is not checked.",
     )
     batch_rows: int = Field(
         default=100_000, ge=1, description="Number of rows held in memory at a time, if the source can be streamed."

@@ -62,10 +62,13 @@ class Window:
             try:
                 within_end = compare(values, pyarrow.scalar(limit, type=scalar_type))
             except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError) as error:
+                is_time = isinstance(end, date)
+                shown = end.isoformat() if is_time else repr(end)
+                use = "Use a column of times" if is_time else "Use a column whose type matches the watermark"
                 raise InvalidSpecError(
                     "incremental.column",
                     self.column,
-                    f"values of type {values.type} cannot be compared with {end!r} ({error}). Name another column",
+                    f"values of type {values.type} cannot be compared with {shown} ({error}). {use}",
                 ) from error
             inside = within_end if inside is None else compute.and_(inside, within_end)
         return table.filter(inside)
@@ -152,7 +155,9 @@ def greatest(before: Any, rows: pyarrow.Table, column: str, *, as_time: bool = F
         largest = pyarrow.compute.max(values).as_py()
     except pyarrow.ArrowNotImplementedError:
         raise InvalidSpecError(
-            "incremental.column", column, f"values of type {values.type} cannot be sorted. Name another column"
+            "incremental.column",
+            column,
+            f"values of type {values.type} cannot be sorted. Use a column of numbers, strings or times",
         ) from None
     if largest is None or before is None:
         return before if largest is None else largest
@@ -167,7 +172,8 @@ def greatest(before: Any, rows: pyarrow.Table, column: str, *, as_time: bool = F
         raise InvalidSpecError(
             "incremental.column",
             column,
-            f"its value {largest!r} cannot be compared with the watermark {before!r}. Name a column of one type",
+            f"the column contains {largest}, which cannot be compared with the stored watermark {before} "
+            f"({type(largest).__name__} and {type(before).__name__}). Use a column whose type matches the watermark",
         ) from error
 
 

@@ -51,16 +51,16 @@ class MonitorSpec(Spec):
     min_effect: float = Field(
         default=MIN_EFFECT,
         ge=0,
-        description="Minimum drift that raises an alarm, as a population stability index (PSI) without the part that "
-        f"is due to chance. Defaults to {MIN_EFFECT}, which a normally distributed feature has when its "
-        "mean moves by a third of its standard deviation.",
+        description="Minimum drift that raises an alarm: a population stability index (PSI), corrected for chance. "
+        f"Defaults to {MIN_EFFECT}, the drift of a normally distributed feature whose mean moves by a third of its "
+        "standard deviation.",
     )
     detectable_effect: float = Field(
         default=DETECTABLE_EFFECT,
         gt=0,
-        description="Drift that must be detectable for the verdict *ok*, on the same scale as `min_effect`. If there "
-        "are too few rows to detect it with a probability of 80%, the verdict is *inconclusive*. "
-        f"Defaults to {DETECTABLE_EFFECT}, which is a shift of the mean by 0.7 standard deviations.",
+        description="Smallest drift that the test must be able to detect for the verdict *ok*, on the scale of "
+        "`min_effect`. If there are too few rows to detect it with a probability of 80%, the verdict is "
+        f"*inconclusive*. Defaults to {DETECTABLE_EFFECT}, a shift of the mean by 0.7 standard deviations.",
     )
     min_quality_change: float = Field(
         default=0.01,

@@ -42,7 +42,7 @@ class Preprocessing(BaseModel):
         "`constant`. `None` leaves them missing, for estimators that support missing values.",
     )
     numeric_fill: float = Field(
-        default=0.0, description="The number that replaces missing ones if `numeric_impute` is `constant`."
+        default=0.0, description="Number that replaces missing values if `numeric_impute` is `constant`."
     )
     numeric_scale: Literal["standard", "minmax", "robust"] | None = Field(
         default="standard",
@@ -56,7 +56,7 @@ class Preprocessing(BaseModel):
         "which makes missing values a category of their own.",
     )
     categorical_fill: str = Field(
-        default="missing", description="The category of missing values if `categorical_impute` is `constant`."
+        default="missing", description="Category that replaces missing values if `categorical_impute` is `constant`."
     )
     categorical_encode: Literal["one_hot", "ordinal"] = Field(
         default="one_hot",
@@ -224,7 +224,9 @@ def column_kinds(frame: pandas.DataFrame, as_categorical: tuple[str, ...] = ()) 
         If there is no column, if a name in `as_categorical` is unknown, or if a column cannot become numbers.
     """
     if not len(frame.columns):
-        raise InvalidSpecError("drop", [], "at least one feature must remain besides the target. Drop fewer columns")
+        raise InvalidSpecError(
+            "dataset", [], "it has no feature columns besides the target. List fewer columns in drop, or add features"
+        )
     for name in as_categorical:
         if name not in frame.columns:
             raise InvalidSpecError(
@@ -265,10 +267,12 @@ def _kind(column: pandas.Series[Any], as_categorical: bool) -> Kind:
         raise _invalid_column(column, inferred, "decimal")
     if inferred in ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period"):
         raise _invalid_column(column, inferred, "date or time")
-    raise _invalid_column(column, f"{inferred} values", "object")
+    raise _invalid_column(column, inferred, "object")
 
 
 def _invalid_column(column: pandas.Series[Any], type_name: str, reason: str) -> InvalidSpecError:
     return InvalidSpecError(
-        "dataset", column.name, f"a column of type {type_name} cannot become numbers. {_HINTS[reason]}"
+        "dataset",
+        column.name,
+        f"the column {column.name!r} has the type {type_name}, which cannot be converted to numbers. {_HINTS[reason]}",
     )

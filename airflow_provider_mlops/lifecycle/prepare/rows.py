@@ -51,11 +51,14 @@ def _check_predicate(predicate: str, table: ibis.Table, dialect: Any) -> str:
     clauses = {name for name, value in parsed.args.items() if value and name not in ("where", "expressions", "kind")}
     if not isinstance(parsed, expressions.Select) or where is None or clauses or alone.find(expressions.Query):
         raise InvalidSpecError(
-            "filters", predicate, "it must be one condition over the columns of a row, without a subquery"
+            "filters", predicate, "it must be one condition on the columns of a row, without a subquery"
         )
     if alone.find(expressions.AggFunc, expressions.Window):
         raise InvalidSpecError(
-            "filters", predicate, "a filter must refer to one row only. Compute aggregates in `features`"
+            "filters",
+            predicate,
+            "a filter cannot use aggregate or window functions. Filter such rows in the query of the extract step or "
+            "in the features function",
         )
     known = {name.lower() for name in table.columns}
     for column in alone.find_all(expressions.Column):

@@ -143,12 +143,18 @@ def _check_columns(spec: PrepareSpec, table: ibis.Table) -> None:
             raise InvalidSpecError("split.key", name, must_be_a_column(name, table.columns))
     reserved = RESERVED_COLUMNS & set(table.columns)
     if reserved:
+        names = ", ".join(map(repr, sorted(reserved)))
         raise InvalidSpecError(
-            "dataset", sorted(reserved), "these column names are reserved for the split. Rename the columns"
+            "dataset", spec.dataset.uri, f"its columns {names} have names that are reserved for the split. Rename them"
         )
     if spec.preprocessing.code is None:
         sample = table.drop(spec.target, *spec.drop).head(1000).to_pandas()
-        column_kinds(sample, spec.preprocessing.as_categorical)
+        try:
+            column_kinds(sample, spec.preprocessing.as_categorical)
+        except InvalidSpecError as error:
+            if error.field != "dataset":
+                raise
+            raise InvalidSpecError("dataset", spec.dataset.uri, error.hint) from error
 
 
 def _key(spec: PrepareSpec, table: ibis.Table) -> list[str]:
@@ -230,8 +236,8 @@ def _check_sizes(spec: PrepareSpec, sizes: list[int]) -> None:
     for part, share, size in zip(PARTS, spec.split.shares, sizes, strict=True):
         if share and not size:
             raise RejectedError(
-                f"Rejected {spec.dataset.uri}: split: the method {spec.split.method!r} leaves none of {rows:,} rows "
-                f"for {part}, whose share is {share:.0%}. "
+                f"Rejected {spec.dataset.uri}: split: the {part} part is empty: the method {spec.split.method!r} "
+                f"assigned it 0 of {rows:,} rows, although its share is {share:.0%}. "
                 f"{_IF_EMPTY[spec.split.method].format(column=spec.split.column)}."
             )
         if rows and abs(size / rows - share) > 0.05:

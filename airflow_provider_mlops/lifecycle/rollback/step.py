@@ -78,7 +78,7 @@ def _end_rollout(workspace: Workspace, entry: AuditEntry) -> None:
     from airflow_provider_mlops.lifecycle.deploy.running_rollout import end_rollout
 
     if entry.to_version is None:
-        raise ValueError(f"audit entry {entry.sequence} of {entry.model_name} is not a rollback")
+        raise ValueError(f"audit entry {entry.sequence} of {entry.model_name} must be a rollback")
     why = f"{workspace.task.key} rolled back to version {entry.to_version}"
     try:
         end_rollout(workspace, entry.model_name, entry.to_version, why)

@@ -76,7 +76,7 @@ ResultStatus: TypeAlias = Literal["waiting"] | Status
 class RolloutResult(Result):
     """The progress or the outcome of a rollout."""
 
-    rollout_id: str | None = Field(description="Id of the rollout; None if the version already was the champion.")
+    rollout_id: str | None = Field(description="ID of the rollout; None if the version already was the champion.")
     status: ResultStatus = Field(
         description="Status of the rollout. At the end: `promoted`, `rolled_back`, or `ended` (the champion stays, "
         "without a verdict against the version). Before: `waiting` (for another rollout), `running` or `held`."

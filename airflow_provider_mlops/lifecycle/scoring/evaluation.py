@@ -74,9 +74,9 @@ class CalibrationBin(Part):
     lower: float
     upper: float
     rows: int
-    predicted: float = Field(description="Mean predicted probability.")
-    observed: float = Field(description="Share of rows for which the predicted event occurred.")
-    interval: Interval = Field(description="Confidence interval of that share.")
+    predicted: float = Field(description="Mean predicted probability of the rows in the bin.")
+    observed: float = Field(description="Share of the rows in the bin for which the predicted event occurred.")
+    interval: Interval = Field(description="Confidence interval of `observed`.")
 
 
 class Example(Part):

@@ -169,11 +169,18 @@ def _run_trial(
             failed = True
             if isinstance(error, InvalidSpecError) and error.field == "metric":
                 raise
-            log.warning("%s failed with %s: %s", label, dict(parameters), error)
+            log.warning("%s failed: %s. Parameters: %s", label, str(error).rstrip("."), dict(parameters))
         else:
             study.tell(trial, value)
             child.set_tags({"mlops.trial": "complete"})
             seconds = time.monotonic() - start
-            log.info("%s: %s %.5g in %.1f s with %s", label, validation.metric.name, value, seconds, dict(parameters))
+            log.info(
+                "%s completed in %.1f s: %s %.5g. Parameters: %s",
+                label,
+                seconds,
+                validation.metric.name,
+                value,
+                dict(parameters),
+            )
     if failed:
         run.end_child(child_name, "FAILED")

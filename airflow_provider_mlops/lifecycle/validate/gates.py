@@ -18,7 +18,7 @@ _CONFIDENCE = Field(
     default=0.95,
     gt=0.5,
     lt=1,
-    description="Confidence level of the interval that decides. Defaults to 0.95.",
+    description="Confidence level of the interval that the verdict is based on. Defaults to 0.95.",
 )
 
 _MIN_ROWS = Field(
@@ -38,7 +38,7 @@ _CERTAIN = Field(
 class _MetricGate(GateBase):
     metric: str | None = Field(
         default=None,
-        description="Metric of the evaluation. Defaults to its main metric: `roc_auc` for classification "
+        description="Name of a metric of the evaluation. Defaults to its main metric: `roc_auc` for classification "
         "(`balanced_accuracy` for a model without probabilities) and `r2` for regression.",
     )
 
@@ -163,7 +163,8 @@ class FairnessGate(GateBase):
     kind: Literal["fairness"] = "fairness"
     metric: str = Field(
         default="demographic_parity_difference",
-        description="Fairness measure: a difference or a ratio. Defaults to `demographic_parity_difference`.",
+        description="Name of a fairness measure of the evaluation, for example `equalized_odds_ratio`. Set `max_value` "
+        "for a difference and `min_value` for a ratio. Defaults to `demographic_parity_difference`.",
     )
     max_value: float | None = Field(
         default=None,

@@ -94,7 +94,8 @@ def _read_evaluation(spec: ValidateSpec) -> Evaluation:
         raise InvalidSpecError(
             "evaluation_uri",
             spec.evaluation_uri,
-            f"the evaluation is of {evaluation.model}, not of {spec.model}. Run the evaluate step on that version",
+            f"it is the evaluation of {evaluation.model}, not of {spec.model}. Run the evaluate step on "
+            f"{spec.model} and use its evaluation_uri",
         )
     for gate in spec.gates:
         check_gate(gate, evaluation)

@@ -82,4 +82,4 @@ class ValidateDataResult(Result):
     value_skew: tuple[str, ...] = Field(description="The first findings about values. The MLflow run has all of them.")
     rows_checked: int = Field(description="Number of rows on which values were checked: all rows, or about `max_rows`.")
     data_docs_uri: str = Field(description="URI of the Data Docs page.")
-    mlflow_run_id: str = Field(description="Id of the MLflow run with the verdict, the counts and all findings.")
+    mlflow_run_id: str = Field(description="ID of the MLflow run with the verdict, the counts and all findings.")

@@ -133,7 +133,7 @@ class Gateway:
         try:
             await loop.run_in_executor(self._feedback_executor, self._write_ahead.feedback, labels)
         except OSError as error:
-            raise RequestError(503, f"The label could not be logged: {error}.", Retry_After="5") from error
+            raise RequestError(503, f"The label could not be logged: {error}. Retry later.", Retry_After="5") from error
         self._metrics.count_feedback(len(labels))
         return json_response({"accepted": len(labels)})
 
@@ -211,7 +211,10 @@ class Gateway:
             try:
                 await self.compact()
             except Exception as error:
-                log.warning("Could not compact the prediction log; the next gateway to start will do it: %s", error)
+                log.warning(
+                    "Could not compact the prediction log: %s. The next gateway to start will do it",
+                    str(error).rstrip("."),
+                )
             await self._follower.close()
             self._compact_executor.shutdown()
             self._write_ahead.close()
@@ -237,7 +240,12 @@ class Gateway:
                 await self.compact()
                 await self._follower.forget()
             except Exception as error:
-                log.error("Could not compact the prediction log; predictions stay in the write-ahead log: %s", error)
+                log.error(
+                    "Could not compact the prediction log: %s. Predictions stay in the write-ahead log, and the "
+                    "gateway tries again in %g s. Check the storage if this continues",
+                    str(error).rstrip("."),
+                    self._settings.compact_seconds,
+                )
             await asyncio.sleep(self._settings.compact_seconds)
 
 

@@ -87,9 +87,10 @@ class LoadedModel:
             self.as_array = schema.numeric and self._accepts_array(rows)
             self.output = _output_kind(self._predict(rows)[0])
         except Exception as error:
+            tried = "its input example" if example else "a test row of zeros"
             raise RejectedError(
-                f"Rejected {version.uri}: it cannot predict {'its input example' if example else 'a row of zeros'} "
-                f"({type(error).__name__}: {error}). Log the model with a signature and an input example that fit it."
+                f"Rejected {version.uri}: its prediction for {tried} failed ({type(error).__name__}: {error}). "
+                "Log the model with a signature that it accepts, and with an input example."
             ) from error
         self.schema = schema.with_nullable(self._nullable(rows))
         if self.as_array:

@@ -16,7 +16,7 @@ class Shadow(Policy):
     Parameters
     ----------
     share
-        Share of the requests that are copied, between 0 and 1.
+        Share of the requests that are also sent to the candidate as copies, between 0 and 1.
 
     Examples
     --------

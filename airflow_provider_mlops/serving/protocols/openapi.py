@@ -102,7 +102,7 @@ def _prediction(summary: str, body: str, schema: str) -> dict[str, Any]:
         "schema": {"enum": ["false", "true"], "default": "false"},
     }
     post["responses"]["200"]["headers"] = {
-        "X-Prediction-Id": _header("Id under which the prediction was logged", openapi_schemas.TEXT),
+        "X-Prediction-Id": _header("ID under which the prediction was logged", openapi_schemas.TEXT),
         "X-Model-Version": _header("Version that made the prediction", openapi_schemas.WHOLE),
     }
     return {"post": {**post, "parameters": [mark], "security": [{}, {"token": []}]}}

@@ -219,7 +219,12 @@ def _texts(content: bytes, count: int, name: str) -> list[bytes]:
     while place < len(content):
         length = _LENGTH.unpack_from(content, place)[0] if place + 4 <= len(content) else len(content)
         if place + 4 + length > len(content):
-            raise RequestError(400, f"Value {len(values)} of tensor {format_value(name)} is truncated.", name)
+            raise RequestError(
+                400,
+                f"Value {len(values) + 1} of tensor {format_value(name)} is incomplete. Send each BYTES value as its "
+                "length (4 bytes, little-endian) followed by its bytes.",
+                name,
+            )
         values.append(content[place + 4 : place + 4 + length])
         place += 4 + length
     if len(values) != count:

@@ -15,8 +15,12 @@ class BetaThompsonAlgorithm(_Algorithm):
     """Thompson sampling for rewards between 0 and 1."""
 
     kind: Literal["thompson_beta"] = "thompson_beta"
-    prior_successes: float = Field(default=1.0, gt=0, description="Number of successes that each version starts with.")
-    prior_failures: float = Field(default=1.0, gt=0, description="Number of failures that each version starts with.")
+    prior_successes: float = Field(
+        default=1.0, gt=0, description="Prior number of successes of each version, before any reward arrives."
+    )
+    prior_failures: float = Field(
+        default=1.0, gt=0, description="Prior number of failures of each version, before any reward arrives."
+    )
 
 
 class GaussianThompsonAlgorithm(_Algorithm):
@@ -27,7 +31,7 @@ class GaussianThompsonAlgorithm(_Algorithm):
     prior_count: float = Field(
         default=0.01,
         gt=0,
-        description="Weight of `prior_mean`: the number of observed rewards that it counts as much as.",
+        description="Weight of `prior_mean`, as a number of observed rewards.",
     )
     prior_std: float | None = Field(
         default=None,
@@ -75,8 +79,8 @@ class LinUCBAlgorithm(_Algorithm):
     exploration: float = Field(
         default=1.0,
         ge=0,
-        description="How strongly uncertain versions are preferred; 0 does not explore. It is multiplied by "
-        "reward.high - reward.low if rewards have bounds.",
+        description="Weight of the uncertainty: higher values explore more, and 0 turns exploration off. If rewards "
+        "have bounds, the weight is multiplied by `reward.high - reward.low`.",
     )
 
 

@@ -25,13 +25,13 @@ class NumberFeature(BaseModel):
     )
     center: float = Field(
         default=0.0,
-        description="Typical value of the number. It is subtracted from the number, and replaces the number in "
-        "requests that lack it.",
+        description="Typical value of the feature, such as its mean. It is subtracted from each value, and it is used "
+        "for requests without a value.",
     )
     scale: float = Field(
         default=1.0,
         gt=0,
-        description="Value by which the number is divided after `center` is subtracted: about its standard deviation.",
+        description="Divisor of the feature's value after `center` is subtracted, typically its standard deviation.",
     )
 
 

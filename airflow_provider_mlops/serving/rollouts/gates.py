@@ -45,7 +45,8 @@ class ErrorRateGate(GateBase):
         default=None,
         gt=0,
         lt=1,
-        description="Fixed limit instead of the comparison: the candidate's error rate must be below it.",
+        description="Maximum error rate of the candidate. If it is set, the candidate is not compared with the "
+        "champion.",
     )
 
 
@@ -63,8 +64,8 @@ class LatencyGate(GateBase):
     max_latency_ms: float | None = Field(
         default=None,
         gt=0,
-        description="Fixed limit in milliseconds instead of the comparison. It is rounded up to the next edge of the "
-        "histogram, by at most 9%.",
+        description="Maximum latency of the candidate in milliseconds at this quantile. If it is set, the candidate is "
+        "not compared with the champion. The limit is rounded up to the next edge of the histogram, by at most 9%.",
     )
 
     @property
@@ -94,7 +95,9 @@ class MetricGate(GateBase):
         description="Goal of the gate. `superior`: the candidate must be better by more than `margin`; "
         "`non_inferior`: it may be worse by at most `margin`.",
     )
-    margin: float = Field(default=0.0, ge=0, description="Margin in the units of the reward.")
+    margin: float = Field(
+        default=0.0, ge=0, description="Difference in mean reward that `goal` refers to, in units of the reward."
+    )
 
     def distance_to_margin(self, effect: float) -> float:
         """Return how far a candidate that is better by `effect` is beyond the margin; it passes if that is positive.
@@ -118,20 +121,21 @@ class DriftGate(GateBase):
         default=0.2,
         gt=0,
         lt=1,
-        description="Maximum total variation distance: the share of the candidate's predictions that fall into other "
-        "cells than the champion's.",
+        description="Maximum total variation distance between the two distributions: the share of predictions that "
+        "would have to move to another bin to make them equal.",
     )
     classes: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
         max_length=200,
-        description="Cells for a classifier: its classes as text, such as `1` and `true`.",
+        description="For classification: the classes to compare, as text, such as `1` and `true`.",
     )
     edges: tuple[float, ...] | None = Field(
         default=None,
         min_length=1,
         max_length=200,
-        description="Cells for a regression: increasing edges, such as quantiles of the champion's predictions.",
+        description="For regression: edges, in increasing order, that divide the predictions into bins, such as "
+        "quantiles of the champion's predictions.",
     )
 
     @model_validator(mode="after")

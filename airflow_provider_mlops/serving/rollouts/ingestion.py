@@ -163,7 +163,12 @@ class Ingestion:
                 try:
                     delta.add(record.parse(line))
                 except (ValueError, KeyError, TypeError) as error:
-                    log.error("Skipped the line that ends at byte %d of %s: %r", position, segment.path, error)
+                    log.error(
+                        "Skipped an unreadable line that ends at byte %d of %s: %r. Check whether the file was edited",
+                        position,
+                        segment.path,
+                        error,
+                    )
             reached = position
             if reached - start >= _STRETCH_BYTES:
                 break
@@ -293,7 +298,12 @@ def _plan(connection: Connection, rollout: str) -> RolloutPlan | None:
     try:
         return None if text is None else RolloutPlan.model_validate_json(text)
     except ValidationError as error:
-        log.error("This release cannot read rollout %s, which another release started: %s", rollout, error)
+        log.error(
+            "This gateway does not count the evidence of rollout %s, because this release cannot read the rollout "
+            "(%s). End the rollout with the release that started it",
+            rollout,
+            error,
+        )
         return None
 
 

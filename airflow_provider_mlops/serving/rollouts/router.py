@@ -137,7 +137,12 @@ class Router:
         try:
             self._store.change(rollout_id, next_state)
         except (BackendUnavailableError, InvalidSpecError) as error:
-            log.warning("Could not end rollout %s (%s) yet: %s", rollout_id, reason, error)
+            log.warning(
+                "Could not end rollout %s yet: %s. It must end because %s; the gateway will try again",
+                rollout_id,
+                str(error).rstrip("."),
+                reason,
+            )
 
     def poll(self) -> None:
         """Read changes from the store and update the routes. Never raises.
@@ -155,7 +160,7 @@ class Router:
             self._seen = seen
         except BackendUnavailableError as error:
             if self._last_error is None:
-                log.warning("Keeping the last known routes: %s", error)
+                log.warning("Could not read the rollout store: %s Keeping the last known routes", error)
             self._last_error = str(error)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"

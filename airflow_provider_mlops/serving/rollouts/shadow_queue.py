@@ -153,4 +153,7 @@ def _log_quietly(write_log: WriteLog) -> None:
     try:
         write_log()
     except Exception as error:
-        log.error("Could not log a shadow's answers: %s", error)
+        log.error(
+            "Could not write the predictions of a shadow to the prediction log: %s. Check the disk of the gateway",
+            error,
+        )

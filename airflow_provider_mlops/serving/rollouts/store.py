@@ -147,8 +147,8 @@ class RolloutStore:
                 rollouts.append(_rollout(row))
             except ValidationError as error:
                 log.error(
-                    "Not following rollout %s of %s, because this release cannot read it. End it with the release that "
-                    "started it: %s",
+                    "This gateway does not follow rollout %s of %s, because this release cannot read it (%s). End the "
+                    "rollout with the release that started it",
                     row.id,
                     row.model,
                     error,

@@ -64,7 +64,12 @@ class ShadowStrategy(_Strategy):
     """A strategy in which the candidate answers copies of the requests. Callers see only the champion's answers."""
 
     kind: Literal["shadow"] = "shadow"
-    share: float = Field(default=1.0, gt=0, le=1, description="Share of the requests that are copied.")
+    share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the requests that are also sent to the candidate as copies.",
+    )
     max_waiting: int = Field(
         default=100,
         ge=1,

@@ -167,8 +167,8 @@ def _rewards_and_weights(
     reward, logged, wanted = (np.asarray(part, dtype=np.float64) for part in (rewards, propensities, probabilities))
     if reward.ndim != 1 or not reward.shape == logged.shape == wanted.shape or reward.size < 2:
         raise ValueError(
-            "rewards, propensities and probabilities must be vectors over the same decisions, at least two, "
-            f"got shapes {reward.shape}, {logged.shape} and {wanted.shape}"
+            "rewards, propensities and probabilities must be one-dimensional, with at least two values, and of equal "
+            f"length, got shapes {reward.shape}, {logged.shape} and {wanted.shape}"
         )
     if not np.all(np.isfinite(reward)):
         raise ValueError("rewards must be finite")

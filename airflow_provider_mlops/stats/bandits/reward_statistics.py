@@ -42,11 +42,13 @@ class RewardStatistics:
     def of(cls, arms: ArrayLike, rewards: ArrayLike, arm_count: int) -> RewardStatistics:
         """Create statistics from decisions: the index of the arm, from 0, and the reward of each."""
         arm, reward = np.asarray(arms, dtype=np.intp), np.asarray(rewards, dtype=np.float64)
-        if arm.shape != reward.shape or arm.ndim != 1 or not np.all(np.isfinite(reward)):
+        if arm.shape != reward.shape or arm.ndim != 1:
             raise ValueError(
-                "arms and rewards must be vectors over the same decisions, and rewards finite, "
+                "arms and rewards must be one-dimensional and of equal length, "
                 f"got shapes {arm.shape} and {reward.shape}"
             )
+        if not np.all(np.isfinite(reward)):
+            raise ValueError("rewards must be finite")
         if np.any((arm < 0) | (arm >= arm_count)):
             raise ValueError(f"arms must be indices from 0 to {arm_count - 1}")
         count, total, squares = (

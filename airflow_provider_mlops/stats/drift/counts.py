@@ -29,7 +29,10 @@ def validate_count_pair(reference: ArrayLike, current: ArrayLike) -> tuple[Float
     first = np.asarray(reference, dtype=np.float64)
     second = np.asarray(current, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape:
-        raise ValueError(f"counts must be two vectors over the same cells, got shapes {first.shape} and {second.shape}")
+        raise ValueError(
+            "reference and current counts must be one-dimensional and of equal length, "
+            f"got shapes {first.shape} and {second.shape}"
+        )
     for name, counts in (("reference", first), ("current", second)):
         if not np.all(np.isfinite(counts)) or np.any(counts < 0):
             raise ValueError(f"{name} counts must be finite and not negative, got {counts.min()}")

@@ -153,7 +153,7 @@ def _validate(positive: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floa
     labels, predicted = np.asarray(positive, dtype=np.float64), np.asarray(probability, dtype=np.float64)
     if labels.ndim != 1 or labels.shape != predicted.shape or not labels.size:
         raise ValueError(
-            "positive and probability must be vectors over the same rows, and not empty, "
+            "positive and probability must be one-dimensional, non-empty and of equal length, "
             f"got shapes {labels.shape} and {predicted.shape}"
         )
     if not np.all((labels == 0) | (labels == 1)):

@@ -106,8 +106,8 @@ def _validated_gains(candidate_losses: ArrayLike, champion_losses: ArrayLike) ->
     candidate, champion = np.asarray(candidate_losses, np.float64), np.asarray(champion_losses, np.float64)
     if candidate.ndim != 1 or candidate.shape != champion.shape or candidate.size < 2:
         raise ValueError(
-            "candidate_losses and champion_losses must be vectors over the same rows, at least two, "
-            f"got shapes {candidate.shape} and {champion.shape}"
+            "candidate_losses and champion_losses must be one-dimensional, with at least two values, and of equal "
+            f"length, got shapes {candidate.shape} and {champion.shape}"
         )
     gains = (champion - candidate).reshape(-1)
     if not np.all(np.isfinite(gains)):

@@ -66,7 +66,7 @@ def mcnemar_test(candidate_right: ArrayLike, champion_right: ArrayLike) -> McNem
     first, second = np.asarray(candidate_right, dtype=bool), np.asarray(champion_right, dtype=bool)
     if first.ndim != 1 or first.shape != second.shape or not first.size:
         raise ValueError(
-            "candidate_right and champion_right must be vectors over the same rows, and not empty, "
+            "candidate_right and champion_right must be one-dimensional, non-empty and of equal length, "
             f"got shapes {first.shape} and {second.shape}"
         )
     only_first, only_second = int(np.sum(first & ~second)), int(np.sum(~first & second))

@@ -98,7 +98,7 @@ def drift_sequence(
     )
     if expected.shape != candidate.shape or not np.all(expected >= 0) or not expected.sum() > 0:
         raise ValueError(
-            "expected_proportions must have one number per cell, not negative and not all 0, "
+            "expected_proportions must have one non-negative number per cell, and at least one must be positive, "
             f"got shape {expected.shape} for {candidate.size} cells"
         )
     counts = np.array([candidate.sum(), champion.sum()])

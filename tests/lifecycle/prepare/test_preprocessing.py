@@ -147,31 +147,31 @@ def test_kinds_follow_types() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([datetime.date(2026, 1, 1)], "of type date .*Derive numbers from it"),
-        ([datetime.datetime(2026, 1, 1)], r"of type datetime64\[\w+\] .*Derive numbers from it"),
-        ([datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)], r"of type datetime64\[\w+, UTC\] .*Derive numbers"),
-        ([datetime.timedelta(1)], r"of type timedelta64\[\w+\] .*Derive numbers from it"),
-        ([datetime.time(1)], "of type time .*Derive numbers from it"),
-        (pandas.period_range("2026-01", periods=1, freq="M"), r"of type period\[M\] .*Derive numbers from it"),
-        ([Decimal("1.5")], "of type decimal .*Cast it to a floating-point number"),
-        ([b"bytes"], "of type bytes values .*Turn it into numbers, booleans or strings"),
-        ([[1, 2]], "of type mixed values .*Turn it into numbers"),
-        ([{"a": 1}], "of type mixed values .*Turn it into numbers"),
-        ([1j], "of type complex number .*Turn it into numbers"),
+        ([datetime.date(2026, 1, 1)], "has the type date, .*Derive numbers from it"),
+        ([datetime.datetime(2026, 1, 1)], r"has the type datetime64\[\w+\], .*Derive numbers from it"),
+        ([datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)], r"has the type datetime64\[\w+, UTC\], .*Derive"),
+        ([datetime.timedelta(1)], r"has the type timedelta64\[\w+\], .*Derive numbers from it"),
+        ([datetime.time(1)], "has the type time, .*Derive numbers from it"),
+        (pandas.period_range("2026-01", periods=1, freq="M"), r"has the type period\[M\], .*Derive numbers from it"),
+        ([Decimal("1.5")], "has the type decimal, .*Cast it to a floating-point number"),
+        ([b"bytes"], "has the type bytes, .*Turn it into numbers, booleans or strings"),
+        ([[1, 2]], "has the type mixed, .*Turn it into numbers"),
+        ([{"a": 1}], "has the type mixed, .*Turn it into numbers"),
+        ([1j], "has the type complex number, .*Turn it into numbers"),
     ],
 )
 def test_what_cannot_become_a_number_is_refused(values: Any, message: str) -> None:
-    with pytest.raises(InvalidSpecError, match=f"dataset='when': a column {message}"):
+    with pytest.raises(InvalidSpecError, match=f"dataset='when': the column 'when' {message}"):
         Preprocessing().build(pandas.DataFrame({"when": values}))
 
 
 def test_mixed_text_and_numbers_are_refused() -> None:
-    with pytest.raises(InvalidSpecError, match="dataset='a': a column of type mixed-integer values"):
+    with pytest.raises(InvalidSpecError, match="dataset='a': the column 'a' has the type mixed-integer, "):
         Preprocessing().build(pandas.DataFrame({"a": [1, "x"]}))
 
 
 def test_no_columns_and_unknown_columns_are_refused() -> None:
-    with pytest.raises(InvalidSpecError, match="at least one feature must remain"):
+    with pytest.raises(InvalidSpecError, match="no feature columns besides the target"):
         Preprocessing().build(pandas.DataFrame(index=[0, 1]))
     with pytest.raises(InvalidSpecError, match=r"as_categorical='zip': it must be a column .*'number', 'count'"):
         Preprocessing(as_categorical=("zip",)).build(features())

@@ -124,7 +124,7 @@ def test_an_estimator_that_says_otherwise_of_an_array_gets_a_frame() -> None:
 def test_without_an_example_a_row_of_zeros_is_tried() -> None:
     model = LoadedModel(VERSION, cancer_model(1.0), NUMBERS, None)
     assert answers(model, CANCER.head(2)).output == cancer_model(1.0).predict(CANCER.head(2)).tolist()
-    with pytest.raises(RejectedError, match="a row of zeros"):
+    with pytest.raises(RejectedError, match="a test row of zeros"):
         LoadedModel(VERSION, churn_model(), CUSTOMER, None)
 
 

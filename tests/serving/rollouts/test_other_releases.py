@@ -32,7 +32,7 @@ def test_a_rollout_that_cannot_be_read_keeps_nobody_from_the_others(
     assert router.error is None
     assert router.route("prices") is not None
     assert router.route("churn") is None
-    assert f"Not following rollout {strange.id} of churn" in caplog.text
+    assert f"This gateway does not follow rollout {strange.id} of churn" in caplog.text
     assert "moon_phase" in caplog.text
     log = WriteAhead(str(tmp_path / "write-ahead"))
     for rollout in (strange, known):

@@ -100,5 +100,5 @@ def test_nonsense_is_refused() -> None:
         lambda: discount_periods([], 0.5),
         lambda: discount_periods([RewardStatistics.empty(2)], 0.0),
     ):
-        with pytest.raises(ValueError, match=r"arms|epsilon|decay|width|minimum|period|factor"):
+        with pytest.raises(ValueError, match=r"arms|finite|epsilon|decay|width|minimum|period|factor"):
             refused()

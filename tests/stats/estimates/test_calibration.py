@@ -72,7 +72,7 @@ def test_calibrated_probabilities_have_a_small_error_and_squeezed_ones_a_large_o
     ("positive", "probability"), [([0, 1], [0.5]), ([0, 2], [0.5, 0.5]), ([0, 1], [0.5, 1.1]), ([], [])]
 )
 def test_nonsense_is_refused(positive: list[int], probability: list[float]) -> None:
-    with pytest.raises(ValueError, match=r"same rows|true or false|between 0 and 1"):
+    with pytest.raises(ValueError, match=r"equal length|true or false|between 0 and 1"):
         brier_score(positive, probability)
     with pytest.raises(ValueError, match="bins"):
         reliability_curve([0, 1], [0.1, 0.2], bins=0)

@@ -48,5 +48,5 @@ def test_a_worked_example() -> None:
 
 def test_nonsense_is_refused() -> None:
     for pair in (([True], [True, False]), ([], [])):
-        with pytest.raises(ValueError, match="same rows"):
+        with pytest.raises(ValueError, match="equal length"):
             mcnemar_test(*pair)

@@ -115,5 +115,5 @@ def test_nonsense_is_refused() -> None:
         lambda: drift_sequence([1, 2], [1, 2], confidence=1),
         lambda: compare_drift(drift_sequence([1, 2], [1, 2]), 0.0),
     ):
-        with pytest.raises(ValueError, match=r"cells|proportions|confidence|max_distance"):
+        with pytest.raises(ValueError, match=r"cells|equal length|proportions|confidence|max_distance"):
             refused()

@@ -77,7 +77,7 @@ class ModelControl:
             try:
                 await self.catch_up()
             except Exception:
-                log.exception("Could not read the changes that the other workers made")
+                log.exception("Could not read the model changes of the other workers; trying again")
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def _announce(self, change: Change) -> None:
@@ -87,7 +87,7 @@ class ModelControl:
         await self.catch_up()
         if not await self._channel.wait_until_applied(position, _APPLY_SECONDS):
             raise RequestError(
-                503, f"Not all workers applied the change within {_APPLY_SECONDS:.0f} s.", Retry_After="5"
+                503, f"Not all workers applied the change within {_APPLY_SECONDS:.0f} s. Retry later.", Retry_After="5"
             )
 
     async def catch_up(self) -> None:
@@ -118,7 +118,21 @@ class ModelControl:
                 await self._compact()
         except RequestError as error:
             log.error(
-                "A worker could not %s version %d of %s: %s", change.action, change.version, change.model, error.message
+                "This worker could not %s version %d of %s: %s",
+                change.action,
+                change.version,
+                change.model,
+                error.message,
             )
         except Exception as error:
-            log.error("A worker could not %s: %s", change.action, error)
+            if change.action == "compact":
+                log.error("This worker could not compact its prediction log: %s", error)
+            else:
+                log.error(
+                    "This worker could not apply the change %r to version %s of %s: %s. If workers answer with "
+                    "different versions, restart the gateway",
+                    change.action,
+                    change.version,
+                    change.model,
+                    error,
+                )

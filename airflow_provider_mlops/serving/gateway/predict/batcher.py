@@ -83,7 +83,7 @@ class Batcher:
         """Queue a job. The future is resolved when the job has its outcome. Raises RequestError (429)."""
         if len(self._waiting) >= self._max_waiting:
             raise RequestError(
-                429, f"{len(self._waiting)} requests are already waiting for this model.", Retry_After="1"
+                429, f"{len(self._waiting)} requests are already waiting for this model. Retry later.", Retry_After="1"
             )
         job.done = self._loop.create_future()
         self._waiting.append(job)
@@ -139,7 +139,7 @@ class Batcher:
         self._running -= 1
         if work.cancelled() or work.exception() is not None:
             for job in jobs:
-                job.outcome = RequestError(503, "The gateway is stopping.", Retry_After="5")
+                job.outcome = RequestError(503, "The gateway is stopping. Retry later.", Retry_After="5")
         _resolve(jobs)
         self._gather()
 

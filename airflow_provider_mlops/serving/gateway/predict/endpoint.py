@@ -147,7 +147,9 @@ class PredictEndpoint:
 
     async def _predict(self, scope: Scope, receive: Receive, labels: _RequestLabels) -> Prediction:
         if self.in_progress > self._settings.max_requests:
-            raise RequestError(429, f"{self.in_progress - 1} requests are already in progress.", Retry_After="1")
+            raise RequestError(
+                429, f"{self.in_progress - 1} requests are already in progress. Retry later.", Retry_After="1"
+            )
         predict_route = match_route(scope["path"])
         assert predict_route is not None
         parse, name, version = predict_route
@@ -218,7 +220,9 @@ class PredictEndpoint:
         self, parse: Callable[[], ParsedRequest], routed: RoutedRequest, labels: _RequestLabels
     ) -> Job:
         if self._large_requests >= self._settings.max_waiting:
-            raise RequestError(429, f"{self._large_requests} large requests are already waiting.", Retry_After="1")
+            raise RequestError(
+                429, f"{self._large_requests} large requests are already waiting. Retry later.", Retry_After="1"
+            )
         self._large_requests += 1
         loop = asyncio.get_running_loop()
         done = loop.create_future()
@@ -244,7 +248,11 @@ class PredictEndpoint:
         try:
             return await asyncio.wait_for(work, seconds)
         except TimeoutError:
-            raise ModelFailureError(503, f"The prediction took longer than {seconds:g} s.", Retry_After="5") from None
+            raise ModelFailureError(
+                503,
+                f"The prediction took longer than {seconds:g} s. Retry later, or send fewer rows per request.",
+                Retry_After="5",
+            ) from None
 
     def _batcher(self, model: LoadedModel) -> Batcher:
         batcher = self._batchers.get(model)

@@ -95,7 +95,7 @@ def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogW
             model.version,
             error,
         )
-        failure = RequestError(503, f"The prediction could not be logged: {error}.", Retry_After="5")
+        failure = RequestError(503, f"The prediction could not be logged: {error}. Retry later.", Retry_After="5")
         for job in batch.predicted:
             job.outcome = failure
     except Exception as error:

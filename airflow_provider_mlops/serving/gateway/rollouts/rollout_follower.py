@@ -121,7 +121,12 @@ class RolloutFollower:
                 rollout_context=choice.rollout_context,
             )
         except OSError as reason:
-            log.error("Could not log a failure of version %d of %s: %s", choice.version, model, reason)
+            log.error(
+                "Could not log a failed request of version %d of %s: %s. Check the disk of the gateway",
+                choice.version,
+                model,
+                reason,
+            )
 
     def record_copy(self, model: str, choice: Choice, failed: bool) -> None:
         """Count the outcome of a copy for a shadow. May be called from any thread."""
@@ -211,8 +216,9 @@ class RolloutFollower:
         problem = "unavailable" if is_outage else repr(error)
         if problem != self._ingest_problem:
             log.warning(
-                "Could not ingest evidence of rollouts; it stays in the write-ahead log: %s",
-                error,
+                "Could not read rollout evidence into the rollout store: %s. It stays in the write-ahead log and is "
+                "read later",
+                str(error).rstrip("."),
                 exc_info=None if is_outage else error,
             )
         self._ingest_problem = problem

@@ -44,7 +44,7 @@ def test_tables_that_are_gone_are_a_store_that_is_away(serve: Serve, store: Roll
     for sentence in (
         "Keeping the last known routes",
         "The rollout store is available again",
-        "Could not ingest evidence of rollouts; it stays in the write-ahead log: The rollout store",
+        "Could not read rollout evidence into the rollout store: The rollout store",
         "Resumed ingesting the evidence of rollouts",
     ):
         assert text.count(sentence) == 1, sentence
