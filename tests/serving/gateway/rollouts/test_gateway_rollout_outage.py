@@ -63,7 +63,7 @@ def test_a_shadow_that_fails_while_the_store_is_away_gets_no_more_copies(
     with httpx.Client(timeout=2) as client:
         for _ in range(10):
             assert client.post(f"{process.url}/models/cancer/invocations", json=LARGE).status_code == 200
-        process.wait(lambda: "rolled back to version 1" in process.log.read_text(), "the limit is enforced")
+        process.wait(lambda: "Rolled cancer back to version 1" in process.log.read_text(), "the limit is enforced")
         # Those that were under way then are through after a moment.
         time.sleep(0.5)
         before = copies(process)
