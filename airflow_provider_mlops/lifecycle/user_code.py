@@ -125,8 +125,8 @@ class UserCode(BaseModel):
             raise InvalidSpecError(
                 field,
                 str(self),
-                "the function must take its arguments by name, because they are passed by name. It may take "
-                f"{', '.join(sorted(offered))}",
+                "the function must accept keyword arguments, so it cannot have positional-only parameters or only *args. "
+                f"It may have the parameters {', '.join(sorted(offered))}",
             )
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         missing = [p.name for p in named if p.default is p.empty and p.name not in offered]
@@ -240,8 +240,8 @@ def _describe(function: Callable[..., Any]) -> dict[str, str]:
     if not inspect.isfunction(function):
         raise FieldError(
             "",
-            f"{function!r:.100} cannot be loaded by another process. Write a function with def that calls it, or give "
-            "an import path 'package.module:function'",
+            f"{function!r:.100} cannot be loaded by another process. Wrap it in a function that you define with def, "
+            "or give an import path 'package.module:function'",
         )
     try:
         name, source = source_of(function)

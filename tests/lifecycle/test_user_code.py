@@ -274,7 +274,7 @@ def test_arguments_are_given_by_name() -> None:
         user_code(requires_horizon).call(seed=1, features=2)
     with pytest.raises(InvalidSpecError, match="requires horizon"):
         user_code(requires_horizon_and_takes_everything).call(seed=1)
-    with pytest.raises(InvalidSpecError, match="must take its arguments by name"):
+    with pytest.raises(InvalidSpecError, match="must accept keyword arguments"):
         user_code(by_position).call(seed=1)
 
 

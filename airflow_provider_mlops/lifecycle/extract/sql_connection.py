@@ -172,8 +172,8 @@ def query_errors(source: SqlSource, url: sqlalchemy.URL) -> Iterator[None]:
         raise InvalidSpecError(
             "source.query",
             source.query,
-            f"a parameter is missing or wrong ({message}). Set it in parameters; write a colon that is not a "
-            "parameter as \\:",
+            f"a query parameter is missing or has a wrong value ({message}). Set it in parameters, or escape a literal "
+            "colon as \\:",
         ) from error
     except ValueError as error:
         # For example a date before the year 1, which Python cannot represent.

@@ -58,9 +58,9 @@ class MonitorSpec(Spec):
     detectable_effect: float = Field(
         default=DETECTABLE_EFFECT,
         gt=0,
-        description="Smallest drift that the test must be able to detect for the verdict *ok*, on the scale of "
-        "`min_effect`. If there are too few rows to detect it with a probability of 80%, the verdict is "
-        f"*inconclusive*. Defaults to {DETECTABLE_EFFECT}, a shift of the mean by 0.7 standard deviations.",
+        description="Drift that the test must be able to detect with a probability of 80%, on the same scale as "
+        "`min_effect`. If there are too few rows for that, the verdict is `inconclusive` instead of `ok`. "
+        f"Defaults to {DETECTABLE_EFFECT}, a shift of the mean by 0.7 standard deviations.",
     )
     min_quality_change: float = Field(
         default=0.01,

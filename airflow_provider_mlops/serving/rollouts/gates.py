@@ -96,7 +96,10 @@ class MetricGate(GateBase):
         "`non_inferior`: it may be worse by at most `margin`.",
     )
     margin: float = Field(
-        default=0.0, ge=0, description="Difference in mean reward that `goal` refers to, in units of the reward."
+        default=0.0,
+        ge=0,
+        description="Margin for the mean reward, in units of the reward: how much better the candidate must be "
+        "(`superior`), or how much worse it may be (`non_inferior`).",
     )
 
     def distance_to_margin(self, effect: float) -> float:
