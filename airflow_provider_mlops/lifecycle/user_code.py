@@ -125,8 +125,8 @@ class UserCode(BaseModel):
             raise InvalidSpecError(
                 field,
                 str(self),
-                "the function must accept keyword arguments, so it cannot have positional-only parameters or only *args. "
-                f"It may have the parameters {', '.join(sorted(offered))}",
+                "the function must accept keyword arguments, so it cannot have positional-only parameters or only "
+                f"*args. It may have the parameters {', '.join(sorted(offered))}",
             )
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         missing = [p.name for p in named if p.default is p.empty and p.name not in offered]

@@ -91,8 +91,8 @@ class RolloutConfig(BaseModel):
     expected_requests: int = Field(
         default=1000,
         ge=10,
-        description="Estimated number of requests that the candidate must serve before a decision is possible. The tests "
-        "are most sensitive at about this number, but they are valid for any number of requests.",
+        description="Estimated number of requests that the candidate must serve before a decision is possible. The "
+        "tests are most sensitive at about this number, but they are valid for any number of requests.",
     )
     bake_time: timedelta = Field(
         default=timedelta(minutes=10), ge=timedelta(0), description="Minimum duration of each step."
