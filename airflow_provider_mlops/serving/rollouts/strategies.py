@@ -143,8 +143,8 @@ class AbStrategy(_Strategy):
         default=None,
         gt=0,
         lt=1,
-        description="Your estimate of the champion's success rate: the share of its rewards that have the higher of the "
-        "two values. Make the estimate before the test. Only for rewards with two values (`binary` or source "
+        description="Your estimate of the champion's success rate: the share of its rewards that have the higher of "
+        "the two values. Make the estimate before the test. Only for rewards with two values (`binary` or source "
         "`correct`).",
     )
     std: float | None = Field(
