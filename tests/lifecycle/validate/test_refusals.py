@@ -20,7 +20,7 @@ from tests.helpers.validation import Arena
         ({"evaluation_uri": "/nowhere.json"}, r"evaluation_uri='/nowhere.json': .*Run the evaluate step"),
         (
             {"model": ModelVersion(name="duel", version=77, run_id="r")},
-            r"the evaluation is of alone version 1, not of duel",
+            r"it is the evaluation of alone version 1, not of duel",
         ),
         ({"gates": [{"kind": "slice", "columns": ["town"]}]}, r"gates.columns='town': .*Use one of 'age'"),
         (
