@@ -44,7 +44,7 @@ class Copies:
 
 
 def test_a_shadow_that_fails_or_hangs_harms_nobody() -> None:
-    queue, seen, hang = ShadowQueue(2, 0.2), [], threading.Event()  # type: ignore[var-annotated]
+    queue, seen, hang = ShadowQueue(2, 1.0), [], threading.Event()  # type: ignore[var-annotated]
     queue.offer(Copies(seen, "crash"))
     wait_until(lambda: seen == ["failed: SystemExit: a model that ends the process"])
     queue.offer(Copies(seen, "unlogged"))
@@ -56,14 +56,14 @@ def test_a_shadow_that_fails_or_hangs_harms_nobody() -> None:
     time.sleep(0.05)
     for _ in range(5):
         queue.offer(Copies(seen, "two"))
-    assert time.monotonic() - began < 0.19
+    assert time.monotonic() - began < 1
     assert seen == ["dropped"] * 3
     seen.clear()
     # The hanging one is given up, and those that wait get a thread of their own.
-    time.sleep(0.2)
+    time.sleep(1)
     assert not queue.check()
     wait_until(lambda: len(seen) == 3)
-    assert sorted(seen) == ["timed_out: no answer within 0.2 seconds", "two", "two"]
+    assert sorted(seen) == ["timed_out: no answer within 1 seconds", "two", "two"]
     seen.clear()
     for _ in range(2):
         queue.offer(Copies(seen, hang=hang))
@@ -72,7 +72,7 @@ def test_a_shadow_that_fails_or_hangs_harms_nobody() -> None:
     queue.offer(Copies(seen, "waits"))
     wait_until(lambda: not queue.check() and len(seen) == 3)
     queue.offer(Copies(seen, "late"))
-    assert sorted(seen) == ["hung", "hung", *["timed_out: no answer within 0.2 seconds"] * 2]
+    assert sorted(seen) == ["hung", "hung", *["timed_out: no answer within 1 seconds"] * 2]
     hang.set()
     time.sleep(0.1)
     queue.close()
@@ -80,7 +80,7 @@ def test_a_shadow_that_fails_or_hangs_harms_nobody() -> None:
 
 
 def test_what_waits_when_a_rollout_ends_is_counted_and_what_is_at_work_is_watched() -> None:
-    queue, seen, hang = ShadowQueue(2, 0.2), [], threading.Event()  # type: ignore[var-annotated]
+    queue, seen, hang = ShadowQueue(2, 1.0), [], threading.Event()  # type: ignore[var-annotated]
     queue.offer(Copies(seen, hang=hang))
     wait_until(queue.check)
     queue.offer(Copies(seen))
@@ -88,5 +88,5 @@ def test_what_waits_when_a_rollout_ends_is_counted_and_what_is_at_work_is_watche
     assert seen == ["ended"]
     queue.offer(Copies(seen))
     wait_until(lambda: not queue.check())
-    assert seen == ["ended", "ended", "timed_out: no answer within 0.2 seconds"]
+    assert seen == ["ended", "ended", "timed_out: no answer within 1 seconds"]
     hang.set()
