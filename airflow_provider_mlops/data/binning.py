@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import expressions as ex
-from airflow_provider_mlops.data.names import suggest_column
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.data.profile import BinCounts, ColumnProfile, Histogram, bin_labels
 from airflow_provider_mlops.data.target import Cells
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -109,7 +109,7 @@ def fill_bins(
 def _labels(table: ibis.Table, column: ColumnProfile) -> tuple[str, ...]:
     if column.name not in table.columns:
         raise InvalidSpecError(
-            "column", column.name, f"the rows must have this column. {suggest_column(column.name, table.columns)}"
+            "column", column.name, f"the rows must have this column. {suggest(column.name, table.columns)}"
         )
     labels = bin_labels(column)
     if labels is None:

@@ -1,29 +1,49 @@
-"""Names in messages: short lists, and the nearest valid name."""
+"""Names in messages: short lists, and the nearest valid names."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
-def list_names(names: Sequence[str], max_names: int = 20) -> str:
+def list_names(names: Iterable[object], max_names: int = 20) -> str:
     """Return the names in quotes, separated by commas, and how many more there are.
 
     >>> list_names(["a", "b", "c"], max_names=2)
     "'a', 'b' and 1 more"
     """
-    listed = ", ".join(repr(name) for name in names[:max_names])
-    return f"{listed} and {len(names) - max_names} more" if len(names) > max_names else listed
+    quoted = [repr(name) for name in names]
+    listed = ", ".join(quoted[:max_names])
+    return f"{listed} and {len(quoted) - max_names} more" if len(quoted) > max_names else listed
 
 
-def suggest_column(name: str, columns: Iterable[str]) -> str:
-    """Return a sentence that suggests the column that was probably meant, or else lists the columns.
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Return a question that offers the nearest valid names; empty if none is near.
 
-    >>> suggest_column("agee", ["age", "town"])
+    >>> did_you_mean("agee", ["age", "income"])
     "Did you mean 'age'?"
-    >>> suggest_column("x", ["age", "town"])
-    "The columns are 'age', 'town'."
     """
-    known = list(columns)
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {nearest[0]!r}?" if nearest else f"The columns are {list_names(known)}."
+    nearest = difflib.get_close_matches(name, list(valid), n=2)
+    return f"Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+
+
+def suggest(name: str, valid: Iterable[str], max_names: int = 20) -> str:
+    """Return a sentence that offers the nearest valid names, or lists the valid ones if none is near.
+
+    >>> suggest("agee", ["age", "income"])
+    "Did you mean 'age'?"
+    >>> suggest("town", ["age", "income"])
+    "Use one of 'age', 'income'"
+    """
+    names = list(valid)
+    listed = f"Use one of {list_names(names, max_names)}" if names else "None is available"
+    return did_you_mean(name, names) or listed
+
+
+def must_be_a_column(name: str, columns: Iterable[str], of: str = "the dataset") -> str:
+    """Return the hint for a field that names a column which does not exist.
+
+    >>> must_be_a_column("agee", ["age", "income"])
+    "it must be a column of the dataset. Did you mean 'age'?"
+    """
+    return f"it must be a column of {of}. {suggest(name, columns)}"

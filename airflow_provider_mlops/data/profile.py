@@ -13,7 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.names import suggest_column
+from airflow_provider_mlops.data.names import must_be_a_column
 from airflow_provider_mlops.errors import InvalidSpecError
 
 Kind = Literal["numeric", "categorical", "boolean", "temporal", "other"]
@@ -177,9 +177,7 @@ class Profile(_Part):
         for column in self.columns:
             if column.name == name:
                 return column
-        raise InvalidSpecError(
-            "column", name, f"it must be a column of the profile. {suggest_column(name, self.names)}"
-        )
+        raise InvalidSpecError("column", name, must_be_a_column(name, self.names, "the profile"))
 
     @property
     def names(self) -> tuple[str, ...]:

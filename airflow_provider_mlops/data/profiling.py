@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import expressions as ex
 from airflow_provider_mlops.data.binning import count_by, fill_bins
-from airflow_provider_mlops.data.names import suggest_column
+from airflow_provider_mlops.data.names import must_be_a_column
 from airflow_provider_mlops.data.profile import Profile, SliceProfile, TopValue
 from airflow_provider_mlops.data.summaries import summaries
 from airflow_provider_mlops.data.target import TargetAnalysis, TargetFigures
@@ -74,9 +74,7 @@ def profile(
     """
     for field, name in (("target", target), *(("slices", name) for name in slices)):
         if name is not None and name not in table.columns:
-            raise InvalidSpecError(
-                field, name, f"it must be a column of the dataset. {suggest_column(name, table.columns)}"
-            )
+            raise InvalidSpecError(field, name, must_be_a_column(name, table.columns))
     started = time.monotonic()
     rows = int(ex.run(table.aggregate(rows=table.count()))[0]["rows"])
     if rows == 0:

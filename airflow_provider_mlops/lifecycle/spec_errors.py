@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from airflow_provider_mlops.lifecycle.suggestions import suggest
+from airflow_provider_mlops.data.names import did_you_mean, suggest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -106,7 +106,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 def _unknown_field(name: str, models: list[type[BaseModel]]) -> str:
     owners = " or ".join(model.__name__ for model in models) or "the spec"
     fields = dict.fromkeys(field for model in models for field in model.model_fields)
-    return f"it is not a field of {owners}. {suggest(name, fields, 'fields')}"
+    return f"it is not a field of {owners}. {suggest(name, fields)}"
 
 
 def _unknown_kind(value: Any, models: list[type[BaseModel]]) -> str:
@@ -114,9 +114,9 @@ def _unknown_kind(value: Any, models: list[type[BaseModel]]) -> str:
     given = value.get("kind") if isinstance(value, Mapping) else value
     if given is None:
         return f"it is required. Set it to one of {', '.join(map(repr, kinds))}"
-    nearest = suggest(str(given), kinds)
+    nearest = did_you_mean(str(given), kinds)
     # The kinds have been listed already: only a near one adds something.
-    return f"it must be one of {', '.join(map(repr, kinds))}" + (f". {nearest}" if nearest.startswith("Did") else "")
+    return f"it must be one of {', '.join(map(repr, kinds))}" + (f". {nearest}" if nearest else "")
 
 
 def _must_be(details: ErrorDetails, annotation: Any, models: list[type[BaseModel]]) -> str:
@@ -144,9 +144,9 @@ def _must_be_one_of(details: ErrorDetails, models: list[type[BaseModel]]) -> str
     expected = str(details.get("ctx", {}).get("expected", ""))
     names = re.findall(r"'([^']*)'", expected)
     given = details["input"]
-    nearest = suggest(given, names) if isinstance(given, str) and names else ""
+    nearest = did_you_mean(given, names) if isinstance(given, str) else ""
     # The names have been listed already: only a near one adds something.
-    return f"it must be {expected}" + (f". {nearest}" if nearest.startswith("Did") else "")
+    return f"it must be {expected}" + (f". {nearest}" if nearest else "")
 
 
 def _must_be_a_list(details: ErrorDetails, models: list[type[BaseModel]]) -> str:

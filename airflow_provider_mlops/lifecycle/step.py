@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import FieldError, InvalidSpecError
 from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.lifecycle.spec_errors import hint_of, kinds_of, models_in
-from airflow_provider_mlops.lifecycle.suggestions import suggest
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.step_names import STEPS
 
@@ -102,7 +102,7 @@ def load(name: str) -> Step[Any, Any]:
         If there is no step of that name.
     """
     if name not in STEPS:
-        raise InvalidSpecError("step", name, f"it must be the name of a step. {suggest(name, STEPS, 'steps')}")
+        raise InvalidSpecError("step", name, f"it must be the name of a step. {suggest(name, STEPS)}")
     module = importlib.import_module(f"airflow_provider_mlops.lifecycle.{name}.step")
     return cast("Step[Any, Any]", module.STEP)
 

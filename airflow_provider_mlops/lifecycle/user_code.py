@@ -16,8 +16,8 @@ from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidatorFunctionWrapHandler, model_validator
 
+from airflow_provider_mlops.data.names import did_you_mean
 from airflow_provider_mlops.errors import FieldError, InvalidSpecError
-from airflow_provider_mlops.lifecycle.suggestions import suggest
 from airflow_provider_mlops.lifecycle.user_source import SourceError, source_of, undefined_names
 
 _NOT_CODE = "it must be a function, or an import path of the form 'package.module:function'"
@@ -211,12 +211,11 @@ def import_object(path: str, field: str) -> Any:
         holder, imported = imported, getattr(imported, part, None)
     if imported is None:
         names = [name for name in dir(holder) if not name.startswith("_")] if holder is not None else []
-        nearest = suggest(name.rpartition(".")[2], names, "names in it")
         raise InvalidSpecError(
             field,
             path,
             f"{module_name or 'the path'} has no attribute {name}. "
-            + (nearest if nearest.startswith("Did") else "Write the path as 'package.module:name'"),
+            + (did_you_mean(name.rpartition(".")[2], names) or "Write the path as 'package.module:name'"),
         )
     return imported
 

@@ -9,7 +9,6 @@ back.
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.names import did_you_mean
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.step import Spec, Step, invalid
 from airflow_provider_mlops.lifecycle.user_code import UserCode
@@ -170,6 +170,5 @@ def _check_field(step: Step[Any, Any], name: str, value: Any) -> None:
 def unknown_field(owner: str, spec: type[Spec], name: str, value: object = None) -> InvalidSpecError:
     """Return the error for an unknown field, which names the nearest field and all others."""
     names = list(spec.model_fields)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return InvalidSpecError(name, value, f"{owner} has no such field; {hint}Its fields are {', '.join(names)}")
+    hint = f"{owner} has no such field. {did_you_mean(name, names)}".rstrip()
+    return InvalidSpecError(name, value, f"{hint} The fields are {', '.join(names)}")

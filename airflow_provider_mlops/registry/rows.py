@@ -15,7 +15,7 @@ import pandas
 import pyarrow
 import pyarrow.compute
 
-from airflow_provider_mlops.data.names import suggest_column
+from airflow_provider_mlops.data.names import must_be_a_column
 from airflow_provider_mlops.data.profile import Problem
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 
@@ -187,9 +187,7 @@ def _conform(column: pandas.Series[Any], name: str, kind: str) -> Any:
 
 def _require_column(table: pyarrow.Table, target: str) -> None:
     if target not in table.column_names:
-        raise InvalidSpecError(
-            "target", target, f"it must be a column of the dataset. {suggest_column(target, table.column_names)}"
-        )
+        raise InvalidSpecError("target", target, must_be_a_column(target, table.column_names))
 
 
 def _is_number(kind: pyarrow.DataType) -> bool:

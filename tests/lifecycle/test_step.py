@@ -68,7 +68,7 @@ def test_an_unknown_step() -> None:
         ({"target": None}, r"target=None: it must be a string\. A template or an XCom without a value gives None\.$"),
         ({"seed": "many"}, r"seed='many': it must be a whole number\.$"),
         ({"sed": 3}, r"sed=3: it is not a field of PrepareSpec\. Did you mean 'seed'\?$"),
-        ({"xyz": 3}, r"xyz=3: it is not a field of PrepareSpec\. The fields are 'dataset', 'target', 'split', 'seed'"),
+        ({"xyz": 3}, r"xyz=3: it is not a field of PrepareSpec\. Use one of 'dataset', 'target', 'split', 'seed'"),
         ({"split": {"method": "random", "tset": 0.3}}, r"split\.tset=0\.3: .* of Split\. Did you mean 'test'\?$"),
         ({"split": "random"}, r"split='random': it must be a mapping of the fields method, column, validation, test"),
         ({"filters": "age > 3"}, r"filters='age > 3': it must be a list of values, for example \['age > 3'\]\.$"),

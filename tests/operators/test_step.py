@@ -28,7 +28,7 @@ class TestParsing:
     def test_an_unknown_field_names_the_nearest_and_all_fields(self):
         with pytest.raises(InvalidSpecError) as caught:
             RipenOperator(task_id="ripen", fruit="pear", dayz=3)
-        assert "did you mean 'days'?" in str(caught.value)
+        assert "Did you mean 'days'?" in str(caught.value)
         assert "fruit, days, shelf" in str(caught.value)
         assert "task ripen" in str(caught.value)
 
@@ -37,7 +37,7 @@ class TestParsing:
             RipenOperator(task_id="ripen")
 
     def test_a_required_field_that_is_misspelt_is_named(self):
-        with pytest.raises(InvalidSpecError, match=r"friut='pear': .*did you mean 'fruit'"):
+        with pytest.raises(InvalidSpecError, match=r"friut='pear': .*Did you mean 'fruit'"):
             RipenOperator(task_id="ripen", friut="pear")
 
     def test_a_wrong_literal_fails_and_names_the_field(self):

@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.names import must_be_a_column
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult, AnalyzeSpec
 from airflow_provider_mlops.lifecycle.result_size import first_that_fit
 from airflow_provider_mlops.lifecycle.step import Step
-from airflow_provider_mlops.lifecycle.suggestions import must_be_a_column
 from airflow_provider_mlops.registry import tags
 from airflow_provider_mlops.registry.run import Run, open_run
 

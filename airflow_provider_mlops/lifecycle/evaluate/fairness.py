@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import FieldError
 from airflow_provider_mlops.lifecycle.scoring.evaluation import FairnessScore
 from airflow_provider_mlops.lifecycle.scoring.metrics import Problem
-from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.metrics import PROBLEMS, Problem
 from airflow_provider_mlops.lifecycle.scoring.rows import ScorableModel
-from airflow_provider_mlops.lifecycle.scoring.suggest import list_names
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateSpec

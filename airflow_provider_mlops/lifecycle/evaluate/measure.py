@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.lifecycle.evaluate.artifacts import write_example, write_prediction_profile
 from airflow_provider_mlops.lifecycle.evaluate.baseline import (
     TargetDistribution,
@@ -29,7 +30,6 @@ from airflow_provider_mlops.lifecycle.scoring.rows import (
     encode_predictions,
     read_and_predict,
 )
-from airflow_provider_mlops.lifecycle.scoring.suggest import list_names
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateSpec

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 from airflow_provider_mlops.lifecycle.scoring.rows import label_text
 from airflow_provider_mlops.lifecycle.scoring.scorers import score
-from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 
 if TYPE_CHECKING:
     import numpy as np

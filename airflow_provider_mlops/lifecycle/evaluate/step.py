@@ -6,10 +6,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.lifecycle.evaluate.spec import EvaluateResult, EvaluateSpec
-from airflow_provider_mlops.lifecycle.scoring.suggest import list_names
 from airflow_provider_mlops.lifecycle.step import Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry.model_version import ModelVersion

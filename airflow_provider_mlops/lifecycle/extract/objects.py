@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data import engine
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.lifecycle.extract.increment import check_interval_is_known
 from airflow_provider_mlops.lifecycle.extract.sources import CodeSource, IbisSource, SklearnSource
-from airflow_provider_mlops.lifecycle.suggestions import suggest
 
 _VERSIONS_HINT = (
     "connection.sql(...) and create_table(...) of rows in memory do not work with the installed versions of Ibis and "
@@ -129,7 +129,7 @@ def read_sklearn(source: SklearnSource) -> Iterator[pyarrow.Table]:
         raise InvalidSpecError(
             "source.name",
             source.name,
-            f"it must be a dataset of scikit-learn. {suggest(source.name, names, 'datasets')}",
+            f"it must be a dataset of scikit-learn. {suggest(source.name, names)}",
         )
     frame = getattr(datasets, f"load_{source.name}")(as_frame=True).frame
     yield pyarrow.Table.from_pandas(frame, preserve_index=False)

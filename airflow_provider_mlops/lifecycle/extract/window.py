@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import must_be_a_column
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.suggestions import must_be_a_column
 
 if TYPE_CHECKING:
     import pyarrow

@@ -10,13 +10,13 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.monitor.window import PROBABILITY
 from airflow_provider_mlops.lifecycle.scoring.intervals import resample
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric, ModelOutput, main_metric
 from airflow_provider_mlops.lifecycle.scoring.rows import label_text
 from airflow_provider_mlops.lifecycle.scoring.scorers import score
-from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,7 +158,7 @@ def choose_metric(evaluation: Evaluation, name: str | None, has_probabilities: b
         raise InvalidSpecError(
             "performance_metric",
             name,
-            f"it must be a metric for {evaluation.problem}. {suggest(name, known, most=len(known))}",
+            f"it must be a metric for {evaluation.problem}. {suggest(name, known, max_names=len(known))}",
         )
     metric = METRICS[name]
     if metric.needs_probability and not has_probabilities:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_provider_mlops.data.names import must_be_a_column
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.suggestions import must_be_a_column
 from airflow_provider_mlops.lifecycle.user_code import UserCode
 
 if TYPE_CHECKING:

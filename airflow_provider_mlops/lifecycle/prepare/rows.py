@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.suggestions import suggest
 
 if TYPE_CHECKING:
     import ibis
@@ -66,7 +66,7 @@ def _check_predicate(predicate: str, table: ibis.Table, dialect: Any) -> str:
             raise InvalidSpecError(
                 "filters",
                 predicate,
-                f"{column.name!r} must be a column of the dataset. {suggest(column.name, table.columns, 'columns')}",
+                f"{column.name!r} must be a column of the dataset. {suggest(column.name, table.columns)}",
             )
     return alone.sql(dialect=dialect)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from airflow_provider_mlops.data.names import must_be_a_column
 from airflow_provider_mlops.errors import FieldError, InvalidSpecError
-from airflow_provider_mlops.lifecycle.suggestions import must_be_a_column
 
 if TYPE_CHECKING:
     import ibis

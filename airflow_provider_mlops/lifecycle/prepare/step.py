@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.manifest import Manifest
+from airflow_provider_mlops.data.names import must_be_a_column
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.prepare import reuse
 from airflow_provider_mlops.lifecycle.prepare.preprocessing import column_kinds
@@ -17,7 +18,6 @@ from airflow_provider_mlops.lifecycle.prepare.spec import PrepareResult, Prepare
 from airflow_provider_mlops.lifecycle.prepare.split import ORDER, PART, PARTS, POSITION, RESERVED_COLUMNS, assign
 from airflow_provider_mlops.lifecycle.progress import Progress
 from airflow_provider_mlops.lifecycle.step import Step
-from airflow_provider_mlops.lifecycle.suggestions import must_be_a_column
 
 if TYPE_CHECKING:
     import ibis

@@ -6,8 +6,8 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import FieldError
-from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +137,7 @@ def metric_named(name: str) -> Metric:
     """
     if name not in METRICS:
         raise FieldError(
-            "metric", f"it must be a metric of the evaluate step. {suggest(name, METRICS, most=len(METRICS))}"
+            "metric", f"it must be a metric of the evaluate step. {suggest(name, METRICS, max_names=len(METRICS))}"
         )
     return METRICS[name]
 

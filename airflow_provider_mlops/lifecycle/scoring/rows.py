@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RejectedError
 from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
-from airflow_provider_mlops.lifecycle.scoring.suggest import list_names
 
 if TYPE_CHECKING:
     import numpy as np

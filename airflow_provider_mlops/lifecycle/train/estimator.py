@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 from airflow_provider_mlops.lifecycle.user_code import UserCode, import_object
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 from airflow_provider_mlops.lifecycle.scoring.scorers import score
-from airflow_provider_mlops.lifecycle.scoring.suggest import list_names
 from airflow_provider_mlops.lifecycle.train.estimator import (
     CODE_ARGUMENTS,
     build_estimator,

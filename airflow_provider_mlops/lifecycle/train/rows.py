@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
+from airflow_provider_mlops.data.names import list_names, suggest
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.scoring.metrics import Problem
-from airflow_provider_mlops.lifecycle.scoring.suggest import list_names, suggest
 
 if TYPE_CHECKING:
     import numpy

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
 from airflow_provider_mlops.lifecycle.scoring.metrics import Metric, Problem
-from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 from airflow_provider_mlops.lifecycle.train import fitting
 from airflow_provider_mlops.lifecycle.tune.study import TRIAL_ERROR, fail_killed_trials, start_trial
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import suggest
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
 from airflow_provider_mlops.lifecycle.scoring.intervals import resample
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric
 from airflow_provider_mlops.lifecycle.scoring.predictions import RowPredictions
-from airflow_provider_mlops.lifecycle.scoring.suggest import suggest
 from airflow_provider_mlops.lifecycle.validate.gate_result import GateVerdict
 from airflow_provider_mlops.lifecycle.validate.gates import (
     BaselineGate,

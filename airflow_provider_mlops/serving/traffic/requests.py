@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import orjson
 import pyarrow
 
 from airflow_provider_mlops.data.json_values import json_value_or_text
+from airflow_provider_mlops.data.names import list_names, must_be_a_column
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.protocols.responses import TensorMetadata
 from airflow_provider_mlops.serving.traffic.source import Source
@@ -62,7 +62,7 @@ class Requests:
             if entry["name"] not in self._known and not entry.get("parameters", {}).get("optional")
         ]
         if missing:
-            hint = f"the dataset lacks columns that the model {traffic.model!r} needs: {_format_names(missing)}"
+            hint = f"the dataset lacks columns that the model {traffic.model!r} needs: {list_names(missing)}"
             raise InvalidSpecError("dataset", source.name, hint)
         self._features = [entry["name"] for entry in inputs if entry["name"] in self._known]
 
@@ -101,15 +101,7 @@ class Requests:
 
     def _require(self, field: str, name: str | None) -> None:
         if name is not None and name not in self._known:
-            raise InvalidSpecError(field, name, f"it must be a column of the dataset. {self._suggest(name)}")
-
-    def _suggest(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self._known, n=1)
-        return f"Did you mean {close[0]!r}?" if close else f"Use one of {_format_names(self._known)}"
-
-
-def _format_names(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+            raise InvalidSpecError(field, name, must_be_a_column(name, self._known))
 
 
 def _is_number(kind: pyarrow.DataType) -> bool:

@@ -37,7 +37,7 @@ def requires_too_much(table: Any, everything: Any) -> Any:
             no_table,
             r"features='.*no_table': the function must return an Ibis table, .*not int",
         ),
-        (without_target, "target='churned': it must be a column .*The columns are 'id', 'age'"),
+        (without_target, "target='churned': it must be a column .*Use one of 'id', 'age'"),
         (unnamed, r"features=\[1\]: .*must be strings"),
         (requires_too_much, r"features='.*requires_too_much': .*requires everything.* frame, table"),
         ("airflow_provider_mlops.nowhere:features", "features='.*nowhere:features': the module cannot be imported"),
