@@ -37,7 +37,9 @@ class Manifest(BaseModel):
         default=None, description="Start and end of the interval that was extracted; null if there was none."
     )
     watermark: JsonValue = Field(default=None, description="Largest value of the column for incremental extraction.")
-    parents: tuple[str, ...] = Field(default=(), description="Fingerprints of the datasets it was made from.")
-    spec_digest: str | None = Field(default=None, description="Hash of the spec of the step that made it.")
+    parents: tuple[str, ...] = Field(
+        default=(), description="Fingerprints of the datasets that the dataset was made from."
+    )
+    spec_digest: str | None = Field(default=None, description="Hash of the spec of the step that made the dataset.")
     created_at: datetime = Field(description="Time of the commit, in UTC.")
     created_by: TaskIdentity | None = Field(default=None, description="Task that made the dataset.")

@@ -96,7 +96,7 @@ def promote(
         return moved
     current = _current(registry, model.name, newest)
     if check and current != expected:
-        compared = f"Version {model.version} of {model.name} was compared with {format_version(expected)}"
+        compared = f"Version {model.version} of {model.name} was compared with {format_version(expected)}, but"
         raise _conflict(compared, current, newest, _EVALUATE_AGAIN)
     entry = AuditEntry(
         sequence=audit.next_sequence(newest),
@@ -157,7 +157,7 @@ def rollback(
         return moved
     current = _current(registry, name, newest)
     if expected is not None and current != expected:
-        wanted = f"Version {expected} of {name} was to be rolled back"
+        wanted = f"Could not roll back version {expected} of {name}, because"
         raise _conflict(wanted, current, newest, _CHECK_TRAIL)
     target = to_version
     if target is None:
@@ -263,7 +263,7 @@ def _lose(registry: Registry, entry: AuditEntry) -> AuditEntry:
         settle_aliases(registry, entry.model_name)
         return winner
     new, old = format_version(entry.to_version), format_version(entry.from_version)
-    wanted = f"The champion of {entry.model_name} was to change from {old} to {new}"
+    wanted = f"Could not change the champion of {entry.model_name} from {old} to {new}, because"
     hint = _EVALUATE_AGAIN if entry.action == "promote" else _CHECK_TRAIL
     raise _conflict(wanted, winner.to_version if winner else None, winner, hint)
 
@@ -286,4 +286,4 @@ def _is_same(entry: AuditEntry, by: TaskIdentity, version: int | None) -> bool:
 
 def _conflict(wanted: str, current: int | None, winner: AuditEntry | None, hint: str) -> PromotionConflictError:
     origin = "" if winner is None else f" (set by {winner.by.key} at {winner.time:%Y-%m-%d %H:%M:%S} UTC)"
-    return PromotionConflictError(f"{wanted}, but the champion is {format_version(current)}{origin}. {hint}")
+    return PromotionConflictError(f"{wanted} the champion is {format_version(current)}{origin}. {hint}")

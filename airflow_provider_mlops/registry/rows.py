@@ -181,7 +181,8 @@ def _conform(column: pandas.Series[Any], name: str, kind: str) -> Any:
         raise InvalidSpecError(
             "rows",
             name,
-            f"the model requires values of type {kind} in the column {name!r}, but {error}. Convert the column",
+            f"the model requires values of type {kind} in the column {name!r} ({error}). Correct the values of the "
+            "column",
         ) from error
 
 

@@ -52,5 +52,10 @@ def require_text(field: str, value: object) -> str:
     """Return text. Raises InvalidSpecError if there is no value."""
     text = to_text(value)
     if text is None:
-        raise InvalidSpecError(field, value, "it is required, but its template rendered to nothing")
+        raise InvalidSpecError(
+            field,
+            value,
+            "it is required, but its template gave no value. Check the task or the parameter that the template "
+            "refers to",
+        )
     return text

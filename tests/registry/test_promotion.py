@@ -157,7 +157,7 @@ def test_a_promotion_between_a_rollbacks_look_and_its_entry_wins(
     monkeypatch.setattr(audit, "append", too_late)
     with pytest.raises(
         PromotionConflictError,
-        match=r"champion of churn was to change from version 2 to version 1.*champion is version 3",
+        match=r"change the champion of churn from version 2 to version 1.*champion is version 3",
     ):
         promotion.rollback(registry, "churn", expected=2, by=_task("undo"), reason="")
     assert models.aliases(registry, "churn") == {"champion": 3, "previous": 2}

@@ -15,5 +15,5 @@ def test_a_rollout_that_is_not_given_is_none(nothing: str) -> None:
     assert finished.trigger().rollout is None
     labelled = EnoughFeedbackSensor(task_id="labelled", model_name="churn", min_labels=1, rollout=nothing)
     assert labelled.trigger().rollout is None
-    with pytest.raises(InvalidSpecError, match="its template rendered to nothing"):
+    with pytest.raises(InvalidSpecError, match="its template gave no value"):
         RolloutFinishedSensor(task_id="over", rollout=nothing).trigger()

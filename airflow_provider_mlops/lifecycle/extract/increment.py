@@ -44,7 +44,7 @@ class WatermarkIncrement(BaseModel):
     kind: Literal["watermark"] = "watermark"
     column: str = Field(
         description="A column whose values only grow, such as a serial number or the time of the last change. Rows "
-        "without a value are extracted by the first run only."
+        "without a value are extracted by the first run only, and only if `initial` is not set."
     )
     initial: JsonValue = Field(
         default=None,

@@ -101,7 +101,9 @@ def _statement(
     unused = sorted(set(source.parameters) - named)
     if unused:
         raise InvalidSpecError(
-            "source.parameters", unused, "the query must use every parameter as :name. Use them, or remove them"
+            "source.parameters",
+            unused,
+            "the query does not use these parameters. Write them as :name in the query, or remove them",
         )
     if window is None or (window.low is None and window.high is None):
         return text

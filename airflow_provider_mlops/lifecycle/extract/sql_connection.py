@@ -131,7 +131,8 @@ def connected(url: sqlalchemy.URL, source: SqlSource) -> Iterator[sqlalchemy.Con
             raise InvalidSpecError(
                 "source.connection",
                 source.connection,
-                f"the database reports: {message.strip().rstrip('.')}. Correct the schema of the connection",
+                f"the database reports: {message.strip().rstrip('.')}. Correct the database name: the field Schema of "
+                "the connection",
             ) from error
         raise BackendUnavailableError("The database", address, message.strip(), _check(source)) from error
     try:

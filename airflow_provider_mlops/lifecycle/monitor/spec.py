@@ -96,7 +96,7 @@ class MonitorResult(Result):
         "list is shortened to fit into an XCom."
     )
     reasons: dict[str, str] = Field(
-        description="Reasons of the verdict, by feature, metric or check. Shortened to fit into an XCom; the report "
+        description="Reasons for the verdict, by feature, metric or check. Shortened to fit into an XCom; the report "
         "has all of them."
     )
     metrics: dict[str, float] = Field(

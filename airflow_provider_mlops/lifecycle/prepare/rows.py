@@ -57,8 +57,8 @@ def _check_predicate(predicate: str, table: ibis.Table, dialect: Any) -> str:
         raise InvalidSpecError(
             "filters",
             predicate,
-            "a filter cannot use aggregate or window functions. Filter such rows in the query of the extract step or "
-            "in the features function",
+            "a filter cannot use aggregate or window functions. Apply this condition in the query of the extract "
+            "step or in the features function",
         )
     known = {name.lower() for name in table.columns}
     for column in alone.find_all(expressions.Column):

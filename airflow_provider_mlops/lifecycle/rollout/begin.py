@@ -62,7 +62,10 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
             )
     sizes = sample_sizes(plan)
     if sizes is not None:
-        log.info("The A/B test ends at %s rewards of the candidate and %s of the champion", *map("{:,}".format, sizes))
+        log.info(
+            "Sample size of the A/B test: %s rewards of the candidate and %s of the champion",
+            *map("{:,}".format, sizes),
+        )
     return store.start(spec.model.name, plan, workspace.task)
 
 

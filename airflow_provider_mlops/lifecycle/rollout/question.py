@@ -84,7 +84,7 @@ def answer(store: RolloutStore, rollout_id: str, option: str, by: str, now: date
     def next_state(seen: Rollout) -> RolloutState | None:
         is_closed = not seen.state.is_in_progress or (not is_asked(seen) and option != ROLL_BACK)
         if is_closed:
-            log.info("Ignored the answer %r of %s: the question is closed", option, by)
+            log.info("Ignored the answer %r by %s: rollout %s no longer waits for it", option, by, seen.id)
             return None
         moment, reason = now or datetime.now(UTC), f"answered {option!r} to: {seen.state.reason}"
         if option == CONTINUE:

@@ -30,7 +30,10 @@ class Baseline(Part):
     """A trivial model that knows only the distribution of the target in training."""
 
     metrics: dict[str, float]
-    strategy: str = Field(description="Prediction in words: the majority class, or the mean.")
+    strategy: str = Field(
+        description="What the baseline predicts, as text: `the mean`, or `the majority class, with the class shares "
+        "as probabilities`."
+    )
     fitted_on: str = Field(description="Data that the distribution was computed from, in words.")
 
 
@@ -75,7 +78,10 @@ class CalibrationBin(Part):
     upper: float
     rows: int
     predicted: float = Field(description="Mean predicted probability of the rows in the bin.")
-    observed: float = Field(description="Share of the rows in the bin for which the predicted event occurred.")
+    observed: float = Field(
+        description="Share of the rows in the bin for which the predicted event occurred: they are of the positive "
+        "class, or, with more than two classes, of the class that the model found most probable."
+    )
     interval: Interval = Field(description="Confidence interval of `observed`.")
 
 
@@ -101,7 +107,9 @@ class Evaluation(Part):
     dataset_fingerprint: str
     rows: int
     classes: tuple[str, ...] = Field(
-        default=(), description="Class names, ordered by code. If there are two, the second is the positive class."
+        default=(),
+        description="Class names: those of the model, then any others in the test rows or of the champion. If there "
+        "are exactly two, the second is the positive class.",
     )
     main_metric: str
     confidence: float

@@ -201,7 +201,7 @@ def _explain(dataset: Dataset, features: pyarrow.Table, error: Exception) -> Exc
 def class_names(
     model: ScorableModel, rows: TestRows, champion: ScorableModel | None, positive: str | None
 ) -> tuple[str, ...]:
-    """Return the classes as text, ordered by code: the model's classes, then those of the champion and the truth.
+    """Return the classes as text, in the order of their codes: those of the model, of the champion and of the truth.
 
     If there are two classes, the second is the positive one. Raises InvalidSpecError if `positive` is not one of two
     classes, if the model predicts numbers that are not classes, or if the model knows none of the true classes.

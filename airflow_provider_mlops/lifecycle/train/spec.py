@@ -26,8 +26,8 @@ class TrainSpec(Spec):
     target: str = Field(description="Column to predict.")
     problem: Literal["classification", "regression"] | None = Field(
         default=None,
-        description="Problem type, `classification` or `regression`. By default, the problem that the estimator is "
-        "for. If the estimator does not declare one, the target decides: strings, booleans and up to 20 "
+        description="Problem type, `classification` or `regression`. By default, the type of the estimator "
+        "decides. If the estimator does not declare one, the target decides: strings, booleans and up to 20 "
         "distinct whole numbers are classes.",
     )
     estimator: str | None = Field(
@@ -58,8 +58,8 @@ class TrainSpec(Spec):
     trusted_types: tuple[str, ...] = Field(
         default=(),
         description="Dotted names of additional types that may be created when the model is loaded. Models are saved "
-        "with skops, which loads only the types of scikit-learn and NumPy by default. The error message names the "
-        "types that are missing here.",
+        "with skops, which loads only the types of scikit-learn and NumPy by default. If a type is missing here, the "
+        "step fails with an error that names it.",
     )
     pip_requirements: tuple[str, ...] | None = Field(
         default=None,

@@ -37,7 +37,7 @@ def check_limits(min_value: float | None, max_value: float | None) -> None:
     if min_value is None and max_value is None:
         raise FieldError("min_value", "set min_value, max_value or both")
     if min_value is not None and max_value is not None and min_value > max_value:
-        raise FieldError("min_value", f"it must not be above max_value={max_value}, or nothing could pass")
+        raise FieldError("min_value", f"it must not be above max_value={max_value}, because then no value could pass")
 
 
 def describe_limits(min_value: float | None, max_value: float | None) -> str:

@@ -128,8 +128,8 @@ class SliceGate(_MetricGate):
     kind: Literal["slice"] = "slice"
     against: Literal["champion", "overall"] = Field(
         default="champion",
-        description="Reference of the comparison: `champion`, the champion on the rows of the slice, or `overall`, the "
-        "model itself on all rows. Defaults to `champion`.",
+        description="What the model on the slice is compared with. `champion`: the champion on the same slice; "
+        "`overall`: the same model on all rows. Defaults to `champion`.",
     )
     margin: float = Field(
         default=0.05,
@@ -138,7 +138,7 @@ class SliceGate(_MetricGate):
         "Defaults to 0.05.",
     )
     columns: tuple[str, ...] | None = Field(
-        default=None, description="Slice columns of the evaluation to check. Defaults to all of them."
+        default=None, description="Slice columns to check, among those of the evaluation. Defaults to all of them."
     )
     min_rows: int = Field(
         default=30,

@@ -173,7 +173,7 @@ class _Rows:
         if share < 1:
             self.checked = sum(int(mask.sum()) for mask in self._masks())
             log.warning(
-                "Checking values on a random sample of %s of %s rows. Set max_rows to check more",
+                "Checking values on a random sample of %s of %s rows. Increase max_rows to check more",
                 f"{self.checked:,}",
                 f"{self._rows:,}",
             )

@@ -49,9 +49,10 @@ class ValidateDataSpec(Spec):
     max_rows: int | None = Field(
         default=2_000_000,
         ge=1,
-        description="Number of rows above which values are checked on a random sample of about this size, the same "
-        "every time, so that memory stays bounded: about 100 bytes per row, one column at a time. `None` checks all "
-        "rows. Columns, types and the number of rows are always those of the whole dataset.",
+        description="Approximate maximum number of rows on which values are checked. If the dataset has more, values "
+        "are checked on a random sample of about this size, which is the same in every run. This limits memory: "
+        "about 100 bytes per row, one column at a time. `None` checks all rows. Columns, types and the number of "
+        "rows are always checked on the whole dataset.",
     )
 
     @model_validator(mode="after")

@@ -41,7 +41,10 @@ class Split(Policy):
 
     def __init__(self, arms: Sequence[Arm], weights: Sequence[float], salt: str) -> None:
         if not 1 <= len(arms) <= MAX_ARMS or len(arms) != len(weights):
-            raise ValueError(f"a split needs one weight for each of 1 to {MAX_ARMS} arms, not {weights}")
+            raise ValueError(
+                f"a split needs 1 to {MAX_ARMS} arms and one weight for each arm, got {len(arms)} arms and "
+                f"{len(weights)} weights"
+            )
         if min(weights) < 0 or not math.isclose(sum(weights), 1, abs_tol=1e-9):
             raise ValueError(f"weights must not be negative and must sum to one, not {weights}")
         # An arm with weight 0 can win neither way.

@@ -48,8 +48,8 @@ class UCB1Algorithm(_Algorithm):
     width: float | None = Field(
         default=None,
         gt=0,
-        description="Width of the reward range; smaller values explore less. Defaults to reward.high - reward.low, or "
-        "1 if rewards have no bounds.",
+        description="Width of the reward range. With a smaller width the bandit explores less. Defaults to "
+        "reward.high - reward.low, or 1 if rewards have no bounds.",
     )
 
 

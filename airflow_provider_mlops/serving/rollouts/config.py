@@ -74,19 +74,21 @@ class RolloutConfig(BaseModel):
 
     strategy: Strategy = Field(
         default=CanaryStrategy(),
-        description="How requests are divided between the versions: the name of a strategy, or its fields with `kind`.",
+        description="How requests are divided between the versions: the name of a strategy, or a dictionary with its "
+        "`kind` and its fields.",
     )
     gates: tuple[Gate, ...] = Field(
         default=(ErrorRateGate(),),
-        description="Checks that compare the candidate with the champion: names, or fields with `kind`. The rollout "
-        "proceeds when the candidate passes all gates, and is rolled back as soon as it fails one.",
+        description="Checks that compare the candidate with the champion: names, or dictionaries with their `kind` "
+        "and their fields. The rollout proceeds when the candidate passes all gates, and is rolled back as soon as "
+        "it fails one.",
     )
     false_alarm_rate: float = Field(
         default=0.05,
         gt=0,
         lt=0.5,
-        description="Maximum probability of a wrong decision at any time of the rollout, however often the evidence is "
-        "checked. It is divided equally between gates and candidates.",
+        description="Maximum probability of a wrong decision by the gates at any time of the rollout, however often "
+        "the evidence is checked. Each test of one gate for one candidate gets an equal part of it.",
     )
     expected_requests: int = Field(
         default=1000,
@@ -155,7 +157,9 @@ class RolloutConfig(BaseModel):
     def required_reward(self) -> Reward:
         """Reward of a rollout that cannot be without one: a bandit, an A/B test, or one with a metric gate."""
         if self.reward is None:
-            raise ValueError(f"a rollout with the strategy {self.strategy.kind} has no reward")
+            raise ValueError(
+                f"this rollout needs a reward (strategy {self.strategy.kind}), but none is set. Set reward"
+            )
         return self.reward
 
     @property

@@ -125,7 +125,7 @@ class DriftGate(GateBase):
         gt=0,
         lt=1,
         description="Maximum total variation distance between the two distributions: the share of predictions that "
-        "would have to move to another bin to make them equal.",
+        "would have to move to another bin to make the distributions equal.",
     )
     classes: tuple[str, ...] | None = Field(
         default=None,

@@ -150,8 +150,9 @@ class AbStrategy(_Strategy):
     std: float | None = Field(
         default=None,
         gt=0,
-        description="For other rewards: your estimate, made before the test, of their standard deviation. Rewards with "
-        "bounds also need the reward's `expected_mean`.",
+        description="Your estimate of the standard deviation of the rewards, made before the test. Use it instead of "
+        "`baseline` if rewards can have more than two values. If they have bounds, also set the reward's "
+        "`expected_mean`.",
     )
     power: float = Field(
         default=0.8,
@@ -213,8 +214,8 @@ class ContextualStrategy(_Strategy):
         default=0.99,
         gt=0.5,
         lt=1,
-        description="The rollout ends when the probability that one version is the best for the average request "
-        "reaches this value, because this version can then serve all requests.",
+        description="The rollout ends when one version is the best for the average request with at least this "
+        "probability. The average request decides, because one version answers all requests after the rollout.",
     )
 
     @model_validator(mode="after")

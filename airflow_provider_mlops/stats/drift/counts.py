@@ -34,8 +34,9 @@ def validate_count_pair(reference: ArrayLike, current: ArrayLike) -> tuple[Float
             f"got shapes {first.shape} and {second.shape}"
         )
     for name, counts in (("reference", first), ("current", second)):
-        if not np.all(np.isfinite(counts)) or np.any(counts < 0):
-            raise ValueError(f"{name} counts must be finite and not negative, got {counts.min()}")
+        invalid = counts[~np.isfinite(counts) | (counts < 0)]
+        if invalid.size:
+            raise ValueError(f"{name} counts must be finite and not negative, got {invalid[0]}")
     return first, second
 
 

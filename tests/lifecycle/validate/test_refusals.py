@@ -67,7 +67,7 @@ def test_an_evaluation_whose_files_are_gone_or_broken(arena: Arena, uris: dict[s
         ([{"kind": "limit", "metric": "accuracy"}], r"min_value=None: set min_value, max_value or both"),
         (
             [{"kind": "limit", "metric": "accuracy", "min_value": 2, "max_value": 1}],
-            r"min_value=2: .*nothing could pass",
+            r"min_value=2: .*no value could pass",
         ),
         ([{"kind": "limit", "metric": "accuracy", "minimun": 1}], r"gates.0.minimun=1"),
         ([{"kind": "speed"}], r"gates.0.kind='speed': .*'limit', .*'latency'"),
