@@ -60,7 +60,7 @@ class RolloutFinishedSensor(WaitingSensor[RolloutFinishedEvent]):
         model_name, rollout = to_text(self.model_name), to_text(self.rollout)
         if model_name is None and rollout is None:
             raise InvalidSpecError(
-                "rollout", self.rollout, "its template rendered to nothing. Provide the id of a rollout, or model_name"
+                "rollout", self.rollout, "its template gave no value. Provide the id of a rollout, or model_name"
             )
         return RolloutFinishedTrigger(
             model_name=model_name,

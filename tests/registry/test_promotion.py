@@ -133,7 +133,7 @@ def test_a_rollback_takes_back_only_the_champion_that_was_seen(registry: Registr
     _promote(registry, 1, None, "first")
     _promote(registry, 2, 1, "second")
     _promote(registry, 3, 2, "third")
-    with pytest.raises(PromotionConflictError, match=r"Version 2 of churn was to be rolled back.*version 3.*third"):
+    with pytest.raises(PromotionConflictError, match=r"roll back version 2 of churn.*version 3.*third"):
         promotion.rollback(registry, "churn", expected=2, by=_task("undo"), reason="drift of version 2")
     assert models.aliases(registry, "churn") == {"champion": 3, "previous": 2}
     entry = promotion.rollback(registry, "churn", expected=3, by=_task("undo"), reason="drift of version 3")

@@ -31,7 +31,7 @@ class Baseline(Part):
 
     metrics: dict[str, float]
     strategy: str = Field(
-        description="What the baseline predicts, as text: `the mean`, or `the majority class, with the class shares "
+        description="Prediction of the baseline, as text: `the mean`, or `the majority class, with the class shares "
         "as probabilities`."
     )
     fitted_on: str = Field(description="Data that the distribution was computed from, in words.")

@@ -128,7 +128,7 @@ class SliceGate(_MetricGate):
     kind: Literal["slice"] = "slice"
     against: Literal["champion", "overall"] = Field(
         default="champion",
-        description="What the model on the slice is compared with. `champion`: the champion on the same slice; "
+        description="Model that the model on the slice is compared with. `champion`: the champion on the same slice; "
         "`overall`: the same model on all rows. Defaults to `champion`.",
     )
     margin: float = Field(
