@@ -7,13 +7,8 @@ import http.client
 import http.server
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,39 +98,6 @@ class _PasswordProxy(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         """Say nothing."""
-
-
-@pytest.fixture
-def mlflow_server(tmp_path: Path, mlflow_database: Path) -> Iterator[str]:
-    """The address of a real MLflow server."""
-    directory = tmp_path / "mlflow-server"
-    directory.mkdir()
-    shutil.copy(mlflow_database, directory / "mlflow.db")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    port = _port()
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]
-    command += ["--artifacts-destination", str(directory / "artifacts")]
-    with (directory / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=environment, cwd=directory, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 180
-        while True:
-            assert process.poll() is None, (directory / "server.log").read_text()
-            assert time.monotonic() < deadline, (directory / "server.log").read_text()
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                    break
-            except OSError:
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ def mlflow_server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactor
         "--artifacts-destination",
         str(directory / "a"),
     ]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
     with open(directory / "log", "w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
