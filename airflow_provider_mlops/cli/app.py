@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from airflow_provider_mlops import __version__
 from airflow_provider_mlops.cli import report, sample, serve, step, traffic
 from airflow_provider_mlops.errors import MlopsError
 
@@ -35,6 +36,23 @@ app = typer.Typer(
     # Frames and colors are for people at a terminal.
     rich_markup_mode="rich" if sys.stdout.isatty() else None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"airflow-provider-mlops {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+
+
 app.command()(serve.serve)
 app.command()(traffic.traffic)
 app.command()(report.report)

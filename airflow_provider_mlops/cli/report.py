@@ -18,7 +18,10 @@ def report(
     storage_uri: StorageUri = None,
     rollout_store: RolloutStoreUrl = None,
 ) -> None:
-    """Show the history of a rollout, the results of each arm, and estimates for other policies."""
+    """Show the results of a rollout.
+
+    The report has its history, the results of each arm, and estimates for other policies.
+    """
     extras.require("The command report", "train")
     from rich.console import Console
 

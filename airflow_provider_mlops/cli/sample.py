@@ -19,10 +19,11 @@ def customers(
         Path, typer.Option(help="Directory for the files.", file_okay=False, metavar="DIRECTORY")
     ] = Path("."),
 ) -> None:
-    """Write customers.parquet and customers_truth.parquet: customers over 24 months, and which of them left.
+    """Write a dataset of customers over 24 months.
 
-    The first file has numbers, categories, dates and nulls, the label `churned`, the time `label_at` at which it
-    became known, and a reward per offer. Prices rise in month 18. The second file has the true probabilities.
+    The file customers.parquet has numbers, categories, dates and nulls, the label `churned`, the time `label_at` at
+    which it became known, and a reward per offer. Prices rise in month 18. The file customers_truth.parquet has the
+    true probabilities.
     """
     extras.require("The command sample", "data")
     for path in sample.write(directory):

@@ -39,7 +39,10 @@ def serve(
         Literal["text", "json"], typer.Option(help="Format of the gateway's own log; json writes one object per line.")
     ] = "text",
 ) -> None:
-    """Run the gateway: answer prediction requests, log them and accept labels, until SIGTERM or Ctrl-C."""
+    """Run the gateway.
+
+    It answers prediction requests, logs them and accepts labels, until SIGTERM or Ctrl-C.
+    """
     # One thread per prediction: for a few rows, more of them would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     extras.require("The command serve", "serving")

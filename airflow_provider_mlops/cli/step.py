@@ -14,10 +14,10 @@ def step(
     ],
     result: Annotated[str, typer.Argument(help="Path or URI of the JSON file for the result or the error.")],
 ) -> None:
-    """Run one step of the lifecycle, like `python -m airflow_provider_mlops.lifecycle`.
+    """Run one step of the lifecycle.
 
-    The exit code is 0 with a result, 1 if the step failed with a known error, and 2 with any other error. If the
-    request itself is invalid, nothing is run or written.
+    Does the same as `python -m airflow_provider_mlops.lifecycle`. The exit code is 0 with a result, 1 if the step
+    failed with a known error, and 2 with any other error. If the request itself is invalid, nothing is run or written.
     """
     from airflow_provider_mlops.data import storage
     from airflow_provider_mlops.errors import BY_NAME

@@ -29,7 +29,10 @@ def traffic(
         typer.Option("--json", help="File for the summary as JSON.", dir_okay=False, metavar="FILE"),
     ] = None,
 ) -> None:
-    """Replay a dataset against the gateway at a given rate, and send labels after a given delay, until Ctrl-C."""
+    """Replay a dataset against the gateway.
+
+    Requests are sent at a given rate, and labels after a given delay, until the dataset ends or Ctrl-C.
+    """
     extras.require("The command traffic", "serving")
     from rich.console import Console
 

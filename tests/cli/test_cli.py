@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
+from airflow_provider_mlops import __version__
 from airflow_provider_mlops.cli.app import app
 from airflow_provider_mlops.cli.options import option_rows
 from airflow_provider_mlops.data.dataset import Dataset
@@ -29,6 +30,11 @@ def run(*arguments: str, directory: Path | None = None, **environment: str) -> s
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, cwd=directory, env={**clean, **environment}
     )
+
+
+def test_the_version_is_printed() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"airflow-provider-mlops {__version__}\n")
 
 
 def test_help_names_what_works() -> None:
