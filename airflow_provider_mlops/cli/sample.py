@@ -19,10 +19,11 @@ def customers(
         Path, typer.Option(help="Directory for the files.", file_okay=False, metavar="DIRECTORY")
     ] = Path("."),
 ) -> None:
-    """Write customers.parquet and customers_truth.parquet: customers over 24 months, and which of them left.
+    """Write customers.parquet and customers_truth.parquet, a synthetic sample of customers over 24 months.
 
     The first file has numbers, categories, dates and nulls, the label `churned`, the time `label_at` at which it
-    became known, and a reward per offer. Prices rise in month 18. The second file has the true probabilities.
+    became known, and a reward per offer. Prices rise in month 18. The second file has the true churn probabilities and
+    expected rewards of each customer.
     """
     extras.require("The command sample", "data")
     for path in sample.write(directory):
