@@ -14,7 +14,9 @@ from airflow_provider_mlops.errors import InvalidSpecError
 
 
 def report(
-    rollout: Annotated[str, typer.Argument(help="ID of a rollout, or name of a model for its newest rollout.")],
+    rollout: Annotated[
+        str, typer.Argument(help="ID of a rollout, or name of a model. A name selects the model's newest rollout.")
+    ],
     storage_uri: StorageUri = None,
     rollout_store: RolloutStoreUrl = None,
 ) -> None:

@@ -23,7 +23,7 @@ def customers(
 
     The file customers.parquet has numbers, categories, dates and nulls, the label `churned`, the time `label_at` at
     which it became known, and a reward per offer. Prices rise in month 18. The file customers_truth.parquet has the
-    true probabilities.
+    true churn probabilities and expected rewards of each customer.
     """
     extras.require("The command sample", "data")
     for path in sample.write(directory):

@@ -105,8 +105,8 @@ class ColumnProfile(_Part):
     )
     bins: Histogram | None = Field(
         default=None,
-        description="Bins of about equal counts, for comparisons. A bin includes its right edge; the first bin "
-        "includes both edges, and has no width if one value fills a whole bin.",
+        description="Bins with about the same number of rows each, for comparisons. A bin includes its right edge. "
+        "The first bin includes both edges; they are equal if the smallest value alone fills the bin.",
     )
     top_values: tuple[TopValue, ...] = Field(default=(), description="Most frequent values, most frequent first.")
     associations: tuple[Association, ...] = Field(default=(), description="Associations with the target.")
@@ -156,7 +156,7 @@ class Profile(_Part):
     )
     duplicate_rows: int = Field(default=0, description="Number of rows that equal an earlier row in every column.")
     class_balance: dict[str, float] | None = Field(
-        default=None, description="Proportion of each class among the rows that have one."
+        default=None, description="Proportion of each class of the target. Rows without a class are not counted."
     )
     suspected_leakage: tuple[Leakage, ...] = Field(
         default=(), description="Columns that probably contain the target or identify the row."

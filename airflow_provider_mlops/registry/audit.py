@@ -31,13 +31,17 @@ class AuditEntry(BaseModel):
 
     sequence: int = Field(description="Number of the entry in the model's trail, from 1.")
     action: Action = Field(
-        description="`promote`, `rollback`, `withdraw`, or `keep` if a rollout left the champion in place."
+        description="Kind of the entry. `promote`: a version became the champion; `rollback`: an earlier version "
+        "became the champion again; `withdraw`: a deployment failed, and there was no earlier champion to return to; "
+        "`keep`: a rollout left the champion in place."
     )
     model_name: str = Field(description="Name of the registered model.")
     from_version: int | None = Field(description="Champion before the change; null if there was none.")
     to_version: int | None = Field(description="Champion after the change; null for `withdraw`.")
     previous_version: int | None = Field(description="Version that the alias `previous` points to after the change.")
-    candidates: tuple[int, ...] = Field(default=(), description="Versions that the rollout tried, for `keep`.")
+    candidates: tuple[int, ...] = Field(
+        default=(), description="Versions that the rollout tried; empty unless the action is `keep`."
+    )
     rollout_id: str | None = Field(default=None, description="ID of the rollout that made the decision, if any.")
     by: TaskIdentity = Field(description="Task that made the change.")
     reason: str = Field(description="Reason that the task gave.")

@@ -29,7 +29,7 @@ def feature_expectations():
 
 
 @dag(
-    description="Train a regression every week, with a check of the features added",
+    description="Train a regression model, with an added check of the features",
     schedule=None,
     doc_md=__doc__,
     default_args={"retries": 1, "retry_delay": timedelta(seconds=10)},

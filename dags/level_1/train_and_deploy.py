@@ -77,7 +77,8 @@ PARAMS = {
         {},
         type="object",
         title="Parameters",
-        description_md='The parameters of the estimator, such as `{"n_estimators": 300}`. Empty: its defaults.',
+        description_md='The parameters of the estimator, such as `{"n_estimators": 300}`. If empty, the estimator '
+        "uses its defaults.",
         section="Training",
     ),
     "seed": Param(
@@ -103,7 +104,7 @@ PARAMS = {
         minimum=0,
         maximum=1,
         title="Margin",
-        description_md="A version may be less accurate than the champion by this much, on the same rows.",
+        description_md="Maximum loss of accuracy compared with the champion, measured on the same rows.",
         section="Gates",
     ),
 }

@@ -16,7 +16,7 @@ from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 
 with DAG(
     dag_id="rollout_ab_test",
-    description="Compare champion and challenger on half of the users each, by their rewards",
+    description="Compare the rewards of champion and challenger, each on half of the users",
     doc_md=__doc__,
     schedule=None,
     params={

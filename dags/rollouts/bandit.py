@@ -15,7 +15,7 @@ from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 
 with DAG(
     dag_id="rollout_bandit",
-    description="Give each version the traffic that it earns, until one of them is clearly the best",
+    description="Send more requests to the version with higher rewards, until one version is clearly the best",
     doc_md=__doc__,
     schedule=None,
     params={

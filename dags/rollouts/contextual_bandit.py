@@ -15,7 +15,7 @@ from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 
 with DAG(
     dag_id="rollout_contextual_bandit",
-    description="Choose the better version for each request, by its columns",
+    description="Choose a version for each request, based on the columns of the request",
     doc_md=__doc__,
     schedule=None,
     params={

@@ -15,7 +15,7 @@ from airflow_provider_mlops.sensors.model_version import ModelVersionSensor
 
 with DAG(
     dag_id="rollout_direct",
-    description="Send all requests to the challenger at once, and back if it exceeds its limits",
+    description="Send all requests to the challenger at once, and roll back if it fails too often or is too slow",
     doc_md=__doc__,
     schedule=None,
     params={

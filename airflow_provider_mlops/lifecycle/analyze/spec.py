@@ -32,7 +32,8 @@ class AnalyzeResult(Result):
 
     dataset: Dataset = Field(description="The analyzed dataset, unchanged, as input of the next step.")
     profile_uri: str = Field(
-        description="URI of the profile, a JSON file with which monitoring and data validation compare later data."
+        description="URI of the profile, a JSON file. The steps `monitor` and `validate_data` compare later data with "
+        "it."
     )
     report_uri: str = Field(description="URI of the report, an HTML file.")
     rows: int = Field(description="Number of rows.")

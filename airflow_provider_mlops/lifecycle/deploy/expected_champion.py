@@ -26,12 +26,13 @@ class Replacement(Spec):
         ge=1,
         description="Champion that the version was compared with, such as `validate.output['champion_version']`. If "
         "another version is the champion now, the step fails with `PromotionConflictError`. Defaults to the champion "
-        "in the version's evaluation. Without an evaluation, it is the champion at the start of the step, which must "
-        "not change before the alias moves.",
+        "in the version's evaluation. If there is no evaluation, the default is the champion at the start of the "
+        "step; it must still be the champion when the version replaces it.",
     )
     check_champion: bool = Field(
         default=True,
-        description="Whether the champion must be the expected one. With `False`, the version replaces any champion.",
+        description="Whether `expected_champion` must be the champion. With `False`, the version replaces any "
+        "champion.",
     )
     reason: str = Field(default="", description="Reason for the deployment, for the audit trail.")
     allow_pickle: bool = Field(

@@ -1,7 +1,7 @@
 """The trivial baseline: a prediction that uses only the distribution of the target in the training rows.
 
-It never uses the target of the test rows: the distribution comes from the rows that the model was trained on, or from
-their profile.
+The distribution comes from the rows that the model was trained on, or from the profile that its version was registered
+with.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ class EvaluateSpec(Spec):
     )
     slices: tuple[str, ...] = Field(
         default=(),
-        description="Columns whose values define slices. The metrics are also computed for each slice. A number or "
-        "time with more than 10 distinct values is cut at its quartiles; any other column has its 20 most frequent "
-        "values as slices.",
+        description="Columns whose values define slices. The metrics are also computed for each slice. A column of "
+        "numbers or times with more than 10 distinct values is divided at its quartiles. In any other column, each of "
+        "the 20 most frequent values is a slice, and all other values form one more slice.",
     )
     sensitive: tuple[str, ...] = Field(
         default=(),
@@ -48,9 +48,9 @@ class EvaluateSpec(Spec):
     seed: int = Field(default=0, ge=0, description="Random seed of the resamples. Defaults to 0.")
     training_dataset: Dataset | None = Field(
         default=None,
-        description="Training rows, from which the trivial baseline learns the distribution of the target. Defaults to "
-        "the training data that the version's MLflow run names, or else the version's profile. The test rows are never "
-        "used.",
+        description="Rows from which the trivial baseline learns the distribution of the target. By default, the "
+        "training dataset recorded in the version's MLflow run is used. If that is unavailable, the version's profile "
+        "is used, which may include the test rows.",
     )
     allow_pickle: bool = Field(
         default=False,

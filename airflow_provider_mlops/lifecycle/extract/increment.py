@@ -31,8 +31,8 @@ class IntervalIncrement(BaseModel):
 
     kind: Literal["interval"] = "interval"
     column: str = Field(
-        description="A column of times: timestamps, dates, ISO 8601 text, or seconds or milliseconds since 1970. A "
-        "time without a zone is read as UTC."
+        description="A column of times: timestamps, dates, ISO 8601 text, or numbers (seconds or milliseconds since "
+        "1970). A time without a zone is read as UTC."
     )
 
 
@@ -48,8 +48,8 @@ class WatermarkIncrement(BaseModel):
     )
     initial: JsonValue = Field(
         default=None,
-        description="Watermark before the first run, which then extracts only rows with greater values. By default, "
-        "the first run extracts all rows. Times are ISO 8601 text.",
+        description="Initial watermark: the first run extracts only rows with greater values. By default, it extracts "
+        "all rows. Times are ISO 8601 text.",
     )
 
 

@@ -87,8 +87,9 @@ class CodeSource(_Source):
 
     kind: Literal["code"] = "code"
     function: UserCode = Field(
-        description="A function that returns a pandas DataFrame, an Arrow table, or an iterator of either, which is "
-        "written batch by batch. It may take the arguments `interval_start`, `interval_end` and `watermark`."
+        description="A function that returns a pandas DataFrame, an Arrow table, or an iterator of either. The items "
+        "of an iterator are written one by one. The function may take the arguments `interval_start`, `interval_end` "
+        "and `watermark`."
     )
 
 

@@ -19,7 +19,10 @@ class Freshness(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    column: str = Field(description="A column of times: timestamps, dates, ISO 8601 text, or seconds since 1970.")
+    column: str = Field(
+        description="A column of times: timestamps, dates, ISO 8601 text, or numbers (seconds or milliseconds since "
+        "1970)."
+    )
     max_age: timedelta = Field(
         gt=timedelta(0),
         description="Maximum age of the newest row. It is measured at the end of the run's data interval if "
@@ -40,8 +43,8 @@ class ExtractSpec(Spec):
     )
     incremental: Increment | None = Field(
         default=None,
-        description="Extract only new rows: those in the run's data interval (`kind: interval`), or those whose "
-        "`column` is greater than in any row extracted before (`kind: watermark`). By default, all rows are extracted.",
+        description="Extract only new rows. `kind: interval`: the rows in the run's data interval; `kind: watermark`: "
+        "the rows whose `column` is greater than in all rows extracted before. By default, all rows are extracted.",
     )
     min_rows: int = Field(default=1, ge=0, description="Minimum number of rows. Data with fewer rows is rejected.")
     max_rows: int | None = Field(

@@ -103,7 +103,7 @@ def as_times(column: pyarrow.ChunkedArray, name: str) -> pyarrow.ChunkedArray:
     raise InvalidSpecError(
         "column",
         name,
-        "it must be a column of times (timestamps, dates, ISO 8601 text or seconds since 1970), not of type "
+        "it must be a column of times (timestamps, dates, ISO 8601 text, or seconds, milliseconds or microseconds since 1970), not of type "
         f"{column.type}",
     )
 

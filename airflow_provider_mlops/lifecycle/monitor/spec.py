@@ -66,8 +66,8 @@ class MonitorSpec(Spec):
         default=0.01,
         ge=0,
         lt=1,
-        description="Minimum increase that raises an alarm: of the share of nulls, of values out of range, or of "
-        "unseen categories. Defaults to 0.01.",
+        description="Minimum increase of a share that raises an alarm: the share of nulls, of values out of range, or "
+        "of unseen categories. Defaults to 0.01.",
     )
     include_pinned: bool = Field(
         default=False,

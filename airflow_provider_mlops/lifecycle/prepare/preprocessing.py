@@ -38,31 +38,31 @@ class Preprocessing(BaseModel):
 
     numeric_impute: Literal["median", "mean", "most_frequent", "constant"] | None = Field(
         default="median",
-        description="Replacement for missing numbers: a statistic of the training rows, or `numeric_fill` for "
-        "`constant`. `None` leaves them missing, for estimators that support missing values.",
+        description="Replacement for missing numbers. `median`, `mean`, `most_frequent`: this statistic of the "
+        "training rows; `constant`: the value of `numeric_fill`; `None`: no replacement, for estimators that support "
+        "missing values.",
     )
     numeric_fill: float = Field(
         default=0.0, description="Number that replaces missing values if `numeric_impute` is `constant`."
     )
     numeric_scale: Literal["standard", "minmax", "robust"] | None = Field(
         default="standard",
-        description="Scaling of numbers: to mean 0 and standard deviation 1 (`standard`), to the range 0 to 1 "
-        "(`minmax`), or by median and interquartile range, which outliers do not affect (`robust`). `None` leaves "
-        "numbers unscaled.",
+        description="Scaling of numbers. `standard`: to mean 0 and standard deviation 1; `minmax`: to the range 0 to "
+        "1; `robust`: by median and interquartile range, which outliers hardly affect; `None`: no scaling.",
     )
     categorical_impute: Literal["most_frequent", "constant"] = Field(
         default="constant",
-        description="Replacement for missing categories: the most frequent one, or `categorical_fill` (`constant`), "
-        "which makes missing values a category of their own.",
+        description="Replacement for missing categories. `most_frequent`: the most frequent category; `constant`: the "
+        "value of `categorical_fill`, so that missing values form a category of their own.",
     )
     categorical_fill: str = Field(
         default="missing", description="Category that replaces missing values if `categorical_impute` is `constant`."
     )
     categorical_encode: Literal["one_hot", "ordinal"] = Field(
         default="one_hot",
-        description="Encoding of categories: one 0/1 column for each category (`one_hot`), or one column with the "
-        "position of the category in sorted order, which suits trees (`ordinal`). With `ordinal`, -1 "
-        "stands for an unknown category and -2 for a missing number in an `as_categorical` column.",
+        description="Encoding of categories. `one_hot`: one 0/1 column for each category; `ordinal`: one column with "
+        "the position of the category in sorted order, which suits tree models. With `ordinal`, -1 stands for an "
+        "unknown category and -2 for a missing number in an `as_categorical` column.",
     )
     max_categories: int = Field(
         default=100,
@@ -71,7 +71,7 @@ class Preprocessing(BaseModel):
         "identifier left among the features cannot fill the memory.",
     )
     as_categorical: tuple[str, ...] = Field(
-        default=(), description="Columns of numbers that name categories, such as postal codes and product numbers."
+        default=(), description="Numeric columns whose values are categories, such as postal codes and product numbers."
     )
     code: UserCode | None = Field(
         default=None,

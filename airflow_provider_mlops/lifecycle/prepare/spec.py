@@ -26,8 +26,8 @@ class PrepareSpec(Spec):
     )
     filters: tuple[str, ...] = Field(
         default=(),
-        description='SQL predicates over one row, for example `"age >= 18"`. Rows for which all are true are kept. '
-        "They are applied before `features`.",
+        description='SQL predicates over one row, for example `"age >= 18"`. A row is kept only if all of them are '
+        "true. They are applied before `features`.",
     )
     features: UserCode | None = Field(
         default=None,
@@ -43,7 +43,8 @@ class PrepareSpec(Spec):
     )
     preprocessing: Preprocessing = Field(
         default_factory=Preprocessing,
-        description="How features become numbers. It is passed on unfitted: training fits it inside the model.",
+        description="Preprocessing that turns features into numbers. This step does not fit it; the train step fits "
+        "it inside the model.",
     )
     reuse: bool = Field(
         default=True,

@@ -44,12 +44,12 @@ class Split(BaseModel):
 
     method: Literal["random", "stratified", "group", "time"] = Field(
         default="random",
-        description="Method of the split. `random` splits by a hash of the row: a row stays in its part as the data "
-        "grows, and the shares are met on average. `stratified` is like `random`, but each value of `column` (by "
-        "default the target) has the same share in each part, and the shares are exact except for duplicate rows; a "
-        "value with fewer rows than there are parts is missing from some part. `group` puts all rows with the same "
-        "value of `column` into the same part, and meets the shares as closely as whole groups allow. `time` uses the "
-        "oldest rows by `column` for training and the newest for the test; rows of the same time stay together.",
+        description="Method of the split. `random`: by a hash of the row, so a row stays in its part as the data "
+        "grows, and the sizes of the parts are approximate. `stratified`: each value of `column` (by default the "
+        "target) is equally frequent in all parts, and the sizes are exact except for duplicate rows; a value with "
+        "fewer rows than there are parts is missing from some part. `group`: all rows with the same value of `column` "
+        "are in the same part, and the sizes are as close to the shares as whole groups allow. `time`: the oldest "
+        "rows by `column` are for training and the newest for the test; rows of the same time stay together.",
     )
     column: str | None = Field(
         default=None, description="The column used by the methods `stratified`, `group` and `time`."

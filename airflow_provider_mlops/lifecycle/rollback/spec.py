@@ -16,8 +16,8 @@ class RollbackSpec(Spec):
         default=None,
         ge=1,
         description="Version that becomes the champion. Defaults to the previous champion, which the gateway keeps in "
-        "memory. If a rollout of the model is in progress, the default rolls back the rollout instead, and the "
-        "champion stays.",
+        "memory. If neither this field nor `expected_champion` is set while a rollout of the model is in progress, "
+        "the step rolls back the rollout instead, and the champion stays.",
     )
     expected_champion: int | None = Field(
         default=None,

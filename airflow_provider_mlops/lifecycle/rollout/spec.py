@@ -81,7 +81,7 @@ class RolloutResult(Result):
         description="Status of the rollout. At the end: `promoted`, `rolled_back`, or `ended` (the champion stays, "
         "without a verdict against the version). Before: `waiting` (for another rollout), `running` or `held`."
     )
-    step: int = Field(description="Last step of the rollout, starting at 0.")
+    step: int = Field(description="Number of the rollout's last step, starting at 0.")
     version: int | None = Field(
         description="Version that answers requests after the rollout; None until the rollout ends."
     )

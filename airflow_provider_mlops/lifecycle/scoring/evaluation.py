@@ -34,7 +34,7 @@ class Baseline(Part):
         description="Prediction of the baseline, as text: `the mean`, or `the majority class, with the class shares "
         "as probabilities`."
     )
-    fitted_on: str = Field(description="Data that the distribution was computed from, in words.")
+    fitted_on: str = Field(description="Data from which the baseline was computed, in words.")
 
 
 class Champion(Part):
@@ -79,8 +79,8 @@ class CalibrationBin(Part):
     rows: int
     predicted: float = Field(description="Mean predicted probability of the rows in the bin.")
     observed: float = Field(
-        description="Share of the rows in the bin for which the predicted event occurred: they are of the positive "
-        "class, or, with more than two classes, of the class that the model found most probable."
+        description="Share of the rows in the bin whose true class is the positive class. With more than two classes: "
+        "share of the rows whose true class is the one that the model found most probable."
     )
     interval: Interval = Field(description="Confidence interval of `observed`.")
 
@@ -108,8 +108,8 @@ class Evaluation(Part):
     rows: int
     classes: tuple[str, ...] = Field(
         default=(),
-        description="Class names: those of the model, then any others in the test rows or of the champion. If there "
-        "are exactly two, the second is the positive class.",
+        description="Class names: first those of the model, then any others that the test rows or the champion have. "
+        "If there are exactly two, the second is the positive class.",
     )
     main_metric: str
     confidence: float

@@ -43,8 +43,8 @@ class TuneSpec(TrainSpec):
     worker: int = Field(
         default=0,
         ge=0,
-        description="Number of this search task among the tasks that share the study. Each number leads to different "
-        "random suggestions.",
+        description="Number that identifies this task among the search tasks of the study: 0, 1, 2 and so on. Each "
+        "number leads to different random suggestions.",
     )
     study_name: str | None = Field(
         default=None,
@@ -53,21 +53,21 @@ class TuneSpec(TrainSpec):
     )
     pruner: Literal["median", "halving", "none"] = Field(
         default="median",
-        description="Rule that stops a trial before its last fold: `median` if it is worse than the median of the "
-        "other trials at that fold, `halving` for successive halving, `none` to complete every trial. Defaults to "
-        "`median`.",
+        description="Rule that stops a trial before its last fold. `median`: if it is worse than the median of the "
+        "other trials at the same fold; `halving`: by successive halving; `none`: never. Defaults to `median`.",
     )
     folds: int = Field(default=5, ge=2, le=50, description="Number of folds of the cross-validation. Defaults to 5.")
     fold_method: Literal["stratified", "random", "group", "time"] | None = Field(
         default=None,
-        description="How rows are assigned to folds: `stratified` keeps the share of each class; `random` shuffles; "
-        "`group` keeps rows with the same value of `fold_column` together; `time` measures on rows that are later than "
-        "the training rows, in the order of `fold_column` or else of the dataset. Defaults to `stratified` for "
-        "classification and `random` for regression.",
+        description="How rows are assigned to folds. `stratified`: each fold has the same share of each class; "
+        "`random`: the rows are shuffled; `group`: rows with the same value of `fold_column` stay together; `time`: "
+        "each model is measured on later rows than those it is trained on, in the order of `fold_column`, or of the "
+        "dataset if `fold_column` is not set. Defaults to `stratified` for classification and `random` for regression.",
     )
     fold_column: str | None = Field(
         default=None,
-        description="Feature that defines the groups or the order of the rows, for `fold_method` `group` and `time`.",
+        description="Feature that defines the groups (`fold_method='group'`) or the order of the rows "
+        "(`fold_method='time'`).",
     )
 
     @model_validator(mode="after")

@@ -128,14 +128,14 @@ class SliceGate(_MetricGate):
     kind: Literal["slice"] = "slice"
     against: Literal["champion", "overall"] = Field(
         default="champion",
-        description="Model that the model on the slice is compared with. `champion`: the champion on the same slice; "
+        description="Reference for the model's metric on a slice. `champion`: the champion on the same slice; "
         "`overall`: the same model on all rows. Defaults to `champion`.",
     )
     margin: float = Field(
         default=0.05,
         ge=0,
-        description="How much worse than the reference the model may be on a slice, in units of the metric. "
-        "Defaults to 0.05.",
+        description="How much worse than the reference in `against` the model may be on a slice, in units of the "
+        "metric. Defaults to 0.05.",
     )
     columns: tuple[str, ...] | None = Field(
         default=None, description="Slice columns to check, among those of the evaluation. Defaults to all of them."
@@ -206,7 +206,9 @@ class LatencyGate(GateBase):
 
     kind: Literal["latency"] = "latency"
     max_latency_ms: float = Field(
-        default=200.0, gt=0, description="Highest 95th percentile that passes, in milliseconds. Defaults to 200."
+        default=200.0,
+        gt=0,
+        description="Maximum 95th percentile of the time for a one-row prediction, in milliseconds. Defaults to 200.",
     )
     predictions: int = Field(
         default=100,
@@ -257,8 +259,8 @@ class InfrastructureGate(GateBase):
     tolerance: float = Field(
         default=1e-6,
         ge=0,
-        description="Allowed difference between a numeric prediction and the recorded one, both absolute and relative. "
-        "Defaults to 1e-6.",
+        description="Maximum difference between a numeric prediction and the recorded one. It is enough if either the "
+        "absolute or the relative difference is within this value. Defaults to 1e-6.",
     )
     timeout_seconds: float = Field(
         default=300.0, gt=0, description="Time limit for loading and predicting, in seconds. Defaults to 300."

@@ -28,10 +28,10 @@ class ValidateSpec(Spec):
         min_length=1,
         max_length=_MAX_GATES,
         description="Gates that the model must pass, at most 40. The `kind` of a gate is `limit`, `champion`, "
-        "`baseline`, `slice`, `fairness`, `latency`, `size`, `signature` or `infrastructure`. By default, a model "
-        "must be better than the baseline and not worse than the champion on the main metric, accept the same inputs "
-        "as the champion, load in a fresh process and repeat its predictions there, be at most 500 MB large, and make "
-        "95% of its one-row predictions within 200 ms.",
+        "`baseline`, `slice`, `fairness`, `latency`, `size`, `signature` or `infrastructure`. By default, the main "
+        "metric of the model must be better than that of the baseline, and at most 0.02 worse than that of the "
+        "champion. The model must also accept the same inputs as the champion, load in a fresh process and repeat its "
+        "predictions there, be at most 500 MB large, and make 95% of its one-row predictions within 200 ms.",
     )
     on_reject: Literal["fail", "skip"] = Field(
         default="fail",

@@ -39,12 +39,12 @@ class ValidateDataSpec(Spec):
     )
     on_value_skew: Literal["fail", "warn", "continue"] = Field(
         default="fail",
-        description="Reaction to a failed `critical` expectation about values: stop the run (`fail`), continue with "
-        "the "
-        "verdict `warned` (`warn`), or continue with the verdict `failed` (`continue`). A failed `warning` gives the "
-        "verdict `warned` and never stops the run; a failed `info` changes nothing. **Schema skew always stops the "
-        "run**: wrong columns or types, and missing values that are not allowed. Set an expectation's `meta` to "
-        '`{"skew": "schema"}` or `{"skew": "value"}` to change what it counts as.',
+        description="Reaction to a failed `critical` expectation about values. `fail`: stop the run; `warn`: continue "
+        "with the verdict `warned`; `continue`: continue with the verdict `failed`. If the failed expectation has the "
+        "severity `warning`, the run continues with the verdict `warned`; with `info`, nothing changes. **Schema skew "
+        "always stops the run**: wrong columns or types, and missing values that are not allowed. To decide whether "
+        'an expectation counts as schema skew or value skew, set its `meta` to `{"skew": "schema"}` or `{"skew": '
+        '"value"}`.',
     )
     max_rows: int | None = Field(
         default=2_000_000,

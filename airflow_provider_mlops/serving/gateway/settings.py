@@ -77,7 +77,9 @@ class Settings:
     )
     prediction_log: bool = field(
         default=True,
-        metadata=describe("Log predictions; those that belong to a rollout, and all labels, are always logged."),
+        metadata=describe(
+            "Log all predictions; if this is off, only labels and the predictions of rollouts are logged."
+        ),
     )
     max_requests: int = field(
         default=1024,

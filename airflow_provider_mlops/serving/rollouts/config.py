@@ -50,7 +50,8 @@ class HardLimits(BaseModel):
         default=0.5,
         gt=0,
         le=1,
-        description="Share of failed requests at which the candidate is rolled back, within the window.",
+        description="Limit for the candidate's error rate within the window. If this share of its requests fails, the "
+        "candidate is rolled back.",
     )
     min_requests: int = Field(
         default=20,
@@ -108,7 +109,7 @@ class RolloutConfig(BaseModel):
     decision_timeout: timedelta = Field(
         default=timedelta(days=1),
         gt=timedelta(0),
-        description="How long a step waits for enough requests and for inconclusive gates. After that, "
+        description="Maximum time for a step to receive enough requests and pass its gates. After that, "
         "`on_inconclusive` decides.",
     )
     on_inconclusive: OnInconclusive = Field(

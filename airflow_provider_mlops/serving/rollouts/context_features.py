@@ -31,7 +31,8 @@ class NumberFeature(BaseModel):
     scale: float = Field(
         default=1.0,
         gt=0,
-        description="Divisor of the feature's value after `center` is subtracted, typically its standard deviation.",
+        description="Number by which the feature's value is divided after `center` is subtracted, typically the "
+        "standard deviation of the feature.",
     )
 
 

@@ -58,14 +58,15 @@ class LatencyGate(GateBase):
     ratio: float = Field(
         default=1.5,
         ge=1.2,
-        description="Maximum ratio of the candidate's quantile to the champion's. Latencies are counted in cells that "
-        "are 9% wide, so a ratio below 1.2 would hardly be detectable.",
+        description="Maximum ratio of the candidate's quantile to the champion's. Latencies are counted in histogram "
+        "bins that are 9% wide, so a ratio below 1.2 would hardly be detectable.",
     )
     max_latency_ms: float | None = Field(
         default=None,
         gt=0,
-        description="Maximum latency of the candidate in milliseconds at this quantile. If it is set, the candidate is "
-        "not compared with the champion. The limit is rounded up to the next edge of the histogram, by at most 9%.",
+        description="Maximum of the candidate's latency at `quantile`, in milliseconds. If it is set, the candidate "
+        "is not compared with the champion. The limit is rounded up to the next bin edge of the histogram, by at most "
+        "9%.",
     )
 
     @property
@@ -124,8 +125,8 @@ class DriftGate(GateBase):
         default=0.2,
         gt=0,
         lt=1,
-        description="Maximum total variation distance between the two distributions: the share of predictions that "
-        "would have to move to another bin to make the distributions equal.",
+        description="Maximum total variation distance between the predictions of the candidate and of the champion: "
+        "the share of predictions that would have to move to another class or bin to make the two distributions equal.",
     )
     classes: tuple[str, ...] | None = Field(
         default=None,

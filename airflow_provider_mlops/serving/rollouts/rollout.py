@@ -91,7 +91,7 @@ class RolloutState(BaseModel):
         "answer; `promoted`; `rolled_back`; `ended`: the rollout is over and the champion stays, without "
         "a verdict against the candidate."
     )
-    step: int = Field(ge=0, description="Current step, starting at 0.")
+    step: int = Field(ge=0, description="Number of the current step, starting at 0.")
     weights: dict[str, float] | None = Field(
         description="Share of the requests that each arm receives; null if the shares depend on the rewards."
     )

@@ -81,8 +81,8 @@ class ShadowStrategy(_Strategy):
     tolerance: float = Field(
         default=1e-6,
         ge=0,
-        description="Maximum difference between two numbers that agree, relative to the champion's number (or to 1 if "
-        "that is greater). Classes agree only if they are equal.",
+        description="Maximum difference between two numbers that count as equal. The difference is relative to the "
+        "champion's number, but absolute if that number is between -1 and 1. Classes agree only if they are equal.",
     )
     on_success: Literal["promote", "end"] = Field(
         default="promote",
@@ -136,8 +136,8 @@ class AbStrategy(_Strategy):
     min_effect: float | None = Field(
         default=None,
         gt=0,
-        description="Smallest improvement of the mean reward that is worth detecting. It determines the sample size, "
-        "together with the margin of the metric gate, `baseline` or `std`, and `power`.",
+        description="Smallest improvement of the mean reward that is worth detecting. The sample size is computed "
+        "from this value, `power`, the margin of the metric gate, and either `baseline` or `std`.",
     )
     baseline: float | None = Field(
         default=None,
@@ -164,8 +164,8 @@ class AbStrategy(_Strategy):
         default=None,
         ge=2,
         description="Number of rewards of the candidate after which the test ends even without a decision. Defaults "
-        "to the number that `min_effect` requires; if neither is set, the test runs until it decides. "
-        "Rewards without bounds are judged once each version has 500.",
+        "to the number that `min_effect` requires. If `min_effect` is not set either, the test runs until it decides. "
+        "If rewards have no bounds, a decision requires at least 500 rewards of each version.",
     )
 
     @model_validator(mode="after")
@@ -188,7 +188,8 @@ class BanditStrategy(_Strategy):
 
     kind: Literal["bandit"] = "bandit"
     algorithm: BanditAlgorithm = Field(
-        default=BetaThompsonAlgorithm(), description="Algorithm that turns rewards into probabilities."
+        default=BetaThompsonAlgorithm(),
+        description="Algorithm that uses the rewards to set the probability of each version.",
     )
     min_propensity: float = _MIN_PROPENSITY
     probability_limit: float = _PROBABILITY_LIMIT
@@ -199,7 +200,9 @@ class ContextualStrategy(_Strategy):
 
     kind: Literal["contextual_bandit"] = "contextual_bandit"
     algorithm: ContextualAlgorithm = Field(
-        default=LinearThompsonAlgorithm(), description="Algorithm that turns rewards and context into probabilities."
+        default=LinearThompsonAlgorithm(),
+        description="Algorithm that uses the rewards and the features of a request to set the probability of each "
+        "version.",
     )
     features: tuple[ContextFeature, ...] = Field(
         min_length=1, max_length=30, description="Features of a request that the reward may depend on."

@@ -36,7 +36,9 @@ class Traffic:
     """
 
     dataset: str | Dataset = field(
-        metadata=describe("URI of a dataset, or path or URI of a Parquet or CSV file; a CSV file is held in memory.")
+        metadata=describe(
+            "Rows to send: the URI of a dataset, or a Parquet or CSV file (path or URI). A CSV file is held in memory."
+        )
     )
     model: str = field(metadata=describe("Name of the registered model."))
     gateway_url: str = field(default=DEFAULT_GATEWAY_URL, metadata=describe("URL of the gateway.", metavar="URL"))
@@ -60,7 +62,7 @@ class Traffic:
     seconds: float | None = field(
         default=None,
         metadata=describe(
-            "Stop after this number of seconds; requests more than a second late are dropped.",
+            "Stop after this number of seconds; requests that are still waiting one second later are dropped.",
             metavar="SECONDS",
             above=0,
         ),
@@ -69,7 +71,9 @@ class Traffic:
     clients: int = field(
         default=16,
         metadata=describe(
-            "Maximum number of requests in progress, each on its own connection; others wait.", metavar="N", min_=1
+            "Maximum number of requests in progress, each on its own connection; further requests wait.",
+            metavar="N",
+            min_=1,
         ),
     )
     timeout: float = field(
