@@ -103,8 +103,8 @@ def as_times(column: pyarrow.ChunkedArray, name: str) -> pyarrow.ChunkedArray:
     raise InvalidSpecError(
         "column",
         name,
-        "it must be a column of times (timestamps, dates, ISO 8601 text, or seconds, milliseconds or microseconds since 1970), not of type "
-        f"{column.type}",
+        "it must be a column of times (timestamps, dates, ISO 8601 text, or seconds, milliseconds or microseconds "
+        f"since 1970), not of type {column.type}",
     )
 
 
