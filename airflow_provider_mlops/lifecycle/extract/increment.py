@@ -31,8 +31,8 @@ class IntervalIncrement(BaseModel):
 
     kind: Literal["interval"] = "interval"
     column: str = Field(
-        description="A column of times: timestamps, dates, ISO 8601 text, or numbers (seconds or milliseconds since "
-        "1970). A time without a zone is read as UTC."
+        description="A column of times: timestamps, dates, ISO 8601 text, or numbers (seconds, milliseconds or "
+        "microseconds since 1970). A time without a zone is read as UTC."
     )
 
 

@@ -20,8 +20,8 @@ class Freshness(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     column: str = Field(
-        description="A column of times: timestamps, dates, ISO 8601 text, or numbers (seconds or milliseconds since "
-        "1970)."
+        description="A column of times: timestamps, dates, ISO 8601 text, or numbers (seconds, milliseconds or "
+        "microseconds since 1970)."
     )
     max_age: timedelta = Field(
         gt=timedelta(0),
