@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.log.schema import FeatureKind
 from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, Feature, InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
@@ -40,7 +41,7 @@ def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> R
     count = next(iter(lengths.values()))
     for name, length in lengths.items():
         if length != count:
-            message = f"Column {format_value(name)} has {length} values, but other columns have {count}."
+            message = f"Column {format_value(name)} has {pluralize(length, 'value')}, but other columns have {count}."
             raise RequestError(422, message, name)
     if count == 0:
         raise RequestError(422, _NO_ROWS)
@@ -68,10 +69,12 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
     width = len(names)
     for position, row in enumerate(data):
         if type(row) is not list:
-            message = f"Row {position} must be a list of {width} values, not {format_value(row)}."
+            message = f"Row {position} must be a list of {pluralize(width, 'value')}, not {format_value(row)}."
             raise RequestError(422, message, f"row {position}")
         if len(row) != width:
-            message = f"Row {position} has {len(row)} values, but there are {width} columns."
+            message = (
+                f"Row {position} has {pluralize(len(row), 'value')}, but the request has {pluralize(width, 'column')}."
+            )
             raise RequestError(422, message, f"row {position}")
     if schema.double and len(names) == len(schema.names):
         cells = data[0] if len(data) == 1 else chain.from_iterable(data)
