@@ -44,7 +44,7 @@ def report(
             raise InvalidSpecError(
                 "rollout",
                 rollout,
-                f"the rollout store {store.engine.address} has no rollout with this id and none of a model with this "
-                "name. Check the name, or wait until the rollout has started",
+                f"the rollout store {store.engine.address} has neither a rollout with this id nor a rollout of a "
+                "model with this name. Check the name, or wait until the rollout has started",
             )
         rollout_report.show(Console(highlight=False), store, storage, newest)

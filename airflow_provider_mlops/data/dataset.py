@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from airflow_provider_mlops.data import parquet_file, storage
 from airflow_provider_mlops.data.manifest import MANIFEST, Manifest
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def read_manifest(uri: str) -> Manifest:
         raise InvalidSpecError(
             "dataset",
             uri,
-            f"its manifest is not valid ({error.error_count()} errors). Run the task that writes the dataset again",
+            f"its manifest is not valid ({pluralize(error.error_count(), 'error')}). Run the task that writes the "
+            "dataset again",
         ) from error
 
 

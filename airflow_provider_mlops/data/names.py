@@ -1,4 +1,4 @@
-"""Names in messages: short lists, and the nearest valid names."""
+"""Names and counts in messages: short lists, the nearest valid names, and plurals."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ def list_names(names: Iterable[object], max_names: int = 20) -> str:
     quoted = [repr(name) for name in names]
     listed = ", ".join(quoted[:max_names])
     return f"{listed} and {len(quoted) - max_names} more" if len(quoted) > max_names else listed
+
+
+def pluralize(count: int, noun: str) -> str:
+    """Return the count and the noun, which is plural unless the count is one.
+
+    >>> pluralize(1, "row"), pluralize(1200, "row"), pluralize(2, "class")
+    ('1 row', '1,200 rows', '2 classes')
+    """
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

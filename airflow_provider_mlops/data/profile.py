@@ -13,7 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.names import must_be_a_column
+from airflow_provider_mlops.data.names import must_be_a_column, pluralize
 from airflow_provider_mlops.errors import InvalidSpecError
 
 Kind = Literal["numeric", "categorical", "boolean", "temporal", "other"]
@@ -204,7 +204,7 @@ class Profile(_Part):
             raise InvalidSpecError(
                 "profile_uri",
                 uri,
-                f"the file is not a profile ({error.error_count()} errors). Run the analyze step again",
+                f"the file is not a profile ({pluralize(error.error_count(), 'error')}). Run the analyze step again",
             ) from error
 
     def write(self, uri: str) -> str:

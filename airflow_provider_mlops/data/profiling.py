@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import expressions as ex
 from airflow_provider_mlops.data.binning import count_by, fill_bins
-from airflow_provider_mlops.data.names import must_be_a_column
+from airflow_provider_mlops.data.names import must_be_a_column, pluralize
 from airflow_provider_mlops.data.profile import Profile, SliceProfile, TopValue
 from airflow_provider_mlops.data.summaries import summaries
 from airflow_provider_mlops.data.target import TargetAnalysis, TargetFigures
@@ -78,9 +78,7 @@ def profile(
     started = time.monotonic()
     rows = int(ex.run(table.aggregate(rows=table.count()))[0]["rows"])
     if rows == 0:
-        raise InvalidSpecError(
-            "dataset", "0 rows", "it has no rows, but a profile needs at least one. Check the extract step"
-        )
+        raise InvalidSpecError("dataset", "0 rows", "a profile needs at least one row. Check the extract step")
     exact = rows * len(table.columns) <= exact_cells
     columns = summaries(table, rows, bins, exact)
     analysis = None
@@ -88,8 +86,8 @@ def profile(
         analysis = TargetAnalysis(table, columns, target, sample_rows=None if exact else SAMPLE_ROWS)
     columns, cells = fill_bins(table, columns, analysis.label if analysis else None)
     log.info(
-        "Computed summaries and histograms of %s columns in %.1f s%s",
-        f"{len(columns):,}",
+        "Computed summaries and histograms of %s in %.1f s%s",
+        pluralize(len(columns), "column"),
         time.monotonic() - started,
         "" if exact else "; figures that do not fit into memory are estimates",
     )
@@ -111,7 +109,12 @@ def profile(
         slices=_slices(table, slices, rows),
         approximate=tuple(estimates),
     )
-    log.info("Profiled %s rows and %s columns in %.1f s", f"{rows:,}", len(columns), time.monotonic() - started)
+    log.info(
+        "Profiled %s and %s in %.1f s",
+        pluralize(rows, "row"),
+        pluralize(len(columns), "column"),
+        time.monotonic() - started,
+    )
     return result
 
 

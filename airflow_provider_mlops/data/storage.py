@@ -122,7 +122,7 @@ def _require_exclusive(fs: AbstractFileSystem, uri: str) -> None:
         raise InvalidSpecError(
             "storage_uri",
             uri,
-            "the installed s3fs or botocore cannot refuse to overwrite a file. "
+            "the installed s3fs or botocore is too old: it would overwrite a file that another task has just written. "
             "Install s3fs>=2024.12 and aiobotocore>=2.16",
         )
 

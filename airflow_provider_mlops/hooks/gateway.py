@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 from pydantic import SecretStr
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
@@ -90,4 +91,4 @@ class MlopsGatewayHook(BaseHook):
             return False, str(error)
         except Exception as error:
             return False, str(error)
-        return True, f"The gateway at {url} is available and has {models} models."
+        return True, f"The gateway at {url} is available and has {pluralize(models, 'model')}."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 from pydantic import SecretStr
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
 from airflow_provider_mlops.registry.settings import RegistrySettings
@@ -94,7 +95,7 @@ class MlflowHook(BaseHook):
             return False, f"The server at {self.settings().tracking_uri} is not MLflow, or has failed: {error}"
         except Exception as error:
             return False, str(error)
-        return True, f"MLflow at {registry.tracking_uri} is available and has {experiments} experiments."
+        return True, f"MLflow at {registry.tracking_uri} is available and has {pluralize(experiments, 'experiment')}."
 
     @staticmethod
     def _page(uri: str | None) -> str | None:

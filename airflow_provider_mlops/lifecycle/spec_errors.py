@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from airflow_provider_mlops.data.names import did_you_mean, suggest
+from airflow_provider_mlops.data.names import did_you_mean, pluralize, suggest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -127,7 +127,8 @@ def _must_be(details: ErrorDetails, annotation: Any, models: list[type[BaseModel
     if kind in _LENGTHS:
         key, words, noun = _LENGTHS[kind]
         limit = context[key]
-        return "it must not be empty" if (words, limit) == ("at least", 1) else f"it must have {words} {limit} {noun}s"
+        is_empty = (words, limit) == ("at least", 1)
+        return "it must not be empty" if is_empty else f"it must have {words} {pluralize(limit, noun)}"
     for prefixes, words_for in _SPECIAL:
         if kind.startswith(prefixes):
             return words_for(details, models)

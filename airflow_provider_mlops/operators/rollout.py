@@ -62,7 +62,8 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
         """
         change = cast("RolloutEvent", event)
         if "why" in change:
-            self.log.info("Checking the rollout: %s", change["why"])
+            # The trigger has logged this, and the step logs the decision with its reason.
+            self.log.debug("Resumed: %s", change["why"])
         with report_retries(context):
             if change.get("chosen_options"):
                 self._apply_response(context, change)
@@ -147,7 +148,7 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
                     body=question.body(rollout, findings(rollout.plan, evidence_of(store, rollout))),
                     params={},
                 )
-                self.log.info("Asking a user to decide: %s", rollout.state.reason)
+                self.log.info("Asked a user in Airflow: %s", question.subject(rollout))
         return rollout.revision
 
     def _apply_response(self, context: Context, event: RolloutEvent) -> None:

@@ -34,13 +34,15 @@ _MAX_NAME_LENGTH = 200
 def check_name(name: str) -> None:
     """Raise InvalidSpecError for a model name that MLflow or a URL does not allow."""
     bad = sorted({character for character in name if character in _FORBIDDEN or not character.isprintable()})
-    if not name.strip() or bad or len(name) > _MAX_NAME_LENGTH:
+    if not name.strip():
+        raise InvalidSpecError("model_name", name, "it must not be blank. Use letters, digits, spaces, - and _")
+    if bad:
         raise InvalidSpecError(
-            "model_name",
-            name,
-            f"it must have 1 to {_MAX_NAME_LENGTH} characters"
-            + (f" and must not contain {list_names(bad)}" if bad else "")
-            + ". Use letters, digits, spaces, - and _",
+            "model_name", name, f"it must not contain {list_names(bad)}. Use letters, digits, spaces, - and _"
+        )
+    if len(name) > _MAX_NAME_LENGTH:
+        raise InvalidSpecError(
+            "model_name", name, f"it must have at most {_MAX_NAME_LENGTH} characters, not {len(name):,}. Shorten it"
         )
 
 

@@ -79,8 +79,8 @@ def target_values(table: pyarrow.Table, target: str, problem: Problem) -> numpy.
         missing = column.null_count
     if missing:
         raise RejectedError(
-            f"Rejected the target {target!r}: {missing} of {len(column)} rows have no value, allowed 0. "
-            f"Drop them, for example with filters=('\"{target}\" is not null',) in the step prepare."
+            f"Rejected the target {target!r}: the value is missing in {missing:,} of {len(column):,} rows, "
+            f"allowed 0. Drop these rows, for example with filters=('\"{target}\" is not null',) in the step prepare."
         )
     if problem == "regression":
         if not (_is_number(column.type) or pyarrow.types.is_boolean(column.type)):
@@ -93,8 +93,8 @@ def target_values(table: pyarrow.Table, target: str, problem: Problem) -> numpy.
         infinite = int((~numpy.isfinite(values)).sum())
         if infinite:
             raise RejectedError(
-                f"Rejected the target {target!r}: {infinite} of {len(values)} values are infinite, allowed 0. "
-                "Drop these rows in the step prepare."
+                f"Rejected the target {target!r}: the value is infinite in {infinite:,} of {len(values):,} rows, "
+                "allowed 0. Drop these rows in the step prepare."
             )
         return numpy.ascontiguousarray(values)
     return _labels(column, target)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from typing_extensions import override
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import MlopsError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.triggers.endpoint_ready import EndpointReadyTrigger
@@ -66,7 +67,7 @@ class EndpointHealthyTrigger(WaitingTrigger[EndpointHealthyEvent]):
         limits = f"error rate at most {self.max_error_rate:g}"
         if self.max_latency_ms is not None:
             limits += f", {100 * self.quantile:g}th percentile of latency at most {self.max_latency_ms:g} ms"
-        return f"{model} to be healthy in {self.consecutive_checks} consecutive checks ({limits})"
+        return f"{model} to be healthy in {pluralize(self.consecutive_checks, 'consecutive check')} ({limits})"
 
     @override
     def observe(self) -> Observation[EndpointHealthyEvent]:
@@ -88,15 +89,16 @@ class EndpointHealthyTrigger(WaitingTrigger[EndpointHealthyEvent]):
             return Observation(f"{endpoint.seen}; requests count from now on" if endpoint.event else endpoint.seen)
         if recent.requests < self.min_requests:
             return Observation(
-                f"only {recent.requests} requests since the last conclusive check, {self.min_requests} are needed"
+                f"{pluralize(recent.requests, 'request')} since the last conclusive check, required at least "
+                f"{self.min_requests:,}"
             )
         self._counts = counts
         seconds = recent.quantile(self.quantile)
         latency_ms = None if seconds is None else 1000 * seconds
         self._healthy_checks = self._healthy_checks + 1 if self._is_healthy(recent, latency_ms) else 0
         seen = (
-            f"{recent.requests} requests, error rate {recent.error_rate:.4f}, latency {_format_latency(latency_ms)}; "
-            f"healthy in {self._healthy_checks} of {self.consecutive_checks} checks"
+            f"{pluralize(recent.requests, 'request')}, error rate {recent.error_rate:.4f}, latency "
+            f"{_format_latency(latency_ms)}; healthy in {self._healthy_checks} of {self.consecutive_checks} checks"
         )
         if self._healthy_checks < self.consecutive_checks:
             return Observation(seen)

@@ -6,6 +6,7 @@ from typing import Unpack
 
 from typing_extensions import override
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.extras import require
 from airflow_provider_mlops.hooks.storage import storage_uri
 from airflow_provider_mlops.triggers.events import FeedbackEvent
@@ -48,9 +49,9 @@ class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
     def waiting_for(self) -> str:
         wanted = []
         if self.min_labels or not self.min_rewards:
-            wanted.append(f"{self.min_labels:,} labels")
+            wanted.append(pluralize(self.min_labels, "label"))
         if self.min_rewards:
-            wanted.append(f"{self.min_rewards:,} rewards")
+            wanted.append(pluralize(self.min_rewards, "reward"))
         model = self.model_name if self.version is None else f"{self.model_name} version {self.version}"
         within = "" if self.rollout is None else f" in rollout {self.rollout}"
         since = "" if self.since is None else f" since {self.since}"
@@ -78,11 +79,10 @@ class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
         self._last_event = event
 
     def _describe(self, event: FeedbackEvent) -> str:
-        labels, rewards = f"{event['labels']:,}", f"{event['rewards']:,}"
         if not self.min_rewards:
-            seen = labels
+            seen = f"{event['labels']:,}"
         elif not self.min_labels:
-            seen = rewards
+            seen = f"{event['rewards']:,}"
         else:
-            seen = f"{labels} labels and {rewards} rewards"
-        return f"{seen} so far, {event['predictions']:,} predictions"
+            seen = f"{pluralize(event['labels'], 'label')} and {pluralize(event['rewards'], 'reward')}"
+        return f"{seen} so far, for {pluralize(event['predictions'], 'prediction')}"

@@ -10,6 +10,7 @@ from typing_extensions import override
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.manifest import MANIFEST
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.triggers.events import NewDatasetEvent, NewFilesEvent
 from airflow_provider_mlops.triggers.times import parse_time
@@ -96,7 +97,7 @@ class NewDataTrigger(WaitingTrigger[NewFilesEvent | NewDatasetEvent]):
         if not storage.exists(storage.join(uri, MANIFEST)):
             return Observation("it does not exist")
         dataset = Dataset.at(uri)
-        seen = f"it has {dataset.rows:,} rows and the fingerprint {dataset.fingerprint}"
+        seen = f"it has {pluralize(dataset.rows, 'row')} and the fingerprint {dataset.fingerprint}"
         if dataset.fingerprint == self.fingerprint:
             return Observation(seen)
         event = NewDatasetEvent(uri=dataset.uri, name=dataset.name, rows=dataset.rows, fingerprint=dataset.fingerprint)

@@ -73,13 +73,14 @@ class RolloutTrigger(_DelayedTrigger):
             except InvalidSpecError as error:
                 return _resume(str(error))
             if not rollout.state.is_in_progress:
-                return _resume(f"the rollout is {rollout.state.status}: {rollout.state.reason}")
+                return _resume(f"the rollout is {rollout.state.status_text}: {rollout.state.reason}")
             answer = self._read_answer()
             if answer is not None:
                 return Observation(answer["why"], answer)
             decision = decision_now(store, rollout)
         if decision.action != "wait":
-            return _resume(f"{decision.action.replace('_', ' ')}: {decision.reason}")
+            # The task logs the decision with its reason.
+            return _resume(f"the next action is: {decision.action_text}")
         moved, version = moved_champion(MlflowHook(self.mlflow_conn_id).get_conn(), rollout)
         if moved:
             return _resume(f"the champion is now {'no version' if version is None else f'version {version}'}")
@@ -129,7 +130,7 @@ class NoRolloutTrigger(_DelayedTrigger):
             rollout = store.current(self.model_name)
         if rollout is None:
             return _resume(f"no rollout of {self.model_name} is in progress")
-        return Observation(f"rollout {rollout.id} is {rollout.state.status} at step {rollout.state.step + 1}")
+        return Observation(f"rollout {rollout.id} is {rollout.state.status_text} at step {rollout.state.step + 1}")
 
 
 def _resume(why: str) -> Observation[RolloutEvent]:

@@ -62,9 +62,11 @@ class RolloutFinishedTrigger(WaitingTrigger[RolloutFinishedEvent]):
         self.rollout, self._started_at = rollout.id, rollout.state.started_at
         state = rollout.state
         if state.is_in_progress:
-            return Observation(f"it is {state.status} at step {state.step + 1} of {rollout.plan.strategy.step_count}")
+            return Observation(
+                f"it is {state.status_text} at step {state.step + 1} of {rollout.plan.strategy.step_count}"
+            )
         if state.blocks_new_rollout:
-            return Observation(f"it is {state.status}, but the champion alias has not moved yet")
+            return Observation(f"it is {state.status_text}, but the champion alias has not moved yet")
         event = RolloutFinishedEvent(
             rollout=rollout.id,
             model_name=rollout.model,
@@ -72,7 +74,7 @@ class RolloutFinishedTrigger(WaitingTrigger[RolloutFinishedEvent]):
             version=state.version,
             reason=state.reason,
         )
-        return Observation(f"it is {state.status}: {state.reason}", event)
+        return Observation(f"it is {state.status_text}: {state.reason}", event)
 
     @override
     def advance(self, event: RolloutFinishedEvent) -> None:
@@ -85,7 +87,10 @@ class RolloutFinishedTrigger(WaitingTrigger[RolloutFinishedEvent]):
             rollout = store.get(self.rollout)
             if self.model_name not in (None, rollout.model):
                 raise InvalidSpecError(
-                    "rollout", rollout.id, f"it is a rollout of the model {rollout.model!r}, not of {self.model_name!r}"
+                    "rollout",
+                    rollout.id,
+                    f"it is a rollout of the model {rollout.model!r}, not of {self.model_name!r}. Correct the id, or "
+                    "the model_name",
                 )
             return rollout
         if self.model_name is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.data.profile import ColumnProfile, Profile
 from airflow_provider_mlops.lifecycle.reports.report import Card, Report, format_number, format_value
 
@@ -27,10 +28,12 @@ def build(profile: Profile, name: str, task: str) -> Report:
         Key of the task that made the profile.
     """
     findings = find(profile)
-    report = Report(f"Analysis of {name}", f"{profile.rows:,} rows × {len(profile.columns):,} columns · {task}")
+    report = Report(
+        f"Analysis of {name}",
+        f"{pluralize(profile.rows, 'row')} × {pluralize(len(profile.columns), 'column')} · {task}",
+    )
     if findings:
-        noun = "finding" if len(findings) == 1 else "findings"
-        report.verdict("attention", f"{len(findings):,} {noun}, listed first.")
+        report.verdict("attention", f"{pluralize(len(findings), 'finding')}, listed first.")
     else:
         report.verdict("ok", "No findings: no leakage is suspected, and no column is constant or mostly missing.")
     _overview(report, profile)
@@ -58,7 +61,7 @@ def find(profile: Profile) -> list[tuple[str, str, str]]:
     if profile.duplicate_rows:
         share = profile.duplicate_rows / profile.rows
         why = "the same row in training and test makes the test too easy"
-        findings.append(("rows", f"{profile.duplicate_rows:,} rows ({share:.1%}) are equal to an earlier one", why))
+        findings.append(("rows", f"duplicates of an earlier row: {profile.duplicate_rows:,} ({share:.1%})", why))
     for column in profile.columns:
         if column.nulls == column.rows:
             findings.append((column.name, "all values are missing", "a model cannot learn from it"))
@@ -69,7 +72,7 @@ def find(profile: Profile) -> list[tuple[str, str, str]]:
             findings.append((column.name, "it has the same value in every row", "a model cannot learn from it"))
         if column.infinite:
             findings.append(
-                (column.name, f"{column.infinite:,} values are infinite", "most estimators do not accept them")
+                (column.name, f"infinite values: {column.infinite:,}", "most estimators do not accept them")
             )
     for name, share in (profile.class_balance or {}).items():
         if share < _RARE_CLASS:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.names import must_be_a_column
+from airflow_provider_mlops.data.names import must_be_a_column, pluralize
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.analyze.spec import AnalyzeResult, AnalyzeSpec
 from airflow_provider_mlops.lifecycle.result_size import first_that_fit
@@ -55,9 +55,9 @@ def analyze(spec: AnalyzeSpec, workspace: Workspace) -> AnalyzeResult:
     for leakage in profile.suspected_leakage[:20]:
         log.warning("Suspected leakage in column %r: %s", leakage.column, leakage.reason)
     log.info(
-        "Analyzed %s rows with %d columns in %.1f s: profile in %s, report in %s",
-        f"{profile.rows:,}",
-        len(profile.columns),
+        "Analyzed %s with %s in %.1f s: profile in %s, report in %s",
+        pluralize(profile.rows, "row"),
+        pluralize(len(profile.columns), "column"),
         time.monotonic() - started,
         profile_uri,
         report_uri,

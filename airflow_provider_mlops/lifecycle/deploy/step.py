@@ -12,6 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import (
     BackendUnavailableError,
     MlopsError,
@@ -66,10 +67,10 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
         expected = expected_predictions(registry, model, allow_pickle=spec.allow_pickle)
         verify(gateway, model, expected, version=model.version)
         log.info(
-            "Loaded %s into the gateway at %s and verified it on %d rows in %.1f s",
+            "Loaded %s into the gateway at %s and verified it on %s in %.1f s",
             model,
             workspace.gateway_url,
-            expected.rows,
+            pluralize(expected.rows, "row"),
             time.monotonic() - started,
         )
         entry = earlier or _promote(spec, workspace, registry, model, expected_champion)

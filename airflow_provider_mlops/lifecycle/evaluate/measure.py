@@ -126,8 +126,7 @@ def _warn_of_unknown_classes(subject: Subject, models: LoadedModels, test: TestR
     unknown = set(encode_labels(test.truth, classes).tolist()) - set(known.tolist())
     if unknown:
         log.warning(
-            "%d classes of the test rows are unknown to %s, which never predicts them: %s",
-            len(unknown),
+            "The test rows have classes that %s does not know and never predicts: %s",
             subject.version,
             list_names([classes[code] for code in sorted(unknown)], 10),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.evaluate.fairness import fairness
 from airflow_provider_mlops.lifecycle.evaluate.fairness_scorer import resample_fairness
 from airflow_provider_mlops.lifecycle.evaluate.slices import by_group
@@ -30,7 +31,7 @@ def slice_scores(
             for name in ("model", "champion")
             if name in rows.models
         }
-        log.info("Measuring %d slices of the column %s", len(grouped["model"]), column)
+        log.info("Measuring %s of the column %s", pluralize(len(grouped["model"]), "slice"), column)
         for value, metrics in grouped["model"].items():
             chosen = np.flatnonzero(labels.astype(str) == value)
             drawn = resample(
@@ -62,7 +63,7 @@ def fairness_scores(
     predicted, classes = rows.models["model"].value, len(rows.classes)
     for column in columns:
         labels = rows.groups[column]
-        log.info("Measuring the fairness of %d groups of the column %s", len(set(labels)), column)
+        log.info("Measuring the fairness of %s of the column %s", pluralize(len(set(labels)), "group"), column)
         score = fairness(rows.problem, rows.truth, predicted, classes, column, labels)
         drawn = resample_fairness(
             rows.problem, rows.truth, predicted, classes, labels, resamples=resamples, seed=seed

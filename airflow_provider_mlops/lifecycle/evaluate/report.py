@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.evaluate.fairness import FAIRNESS
 from airflow_provider_mlops.lifecycle.reports.report import Report, format_number
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS
@@ -20,7 +21,8 @@ def report(evaluation: Evaluation, rows: RowPredictions) -> Report:
     model = evaluation.model
     page = Report(
         f"Evaluation of {model}",
-        f"{evaluation.rows:,} test rows of the dataset {evaluation.dataset_name}, target {evaluation.target}",
+        f"{pluralize(evaluation.rows, 'test row')} of the dataset {evaluation.dataset_name}, target "
+        f"{evaluation.target}",
     )
     page.text(_summarize(evaluation))
     _metrics(page, evaluation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.lifecycle.extract.window import greatest
 
@@ -69,7 +70,8 @@ class RowChecks:
         limit = self._spec.min_rows
         if self.rows < limit:
             raise self._rejected(
-                f"min_rows: {self.rows:,} rows, allowed at least {limit:,}. Check the source, or lower min_rows"
+                f"min_rows: {pluralize(self.rows, 'row')}, allowed at least {limit:,}. Check the source, or lower "
+                "min_rows"
             )
         if not has_schema:
             raise self._rejected(

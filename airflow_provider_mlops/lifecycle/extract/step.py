@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.dataset_writer import DatasetWriter
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.extract.increment import IntervalIncrement, Selection, select
 from airflow_provider_mlops.lifecycle.extract.row_checks import RowChecks
 from airflow_provider_mlops.lifecycle.extract.sources import (
@@ -104,9 +105,9 @@ def _write(
         checks.finish(has_schema=writer.schema is not None)
         dataset = _commit(writer, spec, workspace, watermark)
     log.info(
-        "Extracted %s rows with %d columns in %.1f s to %s",
-        f"{dataset.rows:,}",
-        len(writer.schema or ()),
+        "Extracted %s with %s in %.1f s to %s",
+        pluralize(dataset.rows, "row"),
+        pluralize(len(writer.schema or ()), "column"),
         progress.seconds,
         dataset.uri,
     )

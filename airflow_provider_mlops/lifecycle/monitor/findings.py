@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.monitor.counts import WindowCounts
 from airflow_provider_mlops.lifecycle.monitor.performance import LabeledRows, choose_metric, compare_performance
 
@@ -126,7 +127,7 @@ def judge(
     from airflow_provider_mlops.stats.drift.report import DriftThresholds
 
     if counts.rows < spec.min_rows:
-        reason = f"the window has {counts.rows:,} predictions, required at least min_rows={spec.min_rows:,}"
+        reason = f"the window has {pluralize(counts.rows, 'prediction')}, required at least min_rows={spec.min_rows:,}"
         return Findings("inconclusive", {"rows": reason}, counts)
     rate = spec.false_alarm_rate / (2 if labels is None else 3)
     drift = detect_drift(counts.features, DriftThresholds(rate, spec.min_effect, spec.detectable_effect))
@@ -137,7 +138,8 @@ def judge(
         performance = _judge_performance(spec, evaluation, labels, rate, left_out)
     elif evaluation is not None:
         left_out["performance"] = (
-            f"the window has {counts.labeled_rows:,} labels, required at least min_labels={spec.min_labels:,}"
+            f"the window has {pluralize(counts.labeled_rows, 'label')}, required at least "
+            f"min_labels={spec.min_labels:,}"
         )
     reasons = _alarm_reasons(drift, quality, performance)
     verdict: Verdict = "alarm"
@@ -174,7 +176,7 @@ def _judge_performance(
     count = len(labels.truth)
     if count < spec.min_labels:
         left_out["performance"] = (
-            f"the window has {count:,} labels of classes in the evaluation, required at least "
+            f"the window has {pluralize(count, 'label')} of classes in the evaluation, required at least "
             f"min_labels={spec.min_labels:,}"
         )
         return None
@@ -191,8 +193,8 @@ def _alarm_reasons(drift: DriftReport, quality: tuple[Quality, ...], performance
     if performance is not None and performance.worse:
         low, high = performance.interval
         reasons[performance.metric] = (
-            f"{performance.value:.4g} on {performance.rows:,} labeled rows (interval {low:.4g} to {high:.4g}), "
-            f"worse than {performance.expected:.4g} in the evaluation"
+            f"{performance.value:.4g} on {pluralize(performance.rows, 'labeled row')} (interval {low:.4g} to "
+            f"{high:.4g}), worse than {performance.expected:.4g} in the evaluation"
         )
     by_name = {feature.name: feature for feature in drift.features}
     for name in drift.drifted:
@@ -211,5 +213,8 @@ def _judge_without_alarm(drift: DriftReport, rows: int) -> tuple[Verdict, dict[s
     if unsure:
         return "inconclusive", unsure
     return "ok", {
-        "drift": f"no change is large enough for an alarm in {len(drift.features)} columns of {rows:,} predictions"
+        "drift": (
+            f"no change is large enough for an alarm in {pluralize(len(drift.features), 'column')} of "
+            f"{pluralize(rows, 'prediction')}"
+        )
     }

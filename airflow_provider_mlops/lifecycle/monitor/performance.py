@@ -90,7 +90,9 @@ def read_labels(window: Window, evaluation: Evaluation) -> LabeledRows:
     known = (labels >= 0) & (outputs >= 0)
     if not known.all():
         log.warning(
-            "Ignored %d of %d labeled rows, whose class is not in the evaluation", int((~known).sum()), len(known)
+            "Ignored %d of %d labeled rows, because their label or predicted class is not in the evaluation",
+            int((~known).sum()),
+            len(known),
         )
     probability = None
     if set(window.classes) >= set(evaluation.classes):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.data.profile import Profile
 from airflow_provider_mlops.data.times import as_utc
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
@@ -126,8 +127,8 @@ def _open_window(spec: MonitorSpec, workspace: Workspace, version: ModelVersion)
         include_pinned=spec.include_pinned,
     )
     log.info(
-        "Read %s predictions of %s, %s of them with a label, from %s to %s",
-        f"{window.rows:,}",
+        "Read %s of %s, %s with a label, from %s to %s",
+        pluralize(window.rows, "prediction"),
         version,
         f"{window.labeled_rows:,}",
         _format_time(since),
@@ -183,8 +184,8 @@ def _publish(
 def _log_verdict(version: ModelVersion, findings: Findings, report_uri: str, seconds: float) -> None:
     log.log(
         logging.WARNING if findings.verdict == "alarm" else logging.INFO,
-        "Monitored %s predictions of %s in %.1f s: %s (%s). Report: %s",
-        f"{findings.counts.rows:,}",
+        "Monitored %s of %s in %.1f s: %s (%s). Report: %s",
+        pluralize(findings.counts.rows, "prediction"),
         version,
         seconds,
         findings.verdict,

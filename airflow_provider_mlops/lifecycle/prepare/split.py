@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from airflow_provider_mlops.data.names import must_be_a_column
+from airflow_provider_mlops.data.names import must_be_a_column, pluralize
 from airflow_provider_mlops.errors import FieldError, InvalidSpecError
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def _check_column(table: ibis.Table, split: Split, column: str) -> None:
         raise InvalidSpecError(
             "split.column",
             column,
-            f"it must have a value in every row, but {facts['nulls']:,} rows have none. Drop them with "
-            f"filters=['{column} IS NOT NULL']",
+            f"it must have a value in every row, but the value is missing in {pluralize(facts['nulls'], 'row')}. Set "
+            f"filters=['{column} IS NOT NULL'] to drop rows without a value",
         )
     if split.method == "stratified" and facts["distinct"] > MAX_STRATA:
         raise InvalidSpecError(
@@ -223,11 +223,11 @@ def _warn_about_small_strata(split: Split, strata: list[int]) -> None:
     small = sum(rows < parts for rows in strata)
     if small:
         log.warning(
-            "%d of the %d values of %s have fewer than %d rows, so each of them is missing from at least one part",
-            small,
-            len(strata),
+            "Each value of %s with fewer than %d rows is missing from at least one part. This affects %d of %d values",
             split.column or "the target",
             parts,
+            small,
+            len(strata),
         )
 
 

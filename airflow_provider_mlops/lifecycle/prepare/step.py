@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.dataset_writer import DatasetWriter
 from airflow_provider_mlops.data.manifest import Manifest
-from airflow_provider_mlops.data.names import must_be_a_column
+from airflow_provider_mlops.data.names import must_be_a_column, pluralize
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.prepare import reuse
 from airflow_provider_mlops.lifecycle.prepare.preprocessing import column_kinds
@@ -64,7 +64,12 @@ def prepare(spec: PrepareSpec, workspace: Workspace) -> PrepareResult:
             preprocessing=spec.preprocessing,
             skipped=True,
         )
-    log.info("Preparing %s: %s rows, %d columns", spec.dataset.name, f"{manifest.rows:,}", len(manifest.columns))
+    log.info(
+        "Preparing %s: %s, %s",
+        spec.dataset.name,
+        pluralize(manifest.rows, "row"),
+        pluralize(len(manifest.columns), "column"),
+    )
     table = _read_rows(spec)
     _check_columns(spec, table)
     key = _key(spec, table)
@@ -77,7 +82,7 @@ def prepare(spec: PrepareSpec, workspace: Workspace) -> PrepareResult:
         "Prepared %s in %.1f s: %s",
         spec.dataset.name,
         progress.seconds,
-        ", ".join(f"{part.rows:,} {name} rows in {part.uri}" for name, part in parts.items()),
+        ", ".join(f"{pluralize(part.rows, f'{name} row')} in {part.uri}" for name, part in parts.items()),
     )
     return PrepareResult(**parts, preprocessing=spec.preprocessing, skipped=False)
 
@@ -110,7 +115,7 @@ def _read_rows(spec: PrepareSpec) -> ibis.Table:
             )
     if spec.features is not None:
         table = build_features(table, spec.features, spec.target)
-        log.info("Built features with %s: %d columns", spec.features, len(table.columns))
+        log.info("Built features with %s: %s", spec.features, pluralize(len(table.columns), "column"))
     decimals = {name: table[name].cast("float64") for name, kind in table.schema().items() if kind.is_decimal()}
     return table.mutate(**decimals) if decimals else table
 

@@ -55,7 +55,11 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     deployment = Deployment.of(entry, workspace.gateway_url)
     moved = f"{entry.model_name}: version {entry.to_version} replaced version {entry.from_version} as champion"
     if workspace.gateway_url is None:
-        log.warning("%s. No gateway is configured to notify; it will pick up the alias at its next poll", moved)
+        log.warning(
+            "%s. No gateway was notified, because none is configured. A running gateway picks up the alias at its "
+            "next poll",
+            moved,
+        )
         return RollbackResult(deployment=deployment)
     try:
         with connect_gateway(workspace, spec.timeout) as gateway:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.deploy.deployment import connect_gateway
 from airflow_provider_mlops.lifecycle.deploy.expected_champion import expected_version
@@ -54,10 +55,10 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
             expected = expected_predictions(registry, model, allow_pickle=spec.allow_pickle)
             verify(gateway, model, expected, version=model.version)
             log.info(
-                "Loaded %s into the gateway at %s and verified it on %d rows in %.1f s",
+                "Loaded %s into the gateway at %s and verified it on %s in %.1f s",
                 model,
                 workspace.gateway_url,
-                expected.rows,
+                pluralize(expected.rows, "row"),
                 time.monotonic() - started,
             )
     sizes = sample_sizes(plan)

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout.durations import format_duration
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, Finding, findings
@@ -115,7 +116,10 @@ def _decide_bandit(situation: _Situation, strategy: BanditStrategy | ContextualS
     missing += _failing_gates([finding for finding in situation.findings if finding.arm == best], state)
     if missing:
         return _decide_inconclusive(situation, missing)
-    reason = f"{certainty}, above the limit of {limit:g}"
+    if probabilities[best] < limit:
+        reason = f"approved by {state.changed_by}: {state.reason.rstrip('.')}; {certainty}"
+    else:
+        reason = f"{certainty}, above the limit of {limit:g}"
     if best == CHAMPION:
         return situation.decision("end", f"{reason}: the champion stays")
     return situation.decision("promote", reason, next(arm.version for arm in plan.arms if arm.name == best))
@@ -151,7 +155,7 @@ def _decide_inconclusive(situation: _Situation, missing: list[str]) -> RolloutDe
     if plan.on_inconclusive == "extend":
         if state.extensions < plan.max_extensions:
             return situation.decision("extend", reason)
-        return situation.decision("roll_back", f"{reason}; the step was extended {state.extensions} times")
+        return situation.decision("roll_back", f"{reason}; the step was extended {pluralize(state.extensions, 'time')}")
     return situation.decision(plan.on_inconclusive, reason)
 
 

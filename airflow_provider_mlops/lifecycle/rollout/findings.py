@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.policy.policy import CHAMPION
 from airflow_provider_mlops.serving.rollouts.arm_statistics import (
     LATENCY_EDGES,
@@ -191,8 +192,8 @@ def _latency_ratio(
     relation = {"better": "is at most", "worse": "exceeds", "inconclusive": "may or may not exceed"}[verdict]
     return verdict, (
         f"The candidate's {100 * gate.quantile:g}th latency percentile {relation} {gate.ratio:g} times the champion's: "
-        f"{_milliseconds(own)} for the candidate ({sum(candidate.latency.values()):,} answers), "
-        f"{_milliseconds(reference)} for the champion ({sum(champion.latency.values()):,} answers)."
+        f"{_milliseconds(own)} for the candidate ({pluralize(sum(candidate.latency.values()), 'answer')}), "
+        f"{_milliseconds(reference)} for the champion ({pluralize(sum(champion.latency.values()), 'answer')})."
     )
 
 

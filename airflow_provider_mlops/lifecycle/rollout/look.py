@@ -39,6 +39,7 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
     """
     from airflow_provider_mlops.serving.rollouts.store import StaleRolloutError
 
+    logged = ""
     while True:
         rollout = store.get(rollout.id)
         if not rollout.state.is_in_progress:
@@ -60,22 +61,38 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
                 )
                 ended = transitions.superseded(rollout.state, version, moment, workspace.task.key, reason)
                 return store.compare_and_set(rollout, ended)
-            step = f"step {rollout.state.step + 1} of {rollout.plan.strategy.step_count}"
-            log.info(
-                "Checked rollout %s at %s. Next action: %s. Reason: %s",
-                rollout.id,
-                step,
-                decision.action_text,
-                decision.reason,
-            )
-            for finding in decision.findings:
-                log.info("Gate %s, %s: %s. %s", finding.gate, finding.arm, finding.verdict, finding.sentence)
             if decision.action == "wait":
+                _log_wait(rollout, decision, logged)
                 return rollout
             state = apply(decision, rollout.plan, rollout.state, moment, workspace.task.key)
+            # The store logs the new state with the reason of the decision.
             store.compare_and_set(rollout, state)
+            logged = _log_findings(decision, f"{logged} {decision.reason}")
         except StaleRolloutError:
             log.info("Someone else changed rollout %s at the same time; checking it again", rollout.id)
+
+
+def _log_wait(rollout: Rollout, decision: RolloutDecision, logged: str) -> None:
+    """Log why a rollout waits, unless the change that this check has just made was logged with that reason."""
+    if decision.reason.removeprefix("held: ") not in logged:
+        log.info(
+            "Checked rollout %s at step %d of %d. Next action: %s. Reason: %s",
+            rollout.id,
+            rollout.state.step + 1,
+            rollout.plan.strategy.step_count,
+            decision.action_text,
+            decision.reason,
+        )
+    _log_findings(decision, f"{logged} {decision.reason}")
+
+
+def _log_findings(decision: RolloutDecision, logged: str) -> str:
+    """Log the findings whose sentences were not logged before, and return everything that was logged."""
+    for finding in decision.findings:
+        if finding.sentence.rstrip(".") not in logged:
+            log.info("Gate %s, %s: %s. %s", finding.gate, finding.arm, finding.verdict, finding.sentence)
+            logged = f"{logged} {finding.sentence}"
+    return logged
 
 
 def moved_champion(registry: Registry, rollout: Rollout) -> tuple[bool, int | None]:

@@ -23,8 +23,7 @@ def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollo
     console.print(f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}")
     console.print(f"Strategy: {plan.strategy.kind}. Started by {rollout.started_by.key}.", markup=False)
     console.print(
-        f"Status: {state.status.replace('_', ' ')} at step {state.step + 1} of {plan.strategy.step_count}: "
-        f"{state.reason}",
+        f"Status: {state.status_text} at step {state.step + 1} of {plan.strategy.step_count}: {state.reason}",
         markup=False,
     )
     sizes = sample_sizes(plan)

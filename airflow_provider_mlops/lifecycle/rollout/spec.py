@@ -64,8 +64,8 @@ _RULES: tuple[Rule[RolloutSpec], ...] = (
         lambda spec: bool(spec.candidates) and not spec.learns,
         "candidates",
         lambda spec: (
-            f"the {spec.strategy.kind} strategy takes only the version in model. Remove candidates, or use the "
-            "strategy bandit or contextual_bandit"
+            f"the strategy {spec.strategy.kind} compares only one version with the champion, the one in model. Remove "
+            "candidates, or use the strategy bandit or contextual_bandit"
         ),
     ),
 )

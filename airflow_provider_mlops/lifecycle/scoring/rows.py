@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
-from airflow_provider_mlops.data.names import list_names
+from airflow_provider_mlops.data.names import list_names, pluralize
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RejectedError
 from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 
@@ -137,7 +137,12 @@ def read_and_predict(
     if not count:
         raise InvalidSpecError("dataset", dataset.uri, "the dataset has no rows. Use a test set with at least one row")
     predictions = {name: _concatenate(parts[name]) for name in models if name not in errors}
-    log.info("Predicted %s rows with %s in %.1f s", f"{count:,}", " and ".join(predictions), time.monotonic() - started)
+    log.info(
+        "Predicted %s with %s in %.1f s",
+        pluralize(count, "row"),
+        " and ".join(predictions),
+        time.monotonic() - started,
+    )
     truth = target_values(pyarrow.concat_tables(truths, promote_options="permissive"), target, problem)
     return TestRows(truth, pd.concat(kept, ignore_index=True), predictions, errors)
 
@@ -171,8 +176,8 @@ def predict_rows(model: ScorableModel, features: pd.DataFrame) -> RawPredictions
         if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
             raise RejectedError(
-                f"Rejected model: {bad} of {len(values)} {what} are not finite, allowed 0. Train it again on rows "
-                "without infinite or extreme values."
+                f"Rejected model: its {what} are not finite for {bad:,} of {len(values):,} rows, allowed 0. Train it "
+                "again on rows without infinite or extreme values."
             )
     return RawPredictions(output, probability)
 
@@ -207,9 +212,9 @@ def class_names(
     classes, if the model predicts numbers that are not classes, or if the model knows none of the true classes.
     """
     output = rows.predictions["model"].output
-    if model.classes is None and output.dtype.kind == "f" and (output != output.round()).any():
+    if model.classes is None and output.dtype.kind == "f" and (fractions := output[output != output.round()]).size:
         raise InvalidSpecError(
-            "problem", "classification", f"the model predicts numbers such as {output[0]:.6g}. Use 'regression'"
+            "problem", "classification", f"the model predicts numbers such as {fractions[0]:.6g}. Use 'regression'"
         )
     names = [label_text(value) for value in model.classes or sorted(set(output.tolist()), key=str)]
     known, true = set(names), {label_text(value) for value in set(rows.truth.tolist())}

@@ -145,9 +145,8 @@ def measure(model: Any, rows: Rows, problem: Problem) -> dict[str, float]:
     unknown = sorted(set(rows.target.tolist()) - set(known), key=str)
     if unknown:
         log.warning(
-            "%d classes of the measured rows are not in the training rows, so the model never predicts them: %s",
-            len(unknown),
-            unknown[:10],
+            "The measured rows have classes that are not in the training rows, so the model never predicts them: %s",
+            list_names(unknown, 10),
         )
     probability = None
     if hasattr(model, "predict_proba"):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Problem
 from airflow_provider_mlops.lifecycle.train import fitting, provenance
 from airflow_provider_mlops.lifecycle.train.rows import read_rows
@@ -79,10 +80,10 @@ def _fit(spec: TrainSpec, rows: Rows, problem: Problem, parameters: Mapping[str,
     start = time.monotonic()
     model = fitting.fit(spec, rows, problem, parameters)
     log.info(
-        "Trained %s on %s rows and %s features of %s in %.1f s",
+        "Trained %s on %s and %s of %s in %.1f s",
         spec.estimator or spec.code,
-        f"{len(rows.target):,}",
-        f"{len(rows.features.columns):,}",
+        pluralize(len(rows.target), "row"),
+        pluralize(len(rows.features.columns), "feature"),
         spec.dataset.name,
         time.monotonic() - start,
     )
@@ -95,9 +96,8 @@ def _measure(model: Any, rows: Rows, validation: Rows | None, problem: Problem) 
     if validation is None:
         metrics = {f"train_{name}": value for name, value in metrics.items()}
     log.info(
-        "Measured the model on %s %s rows: %s",
-        f"{len(measured.target):,}",
-        "training" if validation is None else "validation",
+        "Measured the model on %s: %s",
+        pluralize(len(measured.target), "training row" if validation is None else "validation row"),
         _format_metrics(metrics),
     )
     return metrics

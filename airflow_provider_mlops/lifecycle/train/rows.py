@@ -97,8 +97,8 @@ def _check_kinds(field: str, dataset: Dataset, rows: Rows, training: Rows) -> No
             raise InvalidSpecError(
                 field,
                 dataset.uri,
-                f"the column {name!r} holds {_describe_kind(given)}, but {_describe_kind(trained)} in the training "
-                "rows. Use the output of the same prepare task",
+                f"the column {name!r} holds {_describe_kind(given)}, but in the training rows it holds "
+                f"{_describe_kind(trained)}. Use the output of the same prepare task",
             )
 
 
@@ -112,6 +112,6 @@ def _check_classes(target: numpy.ndarray[Any, Any], name: str) -> None:
     classes = set(target.tolist())
     if len(classes) < 2:
         raise RejectedError(
-            f"Rejected target {name!r}: all {len(target)} rows are of the class {next(iter(classes))!r}, but a "
+            f"Rejected target {name!r}: all rows ({len(target):,}) are of the class {next(iter(classes))!r}, but a "
             "classifier needs at least 2 classes. Extract rows of other classes too."
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.data.names import suggest
+from airflow_provider_mlops.data.names import pluralize, suggest
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
 from airflow_provider_mlops.lifecycle.scoring.metrics import Metric, Problem
 from airflow_provider_mlops.lifecycle.train import fitting
@@ -35,10 +35,10 @@ def run_trials(
         run.end_child(f"trial {number}", "KILLED")
     validation = CrossValidation(spec, rows, split_rows(spec, rows, problem), problem, metric)
     log.info(
-        "Searching %s for the best %s, %d trials in total",
+        "Searching %s for the best %s, %s in total",
         ", ".join(sorted(spec.search_space)),
         metric.name,
-        spec.trials,
+        pluralize(spec.trials, "trial"),
     )
     while (trial := start_trial(study, spec.trials, worker)) is not None:
         parameters = {**spec.parameters, **suggest_parameters(spec, study, trial)}
@@ -83,15 +83,16 @@ def split_rows(spec: TuneSpec, rows: Rows, problem: Problem) -> list[tuple[Any, 
         else:
             _, counts = numpy.unique(rows.target.astype(str), return_counts=True)
             if counts.min() < spec.folds:
-                raise ValueError(f"the smallest class has only {counts.min()} rows")
+                raise ValueError(f"the smallest class has only {pluralize(int(counts.min()), 'row')}")
             split = list(
                 StratifiedKFold(spec.folds, shuffle=True, random_state=spec.seed).split(positions, rows.target)
             )
     except ValueError as error:
         reason = str(error).rstrip(".")
-        raise InvalidSpecError(
-            "folds", spec.folds, f"the rows cannot be split: {reason}. Use fewer folds, or fold_method='random'"
-        ) from error
+        # Random folds need fewer rows only than stratified ones; groups and time must not be ignored.
+        is_stratified = problem == "classification" and spec.fold_method in (None, "stratified")
+        remedy = "Use fewer folds, or fold_method='random'" if is_stratified else "Use fewer folds"
+        raise InvalidSpecError("folds", spec.folds, f"the rows cannot be split: {reason}. {remedy}") from error
     return [(positions[fitted], positions[measured]) for fitted, measured in split]
 
 
@@ -129,12 +130,13 @@ class CrossValidation:
             model = fitting.fit(self.spec, self.rows.take(fitted), self.problem, parameters)
             metrics = fitting.measure(model, self.rows.take(measured), self.problem)
             if self.metric.name not in metrics:
-                raise InvalidSpecError(
-                    "metric",
-                    self.metric.name,
-                    "the estimator gives no probabilities, or the rows of a fold do not define this metric. "
-                    f"Use one of {', '.join(metrics)}",
+                lacks_probability = self.metric.needs_probability and not hasattr(model, "predict_proba")
+                cause = (
+                    "this metric requires probabilities, but the estimator has no predict_proba method"
+                    if lacks_probability
+                    else f"the rows of fold {count} do not define this metric"
                 )
+                raise InvalidSpecError("metric", self.metric.name, f"{cause}. Use one of {', '.join(metrics)}")
             total += metrics[self.metric.name]
             yield total / count
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.scoring.metrics import METRICS, Metric, Problem, main_metric
 from airflow_provider_mlops.lifecycle.step import Step
@@ -88,7 +89,7 @@ def _finish(
     best = best_trial(study)
     trials = count_finished(study)
     parameters = suggest_parameters(spec, study, _fixed_trial(best.params))
-    log.info("The best of %d trials has %s %.5g with %s", trials, metric.name, best.value, parameters)
+    log.info("The best of %s has %s %.5g with %s", pluralize(trials, "trial"), metric.name, best.value, parameters)
     trained: dict[str, Any] = {"model": None, "model_uri": None, "metrics": {}}
     if spec.phase != "search":
         run.log_metrics({f"best_{metric.name}": float(best.value or 0.0), "trials": float(trials)})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote
 
 from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.registry.run import attached_run, begin_run
 
@@ -92,8 +93,8 @@ def fail_killed_trials(study: optuna.Study, worker: str) -> list[int]:
         study.tell(number, state=_trial_state().FAIL)
     if numbers:
         log.info(
-            "Discarded %d trials that an earlier try of this task did not finish; others will replace them",
-            len(numbers),
+            "Discarded %s that an earlier try of this task did not finish; as many new ones will run",
+            pluralize(len(numbers), "trial"),
         )
     return numbers
 
@@ -125,7 +126,8 @@ def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
     ]
     if errors:
         raise RejectedError(
-            f"Rejected study {study.study_name}: all {len(errors)} trials failed. The first error: {errors[0]}"
+            f"Rejected study {study.study_name}: every trial failed ({len(errors)} in total). The first error: "
+            f"{errors[0]}"
         )
     raise RejectedError(
         f"Rejected study {study.study_name}: it has no completed trials, but at least 1 is required. Run "

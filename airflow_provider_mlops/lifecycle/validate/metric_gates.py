@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.evaluate.fairness import NEEDS_BOTH_CLASSES
 from airflow_provider_mlops.lifecycle.reports.report import format_number
 from airflow_provider_mlops.lifecycle.scoring.evaluation import FairnessScore, Interval
@@ -121,14 +122,17 @@ def _judge_slices(gate: SliceGate, metric: Metric, gains: _SliceGains) -> GateRe
         return gate_result(gate, "inconclusive", reason, values)
     if unjudged and gate.small_slices == "inconclusive":
         reason = (
-            f"{len(unjudged)} slices have fewer than {gate.min_rows} rows or only one class: {_join(unjudged)}. "
-            "Use more test rows, or small_slices='ignore'"
+            f"{pluralize(len(unjudged), 'slice')} with fewer than {gate.min_rows} rows or only one class cannot be "
+            f"judged: {_join(unjudged)}. Use more test rows, or small_slices='ignore'"
         )
         return gate_result(gate, "inconclusive", reason, values)
     if worst is None:
         return gate_result(gate, "inconclusive", f"no slice has at least {gate.min_rows} rows", values)
     change = f"a gain of {format_number(worst)}" if worst >= 0 else f"a loss of {format_number(-worst)}"
-    reason = f"{metric.name} compared with {reference}: the worst of {len(judged)} slices has {change}, {allowed}"
+    reason = (
+        f"{metric.name} compared with {reference}: the worst of {pluralize(len(judged), 'slice')} has {change}, "
+        f"{allowed}"
+    )
     return gate_result(gate, "passed", reason, values)
 
 
@@ -199,7 +203,9 @@ def _compare(
     """Decide by the paired interval of the gain over another model, which must be above `min_gain`."""
     rows = evidence.evaluation.rows
     if rows < gate.min_rows:
-        return gate_result(gate, "inconclusive", f"there are {rows} test rows, required at least {gate.min_rows}")
+        return gate_result(
+            gate, "inconclusive", f"the evaluation has {pluralize(rows, 'test row')}, required at least {gate.min_rows}"
+        )
     resampled = evidence.resampled
     if metric.name not in resampled[other].estimates:
         return gate_result(gate, "inconclusive", f"the test rows do not define {metric.name} for {other_name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.reports.report import format_number
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation, PredictedValues
@@ -76,7 +77,7 @@ def decide_infrastructure(gate: InfrastructureGate, probed: ProbeResult, evaluat
     count = len(probed.rows or ()) + len(probed.input_example or ())
     reason = (
         f"a fresh process loaded the model in {format_number(probed.load_seconds or 0.0)} s and repeated the "
-        f"predictions for {count} rows"
+        f"predictions for {pluralize(count, 'row')}"
     )
     return gate_result(gate, "passed", reason, values)
 
@@ -139,7 +140,7 @@ def _output_types(signature: ModelSignature) -> str:
 def _find_mismatch(predicted: PredictedValues, expected: PredictedValues, tolerance: float) -> str | None:
     """Return the first prediction that is not the recorded one, in words, or None if all are the same."""
     if len(predicted) != len(expected):
-        return f"{len(predicted)} predictions instead of {len(expected)}"
+        return f"{pluralize(len(predicted), 'prediction')} instead of {len(expected):,}"
     for number, (value, recorded) in enumerate(zip(predicted, expected, strict=True), start=1):
         if not _is_same(value, recorded, tolerance):
             return f"{value!r} instead of {recorded!r} in row {number}"

@@ -125,10 +125,10 @@ def _run_process(directory: str, timeout: float) -> ProbeResult:
             env={"OMP_NUM_THREADS": "1", **os.environ},
         )
     except subprocess.TimeoutExpired:
-        return ProbeResult(error=f"it did not load the model and predict within {timeout:g} s")
+        return ProbeResult(error=f"the process did not load the model and predict within {timeout:g} s")
     written = Path(directory, _RESULT)
     if not written.exists():
-        return ProbeResult(error=f"it exited with code {process.returncode}: {_tail(process.stdout)}")
+        return ProbeResult(error=f"the process exited with code {process.returncode}: {_tail(process.stdout)}")
     return ProbeResult.model_validate_json(written.read_text())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.reports.report import Report
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def report(evaluation: Evaluation, verdict: Verdict, results: list[GateResult]) 
     page = Report(f"Validation of {evaluation.model}", f"target {evaluation.target}")
     numbers = {word: sum(result.verdict == word for result in results) for word in _ORDER}
     count = ", ".join(f"{number} {word}" for word, number in numbers.items() if number)
-    page.verdict(verdict, f"{_SENTENCES[verdict]} {len(results)} gates: {count}.")
+    page.verdict(verdict, f"{_SENTENCES[verdict]} {pluralize(len(results), 'gate')}: {count}.")
     ordered = sorted(results, key=lambda result: _ORDER[result.verdict])
     page.section("Gates").table(
         ["gate", "verdict", "reason"], [[result.gate, result.verdict, result.reason] for result in ordered]
@@ -35,7 +36,7 @@ def report(evaluation: Evaluation, verdict: Verdict, results: list[GateResult]) 
     )
     champion = evaluation.champion
     page.section("Evaluation").text(
-        f"Evaluated on {evaluation.created_at:%d %B %Y} with {evaluation.rows:,} test rows of the dataset "
+        f"Evaluated on {evaluation.created_at:%d %B %Y} with {pluralize(evaluation.rows, 'test row')} of the dataset "
         f"{evaluation.dataset_name}. Champion: {evaluation.champion_note}."
     ).table(
         ["metric", "model", "baseline", "champion"],

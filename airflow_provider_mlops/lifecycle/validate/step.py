@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.result_size import shorten
 from airflow_provider_mlops.lifecycle.scoring.evaluation import Evaluation
@@ -67,9 +68,9 @@ def validate(spec: ValidateSpec, workspace: Workspace) -> ValidateResult:
         _record(run, registry, version, verdict, results, report_uri)
         _set_alias(registry, version, verdict)
     log.info(
-        "Validated %s against %d gates in %.1f s: %s. Report: %s",
+        "Validated %s against %s in %.1f s: %s. Report: %s",
         version,
-        len(results),
+        pluralize(len(results), "gate"),
         time.monotonic() - started,
         verdict,
         report_uri,

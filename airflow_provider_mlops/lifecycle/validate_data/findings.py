@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import pluralize
+
 if TYPE_CHECKING:
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 
@@ -123,7 +125,8 @@ def _observed(result: Any, name: str, kwargs: dict[str, Any]) -> str:
         # An example of a missing value would only be None.
         examples = [value for value in details.get("partial_unexpected_list", []) if value is not None]
         such_as = f", for example {_format_values(_distinct(examples), 3)}" if examples else ""
-        return f"{details['unexpected_count']:,} values ({details['unexpected_percent']:.3g} %) are unexpected{such_as}"
+        count = pluralize(details["unexpected_count"], "unexpected value")
+        return f"{count} ({details['unexpected_percent']:.3g}%){such_as}"
     if "observed_value" in details:
         limits = {
             key: kwargs[key] for key in ("min_value", "max_value", "type_list", "type_") if kwargs.get(key) is not None

@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError, RejectedError
 from airflow_provider_mlops.lifecycle.result_size import first_that_fit, shorten
 from airflow_provider_mlops.lifecycle.step import Step
@@ -45,9 +46,9 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
     suite = _suite(spec)
     with open_run(workspace.registry(), workspace.task, "validate_data") as run:
         log.info(
-            "Checking %d expectations on %s rows of %s",
-            len(suite.expectations),
-            f"{manifest.rows:,}",
+            "Checking %s on %s of %s",
+            pluralize(len(suite.expectations), "expectation"),
+            pluralize(manifest.rows, "row"),
             spec.dataset.name,
         )
         outcome, rows_checked = run_suite(spec.dataset, suite, spec.max_rows)
@@ -62,8 +63,8 @@ def validate_data(spec: ValidateDataSpec, workspace: Workspace) -> ValidateDataR
     for line in (*findings.schema, *findings.values):
         log.warning("Failed expectation: %s", line)
     log.info(
-        "Checked %d expectations in %.1f s: %d failed, the verdict is %s; Data Docs in %s",
-        len(outcome.results),
+        "Checked %s in %.1f s: %d failed, the verdict is %s; Data Docs in %s",
+        pluralize(len(outcome.results), "expectation"),
         time.monotonic() - started,
         findings.failed,
         verdict,

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.log import layout, prediction_id, segments, write_ahead
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, FeedbackRow, feedback_rows
 from airflow_provider_mlops.serving.log.schema import FEEDBACK, LogSchema, column
@@ -59,7 +60,7 @@ def compact(
             done += 1
     if done:
         elapsed = time.monotonic() - began
-        log.info("Compacted %d segments of the prediction log in %.2f s to %s", done, elapsed, storage_uri)
+        log.info("Compacted %s of the prediction log in %.2f s to %s", pluralize(done, "segment"), elapsed, storage_uri)
     return done
 
 

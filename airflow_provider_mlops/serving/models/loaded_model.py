@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.registry import models, packaging
 from airflow_provider_mlops.registry.model_version import ModelVersion
@@ -122,12 +123,12 @@ class LoadedModel:
             example = packaged.load_input_example(str(directory)) if packaged.saved_input_example_info else None
         model = cls(version, estimator, schema, example_of.example_rows(schema, example))
         log.info(
-            "Loaded %s in %.2f s: %d features as %s, batches of up to %d rows, predicts %s",
+            "Loaded %s in %.2f s: %s as %s, batches of up to %s, predicts %s",
             version.uri,
             time.monotonic() - began,
-            len(schema.features),
+            pluralize(len(schema.features), "feature"),
             "an array" if model.as_array else "a DataFrame",
-            model.pace.batch_rows,
+            pluralize(model.pace.batch_rows, "row"),
             "on the event loop" if model.pace.quick else "in a thread",
         )
         return model

@@ -242,9 +242,9 @@ class ServedModels:
         except RequestError as error:
             if error.status != 503 and self._load_backoff.failed((name, version), error.message):
                 active = self._models[name].active if name in self._models else None
-                kept = "no version" if active is None else f"version {active}"
+                kept = "No version is active" if active is None else f"Version {active} stays active"
                 cause = None if isinstance(error.__cause__, MlopsError) else error.__cause__
-                log.error("Model %s: %s The active version is unchanged: %s", name, error.message, kept, exc_info=cause)
+                log.error("Model %s: %s %s", name, error.message, kept, exc_info=cause)
             if error.status == 422:
                 self._models.setdefault(name, ServedModel(name)).failures[version] = error.message
             raise

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.models.column_values import NUMBERS_OR_NULL, column_values
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
@@ -24,7 +25,7 @@ def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> R
     count = next(iter(lengths.values()))
     for name, length in lengths.items():
         if length != count:
-            message = f"Column {format_value(name)} has {length} values, but other columns have {count}."
+            message = f"Column {format_value(name)} has {pluralize(length, 'value')}, but other columns have {count}."
             raise RequestError(422, message, name)
     if count == 0:
         raise RequestError(422, _NO_ROWS)
@@ -52,10 +53,12 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
     width = len(names)
     for position, row in enumerate(data):
         if type(row) is not list:
-            message = f"Row {position} must be a list of {width} values, not {format_value(row)}."
+            message = f"Row {position} must be a list of {pluralize(width, 'value')}, not {format_value(row)}."
             raise RequestError(422, message, f"row {position}")
         if len(row) != width:
-            message = f"Row {position} has {len(row)} values, but there are {width} columns."
+            message = (
+                f"Row {position} has {pluralize(len(row), 'value')}, but the request has {pluralize(width, 'column')}."
+            )
             raise RequestError(422, message, f"row {position}")
     if schema.double and len(names) == len(schema.names):
         cells = data[0] if len(data) == 1 else chain.from_iterable(data)

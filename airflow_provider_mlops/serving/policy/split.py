@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Arm, Choice, Policy, RoutingRequest
 from airflow_provider_mlops.serving.policy.sticky import MAX_ARMS, StickyHash
 
@@ -42,8 +43,8 @@ class Split(Policy):
     def __init__(self, arms: Sequence[Arm], weights: Sequence[float], salt: str) -> None:
         if not 1 <= len(arms) <= MAX_ARMS or len(arms) != len(weights):
             raise ValueError(
-                f"a split needs 1 to {MAX_ARMS} arms and one weight for each arm, got {len(arms)} arms and "
-                f"{len(weights)} weights"
+                f"a split needs 1 to {MAX_ARMS} arms and one weight for each arm, got "
+                f"{pluralize(len(arms), 'arm')} and {pluralize(len(weights), 'weight')}"
             )
         if min(weights) < 0 or not math.isclose(sum(weights), 1, abs_tol=1e-9):
             raise ValueError(f"weights must not be negative and must sum to one, not {weights}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
@@ -57,7 +58,7 @@ async def receive_body(headers: Mapping[bytes, bytes], receive: Receive, max_byt
     if length > len(content):
         raise RequestError(
             400,
-            f"{JSON_LENGTH_HEADER} is {length}, but the body has only {len(content)} bytes.",
+            f"{JSON_LENGTH_HEADER} is {length}, but the body has only {pluralize(len(content), 'byte')}.",
             JSON_LENGTH_HEADER,
         )
     return Body(content, length)

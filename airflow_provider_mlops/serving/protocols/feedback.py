@@ -29,7 +29,9 @@ def parse(content: Any) -> list[tuple[str, str | None, float | None]]:
 
 def _parse_entry(entry: Any, where: str) -> tuple[str, str | None, float | None]:
     if type(entry) is not dict:
-        raise RequestError(400, f"{where} must be an object with prediction_id and label, not {format_value(entry)}.")
+        raise RequestError(
+            400, f"{where} must be an object with prediction_id and label or reward, not {format_value(entry)}."
+        )
     if "prediction_id" not in entry:
         raise RequestError(400, f"{where} must have a prediction_id.", "prediction_id")
     if "label" not in entry and "reward" not in entry:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, ModelResponse
@@ -183,7 +184,8 @@ def _from_matrix(tensor: Tensor, schema: InputSchema) -> Rows:
     if width != len(schema.names):
         raise RequestError(
             422,
-            f"Tensor {format_value(tensor.name)} has {width} columns, but the model takes {len(schema.names)}.",
+            f"Tensor {format_value(tensor.name)} has {pluralize(width, 'column')}, but the model takes "
+            f"{len(schema.names)}.",
             tensor.name,
         )
     data = tensor.flat()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
 
@@ -73,13 +74,16 @@ class Tensor:
             for position, row in enumerate(data):
                 if type(row) is not list or len(row) != width:
                     raise RequestError(
-                        400, f"Row {position} of tensor {format_value(self.name)} must have {width} values.", self.name
+                        400,
+                        f"Row {position} of tensor {format_value(self.name)} must have {pluralize(width, 'value')}.",
+                        self.name,
                     )
             data = [value for row in data for value in row]
         if len(data) != size:
             raise RequestError(
                 400,
-                f"Tensor {format_value(self.name)} of shape {self.shape} must have {size} values, not {len(data)}.",
+                f"Tensor {format_value(self.name)} of shape {self.shape} must have {pluralize(size, 'value')}, not "
+                f"{len(data)}.",
                 self.name,
             )
         return data
@@ -228,5 +232,7 @@ def _texts(content: bytes, count: int, name: str) -> list[bytes]:
         values.append(content[place + 4 : place + 4 + length])
         place += 4 + length
     if len(values) != count:
-        raise RequestError(400, f"Tensor {format_value(name)} must have {count} values, not {len(values)}.", name)
+        raise RequestError(
+            400, f"Tensor {format_value(name)} must have {pluralize(count, 'value')}, not {len(values):,}.", name
+        )
     return values

@@ -218,12 +218,18 @@ def _baseline_without_binary(config: RolloutConfig) -> bool:
     return test is not None and test.baseline is not None and reward is not None and not reward.is_binary
 
 
-def _effect_beyond_range(config: RolloutConfig) -> bool:
+def _planned_rate(config: RolloutConfig) -> float | None:
+    """Return the candidate's rate if it is better than the baseline by the smallest effect."""
     test, reward = _planned_test(config), config.reward
     if test is None or test.baseline is None or test.min_effect is None or reward is None:
-        return False
+        return None
     change = test.min_effect / reward.range_width
-    return not 0 <= test.baseline + (change if reward.greater_is_better else -change) <= 1
+    return test.baseline + (change if reward.greater_is_better else -change)
+
+
+def _effect_beyond_range(config: RolloutConfig) -> bool:
+    rate = _planned_rate(config)
+    return rate is not None and not 0 <= rate <= 1
 
 
 _RULES: tuple[Rule[RolloutConfig], ...] = (
@@ -256,8 +262,8 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
     Rule(
         lambda config: config.strategy.kind == "direct" and any(map(_compares, config.gates)),
         "gates",
-        "the direct strategy leaves no traffic to compare with. Give error_rate gates a max_rate and latency gates a "
-        "max_latency_ms, and remove other gates",
+        "the direct strategy sends all requests to the candidate, so no gate can compare it with the champion. Give "
+        "error_rate gates a max_rate and latency gates a max_latency_ms, and remove other gates",
     ),
     Rule(
         _beta_with_other_rewards,
@@ -284,7 +290,10 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
     Rule(
         _effect_beyond_range,
         "strategy",
-        "baseline and min_effect together lead beyond 0 or 1. Reduce min_effect, or correct baseline",
+        lambda config: (
+            f"with baseline and min_effect, the rate of the candidate would be {_planned_rate(config):.4g}, but it "
+            "must be between 0 and 1. Reduce min_effect, or correct baseline"
+        ),
     ),
     Rule(
         lambda config: sum(isinstance(gate, DriftGate) for gate in config.gates) > 1,

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.log import record, segments, write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
@@ -98,7 +99,9 @@ class Ingestion:
             for segment in left:
                 done += self.ingest(segment)
         if done:
-            log.debug("Ingested rollout evidence in %d transactions in %.3f s", done, time.monotonic() - began)
+            log.debug(
+                "Ingested rollout evidence in %s in %.3f s", pluralize(done, "transaction"), time.monotonic() - began
+            )
         return done
 
     def ingest(self, segment: segments.Segment, end: int | None = None) -> int:

@@ -122,6 +122,11 @@ class RolloutState(BaseModel):
         return self.status in IN_PROGRESS
 
     @property
+    def status_text(self) -> str:
+        """Status in words."""
+        return self.status.replace("_", " ")
+
+    @property
     def blocks_new_rollout(self) -> bool:
         """Whether another rollout of the model must wait: until this one is over and a promotion is in the registry."""
         return self.is_in_progress or (self.status == "promoted" and not self.settled)

@@ -172,9 +172,18 @@ class RolloutStore:
             if result.rowcount != 1:
                 raise StaleRolloutError(f"Rollout {seen.id} of {seen.model} has changed since it was read.")
             self._add_to_history(connection, changed)
-        log.info(
-            "Rollout %s of %s is now %s at step %d: %s", seen.id, seen.model, state.status, state.step + 1, state.reason
-        )
+        if state.settled:
+            # The decision, with its reason, was logged when it was made.
+            log.debug("Rollout %s of %s is settled", seen.id, seen.model)
+        else:
+            log.info(
+                "Rollout %s of %s is now %s at step %d: %s",
+                seen.id,
+                seen.model,
+                state.status_text,
+                state.step + 1,
+                state.reason,
+            )
         return changed
 
     def change(self, rollout_id: str, next_state: Callable[[Rollout], RolloutState | None]) -> Rollout:
@@ -292,6 +301,6 @@ def _conflict(current: Rollout) -> RolloutConflictError:
     state, task = current.state, current.started_by
     return RolloutConflictError(
         f"Another rollout of {current.model} is in progress: {current.id}, started by {task.key} (owner {task.owner}) "
-        f"at {state.started_at:%Y-%m-%d %H:%M:%S} UTC, {state.status} at step {state.step + 1}. Wait until it is over, "
-        "or roll it back."
+        f"at {state.started_at:%Y-%m-%d %H:%M:%S} UTC, {state.status_text} at step {state.step + 1}. Wait until it is "
+        "over, or roll it back."
     )

@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.traffic.replay import Replay
 
 _LINE_SECONDS = 5.0
@@ -53,13 +54,13 @@ class ProgressBar:
 
 def _numbers(replay: Replay) -> str:
     summary = replay.summary
-    parts = [f"{summary.requests:,} requests"]
+    parts = [pluralize(summary.requests, "request")]
     if summary.seconds:
         parts.append(f"{summary.requests / summary.seconds:,.0f}/s")
     if summary.answered:
         parts.append(f"p99 {1000 * summary.latency.quantile(0.99):.1f} ms")
     if summary.errors:
-        parts.append(f"{summary.errors:,} errors")
+        parts.append(pluralize(summary.errors, "error"))
     if summary.labels.due:
         parts.append(f"labels {summary.labels.acknowledged:,} of {summary.labels.due:,}")
     return ", ".join(parts)

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.traffic.durations import Durations, Milliseconds
 
 
@@ -142,7 +143,7 @@ class Summary:
         labels = self.labels
         lines = [
             f"requests  {self.requests:,} in {self.seconds:.1f} s ({numbers['requests_per_second']:.1f}/s), "
-            f"{self.answered:,} answered, {self.rows:,} rows",
+            f"{self.answered:,} answered, {pluralize(self.rows, 'row')}",
             f"latency   {_format_durations(numbers['latency_ms'])}",
             f"behind    {_format_durations(numbers['behind_ms'])}",
             "versions  " + (", ".join(f"{name}: {count:,}" for name, count in numbers["versions"].items()) or "none"),

@@ -66,7 +66,7 @@ def detect_drift(features: Iterable[FeatureCounts], thresholds: DriftThresholds 
     )
     report = DriftReport(verdicts, limits)
     log.info(
-        "Compared %d features with their reference: %d drifted, %d have too few rows for a verdict.",
+        "Compared features with their reference: %d in total, %d drifted, %d without a verdict because of too few rows",
         len(verdicts),
         len(report.drifted),
         len(report.inconclusive),
@@ -152,6 +152,7 @@ def _reason(
         return f"no drift; {current_rows:,} rows are enough to detect a PSI of {detectable:.2g}"
     if current_rows == 0:
         return "there are no current rows"
+    rows = "1 row" if current_rows == 1 else f"{current_rows:,} rows"
     hint = "the reference has too few rows for any verdict" if needed is None else f"{needed:,} rows are needed"
-    enough = f"{current_rows:,} rows are only enough to detect a PSI of at least {detectable:.2g}"
-    return f"no drift detected, but {enough}; {hint}"
+    limit = f"with {rows}, only a PSI of at least {detectable:.2g} can be detected"
+    return f"no drift detected, but {limit}; {hint}"

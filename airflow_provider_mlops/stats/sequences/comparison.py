@@ -106,15 +106,18 @@ def judge_difference(
     needed = max(min_count, 1)
     enough = min(counts) >= needed
     verdict = interval_verdict(interval, required, greater_is_better) if enough else "inconclusive"
-    on = f"{counts[0]:,} observations of the candidate and {counts[1]:,} of the champion"
     if enough:
         sentence = (
             f"candidate minus champion {_outcome(verdict, greater_is_better)} {format_value(required)}; "
             f"it is {format_value(estimate)}, "
-            f"{100 * confidence:g} % interval {format_value(interval.low)} to {format_value(interval.high)}, on {on}."
+            f"{100 * confidence:g} % interval {format_value(interval.low)} to {format_value(interval.high)}, on "
+            f"{_observations(counts[0])} of the candidate and {counts[1]:,} of the champion."
         )
     else:
-        sentence = f"too few observations ({on}); at least {needed:,} of each are required."
+        sentence = (
+            f"too few observations ({counts[0]:,} of the candidate and {counts[1]:,} of the champion), required at "
+            f"least {needed:,} of each."
+        )
     return SequentialComparison(
         verdict, estimate, interval, required, greater_is_better, *counts, f"{_capitalized(what)}: {sentence}"
     )
@@ -164,14 +167,18 @@ def judge_with_limit(
     if count >= needed:
         sentence = (
             f" {_outcome(verdict, greater_is_better)} {limit:.4g}: {estimate:.4g}, {100 * confidence:g} % interval "
-            f"{interval.low:.4g} to {interval.high:.4g}, on {count:,} observations."
+            f"{interval.low:.4g} to {interval.high:.4g}, on {_observations(count)}."
         )
     else:
-        sentence = f": too few observations ({count:,}); at least {needed:,} are required."
+        sentence = f": too few observations ({count:,}), required at least {needed:,}."
     champion_count = counts[1] if len(counts) == 2 else 0
     return SequentialComparison(
         verdict, estimate, interval, limit, greater_is_better, counts[0], champion_count, _capitalized(what) + sentence
     )
+
+
+def _observations(count: int) -> str:
+    return "1 observation" if count == 1 else f"{count:,} observations"
 
 
 def _outcome(verdict: Verdict, greater_is_better: bool) -> str:

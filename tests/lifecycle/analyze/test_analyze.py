@@ -132,9 +132,9 @@ def test_findings_need_attention() -> None:
     assert "all values are missing" in words["gone"]
     assert "90.0% of its values are missing" in words["sparse"]
     assert "same value in every row" in words["same"]
-    assert "1 values are infinite" in words["infinite"]
+    assert "infinite values: 1" in words["infinite"]
     assert "only 2.00% of the rows are of class rare" in words["label"]
-    assert "equal to an earlier one" in words["rows"]
+    assert "duplicates of an earlier row: " in words["rows"]
     assert "Attention" in build(odd, "odd", "a/b/c").html() or "attention" in build(odd, "odd", "a/b/c").html()
 
 

@@ -70,7 +70,7 @@ def test_unusable_data_is_named_with_the_remedy(house: House) -> None:
     with pytest.raises(InvalidSpecError, match="the dataset has no rows"):
         house.evaluate("bad", dataset=empty)
     holes = write(house.as_task("bad"), "holes", frame.assign(target=frame.target.where(frame.index > 2)))
-    with pytest.raises(RejectedError, match="3 of 400 rows have no value"):
+    with pytest.raises(RejectedError, match="missing in 3 of 400 rows"):
         house.evaluate("bad", dataset=holes)
     stale = house.test.model_copy(update={"fingerprint": "0" * 32})
     with pytest.raises(InvalidSpecError, match="its content changed"):
@@ -85,7 +85,7 @@ def test_predictions_that_are_not_finite_are_rejected(house: House) -> None:
     # Twenty times the scaled age is more than a float holds.
     frame = house.test_frame.assign(age=house.test_frame.age.where(house.test_frame.index > 4, 1.7e308))
     data = write(house.as_task("huge"), "huge", frame)
-    with pytest.raises(RejectedError, match="5 of 400 predictions are not finite"):
+    with pytest.raises(RejectedError, match="predictions are not finite for 5 of 400 rows"):
         house.evaluate("huge", model=model, target="spend", dataset=data)
 
 

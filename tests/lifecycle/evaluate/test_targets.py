@@ -101,7 +101,7 @@ def test_labels_that_are_true_or_false_and_classes_that_the_model_never_saw(
     moved = write(house.as_task("town"), "moved", frame.assign(town=frame.town.where(frame.index > 29, "Bern")))
     result, evaluation = house.evaluate("town", model=model, dataset=moved, target="town")
     assert evaluation.classes == ("Oslo", "Rome", "Bern")
-    assert "unknown to town version 1, which never predicts them: 'Bern'" in caplog.text
+    assert "classes that town version 1 does not know and never predicts: 'Bern'" in caplog.text
     truth = moved.arrow()["town"].to_pylist()
     output, _ = house.predicted(model, frame)
     assert result.metrics["recall"] == pytest.approx(oracle.recall_score(truth, output, average="macro"))

@@ -93,7 +93,7 @@ def test_wrong_filters(workspace: Workspace, predicate: str, message: str) -> No
         ({"split": {"method": "alphabetical"}}, r"split\.method='alphabetical': it must be 'random'"),
         (
             {"split": {"method": "group", "column": "income"}},
-            r"split\.column='income': .*\d+ rows have none.*IS NOT NULL",
+            r"split\.column='income': .*missing in .*rows?.*IS NOT NULL",
         ),
         (
             {"split": {"method": "stratified", "column": "id"}, "filters": ["id >= 0"]},

@@ -179,7 +179,8 @@ def test_strata_of_one_row_each_are_sampled_and_not_cut_off(
     dataset = write(workspace, rows(900))
     with caplog.at_level(logging.WARNING):
         result = run(workspace, dataset, split={"method": "stratified", "column": "id"})
-    assert "900 of the 900 values of id have fewer than 3 rows" in caplog.text
+    assert "Each value of id with fewer than 3 rows" in caplog.text
+    assert "900 of 900 values" in caplog.text
     row_ids = parts(result)
     assert [len(part) for part in row_ids] == [540, 180, 180]
     for part in row_ids:

@@ -215,6 +215,15 @@ def test_a_bandit_ends_when_one_version_is_the_best(algorithm: str) -> None:
     assert after(costs, 2, of(0.3, 0.4, 0.4)).action == "end"
 
 
+def test_an_approved_bandit_does_not_claim_to_be_certain() -> None:
+    plan = bandit()
+    alike = {(0, arm.name): rewards(0.4, 1000) for arm in plan.arms}
+    found = after(plan, 2, Evidence.of(alike, 0), approved=True, changed_by="ada", reason="good enough")
+    assert found.action in ("promote", "end")
+    assert found.reason.startswith("approved by ada: good enough; ")
+    assert "above the limit" not in found.reason
+
+
 def test_a_candidate_with_errors_does_not_win_a_bandit() -> None:
     plan = bandit(gates=[{"kind": "error_rate", "margin": 0.05}])
     arms = {"champion": rewards(0.3, 1000), "candidate_2": rewards(0.5, 1000), "candidate_3": rewards(0.3, 1000)}

@@ -20,7 +20,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "decision_timeout=10: decision_timeout must be at least bake_time",
     ),
     ({"candidates": [{**MODEL, "name": "other"}]}, "candidates", "versions of the model 'churn'"),
-    ({"candidates": [{**MODEL, "version": 3}]}, "candidates", "the canary strategy takes only the version in model"),
+    ({"candidates": [{**MODEL, "version": 3}]}, "candidates", "the strategy canary compares only one version"),
 ]
 
 

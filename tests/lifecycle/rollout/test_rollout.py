@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -76,6 +77,17 @@ def test_a_worse_version_is_rolled_back_and_leaves_one_entry(rollouts: Rollouts,
     assert rollouts.run().rollout_id != over.rollout_id
 
 
+def test_the_log_says_a_decision_and_its_reason_once(rollouts: Rollouts, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    begun = rollouts.run()
+    assert caplog.text.count(begun.findings[0].sentence.rstrip(".")) == 1
+    caplog.clear()
+    rollouts.traffic.add(rollouts.current(), errors=150)
+    over = rollouts.run()
+    assert "is now rolled back at step 1: " in caplog.text
+    assert caplog.text.count(over.reason.rstrip(".")) == 1
+
+
 def test_what_a_gateway_has_rolled_back_is_settled_by_the_task(rollouts: Rollouts) -> None:
     begun = rollouts.run()
     seen = rollouts.current()
@@ -128,7 +140,7 @@ def test_a_bandit_promotes_the_winner_of_several(rollouts: Rollouts) -> None:
     over = rollouts.run(**fields)
     assert (over.status, over.version) == ("promoted", 3)
     assert rollouts.versions.aliases() == {"champion": 3, "previous": 1}
-    with pytest.raises(InvalidSpecError, match="takes only the version in model"):
+    with pytest.raises(InvalidSpecError, match="compares only one version"):
         rollouts.run(candidates=[rollouts.versions[3]])
 
 

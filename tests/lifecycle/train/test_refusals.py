@@ -33,9 +33,14 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
 @pytest.mark.parametrize(
     ("table", "fields", "error", "message"),
     [
-        (_with("label", [0.0, 1.0, float("nan"), None]), {}, RejectedError, r"'label': 2 of 4 rows have no value"),
+        (_with("label", [0.0, 1.0, float("nan"), None]), {}, RejectedError, "missing in 2 of 4 rows"),
         (_with("label", [None, "yes", "no", "yes"]), {}, RejectedError, r"1 of 4 rows.*filters="),
-        (_with("label", [1, 1, 1, 1]), {}, RejectedError, r"^Rejected target 'label': all 4 rows are of the class 1"),
+        (
+            _with("label", [1, 1, 1, 1]),
+            {},
+            RejectedError,
+            r"^Rejected target 'label': all rows \(4\) are of the class 1",
+        ),
         (_with("label", [0.5, 1.5, 2.0, 1.0]), {"problem": "classification"}, InvalidSpecError, "a value is 0.5"),
         (
             _with("label", ["x", "y", "x", "y"]),
@@ -47,7 +52,7 @@ def _with(column: str, values: list[Any]) -> pyarrow.Table:
             _with("label", [1.0, float("inf"), 2.0, 3.5]),
             {"estimator": "sklearn.linear_model.Ridge"},
             RejectedError,
-            "1 of 4 values are infinite",
+            "infinite in 1 of 4 rows",
         ),
         (numbers().slice(0, 0), {}, RejectedError, "it has no rows"),
         (numbers().select(["label"]), {}, InvalidSpecError, "at least one feature column"),
@@ -170,6 +175,6 @@ def test_validation_rows_of_another_kind_are_named_before_the_training(workspace
     table = numbers()
     table = table.set_column(1, "b", pyarrow.array(["many"] * table.num_rows))
     validation = write(workspace, table, "validation")
-    message = r"validation_dataset=.*the column 'b' holds string values, but numbers in the training rows"
+    message = r"validation_dataset=.*the column 'b' holds string values, but in the training rows it holds numbers"
     with pytest.raises(InvalidSpecError, match=message):
         train(spec_for(workspace, validation_dataset=validation, code=refuse_to_build), workspace)

@@ -65,7 +65,7 @@ def test_the_champion_gate_is_a_test_of_non_inferiority(arena: Arena, uris: dict
         assert arena.validate("champion", arena.better, uris["better"], gate).verdict == "approved"
         assert arena.validate("champion", arena.worse, uris["worse"], gate).verdict == "rejected"
     few = arena.validate("champion", arena.better, uris["better"], {"kind": "champion", "min_rows": 601})
-    assert few.reasons["champion"] == "inconclusive: there are 600 test rows, required at least 601"
+    assert few.reasons["champion"] == "inconclusive: the evaluation has 600 test rows, required at least 601"
     itself = arena.validate("champion", arena.champion, uris["champion"], {"kind": "champion"}, {"kind": "signature"})
     assert set(itself.reasons.values()) == {"passed: version 1 is the champion itself"}
 

@@ -103,13 +103,13 @@ def test_a_process_that_hangs_or_crashes_fails_the_gate(
     arena: Arena, uris: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = arena.validate("slow", arena.alone, uris["alone"], {"kind": "infrastructure", "timeout_seconds": 0.01})
-    assert result.reasons["infrastructure"].endswith("it did not load the model and predict within 0.01 s")
+    assert result.reasons["infrastructure"].endswith("the process did not load the model and predict within 0.01 s")
     crashing = tmp_path / "python"
     crashing.write_text("#!/bin/sh\necho 'libgomp.so.1: cannot open shared object file'\nkill -SEGV $$\n")
     crashing.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(crashing))
     result = arena.validate("slow", arena.alone, uris["alone"], {"kind": "infrastructure"})
     assert result.reasons["infrastructure"] == (
-        "failed: the model cannot predict in a fresh process: it exited with code -11: "
+        "failed: the model cannot predict in a fresh process: the process exited with code -11: "
         "libgomp.so.1: cannot open shared object file"
     )

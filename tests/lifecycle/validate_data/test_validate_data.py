@@ -53,7 +53,8 @@ def test_value_skew_follows_the_policy(workspace: Workspace, tmp_path: Path, pol
     suite = suite_file(tmp_path, between("age", 0, 40), between("visits", 0, 20))
     if verdict is None:
         with pytest.raises(
-            RejectedError, match=r"Rejected .*: value skew: age: expect_column_values_to_be_between: \d+ values"
+            RejectedError,
+            match=r"Rejected .*: value skew: age: expect_column_values_to_be_between: \d+ unexpected values",
         ):
             run(workspace, dataset, suite_file=suite)
         (rejected,) = workspace.registry().client.search_runs(["1"])

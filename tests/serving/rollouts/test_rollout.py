@@ -79,8 +79,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"strategy": {"kind": "bandit"}}, "need a reward"),
     ({"strategy": {"kind": "ab"}, "reward": REWARD}, "decided by a metric gate"),
     ({"strategy": {"kind": "ab", "min_effect": 0.1}}, "either baseline .* or std"),
-    ({**PLANNED, "strategy": {"kind": "ab", "min_effect": 0.5, "baseline": 0.6}}, "beyond 0 or 1"),
-    ({**PLANNED, "reward": {"binary": True, "greater_is_better": False}}, "beyond 0 or 1"),
+    ({**PLANNED, "strategy": {"kind": "ab", "min_effect": 0.5, "baseline": 0.6}}, "rate of the candidate would be"),
+    ({**PLANNED, "reward": {"binary": True, "greater_is_better": False}}, "rate of the candidate would be"),
     ({**PLANNED, "reward": {}}, "Set binary=True in the reward"),
     ({**PLANNED, "gates": [{"kind": "metric", "margin": 0.4}]}, "must exceed the margin"),
     (

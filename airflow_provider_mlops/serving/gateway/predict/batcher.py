@@ -83,7 +83,9 @@ class Batcher:
         """Queue a job. The future is resolved when the job has its outcome. Raises RequestError (429)."""
         if len(self._waiting) >= self._max_waiting:
             raise RequestError(
-                429, f"{len(self._waiting)} requests are already waiting for this model. Retry later.", Retry_After="1"
+                429,
+                f"Too many requests are waiting for this model ({len(self._waiting):,}). Retry later.",
+                Retry_After="1",
             )
         job.done = self._loop.create_future()
         self._waiting.append(job)

@@ -148,7 +148,7 @@ class PredictEndpoint:
     async def _predict(self, scope: Scope, receive: Receive, labels: _RequestLabels) -> Prediction:
         if self.in_progress > self._settings.max_requests:
             raise RequestError(
-                429, f"{self.in_progress - 1} requests are already in progress. Retry later.", Retry_After="1"
+                429, f"Too many requests are in progress ({self.in_progress - 1:,}). Retry later.", Retry_After="1"
             )
         predict_route = match_route(scope["path"])
         assert predict_route is not None
@@ -221,7 +221,7 @@ class PredictEndpoint:
     ) -> Job:
         if self._large_requests >= self._settings.max_waiting:
             raise RequestError(
-                429, f"{self._large_requests} large requests are already waiting. Retry later.", Retry_After="1"
+                429, f"Too many large requests are waiting ({self._large_requests:,}). Retry later.", Retry_After="1"
             )
         self._large_requests += 1
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.gateway.predict import batches
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.log import prediction_id
@@ -90,8 +91,8 @@ def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogW
             writer.write_ahead.append(batch.lines, model.log_schema, evidence=batch.is_evidence)
     except OSError as error:
         log.error(
-            "%d predictions of %s could not be logged and were not returned: %s",
-            len(batch.predicted),
+            "Could not log %s of %s and returned an error instead: %s",
+            pluralize(len(batch.predicted), "prediction"),
             model.version,
             error,
         )
@@ -137,7 +138,7 @@ def _call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
         message = f"{model.version} cannot predict these rows: {error}"
         raise ModelFailureError(422, _as_sentence(message)) from error
     except Exception as error:
-        log.exception("%s failed on %d rows that match its signature", model.version, rows.count)
+        log.exception("%s failed on input that matches its signature (%s)", model.version, pluralize(rows.count, "row"))
         message = f"{model.version} failed: {type(error).__name__}: {error}"
         raise ModelFailureError(500, _as_sentence(message)) from error
 

@@ -207,7 +207,7 @@ class RolloutFollower:
             self._warn_not_ingested(error)
         else:
             if self._ingest_problem is not None:
-                log.info("Resumed ingesting the evidence of rollouts")
+                log.info("The evidence of rollouts is copied to the rollout store again")
             self._ingest_problem = None
 
     def _warn_not_ingested(self, error: Exception) -> None:
@@ -216,8 +216,8 @@ class RolloutFollower:
         problem = "unavailable" if is_outage else repr(error)
         if problem != self._ingest_problem:
             log.warning(
-                "Could not read rollout evidence into the rollout store: %s. It stays in the write-ahead log and is "
-                "read later",
+                "Could not copy the evidence of rollouts to the rollout store: %s. It stays in the write-ahead log "
+                "and is copied later",
                 str(error).rstrip("."),
                 exc_info=None if is_outage else error,
             )
@@ -240,7 +240,7 @@ class RolloutFollower:
             log.debug("Could not delete old decisions from the rollout store: %s", error)
         else:
             if deleted:
-                log.info("Deleted %d old decisions and rewards of finished rollouts", deleted)
+                log.info("Deleted old decisions and rewards of finished rollouts: %s", f"{deleted:,}")
 
     async def close(self) -> None:
         """Ingest the rest of the log and disconnect from the store."""

@@ -44,8 +44,8 @@ def test_tables_that_are_gone_are_a_store_that_is_away(serve: Serve, store: Roll
     for sentence in (
         "Keeping the last known routes",
         "The rollout store is available again",
-        "Could not read rollout evidence into the rollout store: The rollout store",
-        "Resumed ingesting the evidence of rollouts",
+        "Could not copy the evidence of rollouts to the rollout store: The rollout store",
+        "The evidence of rollouts is copied to the rollout store again",
     ):
         assert text.count(sentence) == 1, sentence
     assert "Traceback" not in text
