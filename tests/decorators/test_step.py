@@ -68,5 +68,5 @@ def test_an_unknown_field_fails_when_the_dag_is_parsed():
         def turn(fruit: str) -> str:
             return fruit
 
-        with pytest.raises(InvalidSpecError, match="did you mean 'days'"):
+        with pytest.raises(InvalidSpecError, match="Did you mean 'days'"):
             turn(fruit="fig")

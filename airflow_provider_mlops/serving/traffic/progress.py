@@ -27,19 +27,21 @@ class ProgressBar:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
         self._shown = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        # Even a disabled bar of Rich 13 prints an empty line when it stops.
+        if self._console.is_terminal:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def __call__(self, replay: Replay) -> None:
         """Show the progress of a replay."""

@@ -58,7 +58,7 @@ def test_a_rollback_to_a_named_version(versions: Versions, gateway: LiveGateway)
 def test_a_rollback_of_a_champion_that_is_champion_no_longer(versions: Versions, gateway: LiveGateway) -> None:
     for number in (1, 2, 3):
         versions.deploy(number)
-    with pytest.raises(PromotionConflictError, match=r"Version 2 of .* was to be rolled back, but .* is version 3"):
+    with pytest.raises(PromotionConflictError, match=r"roll back version 2 of .*, because .* is version 3"):
         roll_back(versions, expected_champion=2)
     assert answers(gateway, versions.name) == 3
     assert roll_back(versions, expected_champion=3) == (2, 3)

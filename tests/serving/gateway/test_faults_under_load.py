@@ -110,8 +110,8 @@ def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[LiveGatewa
     process.wait(lambda: len(workers(process)) == 2 and victim not in workers(process), "it is replaced")
     time.sleep(1)
     load.stop()
-    # Each connection to the dead worker fails once, and goes to the other one.
-    assert load.failures().total() <= CLIENTS
+    # Each connection to the dead worker fails once. Until the kernel has removed its socket, the next one may, too.
+    assert load.failures().total() <= 2 * CLIENTS
     check(storage, load)
     check_counted(storage, store, rollout, process)
     store.close()
