@@ -60,17 +60,15 @@ def expected_predictions(registry: Registry, model: ModelVersion, *, allow_pickl
 
     Raises InvalidSpecError if the version has no example or must not be loaded, RejectedError if it cannot predict.
     """
-    import numpy as np
-
     from airflow_provider_mlops.registry import models
+    from airflow_provider_mlops.registry.model_output import ModelOutputError, predict
 
     example = models.input_example(registry, model).head(EXAMPLE_ROWS)
     packaged = models.load(registry, model, allow_pickle=allow_pickle)
     try:
-        output = np.asarray(packaged.predict(example))
-        probabilities = None
-        if hasattr(packaged, "predict_proba"):
-            probabilities = np.asarray(packaged.predict_proba(example), dtype=np.float64)
+        output, probabilities = predict(packaged, example)
+    except ModelOutputError as error:
+        raise RejectedError(f"Rejected {model}: for its own input example, {error}. Train it again.") from error
     except Exception as error:
         raise RejectedError(
             f"Rejected {model}: it cannot predict its own input example ({type(error).__name__}: {error}). Train it "

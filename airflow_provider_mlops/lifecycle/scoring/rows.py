@@ -160,25 +160,18 @@ def read_batches(dataset: Dataset, columns: list[str]) -> Iterator[pyarrow.Recor
 def predict_rows(model: ScorableModel, features: pd.DataFrame) -> RawPredictions:
     """Return the model's predictions and, if it gives them, its probabilities.
 
-    Raises RejectedError if a predicted number is not finite, or if the model predicts more than one column.
+    Raises RejectedError if the model does not return one valid prediction for each row.
     """
-    import numpy as np
+    from airflow_provider_mlops.registry.model_output import ModelOutputError, predict
 
-    output = np.asarray(model.estimator.predict(features))
-    if output.ndim == 2 and output.shape[1] == 1:
-        output = output[:, 0]
+    try:
+        output, probability = predict(model.estimator, features)
+    except ModelOutputError as error:
+        raise RejectedError(
+            f"Rejected model: {error}. Train it again, for example on rows without infinite or extreme values."
+        ) from error
     if output.ndim != 1:
         raise RejectedError(f"Rejected model: it predicts {output.shape[1]} values per row, allowed 1.")
-    probability = None
-    if hasattr(model.estimator, "predict_proba") and model.classes is not None:
-        probability = np.asarray(model.estimator.predict_proba(features), dtype=np.float64)
-    for values, what in ((output, "predictions"), (probability, "probabilities")):
-        if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
-            bad = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
-            raise RejectedError(
-                f"Rejected model: its {what} are not finite for {bad:,} of {len(values):,} rows, allowed 0. Train it "
-                "again on rows without infinite or extreme values."
-            )
     return RawPredictions(output, probability)
 
 

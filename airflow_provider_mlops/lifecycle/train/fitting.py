@@ -28,7 +28,6 @@ from airflow_provider_mlops.lifecycle.train.estimator import (
 from airflow_provider_mlops.lifecycle.train.rows import Rows
 
 if TYPE_CHECKING:
-    import numpy
     import pandas
 
     from airflow_provider_mlops.lifecycle.train.spec import TrainSpec
@@ -133,13 +132,20 @@ def _wrap_fitted(spec: TrainSpec, estimator: Any) -> Any:
 def measure(model: Any, rows: Rows, problem: Problem) -> dict[str, float]:
     """Return every metric of `scoring.metrics` that the rows define.
 
-    Raises RejectedError if the model predicts values that are not finite.
+    Raises RejectedError if the model does not return one valid prediction for each row.
     """
     import numpy
 
-    predicted = numpy.asarray(model.predict(rows.features))
+    from airflow_provider_mlops.registry.model_output import ModelOutputError, predict
+
+    try:
+        predicted, probability = predict(model, rows.features)
+    except ModelOutputError as error:
+        raise RejectedError(
+            f"Rejected model {type(model.steps[-1][1]).__name__}: {error}. Impute and scale the features with "
+            "preprocessing, or use other parameters."
+        ) from error
     if problem == "regression":
-        _check_finite(predicted.astype(numpy.float64), "predictions", model)
         return score(problem, rows.target, ModelOutput(predicted.astype(numpy.float64)))
     known = list(getattr(model, "classes_", [])) or sorted(set(predicted.tolist()), key=str)
     unknown = sorted(set(rows.target.tolist()) - set(known), key=str)
@@ -148,26 +154,12 @@ def measure(model: Any, rows: Rows, problem: Problem) -> dict[str, float]:
             "The measured rows have classes that are not in the training rows, so the model never predicts them: %s",
             list_names(unknown, 10),
         )
-    probability = None
-    if hasattr(model, "predict_proba"):
-        probability = numpy.asarray(model.predict_proba(rows.features), dtype=numpy.float64)
-        _check_finite(probability, "probabilities", model)
+    if probability is not None:
         probability = numpy.hstack([probability, numpy.zeros((len(probability), len(unknown)))])
     codes = {label: code for code, label in enumerate([*known, *unknown])}
     truth = numpy.array([codes[label] for label in rows.target.tolist()], dtype=numpy.int64)
     value = numpy.array([codes[label] for label in predicted.tolist()], dtype=numpy.int64)
     return score(problem, truth, ModelOutput(value, probability), len(codes))
-
-
-def _check_finite(values: numpy.ndarray[Any, Any], what: str, model: Any) -> None:
-    import numpy
-
-    bad = int((~numpy.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
-    if bad:
-        raise RejectedError(
-            f"Rejected model {type(model.steps[-1][1]).__name__}: its {what} are not finite for {bad} of "
-            f"{len(values)} rows, allowed 0. Impute and scale the features with preprocessing, or use other parameters."
-        )
 
 
 @contextmanager

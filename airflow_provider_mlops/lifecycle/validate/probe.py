@@ -148,6 +148,7 @@ def load_and_predict(request: ProbeRequest, rows_path: str) -> ProbeResult:
         from mlflow.models import Model
 
         from airflow_provider_mlops.registry import packaging
+        from airflow_provider_mlops.registry.model_output import predict
 
         started = time.monotonic()
         model = packaging.read(request.model_directory, allow_pickle=request.allow_pickle)
@@ -160,7 +161,7 @@ def load_and_predict(request: ProbeRequest, rows_path: str) -> ProbeResult:
                 "the model was saved without a signature. Train it with the train step",
             )
         rows = _rows(rows_path, described.signature.inputs.input_names())
-        result["rows"] = tuple(model.predict(rows).tolist())
+        result["rows"] = tuple(predict(model, rows)[0].tolist())
         result["latencies_ms"] = _latencies(model, rows, request.predictions)
         result["input_example"] = _predict_input_example(model, described, request.model_directory)
     except Exception as error:
@@ -180,6 +181,7 @@ def _rows(path: str, features: list[str]) -> Any:
 
 
 def _predict_input_example(model: Any, described: Any, directory: str) -> PredictedValues:
+    from airflow_provider_mlops.registry.model_output import predict
     from airflow_provider_mlops.registry.rows import conform
 
     if not described.saved_input_example_info:
@@ -187,7 +189,7 @@ def _predict_input_example(model: Any, described: Any, directory: str) -> Predic
             "model", directory, "the model was saved without an input example. Train it with the train step"
         )
     example = conform(described.load_input_example(directory), described.signature)
-    return tuple(model.predict(example).tolist())
+    return tuple(predict(model, example)[0].tolist())
 
 
 def _latencies(model: Any, rows: Any, number: int) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import RejectedError
 from airflow_provider_mlops.registry import models, packaging
+from airflow_provider_mlops.registry.model_output import ModelOutputError
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.log.schema import LogSchema, OutputKind
 from airflow_provider_mlops.serving.models import batch_profile
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 _MAX_PROBED_COLUMNS = 100
 """If a model has more columns, only its signature says which of them may have missing values."""
 
+_MAX_FAILED_BATCHES = 3
+"""Number of failed batches in a row, whose requests could all be predicted alone, after which none are made."""
+
 _OUTPUTS: dict[str, OutputKind] = {"i": "long", "u": "long", "f": "double", "b": "boolean"}
 _V2_OUTPUTS: dict[OutputKind, str] = {
     "long": "INT64",
@@ -37,6 +41,15 @@ _V2_OUTPUTS: dict[OutputKind, str] = {
     "boolean": "BOOL",
     "string": "BYTES",
     "doubles": "FP64",
+}
+
+
+_NOUNS: dict[OutputKind, str] = {
+    "long": "integers",
+    "double": "floating-point numbers",
+    "boolean": "booleans",
+    "string": "text",
+    "doubles": "several numbers per row",
 }
 
 
@@ -78,26 +91,29 @@ class LoadedModel:
         self.version = version
         self.loaded_at = time.time()
         _use_one_thread(estimator)
-        self._estimator = SplitEstimator(estimator)
-        self.classes = _classes(version, estimator) if hasattr(estimator, "predict_proba") else ()
+        self.classes = _classes(version, estimator)
+        self._estimator = SplitEstimator(estimator, len(self.classes))
         self.as_array = False
         self.linear: Linear | None = None
         self.schema = schema
         rows = example_of.blank(schema) if example is None else example
         try:
             self.as_array = schema.numeric and self._accepts_array(rows)
-            self.output = _output_kind(self._predict(rows)[0])
+            example_output = self._predict(rows)[0]
         except Exception as error:
             tried = "its input example" if example else "a test row of zeros"
             raise RejectedError(
                 f"Rejected {version.uri}: its prediction for {tried} failed ({type(error).__name__}: {error}). "
                 "Log the model with a signature that it accepts, and with an input example."
             ) from error
+        self.output = _output_kind(example_output)
+        self._targets = example_output.shape[1:]
         self.schema = schema.with_nullable(self._nullable(rows))
         if self.as_array:
             split = self._estimator
             self.linear = Linear.of(split.transformers, split.final, rows.array(), split.predict)
         self.pace = batch_profile.measure(estimator, self.predict, rows, by_array=self.as_array)
+        self._failed_batches = 0
         self.log_schema = LogSchema(
             model=version.name,
             version=version.version,
@@ -139,12 +155,43 @@ class LoadedModel:
         return _V2_OUTPUTS[self.output]
 
     def predict(self, rows: Rows) -> ModelResponse:
-        """Predict checked rows. Raises any exception of the estimator."""
+        """Predict checked rows. Raises ModelOutputError, or any exception of the estimator."""
         output, probabilities = self._predict(rows)
+        if output.shape[1:] != self._targets:
+            raise ModelOutputError(f"it returned an array of shape {output.shape} for {pluralize(rows.count, 'row')}")
+        if _output_kind(output) != self.output:
+            output = self._as_usual(output)
         values = output.tolist()
         if self.output == "string":
             values = [str(value) for value in values]
         return ModelResponse(values, probabilities)
+
+    def batch_failed(self, error: BaseException, *, all_predicted: bool) -> None:
+        """Predict each request alone from now on if batches are the problem.
+
+        That is so if the output was wrong, because its values can then not be assigned to the requests with certainty,
+        or if all requests of several batches in a row could be predicted alone.
+        """
+        self._failed_batches = self._failed_batches + 1 if all_predicted else 0
+        if self.pace.batch_rows == 1:
+            return
+        if isinstance(error, ModelOutputError) or self._failed_batches >= _MAX_FAILED_BATCHES:
+            self.pace = replace(self.pace, batch_rows=1)
+            log.warning(
+                "Predicting each request for %s alone from now on, because its predictions for several requests at "
+                "once failed (%s: %s)",
+                self.version.uri,
+                type(error).__name__,
+                error,
+            )
+
+    def _as_usual(self, output: NDArray[Any]) -> NDArray[Any]:
+        """Return numbers as the type that the model returned for its example. Raises ModelOutputError."""
+        if self.output in ("double", "doubles") and output.dtype.kind in "iub":
+            return output.astype(np.float64)
+        raise ModelOutputError(
+            f"it returned {output.dtype} values, but for its example it returned {_NOUNS[self.output]}"
+        )
 
     def _predict(self, rows: Rows) -> Prediction:
         if not self.as_array:
@@ -180,11 +227,10 @@ class LoadedModel:
 
     def _accepts(self, rows: Rows) -> bool:
         try:
-            output, probabilities = self._predict(rows)
+            self._predict(rows)
         except Exception:
             return False
-        finite = output.dtype.kind != "f" or bool(np.isfinite(output).all())
-        return finite and (probabilities is None or bool(np.isfinite(probabilities).all()))
+        return True
 
 
 def _same(first: NDArray[Any], second: NDArray[Any]) -> bool:
@@ -203,7 +249,10 @@ def _use_one_thread(estimator: Any) -> None:
 
 
 def _classes(version: ModelVersion, estimator: Any) -> tuple[str, ...]:
+    """Return the classes with probabilities. A regressor may have `predict_proba`, too, but it has no classes."""
     classes = getattr(estimator, "classes_", None)
+    if classes is None or not hasattr(estimator, "predict_proba"):
+        return ()
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
         raise RejectedError(
             f"Rejected {version.uri}: it predicts probabilities for several targets, and the gateway serves only one. "

@@ -61,7 +61,26 @@ class RequestError(Exception):
 
 
 class ModelFailureError(RequestError):
-    """A version failed on a valid request; a rollout counts this against the version."""
+    """A version failed on a valid request; a rollout counts this against the version.
+
+    Parameters
+    ----------
+    reason
+        What went wrong, for the log. The caller does not see it, because a model's error may contain its data.
+    """
+
+    def __init__(
+        self, status: int, message: str, field: str | None = None, *, reason: str | None = None, **headers: str
+    ) -> None:
+        super().__init__(status, message, field, **headers)
+        self.reason = message if reason is None else reason
+
+
+class ModelRefusalError(ModelFailureError):
+    """A version refused the values of a valid request, as scikit-learn refuses an unknown category.
+
+    If the champion refuses them as well, it is not the version's failure.
+    """
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

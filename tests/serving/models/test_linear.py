@@ -27,7 +27,9 @@ IRIS, SPECIES = load_iris(return_X_y=True)
 
 def arithmetic(estimator: Any, features: np.ndarray[Any, Any] = VALUES) -> Linear | None:
     transformers, final = [step for _, step in estimator.steps[:-1]], estimator.steps[-1][1]
-    return Linear.of(transformers, final, features[:1], SplitEstimator(estimator).predict)
+    return Linear.of(
+        transformers, final, features[:1], SplitEstimator(estimator, len(getattr(estimator, "classes_", ()))).predict
+    )
 
 
 LINEAR = {

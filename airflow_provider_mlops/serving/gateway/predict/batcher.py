@@ -20,11 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Literal
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.gateway.predict import batches, predictor
 from airflow_provider_mlops.serving.gateway.predict.job import Job
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from airflow_provider_mlops.serving.rows.request_error import RequestError
+from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
 
 ROWS_ON_THE_LOOP = 128
 """Maximum number of rows that a fast model predicts on the event loop."""
@@ -56,6 +57,11 @@ class Batcher:
         Maximum number of batches at the same time.
     max_waiting
         Maximum number of waiting requests; further ones are rejected with status 429.
+
+    Attributes
+    ----------
+    large_requests
+        Number of requests that are parsed and predicted alone in a thread, or wait for one.
     """
 
     def __init__(
@@ -67,7 +73,6 @@ class Batcher:
         max_waiting: int,
     ) -> None:
         self._model = model
-        self._pace = model.pace
         self._writer = writer
         self.executor = executor
         self._threads = threads
@@ -75,23 +80,23 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Job] = deque()
         self._running = 0
+        self.large_requests = 0
         self._state: Literal["idle", "gathering"] = "idle"
         self._expected_jobs = 1
         self._gather_until = 0.0
 
     def submit(self, job: Job) -> asyncio.Future[None]:
-        """Queue a job. The future is resolved when the job has its outcome. Raises RequestError (429)."""
+        """Queue a job. The future is resolved when the job has its outcome. Raises ModelFailureError (429)."""
         if len(self._waiting) >= self._max_waiting:
-            raise RequestError(
-                429,
-                f"Too many requests are waiting for this model ({len(self._waiting):,}). Retry later.",
-                Retry_After="1",
+            waiting = pluralize(len(self._waiting), "request")
+            raise ModelFailureError(
+                429, f"Too many requests are waiting for this version ({waiting}). Retry later.", Retry_After="1"
             )
         job.done = self._loop.create_future()
         self._waiting.append(job)
         if self._state == "idle" and self._running < self._threads:
             # Scheduled, not called: requests that arrive in the same turn of the loop join the batch.
-            self._gather_until = time.perf_counter() + self._pace.seconds
+            self._gather_until = time.perf_counter() + self._model.pace.seconds
             self._state = "gathering"
             self._loop.call_soon(self._gather)
         return job.done
@@ -107,7 +112,7 @@ class Batcher:
             if not jobs:
                 return
             self._expected_jobs = len(jobs)
-            if self._pace.quick and rows <= ROWS_ON_THE_LOOP:
+            if self._model.pace.quick and rows <= ROWS_ON_THE_LOOP:
                 predictor.predict_jobs(jobs, self._model, self._writer)
                 _resolve(jobs)
                 if self._waiting:
@@ -131,7 +136,7 @@ class Batcher:
                 waiting.popleft()
                 continue
             rows = job.parsed.rows
-            if jobs and not batches.fits(rows, jobs[0].parsed.rows, count, self._pace.batch_rows):
+            if jobs and not batches.fits(rows, jobs[0].parsed.rows, count, self._model.pace.batch_rows):
                 break
             jobs.append(waiting.popleft())
             count += rows.count

@@ -15,11 +15,12 @@ from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
-from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
+from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter, predict_unlogged
 from airflow_provider_mlops.serving.gateway.predict.routed_request import (
     RoutedRequest,
     parse_for_version,
@@ -39,7 +40,7 @@ from airflow_provider_mlops.serving.protocols.routes import match_route, parse_v
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
+from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, ModelRefusalError, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,6 @@ class PredictEndpoint:
         self._token = token
         self._metrics = metrics
         self._batchers: dict[LoadedModel, Batcher] = {}
-        self._large_requests = 0
         self.in_progress = 0
 
     def close(self) -> None:
@@ -171,8 +171,8 @@ class PredictEndpoint:
         try:
             job = await self._run_job(routed, served, parse, body, labels)
         except ModelFailureError as failure:
-            if routed.route is not None:
-                self._follower.record_failure(served.name, routed.choice, labels.received, failure.message)
+            if routed.route is not None and not await self._champion_refuses(failure, routed, served, parse, body):
+                self._follower.record_failure(served.name, routed.choice, labels.received, failure.reason)
             raise
         prediction = job.outcome
         assert isinstance(prediction, Prediction)
@@ -203,6 +203,27 @@ class PredictEndpoint:
             raise job.outcome
         return job
 
+    async def _champion_refuses(
+        self, failure: ModelFailureError, routed: RoutedRequest, served: ServedModel, parse: Parse, body: Body
+    ) -> bool:
+        """Return whether the champion refuses the values of the request as well, so that the caller must change them.
+
+        The champion predicts the request for that, which is rare, and neither logged nor answered.
+        """
+        if routed.route is None or not isinstance(failure, ModelRefusalError):
+            return False
+        champion = served.versions.get(routed.route.champion)
+        if champion is None or champion is routed.model:
+            return champion is not None
+        loop, executor = asyncio.get_running_loop(), self._batcher(champion).executor
+        try:
+            await self._with_timeout(loop.run_in_executor(executor, predict_unlogged, parse, body, champion))
+        except ModelRefusalError:
+            return True
+        except RequestError as error:
+            return not isinstance(error, ModelFailureError)
+        return False
+
     async def _parse(self, parse: Parse, body: Body, schema: InputSchema) -> ParsedRequest:
         """Parse a body before a version is chosen. Raises RequestError."""
         if len(body.content) <= _LARGE_BYTES:
@@ -219,29 +240,25 @@ class PredictEndpoint:
     async def _predict_large_body(
         self, parse: Callable[[], ParsedRequest], routed: RoutedRequest, labels: _RequestLabels
     ) -> Job:
-        if self._large_requests >= self._settings.max_waiting:
-            raise RequestError(
-                429, f"Too many large requests are waiting ({self._large_requests:,}). Retry later.", Retry_After="1"
+        batcher = self._batcher(routed.model)
+        if batcher.large_requests >= self._settings.max_waiting:
+            waiting = pluralize(batcher.large_requests, "large request")
+            raise ModelFailureError(
+                429, f"Too many requests are waiting for this version ({waiting}). Retry later.", Retry_After="1"
             )
-        self._large_requests += 1
+        batcher.large_requests += 1
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         work = loop.run_in_executor(
-            self._batcher(routed.model).executor,
+            batcher.executor,
             partial(predictor.predict_body, parse, labels.received, routed.choice, routed.model, self._writer, done),
         )
-        work.add_done_callback(self._end_large_request)
+        work.add_done_callback(partial(_end_large_request, batcher))
         try:
             return await self._with_timeout(work)
         finally:
             # If a thread is still predicting, it sees that the job was abandoned.
             done.cancel()
-
-    def _end_large_request(self, work: asyncio.Future[Job]) -> None:
-        self._large_requests -= 1
-        if not work.cancelled():
-            # Retrieved because the caller may no longer wait; asyncio would log an exception that no one retrieves.
-            work.exception()
 
     async def _with_timeout(self, work: asyncio.Future[T]) -> T:
         seconds = self._settings.predict_seconds
@@ -265,6 +282,13 @@ class PredictEndpoint:
             batcher = Batcher(model, self._writer, executor, settings.threads, settings.max_waiting)
             self._batchers[model] = batcher
         return batcher
+
+
+def _end_large_request(batcher: Batcher, work: asyncio.Future[Job]) -> None:
+    batcher.large_requests -= 1
+    if not work.cancelled():
+        # Retrieved because the caller may no longer wait; asyncio would log an exception that no one retrieves.
+        work.exception()
 
 
 class FastPathApp:

@@ -13,19 +13,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.registry.model_output import ModelOutputError
 from airflow_provider_mlops.serving.gateway.predict import batches
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, ModelResponse
 from airflow_provider_mlops.serving.policy.policy import Choice
-from airflow_provider_mlops.serving.protocols.parsed_request import ParsedRequest
-from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
+from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
+from airflow_provider_mlops.serving.repeated_log import RepeatedLog
+from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, ModelRefusalError, RequestError
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 log = logging.getLogger(__name__)
 
-_MAX_MESSAGE_LENGTH = 1000
+repeated = RepeatedLog(log)
+
+_MAX_REASON_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,11 @@ def predict_body(
     return job
 
 
+def predict_unlogged(parse: Parse, body: Body, model: LoadedModel) -> None:
+    """Predict a request to see whether a version can. Raises RequestError if it cannot."""
+    call_model(model, parse(body, model.schema).rows)
+
+
 def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogWriter) -> None:
     """Set `outcome` on every job. Never raises: a failure becomes the outcome of the jobs it affects."""
     batch = _PredictedBatch(writer.logs_all)
@@ -102,13 +112,13 @@ def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogW
     except Exception as error:
         log.exception("Internal error of the gateway during a prediction of %s", model.version)
         for job in jobs:
-            job.outcome = RequestError(500, f"Internal error of the gateway: {type(error).__name__}.")
+            job.outcome = ModelFailureError(500, f"Internal error of the gateway: {type(error).__name__}.")
 
 
 def _predict_one(job: Job, model: LoadedModel, batch: _PredictedBatch) -> None:
     began = time.perf_counter()
     try:
-        response = _call_model(model, job.parsed.rows)
+        response = call_model(model, job.parsed.rows)
     except RequestError as error:
         job.outcome = error
         return
@@ -120,31 +130,60 @@ def _predict_together(jobs: Sequence[Job], model: LoadedModel, batch: _Predicted
     parts = [job.parsed.rows for job in jobs]
     try:
         response = model.predict(Rows.concatenate(parts))
-    except Exception:
-        # A row that the model rejects must not fail the other requests of the batch.
-        for job in jobs:
-            _predict_one(job, model, batch)
+    except BaseException as error:
+        _stop_if_interrupted(error)
+        _predict_alone(jobs, model, batch, error)
         return
     predict_ms = (time.perf_counter() - began) * 1000
     for job, part in zip(jobs, batches.split(response, parts), strict=True):
         _finish(job, model, part, predict_ms, batch)
 
 
-def _call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
+def _predict_alone(jobs: Sequence[Job], model: LoadedModel, batch: _PredictedBatch, error: BaseException) -> None:
+    """Predict the requests of a failed batch one by one: a row that the model rejects must not fail the others."""
+    for job in jobs:
+        # A caller that has stopped waiting was told that the prediction took too long.
+        if not job.is_abandoned:
+            _predict_one(job, model, batch)
+    model.batch_failed(error, all_predicted=all(isinstance(job.outcome, Prediction) for job in jobs))
+
+
+def call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
+    """Return the model's response. Raises ModelFailureError, whatever the model does."""
     try:
         return model.predict(rows)
     except (ValueError, TypeError) as error:
         # scikit-learn raises these for values that it does not support, such as an unknown category.
-        message = f"{model.version} cannot predict these rows: {error}"
-        raise ModelFailureError(422, _as_sentence(message)) from error
-    except Exception as error:
-        log.exception("%s failed on input that matches its signature (%s)", model.version, pluralize(rows.count, "row"))
-        message = f"{model.version} failed: {type(error).__name__}: {error}"
-        raise ModelFailureError(500, _as_sentence(message)) from error
+        reason = _describe(error)
+        repeated.warning(
+            (model.version, "refused", reason), "%s refused rows that match its signature: %s", model.version, reason
+        )
+        message = f"{model.version} cannot predict these rows. The gateway's log says why."
+        raise ModelRefusalError(422, message, reason=reason) from error
+    except BaseException as error:
+        _stop_if_interrupted(error)
+        is_output = isinstance(error, ModelOutputError)
+        reason = str(error) if is_output else _describe(error)
+        repeated.error(
+            (model.version, "failed", reason),
+            "%s failed on %s that match its signature: %s",
+            model.version,
+            pluralize(rows.count, "row"),
+            reason,
+            exc_info=None if is_output else error,
+        )
+        message = f"{model.version} failed on these rows. The gateway's log says why."
+        raise ModelFailureError(500, message, reason=reason) from error
 
 
-def _as_sentence(message: str) -> str:
-    return message[:_MAX_MESSAGE_LENGTH].rstrip(". \n") + "."
+def _stop_if_interrupted(error: BaseException) -> None:
+    """Raise Ctrl-C again; a model that calls `sys.exit` has only failed."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:_MAX_REASON_LENGTH]
 
 
 def _finish(job: Job, model: LoadedModel, response: ModelResponse, predict_ms: float, batch: _PredictedBatch) -> None:

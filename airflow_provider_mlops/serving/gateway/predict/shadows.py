@@ -197,9 +197,11 @@ class _ShadowRun:
             parts = [rows for _, rows in group]
             try:
                 response = self._model.predict(Rows.concatenate(parts))
-            except Exception:
+            except BaseException as error:
+                predicted = len(self._predicted)
                 for copy, _ in group:
                     self._predict_one(copy)
+                self._model.batch_failed(error, all_predicted=len(self._predicted) - predicted == len(group))
                 continue
             for (copy, rows), part in zip(group, batches.split(response, parts), strict=True):
                 self._predicted.append(_PredictedCopy(copy, rows, part, None))
@@ -217,7 +219,7 @@ class _ShadowRun:
         try:
             rows = self._rows(copy)
             self._predicted.append(_PredictedCopy(copy, rows, self._model.predict(rows), None))
-        except Exception as error:
+        except BaseException as error:
             self._failed.append((copy, f"{type(error).__name__}: {error}"))
 
     def _rows(self, copy: ShadowCopy) -> Rows:

@@ -1,0 +1,187 @@
+"""A model's output, checked once before anything uses it.
+
+An estimator is other people's code: it may return too few values, objects, NaN, or probabilities that are none. The
+gateway, the deploy step, train, evaluate and validate all take a model's output through this module.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_provider_mlops.data.names import pluralize
+
+_LARGEST_LONG = np.iinfo(np.int64).max
+_SUM_TOLERANCE = 1e-3
+"""Permitted difference between one and the sum of a row's probabilities: boosters calculate them in 32 bits."""
+_RANGE_TOLERANCE = 1e-6
+_LABELS = (str, bool, int, float, date, np.generic)
+"""Types of class labels in an array of objects. They are served as text."""
+
+
+class ModelOutputError(Exception):
+    """A model returned something other than one prediction for each row. The message is a clause: "it returned ..."."""
+
+
+def predict(estimator: Any, features: Any) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Return an estimator's checked predictions and, if it is a classifier that has them, probabilities.
+
+    Raises ModelOutputError, or any exception of the estimator.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> model = GaussianNB().fit([[0.0], [1.0], [9.0], [10.0]], ["low", "low", "high", "high"])
+    >>> values, probabilities = predict(model, [[9.5]])
+    >>> values.tolist(), probabilities.round(3).tolist()
+    (['high'], [[1.0, 0.0]])
+    """
+    rows = len(features)
+    values = checked_values(estimator.predict(features), rows)
+    classes = getattr(estimator, "classes_", None)
+    if classes is None or not hasattr(estimator, "predict_proba"):
+        return values, None
+    return values, checked_probabilities(estimator.predict_proba(features), rows, len(classes))
+
+
+def checked_values(output: Any, rows: int) -> NDArray[Any]:
+    """Return what `predict` returned as an array with one entry for each row.
+
+    Parameters
+    ----------
+    output
+        The return value, of any type.
+    rows
+        Number of rows that were predicted.
+
+    Returns
+    -------
+    NDArray
+        Shape (rows,), or (rows, targets) for several targets: 64-bit integers or floating-point numbers, all finite,
+        booleans, or text. A single column is flattened.
+
+    Raises
+    ------
+    ModelOutputError
+        If the output has another length or shape, or values that are not predictions.
+
+    Examples
+    --------
+    >>> checked_values([[1.5], [2.5]], rows=2).tolist()
+    [1.5, 2.5]
+    >>> checked_values([1.5], rows=2)
+    Traceback (most recent call last):
+    ...
+    airflow_provider_mlops.registry.model_output.ModelOutputError: it returned 1 value for 2 rows
+    """
+    values = output if type(output) is np.ndarray else _as_array(output)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim == 0 or len(values) != rows:
+        raise ModelOutputError(f"it returned {_size(values)} for {pluralize(rows, 'row')}")
+    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] == 0):
+        raise ModelOutputError(f"it returned an array of shape {values.shape} for {pluralize(rows, 'row')}")
+    kind = values.dtype.kind
+    if kind == "f":
+        if values.dtype != np.float64:
+            values = values.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise _not_finite(values, "predictions")
+        return values
+    if kind in "ib":
+        return values
+    if kind == "u":
+        if values.size and int(values.max()) > _LARGEST_LONG:
+            raise ModelOutputError("it returned an integer of more than 64 bits")
+        return values.astype(np.int64)
+    return _text(values)
+
+
+def checked_probabilities(output: Any, rows: int, classes: int) -> NDArray[np.float64]:
+    """Return what `predict_proba` returned as probabilities of shape (rows, classes).
+
+    Raises ModelOutputError if the output has another shape, or if the values of a row are not a distribution.
+
+    Examples
+    --------
+    >>> checked_probabilities([[0.25, 0.75]], rows=1, classes=2).tolist()
+    [[0.25, 0.75]]
+    >>> checked_probabilities([[0.25, 0.25]], rows=1, classes=2)
+    Traceback (most recent call last):
+    ...
+    airflow_provider_mlops.registry.model_output.ModelOutputError: it returned probabilities that add up to 0.5
+    """
+    values = output if type(output) is np.ndarray else _as_array(output)
+    if values.dtype != np.float64:
+        if values.dtype.kind not in "iubf":
+            raise ModelOutputError(f"it returned probabilities of type {values.dtype}")
+        values = values.astype(np.float64)
+    if values.shape != (rows, classes):
+        raise ModelOutputError(
+            f"it returned probabilities of shape {values.shape} for {pluralize(rows, 'row')} and {classes} classes"
+        )
+    if rows == 0:
+        return values
+    sums = values.sum(axis=1)
+    # NaN fails both comparisons.
+    if values.min() >= -_RANGE_TOLERANCE and np.abs(sums - 1.0).max() <= _SUM_TOLERANCE:
+        return values
+    if not np.isfinite(values).all():
+        raise _not_finite(values, "probabilities")
+    if values.min() < -_RANGE_TOLERANCE:
+        raise ModelOutputError(f"it returned the probability {values.min():g}")
+    raise ModelOutputError(f"it returned probabilities that add up to {sums[np.abs(sums - 1.0).argmax()]:g}")
+
+
+def _as_array(output: Any) -> NDArray[Any]:
+    if np.ma.isMaskedArray(output):
+        raise ModelOutputError("it returned a masked array")
+    try:
+        array = np.asarray(output)
+    except Exception as error:
+        raise ModelOutputError(f"it returned a {type(output).__name__} that is not an array ({error})") from error
+    if array.ndim == 0:
+        raise ModelOutputError(f"it returned a {type(output).__name__} instead of an array")
+    return array
+
+
+def _text(values: NDArray[Any]) -> NDArray[Any]:
+    """Return labels that are text, or objects that can be written as text."""
+    kind = values.dtype.kind
+    if values.ndim == 2:
+        raise ModelOutputError(f"it returned {values.shape[1]} labels per row")
+    if kind in "mM":
+        if np.isnat(values).any():
+            raise ModelOutputError("it returned a missing value")
+        return values.astype(str)
+    if kind not in "OUS":
+        raise ModelOutputError(f"it returned values of type {values.dtype}")
+    labels = values.tolist()
+    if kind == "S":
+        try:
+            return np.array([label.decode() for label in labels])
+        except UnicodeDecodeError as error:
+            raise ModelOutputError(f"it returned bytes that are not UTF-8 text ({error})") from error
+    if kind == "O":
+        for label in labels:
+            if label is None or (isinstance(label, float) and label != label):
+                raise ModelOutputError("it returned a missing value")
+            if not isinstance(label, _LABELS):
+                raise ModelOutputError(f"it returned a {type(label).__name__} as a prediction")
+    try:
+        "\n".join(map(str, labels)).encode()
+    except UnicodeEncodeError as error:
+        raise ModelOutputError(f"it returned text that cannot be encoded ({error})") from error
+    return values
+
+
+def _size(values: NDArray[Any]) -> str:
+    return pluralize(0 if values.ndim == 0 else len(values), "value")
+
+
+def _not_finite(values: NDArray[np.float64], what: str) -> ModelOutputError:
+    bad = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
+    return ModelOutputError(f"its {what} are not finite for {bad:,} of {pluralize(len(values), 'row')}")
