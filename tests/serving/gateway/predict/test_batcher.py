@@ -142,6 +142,76 @@ def test_one_bad_row_does_not_fail_its_neighbours(tmp_path: Path) -> None:
     assert prediction_log.read(str(tmp_path), "m").count().execute() == 2
 
 
+class Drops(BaseEstimator):
+    """Somebody's own estimator: removes what it takes for outliers, without a word."""
+
+    def predict(self, features: Any) -> Any:
+        values = np.asarray(features, dtype=np.float64)
+        kept = values[values[:, 0] <= 900]
+        return kept.sum(axis=1) * 2
+
+
+class OnlyAlone(BaseEstimator):
+    """Somebody's own estimator: takes the example's rows and single ones."""
+
+    def predict(self, features: Any) -> Any:
+        if len(features) not in (1, 5, 64):
+            raise RuntimeError("a single row, please")
+        return np.asarray(features)[:, 0] * 2
+
+
+def test_no_request_gets_the_answer_of_another(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A model that drops rows: of 1,050 requests each gets its own value, or none."""
+    loaded = model(Drops())
+    assert loaded.pace.batch_rows > 1
+    writer = WriteAhead(layout.write_ahead_root(str(tmp_path)))
+    firsts = [float(number % 1050) for number in range(0, 1050 * 7, 7)]
+    outcomes = run(loaded, [job((first, 1.0)) for first in firsts], writer, max_waiting=2000)
+    for first, outcome in zip(firsts, outcomes, strict=True):
+        if first <= 900:
+            assert values(outcome) == [2 * first + 2]
+        else:
+            assert isinstance(outcome, ModelFailureError)
+            assert outcome.reason == "it returned 0 values for 1 row"
+    log = prediction_log.read(str(tmp_path), "m").execute()
+    assert len(log) == sum(first <= 900 for first in firsts)
+    assert (log["output"] == 2 * log["feature_a"] + 2).all()
+    # Whose rows are whose cannot be known once one is missing, so none are put together any more.
+    assert loaded.pace.batch_rows == 1
+    assert sum("alone from now on" in record.message for record in caplog.records) == 1
+
+
+def test_a_version_whose_batches_keep_failing_is_no_longer_batched() -> None:
+    loaded = model(OnlyAlone())
+    assert loaded.pace.batch_rows > 1
+    for number in range(4):
+        outcomes = run(loaded, [job((1.0, 1.0)), job((2.0, 1.0))])
+        assert [values(outcome) for outcome in outcomes] == [[2.0], [4.0]]
+        assert (loaded.pace.batch_rows == 1) == (number >= 2)
+
+
+def test_a_batch_that_one_request_spoils_is_no_reason_to_end_batching() -> None:
+    loaded = model(Twice())
+    for _ in range(5):
+        run(loaded, [job((1.0, 1.0)), job((-1.0, 1.0))])
+    assert loaded.pace.batch_rows > 1
+
+
+def test_a_request_whose_time_is_up_is_not_predicted_again() -> None:
+    """Of a batch that fails, whoever has stopped waiting is left out."""
+    estimator = Twice()
+    loaded = model(estimator)
+    given_up, kept = job((1.0, 1.0)), job((-1.0, 1.0))
+    loop = asyncio.new_event_loop()
+    given_up.done = loop.create_future()
+    given_up.done.cancel()
+    loop.close()
+    estimator.asked.clear()
+    predictor.predict_jobs([given_up, kept], loaded, unlogged())
+    assert estimator.asked == [2, 1]
+    assert given_up.outcome is None
+
+
 def test_what_comes_while_a_prediction_is_under_way_is_predicted_together() -> None:
     estimator = Twice(0.05)
     loaded = model(estimator)
