@@ -20,12 +20,13 @@ from starlette.routing import Route
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
-from airflow_provider_mlops.serving.gateway.admin.model_control import ModelControl
+from airflow_provider_mlops.serving.gateway.admin.model_control import FOLLOW_SECONDS, ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, PredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
+from airflow_provider_mlops.serving.gateway.repetition import repeat
 from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import compaction, layout
@@ -33,6 +34,7 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import body, encoding, feedback, openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
 log = logging.getLogger(__name__)
@@ -185,18 +187,25 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         tasks = [
-            asyncio.create_task(self._follow_champions()),
-            asyncio.create_task(self._compact_regularly()),
-            asyncio.create_task(self._follower.follow()),
-            asyncio.create_task(self._follower.ingest()),
-            asyncio.create_task(self._check_shadows()),
+            asyncio.create_task(repeat(name, work, seconds))
+            for name, work, seconds in (
+                ("follow the champions", self._follow_champions, self._settings.poll_seconds),
+                ("compact the prediction log", self._compact_regularly, self._settings.compact_seconds),
+                ("follow the rollouts", self._follower.follow, POLL_SECONDS),
+                ("ingest the evidence of rollouts", self._follower.ingest_now, POLL_SECONDS),
+                ("check the shadows", self._check_shadows, _SHADOW_CHECK_SECONDS),
+            )
         ]
         if self._is_worker:
             # The other workers serve in the meantime; a worker that listens receives its share of the connections.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._loaded.wait(), _LOAD_SECONDS)
             await self._control.catch_up()
-            tasks.append(asyncio.create_task(self._control.follow()))
+            tasks.append(
+                asyncio.create_task(
+                    repeat("apply the changes of other workers", self._control.catch_up, FOLLOW_SECONDS)
+                )
+            )
         try:
             yield
         finally:
@@ -220,33 +229,27 @@ class Gateway:
             self._write_ahead.close()
 
     async def _follow_champions(self) -> None:
-        while True:
-            await self._models.poll()
-            if not self._loaded.is_set() and not self._models.waiting_for():
-                # Imported modules and loaded models stay: later garbage collections need not scan them.
-                gc.collect()
-                gc.freeze()
-                self._loaded.set()
-            await asyncio.sleep(self._settings.poll_seconds)
+        await self._models.poll()
+        if not self._loaded.is_set() and not self._models.waiting_for():
+            # Imported modules and loaded models stay: later garbage collections need not scan them.
+            gc.collect()
+            gc.freeze()
+            self._loaded.set()
 
     async def _check_shadows(self) -> None:
-        while True:
-            self._shadows.check(self._follower.is_in_progress)
-            await asyncio.sleep(_SHADOW_CHECK_SECONDS)
+        self._shadows.check(self._follower.is_in_progress)
 
     async def _compact_regularly(self) -> None:
-        while True:
-            try:
-                await self.compact()
-                await self._follower.forget()
-            except Exception as error:
-                log.error(
-                    "Could not compact the prediction log: %s. Predictions stay in the write-ahead log, and the "
-                    "gateway tries again in %g s. Check the storage if this continues",
-                    str(error).rstrip("."),
-                    self._settings.compact_seconds,
-                )
-            await asyncio.sleep(self._settings.compact_seconds)
+        try:
+            await self.compact()
+            await self._follower.forget()
+        except Exception as error:
+            log.error(
+                "Could not compact the prediction log: %s. Predictions stay in the write-ahead log, and the gateway "
+                "tries again in %g s. Check the storage if this continues",
+                str(error).rstrip("."),
+                self._settings.compact_seconds,
+            )
 
 
 def _version(request: Request) -> int | None:

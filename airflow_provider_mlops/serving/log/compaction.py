@@ -8,23 +8,18 @@ and nothing is duplicated.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any, cast
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.serving.log import layout, prediction_id, segments, write_ahead
-from airflow_provider_mlops.serving.log.record import FeedbackRecord, FeedbackRow, feedback_rows
-from airflow_provider_mlops.serving.log.schema import FEEDBACK, LogSchema, column
+from airflow_provider_mlops.serving.log import layout, segments, write_ahead
+from airflow_provider_mlops.serving.log.segment_content import SegmentContent
 
 log = logging.getLogger(__name__)
 
@@ -65,87 +60,48 @@ def compact(
 
 
 def compact_segment(storage_uri: str, segment: segments.Segment) -> None:
-    """Write one segment's rows as Parquet and remove the segment, which must not change anymore."""
-    for uri, table in _files(storage_uri, segment):
-        sink = io.BytesIO()
-        pq.write_table(table, sink, compression="zstd")
-        storage.write_bytes(uri, sink.getvalue())
+    """Write one segment's rows as Parquet and remove the segment, which must not change anymore.
+
+    Records that cannot be rows are written beside them as they are, with the reason.
+    """
+    try:
+        content = SegmentContent(segments.records(segment.path))
+        files = [
+            (layout.predictions_file(storage_uri, schema.model, schema.version, date, segment.name), _parquet(table))
+            for schema, date, table in content.predictions
+        ]
+        files += [
+            (layout.feedback_file(storage_uri, date, segment.name), _parquet(table))
+            for date, table in content.feedback_tables()
+        ]
+    except (OSError, MemoryError):
+        raise
+    except Exception:
+        _set_aside(segment)
+        return
+    for uri, written in files:
+        storage.write_bytes(uri, written)
+    if content.rejected:
+        uri = layout.rejected_file(storage_uri, segment.name)
+        lines = "".join(record.as_json() + "\n" for record in content.rejected)
+        storage.write_bytes(uri, lines.encode())
+        log.error(
+            "Set aside %s of the prediction log in %s, because they cannot be rows of a table; the first one: %s",
+            pluralize(len(content.rejected), "record"),
+            uri,
+            content.rejected[0].reason,
+        )
     os.unlink(segment.path)
 
 
-def _files(storage_uri: str, segment: segments.Segment) -> Iterator[tuple[str, pa.Table]]:
-    content = SegmentContent(segments.records(segment.path))
-    for (schema, date), rows in content.predictions.items():
-        uri = layout.predictions_file(storage_uri, schema.model, schema.version, date, segment.name)
-        yield uri, prediction_table(schema, rows)
-    for date, labels in content.feedback.items():
-        yield layout.feedback_file(storage_uri, date, segment.name), feedback_table(labels)
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
 
 
-class SegmentContent:
-    """A segment's records in memory, by schema and day.
-
-    Parameters
-    ----------
-    model
-        Name of the model whose predictions are kept. By default, all are kept.
-    """
-
-    def __init__(self, records: Iterable[dict[str, Any]], model: str | None = None) -> None:
-        self.predictions: dict[tuple[LogSchema, str], list[dict[str, Any]]] = defaultdict(list)
-        self.feedback: dict[str, list[FeedbackRow]] = defaultdict(list)
-        schemas: dict[tuple[str, int], LogSchema] = {}
-        for record in records:
-            if "schema" in record:
-                schema = LogSchema.from_json(record["schema"])
-                schemas[schema.model, schema.version] = schema
-            elif "predictions" in record:
-                if model is None or record["model"] == model:
-                    schema = schemas[record["model"], record["version"]]
-                    self.predictions[schema, _date(record["time"])].append(record)
-            elif "feedback" in record:
-                for row in feedback_rows(cast("FeedbackRecord", record)):
-                    self.feedback[_date(row[2])].append(row)
-
-
-def prediction_table(schema: LogSchema, records: list[dict[str, Any]]) -> pa.Table:
-    """Return the rows of prediction records of one schema, in their order."""
-    arrow = schema.arrow()
-    rows = [len(record["output"]) for record in records]
-
-    def repeated(key: str) -> list[Any]:
-        return [record[key] for record, count in zip(records, rows, strict=True) for _ in range(count)]
-
-    def chained(key: str, position: int) -> list[Any]:
-        return [value for record in records for value in record[key][position]]
-
-    ids = [
-        name
-        for record, count in zip(records, rows, strict=True)
-        for name in prediction_id.of_rows(record["predictions"], count)
-    ]
-    values: list[list[Any]] = [ids, repeated("time"), repeated("version"), repeated("arm"), repeated("propensity")]
-    values += [chained("features", position) for position in range(len(schema.features))]
-    values.append([value for record in records for value in record["output"]])
-    values += [chained("probabilities", position) for position in range(len(schema.classes))]
-    values.append(repeated("latency_ms"))
-    for key in ("rollout", "context", "shadow_of"):
-        values.append(
-            [_as_text(record.get(key)) for record, count in zip(records, rows, strict=True) for _ in range(count)]
-        )
-    columns = [column(cells, field.type) for cells, field in zip(values, arrow, strict=True)]
-    return pa.Table.from_arrays(columns, schema=arrow)
-
-
-def feedback_table(rows: Sequence[FeedbackRow]) -> pa.Table:
-    """Return labels and rewards as a table."""
-    columns = [column([row[position] for row in rows], field.type) for position, field in enumerate(FEEDBACK)]
-    return pa.Table.from_arrays(columns, schema=FEEDBACK)
-
-
-def _as_text(value: Any) -> str | None:
-    return value if value is None or type(value) is str else json.dumps(value)
-
-
-def _date(micros: int) -> str:
-    return datetime.fromtimestamp(micros / 1_000_000, tz=UTC).date().isoformat()
+def _set_aside(segment: segments.Segment) -> None:
+    """Rename a segment that cannot be read as a whole, so that the others are compacted."""
+    kept = segment.path + ".damaged"
+    os.rename(segment.path, kept)
+    log.exception("Set aside a segment of the prediction log that cannot be compacted, as %s", kept)

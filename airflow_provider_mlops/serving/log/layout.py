@@ -3,6 +3,7 @@
 ```
 {storage_uri}/predictions/model={model}/date={date}/v{version}-{segment}.parquet
 {storage_uri}/feedback/date={date}/{segment}.parquet
+{storage_uri}/log-rejected/{segment}.jsonl             records that cannot be rows, with the reason
 {storage_uri}/write-ahead/{writer}/{number}.jsonl      not compacted yet; on local disk
 ```
 The date of a prediction is the day (UTC) on which it was made; the date of a label is the day on
@@ -49,6 +50,11 @@ def predictions_file(storage_uri: str, model: str, version: int, date: str, segm
 def feedback_file(storage_uri: str, date: str, segment: str) -> str:
     """Return the file for the labels and rewards of one day that come from a segment."""
     return storage.join(storage_uri, "feedback", f"date={date}", f"{segment}.parquet")
+
+
+def rejected_file(storage_uri: str, segment: str) -> str:
+    """Return the file for the records of a segment that cannot be rows of a table."""
+    return storage.join(storage_uri, "log-rejected", f"{segment}.jsonl")
 
 
 def predictions_files(storage_uri: str, model: str, first: str | None, last: str | None) -> list[LogFile]:

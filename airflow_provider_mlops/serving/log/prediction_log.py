@@ -40,18 +40,23 @@ predictions gives no rows and no feature or probability columns; its `output` an
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data import engine
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.data.times import as_utc
-from airflow_provider_mlops.serving.log import compaction, layout, segments
+from airflow_provider_mlops.serving.log import layout, segment_content, segments
 from airflow_provider_mlops.serving.log.schema import FEATURE, LogSchema
 
 if TYPE_CHECKING:
     import ibis
     import ibis.expr.datatypes as dt
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 
 def read(
@@ -117,7 +122,7 @@ def first_feedback(
     # No model has an empty name, so that no predictions are read.
     table = _feedback(backend, storage_uri, first, _write_ahead(storage_uri, ""))
     if table is None:
-        table = ibis.memtable(compaction.feedback_table([])).mutate(first_label=ibis.null("string"))
+        table = ibis.memtable(segment_content.feedback_table([])).mutate(first_label=ibis.null("string"))
     return table.select("prediction_id", "reward", label=table.first_label)
 
 
@@ -131,7 +136,7 @@ def _prediction_parts(
     backend: ibis.BaseBackend,
     version: int | None,
     files: list[layout.LogFile],
-    contents: dict[str, compaction.SegmentContent],
+    contents: dict[str, segment_content.SegmentContent],
 ) -> list[ibis.Table]:
     """Return the predictions by version: those in Parquet files, then those in the write-ahead log."""
     import ibis
@@ -140,21 +145,20 @@ def _prediction_parts(
     for file in files:
         if file.version is not None:
             uris[file.version].append(file.uri)
-    fresh: dict[int, list[tuple[LogSchema, list[dict[str, Any]]]]] = defaultdict(list)
+    fresh: dict[int, list[pa.Table]] = defaultdict(list)
     for content in contents.values():
-        for (schema, _), records in content.predictions.items():
+        for schema, _, table in content.predictions:
             if version in (None, schema.version):
-                fresh[schema.version].append((schema, records))
+                fresh[schema.version].append(table)
     parts: list[ibis.Table] = []
     for number in sorted(uris.keys() | fresh.keys()):
         if number in uris:
             parts.append(_parquet(backend, uris[number]))
-        tables = [compaction.prediction_table(schema, records) for schema, records in fresh[number]]
-        parts.extend(ibis.memtable(table) for table in tables)
+        parts.extend(ibis.memtable(table) for table in fresh[number])
     return parts
 
 
-def _write_ahead(storage_uri: str, model: str) -> dict[str, compaction.SegmentContent]:
+def _write_ahead(storage_uri: str, model: str) -> dict[str, segment_content.SegmentContent]:
     """Return what has not been compacted, by segment.
 
     It is read before the Parquet files are listed. A segment that has disappeared was compacted
@@ -165,14 +169,22 @@ def _write_ahead(storage_uri: str, model: str) -> dict[str, compaction.SegmentCo
     contents = {}
     for segment in segments.segments(root):
         try:
-            contents[segment.name] = compaction.SegmentContent(segments.records(segment.path), model)
+            content = segment_content.SegmentContent(segments.records(segment.path), model)
         except FileNotFoundError:
             continue
+        contents[segment.name] = content
+        if content.rejected:
+            log.warning(
+                "Skipped %s of %s, because they cannot be rows of a table; the first one: %s",
+                pluralize(len(content.rejected), "record"),
+                segment.path,
+                content.rejected[0].reason,
+            )
     return contents
 
 
 def _feedback(
-    backend: ibis.BaseBackend, storage_uri: str, first: str | None, contents: dict[str, compaction.SegmentContent]
+    backend: ibis.BaseBackend, storage_uri: str, first: str | None, contents: dict[str, segment_content.SegmentContent]
 ) -> ibis.Table | None:
     import ibis
 
@@ -182,10 +194,10 @@ def _feedback(
         parts.append(_parquet(backend, files))
     labels = [row for content in contents.values() for rows in content.feedback.values() for row in rows]
     if labels:
-        parts.append(ibis.memtable(compaction.feedback_table(labels)))
+        parts.append(ibis.memtable(segment_content.feedback_table(labels)))
     if not parts:
         return None
-    table = _union([*parts, ibis.memtable(compaction.feedback_table([]))])
+    table = _union([*parts, ibis.memtable(segment_content.feedback_table([]))])
     has_label, has_reward = table.label.notnull(), table.reward.notnull()
     return table.group_by("prediction_id").agg(
         label=table.label.argmax(table.time, where=has_label),

@@ -44,12 +44,12 @@ def segments_of(root: str, writer: str) -> list[Segment]:
     return [
         Segment(writer, int(name.removesuffix(SUFFIX)), os.path.join(directory, name))
         for name in sorted(file_names(directory))
-        if name.endswith(SUFFIX)
+        if name.endswith(SUFFIX) and name.removesuffix(SUFFIX).isdecimal()
     ]
 
 
-def records(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the records of a segment in order. Raises FileNotFoundError.
+def records(path: str) -> Iterator[dict[str, Any] | bytes]:
+    """Yield the records of a segment in order; a line that is not a record as it is. Raises FileNotFoundError.
 
     An unfinished last line was never acknowledged and is left out.
     """
@@ -58,9 +58,11 @@ def records(path: str) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield log_record.parse(line)
-            except ValueError:
-                log.error("Skipped a line of %d bytes in %s: it is not JSON. Was the file edited?", len(line), path)
+                record = log_record.parse(line)
+            except (ValueError, RecursionError):
+                yield line
+            else:
+                yield record if type(record) is dict else line
 
 
 def lines(path: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:

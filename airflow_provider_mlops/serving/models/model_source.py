@@ -84,7 +84,10 @@ class RegistrySource(ModelSource):
             raise RequestError(503, str(error), Retry_After="5") from error
         except MlopsError as error:
             raise RequestError(422, str(error), "version") from error
-        except Exception as error:
+        except BaseException as error:
+            # A module of the model may call `sys.exit` when it is imported.
+            if isinstance(error, KeyboardInterrupt):
+                raise
             raise RequestError(
                 422, f"Version {version} cannot be loaded ({type(error).__name__}: {error}).", "version"
             ) from error

@@ -180,7 +180,10 @@ class ServedModels:
                 self._aliased[name] = champion
                 self._behind.add(name)
             if name in self._behind:
-                await self._follow(name, champion, previous, activations.get(name, 0))
+                try:
+                    await self._follow(name, champion, previous, activations.get(name, 0))
+                except Exception:
+                    log.exception("Could not follow the champion of %s; the other models are not affected", name)
         for name in [name for name in self._aliased if name not in aliases]:
             model = self._models.get(name)
             if model is None:

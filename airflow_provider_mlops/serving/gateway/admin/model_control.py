@@ -70,16 +70,6 @@ class ModelControl:
         await self._announce(Change("compact"))
         return segments
 
-    async def follow(self) -> None:
-        """Apply the changes of other workers, indefinitely."""
-        assert self._channel is not None
-        while True:
-            try:
-                await self.catch_up()
-            except Exception:
-                log.exception("Could not read the model changes of the other workers; trying again")
-            await asyncio.sleep(FOLLOW_SECONDS)
-
     async def _announce(self, change: Change) -> None:
         if self._channel is None:
             return

@@ -20,7 +20,7 @@ from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.responses import RolloutStatus
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.route import Route
-from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, POLL_SECONDS, Router
+from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
@@ -159,15 +159,7 @@ class RolloutFollower:
         return self._router.missing_versions()
 
     async def follow(self) -> None:
-        """Follow the rollout store, indefinitely."""
-        while True:
-            try:
-                await self._poll()
-            except Exception:
-                log.exception("Could not follow the rollouts; keeping the last known routes")
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _poll(self) -> None:
+        """Read the rollout store once. If that fails, the last known routes stay."""
         await asyncio.get_running_loop().run_in_executor(self._poller, self._router.poll)
         if self._router.error is not None:
             self._metrics.count_store_failure("follow")
@@ -191,12 +183,6 @@ class RolloutFollower:
                 await asyncio.get_running_loop().run_in_executor(
                     self._poller, self._router.end, route.rollout.id, reason
                 )
-
-    async def ingest(self) -> None:
-        """Ingest the log into the store, indefinitely."""
-        while True:
-            await self.ingest_now()
-            await asyncio.sleep(POLL_SECONDS)
 
     async def ingest_now(self) -> None:
         """Ingest everything logged so far. Never raises: evidence that could not be ingested stays in the log."""
