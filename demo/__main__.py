@@ -59,6 +59,11 @@ def main() -> int:
             show_next_steps(stack, console)
             console.print("\nRunning until Ctrl-C.")
             signal.pause()
+        else:
+            console.print(
+                "\nThe output is not a terminal, so the demo ends here. Set MLOPS_DEMO_STAY=1 to keep it running.",
+                soft_wrap=True,
+            )
         return 0
     except Terminated as ending:
         # Ctrl-C is how a demo that has shown everything is meant to end.

@@ -72,7 +72,7 @@ def _known_columns(random: np.random.Generator, rows: int) -> Columns:
     login = (observed - (random.gamma(1.2, 20.0, rows) * 86_400_000_000).astype("timedelta64[us]")).astype(
         "datetime64[D]"
     )
-    login[random.random(rows) < 0.12] = np.datetime64("NaT")
+    login[random.random(rows) < 0.12] = np.datetime64("NaT", "D")
     return {
         "customer_id": np.arange(1, rows + 1),
         "observed_at": observed,

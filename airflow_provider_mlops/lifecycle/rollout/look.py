@@ -11,7 +11,7 @@ from airflow_provider_mlops.lifecycle.rollout.decision import RolloutDecision, a
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, step_text
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
@@ -76,10 +76,9 @@ def _log_wait(rollout: Rollout, decision: RolloutDecision, logged: str) -> None:
     """Log why a rollout waits, unless the change that this check has just made was logged with that reason."""
     if decision.reason.removeprefix("held: ") not in logged:
         log.info(
-            "Checked rollout %s at step %d of %d. Next action: %s. Reason: %s",
+            "Checked rollout %s at %s. Next action: %s. Reason: %s",
             rollout.id,
-            rollout.state.step + 1,
-            rollout.plan.strategy.step_count,
+            step_text(rollout.plan, rollout.state.step),
             decision.action_text,
             decision.reason,
         )

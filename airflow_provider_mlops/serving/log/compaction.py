@@ -62,7 +62,7 @@ def compact(
 def compact_segment(storage_uri: str, segment: segments.Segment) -> None:
     """Write one segment's rows as Parquet and remove the segment, which must not change anymore.
 
-    Records that cannot be rows are written beside them as they are, with the reason.
+    Records that cannot be rows are written to a file of their own, with the reason.
     """
     try:
         content = SegmentContent(segments.records(segment.path))

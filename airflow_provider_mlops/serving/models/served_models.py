@@ -46,9 +46,11 @@ class ServedModels:
         self.registry_error: str | None = None
 
     def get(self, name: str) -> ServedModel:
-        """Return the model of that name. Raises RequestError (404)."""
+        """Return the model of that name. Raises RequestError (404, or 503 while the models are first loaded)."""
         model = self._models.get(name)
         if model is None:
+            if not self._polled and (not self._names or name in self._names):
+                raise RequestError(503, "The gateway is loading its models. Retry later.", Retry_After="5")
             raise RequestError(404, f"The gateway does not serve a model {name[:200]!r}.", "name")
         return model
 

@@ -152,6 +152,18 @@ class Rollout:
     revision: int
 
 
+def step_text(plan: RolloutPlan, step: int) -> str:
+    """Return a step in words, with the share of the requests that candidates get.
+
+    >>> step_text(RolloutPlan(champion=1, candidates=(2,)), 1)
+    'step 2 of 4 (candidate gets 25% of the requests)'
+    """
+    text = f"step {step + 1} of {plan.strategy.step_count}"
+    weights = step_weights(plan, step) or {}
+    shares = [f"{arm} gets {100 * share:.4g}%" for arm, share in weights.items() if arm != "champion" and share]
+    return f"{text} ({' and '.join(shares)} of the requests)" if shares else text
+
+
 def step_weights(plan: RolloutPlan, step: int) -> dict[str, float] | None:
     """Return the weights of a step by arm; None if they follow from the rewards.
 

@@ -16,7 +16,7 @@ from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RolloutConflictError
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan, RolloutState
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan, RolloutState, step_text
 from airflow_provider_mlops.serving.rollouts.store_engine import StoreEngine
 from airflow_provider_mlops.serving.rollouts.tables import (
     ARM_STATISTICS,
@@ -177,11 +177,11 @@ class RolloutStore:
             log.debug("Rollout %s of %s is settled", seen.id, seen.model)
         else:
             log.info(
-                "Rollout %s of %s is now %s at step %d: %s",
+                "Rollout %s of %s is now %s at %s: %s",
                 seen.id,
                 seen.model,
                 state.status_text,
-                state.step + 1,
+                step_text(seen.plan, state.step) if state.is_in_progress else f"step {state.step + 1}",
                 state.reason,
             )
         return changed

@@ -145,7 +145,7 @@ def test_the_report_shows_all_of_it(store: RolloutStore, log: WriteAhead, tmp_pa
             assert text in done.output
     unknown = CliRunner().invoke(app, ["report", "nothing", "--storage-uri", str(tmp_path)])
     assert unknown.exit_code == 2
-    assert "no rollout with this id" in unknown.output
+    assert "nor a rollout of a model with this name" in unknown.output
 
 
 def test_the_report_of_an_ab_test_says_how_many_rewards_it_needs(store: RolloutStore, tmp_path: Path) -> None:
