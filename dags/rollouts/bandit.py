@@ -19,8 +19,10 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     params={
-        "model_name": Param("churn", type="string", description="Registered model with a champion and a challenger."),
-        "bake_time": Param(30, type="number", minimum=0, description="Minimum duration of the rollout, in seconds."),
+        "model_name": Param("churn", type="string", title="Model", description="Has a champion and a challenger."),
+        "bake_time": Param(
+            30, type="number", minimum=0, title="Bake time", description="Minimum seconds of the rollout."
+        ),
     },
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     render_template_as_native_obj=True,
