@@ -120,6 +120,17 @@ def _config_section() -> dict[str, Any]:
                 "example": "s3://my-bucket/mlops",
                 "default": "",
             },
+            "trusted_types": {
+                "description": (
+                    "Dotted names of types, separated by commas, that may be constructed when a model is loaded. They\n"
+                    "are needed only for models that were not saved by the train or tune step of this installation,\n"
+                    "whose ``trusted_types`` are recorded. scikit-learn's own types are always trusted.\n"
+                ),
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": "my_team.features.LogScaler,lightgbm.sklearn.LGBMClassifier",
+                "default": "",
+            },
             "rollout_store_url": {
                 "description": (
                     "SQLAlchemy URL of the database for rollouts and their evidence, PostgreSQL or SQLite. Workers,\n"

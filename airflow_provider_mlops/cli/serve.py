@@ -23,6 +23,7 @@ from airflow_provider_mlops.serving.gateway.settings import Settings
         "token": OptionDetails(environment=["AIRFLOW_MLOPS_GATEWAY_TOKEN"]),
         "rollout_store": ROLLOUT_STORE,
         "models": OptionDetails(name="--model"),
+        "trusted_types": OptionDetails(name="--trusted-type"),
     },
 )
 def serve(

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
+from airflow_provider_mlops.hooks.trusted_types import trusted_types
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.registry.telemetry import disable_telemetry
 
@@ -51,7 +52,7 @@ class MlflowHook(BaseHook):
         """Return the connection's settings. Raises InvalidSpecError if it does not exist and is not the default one."""
         connection = find(self.mlflow_conn_id, self.default_conn_name, "mlflow_conn_id")
         if connection is None:
-            return MlflowSettings(storage_uri())
+            return MlflowSettings(storage_uri(), trusted_types=trusted_types())
         extra = connection.extra_dejson
         return MlflowSettings(
             storage_uri(),
@@ -60,6 +61,7 @@ class MlflowHook(BaseHook):
             username=connection.login or None,
             password=secret(connection.password, "password"),
             token=secret(extra.get("token"), "token"),
+            trusted_types=trusted_types(),
         )
 
     def get_conn(self) -> Registry:

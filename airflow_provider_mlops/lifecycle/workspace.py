@@ -32,6 +32,7 @@ class Workspace(BaseModel):
     tracking_uri: str | None = None
     registry_uri: str | None = None
     gateway_url: str | None = None
+    trusted_types: tuple[str, ...] = ()
     secrets: dict[str, SecretStr] = Field(default_factory=dict, exclude=True, repr=False)
 
     def uri(self, kind: str, *parts: str) -> str:
@@ -62,6 +63,7 @@ class Workspace(BaseModel):
             username=self.secret("mlflow_username"),
             password=self.secret("mlflow_password"),
             token=self.secret("mlflow_token"),
+            trusted_types=self.trusted_types,
         )
         return Registry(settings)
 

@@ -141,6 +141,7 @@ class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
             task=identify(context),
             tracking_uri=mlflow.tracking_uri,
             registry_uri=mlflow.registry_uri,
+            trusted_types=mlflow.trusted_types,
             gateway_url=gateway.url,
             secrets=mlflow.secrets() | gateway.secrets() | rollout_secrets() | self.secrets(),
         )

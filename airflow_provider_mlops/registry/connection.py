@@ -51,6 +51,7 @@ class Registry:
     def __init__(self, settings: RegistrySettings) -> None:
         disable_telemetry()
         self.storage_uri = settings.storage_uri
+        self.trusted_types = settings.trusted_types
         self.embedded = settings.tracking_uri is None
         self.tracking_uri = (settings.tracking_uri or _embedded_uri(settings.storage_uri)).rstrip("/")
         self.registry_uri = (settings.registry_uri or self.tracking_uri).rstrip("/")

@@ -94,18 +94,29 @@ def load(
     model: ModelVersion,
     *,
     allow_pickle: bool = False,
-    trusted_types: Sequence[str] | None = None,
+    trusted_types: Sequence[str] = (),
 ) -> Any:
     """Return the fitted scikit-learn Pipeline of a version.
 
-    Raises InvalidSpecError if there is no such version, or if it is pickled and `allow_pickle` is not set. See
-    `packaging.read` for `trusted_types`.
+    Trusts scikit-learn's own types, those that were approved when the version was saved, those of the registry's
+    settings, and `trusted_types`. Raises InvalidSpecError if there is no such version, if it contains other types, or
+    if it is pickled and `allow_pickle` is not set.
     """
     start = time.monotonic()
     with downloaded(registry, model) as directory:
-        loaded = packaging.read(directory, allow_pickle=allow_pickle, trusted_types=trusted_types)
+        loaded = read(registry, directory, allow_pickle=allow_pickle, trusted_types=trusted_types)
     log.info("Loaded %s in %.1f s", model, time.monotonic() - start)
     return loaded
+
+
+def read(registry: Registry, directory: Path, *, allow_pickle: bool = False, trusted_types: Sequence[str] = ()) -> Any:
+    """Return the model in a directory that `downloaded` yields, as `load` does."""
+    return packaging.read(
+        directory,
+        allow_pickle=allow_pickle,
+        trusted_types=(*registry.trusted_types, *trusted_types),
+        storage_uri=registry.storage_uri,
+    )
 
 
 def signature(registry: Registry, model: ModelVersion) -> ModelSignature:

@@ -7,12 +7,14 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
+from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.registry import trusted
+from airflow_provider_mlops.registry import trusted, type_approval
 from airflow_provider_mlops.registry.requirements import pip_requirements as requirements_of
 
 if TYPE_CHECKING:
@@ -110,16 +112,33 @@ def save(
             type(model).__name__,
             f"skops cannot save the model ({error}). Use an estimator that skops supports",
         ) from error
-    # Loading trusts only the types that this model contains.
+    # For readers other than this package: only the types that this model contains.
     flavor = mlflow_model.flavors["sklearn"]
-    contained = sorted(skops.io.get_untrusted_types(file=os.path.join(directory, flavor["pickled_model"])))
+    contained = sorted(skops.io.get_untrusted_types(file=model_file(directory, flavor)))
     trusted.check(contained)
     flavor["skops_trusted_types"] = contained
     mlflow_model.save(os.path.join(directory, "MLmodel"))
     return contained
 
 
-def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Sequence[str] | None = None) -> Any:
+def model_file(directory: str | Path, flavor: Mapping[str, Any]) -> Path:
+    """Return the file with the fitted model. Raises InvalidSpecError if it is not in the model's directory."""
+    root = Path(directory).resolve()
+    path = (root / str(flavor["pickled_model"])).resolve()
+    if not path.is_relative_to(root):
+        raise InvalidSpecError(
+            "model", str(flavor["pickled_model"]), "the file must be in the model's directory. Train the model again"
+        )
+    return path
+
+
+def read(
+    directory: str | Path,
+    *,
+    allow_pickle: bool = False,
+    trusted_types: Sequence[str] = (),
+    storage_uri: str | None = None,
+) -> Any:
     """Return the fitted scikit-learn model in a directory that MLflow or `save` wrote.
 
     Parameters
@@ -129,8 +148,10 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
     allow_pickle
         Whether to load pickle and cloudpickle too, which run any code that the author of the file put there.
     trusted_types
-        Types that skops may construct in addition to scikit-learn's own. By default the types that were trusted at
-        training, as recorded with the model, without Python's standard library.
+        Types that skops may construct in addition to scikit-learn's own. What the model's files say about types is
+        never trusted.
+    storage_uri
+        Storage with the approvals of types; see `type_approval`.
 
     Raises
     ------
@@ -164,17 +185,29 @@ def read(directory: str | Path, *, allow_pickle: bool = False, trusted_types: Se
             )
         log.warning("Loading a model that was saved with %s, because allow_pickle is set", serialization)
         return mlflow.sklearn.load_model(str(directory))
-    if trusted_types is None:
-        trusted_types = flavor.get("skops_trusted_types") or ()
-        trusted.check(trusted_types, "model")
-    path = os.path.join(directory, flavor["pickled_model"])
+    path = model_file(directory, flavor)
+    allowed = {*trusted.TRUSTED_TYPES, *trusted_types}
+    if storage_uri is not None:
+        allowed.update(type_approval.approved_types(storage_uri, path))
+    trusted.check(allowed)
     try:
-        return skops.io.load(path, trusted=sorted({*trusted.TRUSTED_TYPES, *trusted_types}))
+        # Asked first and named in one message; loading asks again.
+        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - allowed)
+        if not unknown:
+            return skops.io.load(path, trusted=sorted(allowed))
     except UntrustedTypesFoundException as error:
-        reason = str(error).rstrip(".")
+        raise InvalidSpecError("model", str(error), "its types are not trusted. Train the model again") from error
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError, BadZipFile) as error:
         raise InvalidSpecError(
-            "trusted_types", list(trusted_types), f"{reason}. Add the types to trusted_types if you trust them"
+            "model", path.name, f"skops cannot load it ({type(error).__name__}: {error}). Train the model again"
         ) from error
+    raise InvalidSpecError(
+        "trusted_types",
+        sorted(allowed - set(trusted.TRUSTED_TYPES)),
+        f"the model contains types that are neither scikit-learn's own nor approved: {list_names(unknown)}. If you "
+        "trust them, train the model with trusted_types, or name them in the setting trusted_types of the process "
+        "that loads it",
+    )
 
 
 def import_skops() -> Any:

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.registry import packaging
+from airflow_provider_mlops.registry import packaging, type_approval
 from airflow_provider_mlops.registry import tags as tag
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.models import aliases_of, check_name
 from airflow_provider_mlops.registry.run import identity_hash
+from airflow_provider_mlops.registry.trusted import TRUSTED_TYPES
 
 if TYPE_CHECKING:
     import pandas
@@ -74,7 +75,7 @@ def log_model(
         directory = os.path.join(temporary, "model")
         # The check for types comes first, so that a model that is rejected leaves nothing in MLflow.
         mlflow_model = Model(run_id=run.id, metadata=metadata)
-        packaging.save(
+        contained = packaging.save(
             model,
             directory,
             mlflow_model,
@@ -83,6 +84,10 @@ def log_model(
             pip_requirements=pip_requirements,
             metadata=metadata,
         )
+        extra = set(contained).difference(TRUSTED_TYPES)
+        if extra:
+            path = packaging.model_file(directory, mlflow_model.flavors["sklearn"])
+            type_approval.approve(run.registry.storage_uri, path, extra, run.id)
         logged = client.create_logged_model(
             run.experiment_id, name=name, source_run_id=run.id, params=client.get_run(run.id).data.params
         )

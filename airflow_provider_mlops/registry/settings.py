@@ -26,6 +26,8 @@ class RegistrySettings:
         Password for basic authentication.
     token
         Bearer token, used if there is no username.
+    trusted_types
+        Types that may be constructed when a model is loaded, in addition to scikit-learn's own and approved ones.
     """
 
     storage_uri: str
@@ -34,9 +36,16 @@ class RegistrySettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    trusted_types: tuple[str, ...] = ()
 
     @classmethod
-    def from_environment(cls, storage_uri: str, tracking_uri: str | None, registry_uri: str | None) -> Self:
+    def from_environment(
+        cls,
+        storage_uri: str,
+        tracking_uri: str | None,
+        registry_uri: str | None,
+        trusted_types: tuple[str, ...] = (),
+    ) -> Self:
         """Return settings with the credentials that MLflow's own environment variables hold."""
         return cls(
             storage_uri,
@@ -45,4 +54,5 @@ class RegistrySettings:
             username=os.environ.get("MLFLOW_TRACKING_USERNAME"),
             password=os.environ.get("MLFLOW_TRACKING_PASSWORD"),
             token=os.environ.get("MLFLOW_TRACKING_TOKEN"),
+            trusted_types=trusted_types,
         )

@@ -42,6 +42,8 @@ class ProbeRequest(BaseModel):
     model_directory: str
     predictions: int
     allow_pickle: bool
+    trusted_types: tuple[str, ...] = ()
+    storage_uri: str | None = None
 
 
 class ProbeResult(BaseModel):
@@ -92,7 +94,13 @@ def probe(
         ) from None
     with models.downloaded(registry, model) as files, tempfile.TemporaryDirectory(prefix="mlops-probe-") as directory:
         size = _megabytes(files)
-        request = ProbeRequest(model_directory=str(files), predictions=predictions, allow_pickle=allow_pickle)
+        request = ProbeRequest(
+            model_directory=str(files),
+            predictions=predictions,
+            allow_pickle=allow_pickle,
+            trusted_types=registry.trusted_types,
+            storage_uri=registry.storage_uri,
+        )
         Path(directory, _REQUEST).write_text(request.model_dump_json())
         Path(directory, _ROWS).write_bytes(rows)
         result = _run_process(directory, timeout)
@@ -151,7 +159,12 @@ def load_and_predict(request: ProbeRequest, rows_path: str) -> ProbeResult:
         from airflow_provider_mlops.registry.model_output import predict
 
         started = time.monotonic()
-        model = packaging.read(request.model_directory, allow_pickle=request.allow_pickle)
+        model = packaging.read(
+            request.model_directory,
+            allow_pickle=request.allow_pickle,
+            trusted_types=request.trusted_types,
+            storage_uri=request.storage_uri,
+        )
         result["load_seconds"] = time.monotonic() - started
         described = Model.load(request.model_directory)
         if described.signature is None:

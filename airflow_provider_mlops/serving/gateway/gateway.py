@@ -17,11 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
 from airflow_provider_mlops.serving.gateway.admin.model_control import FOLLOW_SECONDS, ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
+from airflow_provider_mlops.serving.gateway.feedback_endpoint import FeedbackEndpoint
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, PredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
@@ -33,7 +35,7 @@ from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
-from airflow_provider_mlops.serving.protocols import body, encoding, feedback, openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.protocols import openapi, protocol_v2, routes
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
@@ -63,7 +65,6 @@ class Gateway:
         source = RegistrySource(registry, settings.models, allow_pickle=settings.allow_pickle)
         self._models = ServedModels(source, settings.models)
         self._parse_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="parse")
-        self._feedback_executor = ThreadPoolExecutor(1, thread_name_prefix="feedback")
         # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
         self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
@@ -74,6 +75,8 @@ class Gateway:
         self._is_worker = channel is not None
         self._control = ModelControl(self._models, self.compact, channel)
         self._loaded = asyncio.Event()
+        self._compaction_problem: str | None = None
+        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics)
         self._predict_endpoint = PredictEndpoint(
             self._models,
             self._follower,
@@ -103,7 +106,7 @@ class Gateway:
             *(Route(path.template, self._predict_endpoint, methods=["POST"]) for path in routes.PREDICT_PATHS),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/ping", self.live, methods=["GET"]),
-            Route("/feedback", self.feedback, methods=["POST"]),
+            Route("/feedback", self._feedback.accept, methods=["POST"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
             *admin.routes(),
         ]
@@ -126,19 +129,6 @@ class Gateway:
             self._follower.is_ingested,
         )
 
-    async def feedback(self, request: Request) -> Response:
-        """Accept labels and rewards. They are in the write-ahead log before the response is sent."""
-        headers = dict(request.scope["headers"])
-        content = await body.receive_json(headers, request.receive, self._settings.max_body_bytes)
-        labels = feedback.parse(encoding.decode_exactly(content))
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._feedback_executor, self._write_ahead.feedback, labels)
-        except OSError as error:
-            raise RequestError(503, f"The label could not be logged: {error}. Retry later.", Retry_After="5") from error
-        self._metrics.count_feedback(len(labels))
-        return json_response({"accepted": len(labels)})
-
     async def metrics(self, request: Request) -> Response:
         """Return the metrics for Prometheus."""
         content = self._metrics.text(self._weights(), self._predict_endpoint.in_progress)
@@ -157,10 +147,31 @@ class Gateway:
         return json_response({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        """Respond 200 if the models are loaded, else 503 with the reasons. Both name what could not be loaded."""
+        """Respond 200 if requests can be answered, else 503 with the reasons.
+
+        What does not stop answers yet, such as an MLflow that does not respond, is listed as `degraded`; what could not
+        be loaded as `failing`.
+        """
         reasons = self._models.waiting_for()
+        if (problem := self._write_ahead.problem()) is not None:
+            reasons.append(f"the prediction log cannot be written: {problem}")
+        degraded = [
+            text for text in (self._models.registry_problem(), self._follower.problem, self._compaction_problem) if text
+        ]
+        for model, hung, is_exhausted in self._predict_endpoint.hung():
+            text = f"{pluralize(hung, 'prediction')} of {model.version} did not return"
+            is_active = self._models.get(model.version.name).active == model.version.version
+            (reasons if is_exhausted and is_active else degraded).append(text)
+        status = "not ready" if reasons else "degraded" if degraded else "ready"
         failing = self._models.failing(self._follower.wanted())
-        return json_response({"ready": not reasons, "reasons": reasons, "failing": failing}, 503 if reasons else 200)
+        content = {
+            "ready": not reasons,
+            "status": status,
+            "reasons": reasons,
+            "degraded": degraded,
+            "failing": failing,
+        }
+        return json_response(content, 503 if reasons else 200)
 
     async def model_ready(self, request: Request) -> Response:
         """Respond 200 if a model or one of its versions is served, else 404 with the reason."""
@@ -215,7 +226,7 @@ class Gateway:
             self._models.close()
             self._predict_endpoint.close()
             self._parse_executor.shutdown(wait=False, cancel_futures=True)
-            self._feedback_executor.shutdown()
+            self._feedback.close()
             self._shadows.close()
             try:
                 await self.compact()
@@ -242,8 +253,10 @@ class Gateway:
     async def _compact_regularly(self) -> None:
         try:
             await self.compact()
+            self._compaction_problem = None
             await self._follower.forget()
         except Exception as error:
+            self._compaction_problem = f"the prediction log is not compacted: {error}"
             log.error(
                 "Could not compact the prediction log: %s. Predictions stay in the write-ahead log, and the gateway "
                 "tries again in %g s. Check the storage if this continues",

@@ -63,6 +63,14 @@ class Settings:
             metavar="NAME",
         ),
     )
+    trusted_types: tuple[str, ...] = field(
+        default=(),
+        metadata=describe(
+            "Dotted name of a type that models may contain, in addition to scikit-learn's own types and those that "
+            "were approved when a model was trained; repeat the option for several.",
+            metavar="TYPE",
+        ),
+    )
     allow_pickle: bool = field(
         default=False,
         metadata=describe("Also load pickled models, which can run arbitrary code when they are loaded."),

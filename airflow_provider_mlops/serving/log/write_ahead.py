@@ -28,6 +28,7 @@ from airflow_provider_mlops.serving.log.segments import SUFFIX, Segment, file_na
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 _LOCK = "lock"
+_PROBE_BYTES = 256 * 1024
 
 
 class WriteAhead:
@@ -53,6 +54,7 @@ class WriteAhead:
         self._number = 0
         self._last_time = 0
         self._evidence = (0, 0)
+        self._problem: str | None = None
         self._file = -1
         self._open_next()
 
@@ -127,6 +129,22 @@ class WriteAhead:
         with self._guard:
             return self._evidence
 
+    def problem(self) -> str | None:
+        """Return why the last write failed; None if it did not, or if a file can be written again."""
+        if self._problem is not None:
+            path = os.path.join(self.directory, "probe")
+            try:
+                with open(path, "wb") as file:
+                    file.write(bytes(_PROBE_BYTES))
+                    file.flush()
+            except OSError as error:
+                self._problem = str(error)
+            else:
+                self._problem = None
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        return self._problem
+
     def sealed(self) -> list[Segment]:
         """Return this process's segments that will not change anymore, oldest first."""
         with self._guard:
@@ -166,7 +184,8 @@ class WriteAhead:
                 written += os.write(self._file, block[written:])
             if written < len(block):
                 raise OSError(f"only {written} of {len(block)} bytes could be written to the write-ahead log")
-        except OSError:
+        except OSError as error:
+            self._problem = str(error)
             try:
                 os.ftruncate(self._file, self._size)
             except OSError:
@@ -174,6 +193,7 @@ class WriteAhead:
                 self._open_next()
             raise
         self._size += len(block)
+        self._problem = None
 
     def _open_next(self) -> None:
         number = self._number + 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import RejectedError
-from airflow_provider_mlops.registry import models, packaging
+from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.model_output import ModelOutputError
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.log.schema import LogSchema, OutputKind
@@ -135,7 +135,7 @@ class LoadedModel:
         with models.downloaded(registry, version) as directory:
             packaged = Model.load(str(directory))
             schema = InputSchema.of(packaged.signature)
-            estimator = packaging.read(directory, allow_pickle=allow_pickle)
+            estimator = models.read(registry, directory, allow_pickle=allow_pickle)
             example = packaged.load_input_example(str(directory)) if packaged.saved_input_example_info else None
         model = cls(version, estimator, schema, example_of.example_rows(schema, example))
         log.info(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,9 +18,12 @@ from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
+_SILENT_SECONDS = 30.0
+"""Time without an answer of MLflow after which the gateway reports it."""
+
 
 class ServedModels:
-    """The models by name. Its methods run on the event loop; models are looked up and loaded in one other thread.
+    """The models by name. Its methods run on the event loop; two other threads look up aliases and load versions.
 
     Parameters
     ----------
@@ -37,6 +41,9 @@ class ServedModels:
         self._source = source
         self._names = tuple(names)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
+        # Apart from the loader, so that a version can be loaded while a look at the aliases takes long.
+        self._poller = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
+        self._polled_at = time.monotonic()
         self._models: dict[str, ServedModel] = {}
         # The champions at the last poll, and the models that do not follow theirs yet.
         self._aliased: dict[str, int] = {}
@@ -77,6 +84,13 @@ class ServedModels:
             for name in self._names
             if name not in self._models or self._models[name].active is None
         ]
+
+    def registry_problem(self) -> str | None:
+        """Return why the champions may be out of date; None if MLflow was asked recently."""
+        silent = time.monotonic() - self._polled_at
+        if self.registry_error is not None:
+            return self.registry_error
+        return f"MLflow has not answered for {silent:.0f} s" if silent > _SILENT_SECONDS else None
 
     def failing(self, wanted: Iterable[tuple[str, int]] = ()) -> list[str]:
         """Return which champions, and which of the `wanted` versions, cannot be loaded, and why."""
@@ -164,12 +178,13 @@ class ServedModels:
         # Counted before the lookup: an activation during the lookup is newer than its result.
         activations = {name: model.activations for name, model in self._models.items()}
         try:
-            aliases = await asyncio.get_running_loop().run_in_executor(self._loader, self._source.aliases)
+            aliases = await asyncio.get_running_loop().run_in_executor(self._poller, self._source.aliases)
         except Exception as error:
             if self.registry_error is None:
                 log.warning("Could not look up the champions; keeping the active versions: %s", error)
             self.registry_error = f"could not look up the champions: {error}"
             return
+        self._polled_at = time.monotonic()
         if self.registry_error is not None:
             log.info("MLflow is available again")
             self.registry_error = None
@@ -195,8 +210,9 @@ class ServedModels:
         self._polled = True
 
     def close(self) -> None:
-        """Stop the loading thread after its current task."""
+        """Stop both threads after their current tasks."""
         self._loader.shutdown(wait=False, cancel_futures=True)
+        self._poller.shutdown(wait=False, cancel_futures=True)
 
     def _stop(self, model: ServedModel) -> None:
         if model.active is not None:

@@ -31,7 +31,7 @@ def document(version: str) -> dict[str, Any]:
         "paths": {
             "/v2": _get("Get the server's metadata", "ServerMetadata"),
             "/v2/health/live": _get("Check whether the server is live", "Live"),
-            "/v2/health/ready": _get("Check whether the models are loaded", "Ready", 503),
+            "/v2/health/ready": _get("Check whether predictions can be answered", "Ready", 503),
             "/v2/models/{name}": _at(metadata, "name"),
             "/v2/models/{name}/ready": _at(model_ready, "name"),
             "/v2/models/{name}/versions/{version}": _at(metadata, "name", "version"),
@@ -43,7 +43,7 @@ def document(version: str) -> dict[str, Any]:
             "/metrics": {"get": {"summary": "Get metrics for Prometheus", "responses": _TEXT_RESPONSE}},
             "/ping": _get("Check whether the server is live (MLflow)", "Live"),
             "/feedback": _post(
-                "Send labels or rewards for predictions", "Feedback", "Accepted", 408, 413, 415, 422, 503
+                "Send labels or rewards for predictions", "Feedback", "Accepted", 408, 413, 415, 422, 429, 503
             ),
             "/openapi.json": _get("Get this document", "Document"),
             "/admin/models": _guarded(_get("Get the state of all models", "AllModels", 401)),

@@ -97,7 +97,14 @@ def _metadata() -> dict[str, Any]:
     )
     return {
         "Live": _only(("live",), live=_FLAG),
-        "Ready": _only(("ready", "reasons", "failing"), ready=_FLAG, reasons=_list(TEXT), failing=_list(TEXT)),
+        "Ready": _only(
+            ("ready", "status", "reasons", "degraded", "failing"),
+            ready=_FLAG,
+            status=TEXT,
+            reasons=_list(TEXT),
+            degraded=_list(TEXT),
+            failing=_list(TEXT),
+        ),
         "ModelReady": _only(("name", "version", "ready"), name=TEXT, version=TEXT, ready=_FLAG),
         "ServerMetadata": _only(("name", "version", "extensions"), name=TEXT, version=TEXT, extensions=_list(TEXT)),
         "ModelMetadata": _only(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
@@ -47,6 +48,9 @@ class FeedbackEntry(TypedDict):
     label: str | None
     reward: float | None
     time: int
+
+
+_MAX_STEP = 1000
 
 
 @dataclass
@@ -95,52 +99,81 @@ class EvidenceDelta:
         }
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record: an answer, a failure or feedback. Other records are ignored."""
+        """Add a record: an answer, a failure or feedback. Other records are ignored.
+
+        A record counts as a whole or, if any part of it is invalid, not at all: then any exception is raised.
+        """
         if "feedback" in record:
-            for name, label, micros, reward in feedback_rows(cast("FeedbackRecord", record)):
-                entry: FeedbackEntry = {
+            self.feedback += [
+                {
                     "prediction_id": name,
                     "decision_id": name[:32],
                     "label": label,
-                    "reward": reward,
-                    "time": micros,
+                    "reward": None if reward is None else float(reward),
+                    "time": int(micros),
                 }
-                self.feedback.append(entry)
+                for name, label, micros, reward in feedback_rows(cast("FeedbackRecord", record))
+            ]
         elif "rollout" in record and (plan := self._plan_of(record["rollout"])) is not None:
-            counts = self._counts[record["rollout"], record["step"], record["arm"]]
-            counts.requests += 1
             if "failure" in record:
-                counts.errors += 1
+                self._add(record, _Counts(requests=1, errors=1))
             elif "predictions" in record:
-                self._add_answer(record, plan, counts)
+                self._add(record, _answer_counts(record, plan), _decision(record, plan))
 
-    def _add_answer(self, record: Mapping[str, Any], plan: RolloutPlan, counts: _Counts) -> None:
-        outputs = record["output"]
-        counts.rows += len(outputs)
-        if record["latency_ms"] is not None:
-            counts.latency[latency_cell(record["latency_ms"])] += 1
-        gate = plan.drift_gate
-        # Rows of one request may depend on each other. The tests of the gates assume independence, so they count
-        # requests.
-        if gate is not None:
-            for cell, rows in Counter(output_cell(gate, output) for output in outputs).items():
-                counts.outputs[cell] += rows / len(outputs)
-        if "shadow_of" in record:
-            counts.compared += 1
-            counts.agreed += record["agreed"] / len(outputs)
-        elif plan.reward is not None:
-            context = record.get("context")
-            decision: DecisionRow = {
-                "prediction_id": record["predictions"],
-                "rollout": record["rollout"],
-                "step": record["step"],
-                "arm": record["arm"],
-                "propensity": record["propensity"],
-                "time": record["time"],
-                "context": None if context is None else json.dumps(context),
-                "outputs": json.dumps(outputs) if plan.reward.source == "correct" or len(outputs) > 1 else None,
-            }
+    def _add(self, record: Mapping[str, Any], added: _Counts, decision: DecisionRow | None = None) -> None:
+        counts = self._counts[_key(record)]
+        counts.requests += added.requests
+        counts.errors += added.errors
+        counts.rows += added.rows
+        counts.compared += added.compared
+        counts.agreed += added.agreed
+        counts.latency.update(added.latency)
+        for cell, share in added.outputs.items():
+            counts.outputs[cell] += share
+        if decision is not None:
             self.decisions.append(decision)
+
+
+def _key(record: Mapping[str, Any]) -> Key:
+    rollout, step, arm = record["rollout"], record["step"], record["arm"]
+    if type(step) is not int or not 0 <= step <= _MAX_STEP or type(arm) is not str:
+        raise ValueError(f"the step {step!r} or the arm {arm!r} is not valid")
+    return rollout, step, arm
+
+
+def _answer_counts(record: Mapping[str, Any], plan: RolloutPlan) -> _Counts:
+    outputs = record["output"]
+    counts = _Counts(requests=1, rows=len(outputs))
+    if record["latency_ms"] is not None:
+        counts.latency[latency_cell(record["latency_ms"])] += 1
+    gate = plan.drift_gate
+    # Rows of one request may depend on each other. The tests of the gates assume independence, so they count requests.
+    if gate is not None:
+        for cell, rows in Counter(output_cell(gate, output) for output in outputs).items():
+            counts.outputs[cell] += rows / len(outputs)
+    if "shadow_of" in record:
+        counts.compared = 1
+        counts.agreed = record["agreed"] / len(outputs)
+    return counts
+
+
+def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> DecisionRow | None:
+    """Return the decision that a reward will belong to; None if the rollout has no rewards or the record is a copy."""
+    if plan.reward is None or "shadow_of" in record:
+        return None
+    outputs, context = record["output"], record.get("context")
+    if not prediction_id.is_valid(record["predictions"]):
+        raise ValueError(f"the prediction id {record['predictions']!r} is not valid")
+    return {
+        "prediction_id": record["predictions"],
+        "rollout": record["rollout"],
+        "step": record["step"],
+        "arm": record["arm"],
+        "propensity": record["propensity"],
+        "time": record["time"],
+        "context": None if context is None else json.dumps(context),
+        "outputs": json.dumps(outputs) if plan.reward.source == "correct" or len(outputs) > 1 else None,
+    }
 
 
 def output_cell(gate: DriftGate, output: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -22,7 +23,7 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rollouts.tables import DECISIONS
-from tests.helpers.logged_traffic import Traffic, opened, started
+from tests.helpers.logged_traffic import SCHEMA, Traffic, opened, started
 
 
 def test_what_is_logged_is_counted_as_it_comes(url: str, tmp_path: Path) -> None:
@@ -38,6 +39,49 @@ def test_what_is_logged_is_counted_as_it_comes(url: str, tmp_path: Path) -> None
     before = store.changes()
     ingestion.run()
     assert store.changes() == before
+    store.close()
+
+
+BAD: dict[str, dict[str, Any]] = {
+    "a step that no database takes": {"step": 2**70},
+    "a step that is not whole": {"step": 0.5},
+    "no arm": {"arm": None},
+    "an arm that is a number": {"arm": {"name": "candidate"}},
+    "no propensity": {"propensity": None},
+    "a latency that is text": {"latency_ms": "slow"},
+    "no rows": {"output": 7},
+    "a letter that PostgreSQL does not take": {"predictions": "f00d\x00"},
+    "half of a letter": {"predictions": "f00d\ud800"},
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_record_that_cannot_be_counted_stops_nothing(
+    url: str, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = RolloutStore(url)
+    log = opened(tmp_path)
+    traffic, ingestion = Traffic(log, started(store)), Ingestion(store, log.root, log)
+    traffic.some(20)
+    before = log.position()[1]
+    traffic.answer("candidate")
+    # The same answer once more, with an id of its own and one wrong field.
+    (path,) = [segment.path for segment in segments.segments(log.root)]
+    content = json.loads(Path(path).read_bytes()[before:].splitlines()[-1])
+    content |= {"predictions": "beef" * 8, **BAD[name]}
+    log.append([json.dumps(content, separators=(",", ":")).encode() + b"\n"], SCHEMA)
+    traffic.some(20)
+    ingestion.run()
+    assert store.statistics(traffic.rollout.id) == traffic.expected
+    skipped = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(skipped) == 1
+    assert f"of {path}, because it cannot be counted" in skipped[0]
+    # It is not tried again, neither by this process nor by the next one.
+    assert ingestion.run() == 0
+    assert Ingestion(store, log.root).run() == 0
+    traffic.some(5)
+    ingestion.run()
+    assert store.statistics(traffic.rollout.id) == traffic.expected
     store.close()
 
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Literal
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.gateway.predict import batches, predictor
 from airflow_provider_mlops.serving.gateway.predict.job import Job
+from airflow_provider_mlops.serving.gateway.predict.prediction_threads import PredictionThreads
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
@@ -51,10 +51,8 @@ class Batcher:
         Version that predicts.
     writer
         Log of the predictions.
-    executor
-        Threads in which the version predicts.
     threads
-        Maximum number of batches at the same time.
+        Threads in which the version predicts.
     max_waiting
         Maximum number of waiting requests; further ones are rejected with status 429.
 
@@ -68,25 +66,27 @@ class Batcher:
         self,
         model: LoadedModel,
         writer: PredictionLogWriter,
-        executor: ThreadPoolExecutor,
-        threads: int,
+        threads: PredictionThreads,
         max_waiting: int,
     ) -> None:
         self._model = model
         self._writer = writer
-        self.executor = executor
-        self._threads = threads
+        self.threads = threads
         self._max_waiting = max_waiting
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Job] = deque()
         self._running = 0
+        # Counts how often threads were replaced: batches of earlier ones are no longer counted in `_running`.
+        self._generation = 0
         self.large_requests = 0
         self._state: Literal["idle", "gathering"] = "idle"
         self._expected_jobs = 1
         self._gather_until = 0.0
 
     def submit(self, job: Job) -> asyncio.Future[None]:
-        """Queue a job. The future is resolved when the job has its outcome. Raises ModelFailureError (429)."""
+        """Queue a job. The future is resolved when the job has its outcome. Raises ModelFailureError (429 or 503)."""
+        if self.threads.is_exhausted:
+            raise self._exhausted()
         if len(self._waiting) >= self._max_waiting:
             waiting = pluralize(len(self._waiting), "request")
             raise ModelFailureError(
@@ -94,12 +94,17 @@ class Batcher:
             )
         job.done = self._loop.create_future()
         self._waiting.append(job)
-        if self._state == "idle" and self._running < self._threads:
+        if self._state == "idle" and self._running < self.threads.count:
             # Scheduled, not called: requests that arrive in the same turn of the loop join the batch.
             self._gather_until = time.perf_counter() + self._model.pace.seconds
             self._state = "gathering"
             self._loop.call_soon(self._gather)
         return job.done
+
+    def _exhausted(self) -> ModelFailureError:
+        return ModelFailureError(
+            503, f"{self._model.version} does not return from {self.threads.hung} predictions. Use another version."
+        )
 
     def _gather(self) -> None:
         if len(self._waiting) < self._expected_jobs and time.perf_counter() < self._gather_until:
@@ -107,7 +112,7 @@ class Batcher:
             self._loop.call_soon(self._gather)
             return
         self._state = "idle"
-        while self._waiting and self._running < self._threads:
+        while self._waiting and self._running < self.threads.count:
             jobs, rows = self._take_batch()
             if not jobs:
                 return
@@ -122,8 +127,8 @@ class Batcher:
                     self._loop.call_soon(self._gather)
                 return
             self._running += 1
-            work = self._loop.run_in_executor(self.executor, predictor.predict_jobs, jobs, self._model, self._writer)
-            work.add_done_callback(partial(self._end, jobs))
+            work = self.threads.run(partial(predictor.predict_jobs, jobs, self._model, self._writer))
+            work.add_done_callback(partial(self._end, jobs, self._generation))
 
     def _take_batch(self) -> tuple[list[Job], int]:
         """Return the next jobs that can be predicted together, without abandoned ones, and their number of rows."""
@@ -142,8 +147,22 @@ class Batcher:
             count += rows.count
         return jobs, count
 
-    def _end(self, jobs: list[Job], work: asyncio.Future[None]) -> None:
-        self._running -= 1
+    def give_up(self, seconds: float) -> None:
+        """Give up batches that have run for about as long as a caller waits, so that the next ones can begin."""
+        if self.threads.give_up(seconds):
+            self._running = 0
+            self._generation += 1
+            if self.threads.is_exhausted:
+                waiting = list(self._waiting)
+                self._waiting.clear()
+                for job in waiting:
+                    job.outcome = self._exhausted()
+                _resolve(waiting)
+            self._gather()
+
+    def _end(self, jobs: list[Job], generation: int, work: asyncio.Future[None]) -> None:
+        if generation == self._generation:
+            self._running -= 1
         if work.cancelled() or work.exception() is not None:
             for job in jobs:
                 job.outcome = RequestError(503, "The gateway is stopping. Retry later.", Retry_After="5")

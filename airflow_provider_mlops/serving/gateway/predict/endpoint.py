@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
+from airflow_provider_mlops.serving.gateway.predict.prediction_threads import PredictionThreads
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter, predict_unlogged
 from airflow_provider_mlops.serving.gateway.predict.routed_request import (
     RoutedRequest,
@@ -29,7 +30,6 @@ from airflow_provider_mlops.serving.gateway.predict.routed_request import (
 from airflow_provider_mlops.serving.gateway.predict.shadows import AnsweredRequest, ShadowCopy, Shadows
 from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.models import threads
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -109,10 +109,16 @@ class PredictEndpoint:
         self._batchers: dict[LoadedModel, Batcher] = {}
         self.in_progress = 0
 
+    def hung(self) -> Iterator[tuple[LoadedModel, int, bool]]:
+        """Yield the versions with predictions that hang, how many do, and whether the version gets no more requests."""
+        for model, batcher in self._batchers.items():
+            if batcher.threads.hung:
+                yield model, batcher.threads.hung, batcher.threads.is_exhausted
+
     def close(self) -> None:
         """Stop accepting predictions; those that are running finish."""
         for batcher in self._batchers.values():
-            batcher.executor.shutdown(wait=False, cancel_futures=True)
+            batcher.threads.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
@@ -193,11 +199,12 @@ class PredictEndpoint:
             )
         else:
             job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
-            done = self._batcher(model).submit(job)
+            batcher = self._batcher(model)
+            done = batcher.submit(job)
             if model.pace.quick:
                 await done
             else:
-                await self._with_timeout(done)
+                await self._with_timeout(done, batcher)
         labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
@@ -215,9 +222,9 @@ class PredictEndpoint:
         champion = served.versions.get(routed.route.champion)
         if champion is None or champion is routed.model:
             return champion is not None
-        loop, executor = asyncio.get_running_loop(), self._batcher(champion).executor
+        batcher = self._batcher(champion)
         try:
-            await self._with_timeout(loop.run_in_executor(executor, predict_unlogged, parse, body, champion))
+            await self._with_timeout(batcher.threads.run(partial(predict_unlogged, parse, body, champion)), batcher)
         except ModelRefusalError:
             return True
         except RequestError as error:
@@ -249,22 +256,22 @@ class PredictEndpoint:
         batcher.large_requests += 1
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        work = loop.run_in_executor(
-            batcher.executor,
-            partial(predictor.predict_body, parse, labels.received, routed.choice, routed.model, self._writer, done),
+        work = batcher.threads.run(
+            partial(predictor.predict_body, parse, labels.received, routed.choice, routed.model, self._writer, done)
         )
         work.add_done_callback(partial(_end_large_request, batcher))
         try:
-            return await self._with_timeout(work)
+            return await self._with_timeout(work, batcher)
         finally:
             # If a thread is still predicting, it sees that the job was abandoned.
             done.cancel()
 
-    async def _with_timeout(self, work: asyncio.Future[T]) -> T:
+    async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher) -> T:
         seconds = self._settings.predict_seconds
         try:
             return await asyncio.wait_for(work, seconds)
         except TimeoutError:
+            batcher.give_up(seconds)
             raise ModelFailureError(
                 503,
                 f"The prediction took longer than {seconds:g} s. Retry later, or send fewer rows per request.",
@@ -278,8 +285,8 @@ class PredictEndpoint:
             loaded = {version for served in self._models.all() for version in served.versions.values()}
             self._batchers = {version: batcher for version, batcher in self._batchers.items() if version in loaded}
             settings = self._settings
-            executor = ThreadPoolExecutor(settings.threads, thread_name_prefix=threads.PREDICT)
-            batcher = Batcher(model, self._writer, executor, settings.threads, settings.max_waiting)
+            threads = PredictionThreads(model.version, settings.threads)
+            batcher = Batcher(model, self._writer, threads, settings.max_waiting)
             self._batchers[model] = batcher
         return batcher
 

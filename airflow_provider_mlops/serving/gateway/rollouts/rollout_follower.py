@@ -69,6 +69,11 @@ class RolloutFollower:
         """Seconds for which a finished rollout is still followed, until the champion alias has been read again."""
         return self._router.linger_seconds
 
+    @property
+    def problem(self) -> str | None:
+        """Why routes and evidence may be out of date; None if the rollout store is available."""
+        return None if self._router.error is None else f"the rollout store: {self._router.error}"
+
     def route(self, served: ServedModel) -> Route | None:
         """Return the current route of a model; None if its active version answers all requests.
 

@@ -63,7 +63,9 @@ def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | 
         and stops when its parent process ends.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
-    mlflow = RegistrySettings.from_environment(settings.storage_uri, settings.tracking_uri, settings.registry_uri)
+    mlflow = RegistrySettings.from_environment(
+        settings.storage_uri, settings.tracking_uri, settings.registry_uri, settings.trusted_types
+    )
     gateway = Gateway(settings, Registry(mlflow), channel)
     config = uvicorn.Config(
         gateway.asgi(),

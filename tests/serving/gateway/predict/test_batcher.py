@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from sklearn.linear_model import LinearRegression
 from airflow_provider_mlops.serving.gateway.predict import predictor
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
+from airflow_provider_mlops.serving.gateway.predict.prediction_threads import PredictionThreads
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.log import layout, prediction_log
 from airflow_provider_mlops.serving.log.segments import records, segments
@@ -87,8 +88,9 @@ def run(loaded: LoadedModel, jobs: Iterable[Job], writer: WriteAhead | None = No
     log = PredictionLogWriter(writer) if writer else unlogged()
 
     async def submit() -> list[Any]:
-        with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
-            batcher = Batcher(loaded, log, executor, limits.get("threads", 1), limits.get("max_waiting", 100))
+        threads = PredictionThreads(VERSION, limits.get("threads", 1))
+        with contextlib.closing(threads):
+            batcher = Batcher(loaded, log, threads, limits.get("max_waiting", 100))
             found: list[Any] = []
 
             async def one(waiting: Job) -> Any:
@@ -219,8 +221,8 @@ def test_what_comes_while_a_prediction_is_under_way_is_predicted_together() -> N
     estimator.threads.clear()
 
     async def submit() -> None:
-        with ThreadPoolExecutor(1, thread_name_prefix="predict") as executor:
-            batcher = Batcher(loaded, unlogged(), executor, 1, 100)
+        with contextlib.closing(PredictionThreads(VERSION, 1)) as threads:
+            batcher = Batcher(loaded, unlogged(), threads, 100)
             waits = [batcher.submit(job((0.0, 0.0)))]
             for number in range(9):
                 await asyncio.sleep(0.002)
@@ -298,8 +300,8 @@ def test_what_comes_after_it_was_given_up_is_not_logged(tmp_path: Path) -> None:
     writer = PredictionLogWriter(log)
 
     async def submit() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(model(Twice(0.1)), writer, executor, 1, 100)
+        with contextlib.closing(PredictionThreads(VERSION, 1)) as threads:
+            batcher = Batcher(model(Twice(0.1)), writer, threads, 100)
             late, large = job((1.0, 2.0)), asyncio.get_running_loop().create_future()
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(batcher.submit(late), 0.02)

@@ -1,0 +1,74 @@
+"""Accepts labels and rewards. Large bodies are parsed in a thread, to keep slow work off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
+from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.protocols import body, encoding, feedback
+from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
+
+_LARGE_BYTES = 32 * 1024
+_MAX_LARGE = 8
+"""Number of large bodies in progress; further ones are rejected with status 429."""
+
+Labels = list[tuple[str, str | None, float | None]]
+
+
+class FeedbackEndpoint:
+    """The endpoint `/feedback` of one process. Its methods run on the event loop.
+
+    Parameters
+    ----------
+    write_ahead
+        Log of the labels and rewards.
+    max_body_bytes
+        Maximum size of a body.
+    metrics
+        Metrics to update.
+    """
+
+    def __init__(self, write_ahead: WriteAhead, max_body_bytes: int, metrics: Metrics) -> None:
+        self._write_ahead = write_ahead
+        self._max_body_bytes = max_body_bytes
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="feedback")
+        self._large = 0
+
+    async def accept(self, request: Request) -> Response:
+        """Accept labels and rewards. They are in the write-ahead log before the response is sent."""
+        headers = dict(request.scope["headers"])
+        content = await body.receive_json(headers, request.receive, self._max_body_bytes)
+        labels = await self._parse(content)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._executor, self._write_ahead.feedback, labels)
+        except OSError as error:
+            raise RequestError(503, f"The label could not be logged: {error}. Retry later.", Retry_After="5") from error
+        self._metrics.count_feedback(len(labels))
+        return json_response({"accepted": len(labels)})
+
+    def close(self) -> None:
+        """Finish what is being logged."""
+        self._executor.shutdown()
+
+    async def _parse(self, content: bytes) -> Labels:
+        if len(content) <= _LARGE_BYTES:
+            return _parse(content)
+        if self._large >= _MAX_LARGE:
+            message = f"Too many large requests with labels are in progress ({self._large}). Retry later."
+            raise RequestError(429, message, Retry_After="1")
+        self._large += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, _parse, content)
+        finally:
+            self._large -= 1
+
+
+def _parse(content: bytes) -> Labels:
+    return feedback.parse(encoding.decode_exactly(content))
