@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
@@ -162,7 +161,7 @@ def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> DecisionRow | Non
     if plan.reward is None or "shadow_of" in record:
         return None
     outputs, context = record["output"], record.get("context")
-    if not prediction_id.is_valid(record["predictions"]):
+    if not prediction_ids.is_valid(record["predictions"]):
         raise ValueError(f"the prediction id {record['predictions']!r} is not valid")
     return {
         "prediction_id": record["predictions"],
