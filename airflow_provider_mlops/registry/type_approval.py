@@ -1,8 +1,8 @@
 """Approvals of the types in a model's files, which are kept apart from the files.
 
-Whoever can write a model's files could also extend a list of types beside them. The step that saves a model therefore
-records the types that its user trusts in the storage of the audit trail, together with the digest of the files. Loading
-a model with the same digest trusts these types, and no others.
+Anyone who can write a model's files could also extend a list of types that is stored with them. The step that saves a
+model therefore records the types that its user trusts in the storage of the audit trail, together with the digest of
+the files. Loading a model with the same digest trusts these types, and no others.
 """
 
 from __future__ import annotations
