@@ -63,7 +63,7 @@ class Dataset(BaseModel):
                 "dataset",
                 self.uri,
                 f"its content changed (fingerprint {manifest.fingerprint}, expected {self.fingerprint}). "
-                "Run the task that wrote the dataset again, and then this one",
+                "Rerun the task that makes the dataset, and then this task",
             )
         return manifest
 

@@ -23,7 +23,15 @@ _LABELS = (str, bool, int, float, date, np.generic)
 
 
 class ModelOutputError(Exception):
-    """A model returned something other than one prediction for each row. The message is a clause: "it returned ..."."""
+    """A model returned something other than one prediction for each row. The message is a clause: "it returned ...".
+
+    Attributes
+    ----------
+    is_numeric
+        Whether the shape is right and only numbers are not finite, which other rows or parameters may repair.
+    """
+
+    is_numeric = False
 
 
 def predict(estimator: Any, features: Any) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
@@ -184,4 +192,6 @@ def _size(values: NDArray[Any]) -> str:
 
 def _not_finite(values: NDArray[np.float64], what: str) -> ModelOutputError:
     bad = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
-    return ModelOutputError(f"its {what} are not finite for {bad:,} of {pluralize(len(values), 'row')}")
+    error = ModelOutputError(f"its {what} are not finite for {bad:,} of {pluralize(len(values), 'row')}")
+    error.is_numeric = True
+    return error

@@ -82,7 +82,7 @@ def _evaluated_against(registry: Registry, model: ModelVersion) -> tuple[bool, i
         evaluation = Evaluation.read(uri)
     except InvalidSpecError as error:
         log.warning(
-            "Could not read the evaluation of %s, so the champion that it was compared with is not checked: %s",
+            "Could not read the evaluation of %s, so it is not checked whether the champion has changed since then: %s",
             model,
             error,
         )

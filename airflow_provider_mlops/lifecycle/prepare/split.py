@@ -59,7 +59,8 @@ class Split(BaseModel):
     key: tuple[str, ...] = Field(
         default=(),
         description="Columns that identify a row, such as a customer number. By default all columns of the dataset; "
-        "columns added by `features` are not included, so a new feature does not move rows to another part.",
+        "columns added by `features` are not included, so a new feature does not move rows between training, "
+        "validation and test.",
     )
 
     @model_validator(mode="after")

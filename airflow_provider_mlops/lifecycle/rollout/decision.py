@@ -33,10 +33,11 @@ class RolloutDecision(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     action: Action = Field(
-        description="Next action. `wait`: check again later; `next_step`: start the next step; `hold`, `extend`, "
-        "`ask`: the evidence is inconclusive, and the plan says what to do then; `roll_back`: the candidate is worse; "
-        "`promote`: the candidate becomes the champion; `end`: the champion stays, without a verdict against the "
-        "candidate."
+        description="Next action. `wait`: check again later; `next_step`: start the next step; `hold`: keep the "
+        "weights and wait for more evidence; `extend`: wait for another `decision_timeout`; `ask`: ask a person in "
+        "Airflow; `roll_back`: return to the champion, because the candidate is worse or, if the plan says so, "
+        "because the evidence stayed inconclusive; `promote`: the candidate becomes the champion; `end`: the champion "
+        "stays, although the candidate failed no gate."
     )
     reason: str = Field(description="Reason for the action.")
     findings: tuple[Finding, ...] = Field(default=(), description="Verdict on each gate.")

@@ -78,8 +78,8 @@ class RolloutResult(Result):
 
     rollout_id: str | None = Field(description="ID of the rollout; None if the version already was the champion.")
     status: ResultStatus = Field(
-        description="Status of the rollout. At the end: `promoted`, `rolled_back`, or `ended` (the champion stays, "
-        "without a verdict against the version). Before: `waiting` (for another rollout), `running` or `held`."
+        description="Status of the rollout. At the end: `promoted`, `rolled_back`, or `ended` (without a promotion or "
+        "a rollback). Before: `waiting` (for another rollout), `running` or `held`."
     )
     step: int = Field(description="Number of the rollout's last step, starting at 0.")
     version: int | None = Field(

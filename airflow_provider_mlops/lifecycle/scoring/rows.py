@@ -167,11 +167,14 @@ def predict_rows(model: ScorableModel, features: pd.DataFrame) -> RawPredictions
     try:
         output, probability = predict(model.estimator, features)
     except ModelOutputError as error:
-        raise RejectedError(
-            f"Rejected model: {error}. Train it again, for example on rows without infinite or extreme values."
-        ) from error
+        hint = (
+            "Train it again, for example on rows without infinite or extreme values"
+            if error.is_numeric
+            else "Correct its predict or predict_proba"
+        )
+        raise RejectedError(f"Rejected model: {error}. {hint}.") from error
     if output.ndim != 1:
-        raise RejectedError(f"Rejected model: it predicts {output.shape[1]} values per row, allowed 1.")
+        raise RejectedError(f"Rejected model: it predicts {output.shape[1]} values per row, but must predict one.")
     return RawPredictions(output, probability)
 
 

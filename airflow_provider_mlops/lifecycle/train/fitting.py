@@ -141,10 +141,12 @@ def measure(model: Any, rows: Rows, problem: Problem) -> dict[str, float]:
     try:
         predicted, probability = predict(model, rows.features)
     except ModelOutputError as error:
-        raise RejectedError(
-            f"Rejected model {type(model.steps[-1][1]).__name__}: {error}. Impute and scale the features with "
-            "preprocessing, or use other parameters."
-        ) from error
+        hint = (
+            "Impute and scale the features with preprocessing, or use other parameters"
+            if error.is_numeric
+            else "Correct its predict or predict_proba"
+        )
+        raise RejectedError(f"Rejected model {type(model.steps[-1][1]).__name__}: {error}. {hint}.") from error
     if problem == "regression":
         return score(problem, rows.target, ModelOutput(predicted.astype(numpy.float64)))
     known = list(getattr(model, "classes_", [])) or sorted(set(predicted.tolist()), key=str)

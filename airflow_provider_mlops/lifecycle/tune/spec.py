@@ -80,7 +80,8 @@ class TuneSpec(TrainSpec):
                 ranked = [name for name, known in METRICS.items() if known.greater_is_better is not None]
                 raise FieldError(
                     "metric",
-                    f"it must be a metric for which higher or lower values are better. Use one of {', '.join(ranked)}",
+                    "it cannot be optimized, because neither higher nor lower values are always better. Use one of "
+                    f"{', '.join(ranked)}",
                 )
         return self
 

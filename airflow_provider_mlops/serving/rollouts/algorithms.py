@@ -61,8 +61,8 @@ class EpsilonGreedyAlgorithm(_Algorithm):
     decay: float | None = Field(
         default=None,
         gt=0,
-        description="Number of rewards after which the share of random versions is only half of `epsilon`. By "
-        "default, it stays constant.",
+        description="Number of rewards after which half as many requests as at the start get a random version. By "
+        "default, the share stays at `epsilon`.",
     )
 
 

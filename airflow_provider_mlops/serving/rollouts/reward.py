@@ -42,7 +42,7 @@ class Reward(BaseModel):
     expected_mean: float | None = Field(
         default=None,
         description="Your estimate of the mean reward, made before the rollout. Tests of bounded rewards decide sooner "
-        "if it is close to the true mean. Defaults to the middle between `low` and `high`.",
+        "if it is close to the true mean. Defaults to the midpoint of `low` and `high`.",
     )
     binary: bool = Field(default=False, description="Whether every reward is either `low` or `high`.")
     greater_is_better: bool = Field(default=True, description="Whether greater rewards are better. False for costs.")

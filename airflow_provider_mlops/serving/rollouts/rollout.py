@@ -88,8 +88,7 @@ class RolloutState(BaseModel):
 
     status: Status = Field(
         description="Status of the rollout. `running`; `held`: waiting at the current weights for evidence or for an "
-        "answer; `promoted`; `rolled_back`; `ended`: the rollout is over and the champion stays, without "
-        "a verdict against the candidate."
+        "answer; `promoted`; `rolled_back`; `ended`: the rollout is over without a promotion or a rollback."
     )
     step: int = Field(ge=0, description="Number of the current step, starting at 0.")
     weights: dict[str, float] | None = Field(
@@ -109,12 +108,10 @@ class RolloutState(BaseModel):
     reason: str = Field(description="Reason for the last change.")
     settled: bool = Field(
         default=False,
-        description="Whether the task has finished the rollout, so that the audit trail and the champion alias are "
-        "up to date.",
+        description="Whether the task has brought the audit trail and the champion alias up to date after the end of "
+        "the rollout.",
     )
-    settled_in_try: int = Field(
-        default=0, ge=0, description="Number of the task's try that finished the rollout; 0 until then."
-    )
+    settled_in_try: int = Field(default=0, ge=0, description="Number of the task's try that did so; 0 until then.")
 
     @property
     def is_in_progress(self) -> bool:

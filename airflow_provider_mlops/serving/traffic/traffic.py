@@ -133,7 +133,11 @@ class Traffic:
         if self.reward_from and self.reward:
             raise InvalidSpecError("reward_from", self.reward_from, "it cannot be combined with reward. Remove one")
         if self.reward_from and not self.target:
-            raise InvalidSpecError("reward_from", self.reward_from, "it requires target, the column with the labels")
+            raise InvalidSpecError(
+                "reward_from",
+                self.reward_from,
+                "it compares predictions with labels. Set target to the column with the labels",
+            )
 
     @property
     def sends_feedback(self) -> bool:

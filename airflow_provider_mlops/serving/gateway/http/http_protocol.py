@@ -1,4 +1,4 @@
-"""The HTTP/1.1 protocol of the gateway: uvicorn's, with a time limit for receiving a request and errors in JSON."""
+"""The HTTP/1.1 protocol of the gateway: uvicorn's, with limits on time, headers and connections, and errors in JSON."""
 
 from __future__ import annotations
 
@@ -11,31 +11,61 @@ from airflow_provider_mlops.serving.gateway.http.coalescing_transport import Coa
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 REQUEST_SECONDS = 30.0
-"""Maximum time between the first and the last byte of a request, in seconds."""
+"""Maximum time between the first and the last byte of a request, and until the first byte of a connection."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Maximum size of the request line and the headers."""
+
+
+_UNLIMITED = 1 << 62
 
 
 class HttpProtocol(HttpToolsProtocol):
     """A client's connection."""
 
+    max_connections: int | None = None
+    """Maximum number of connections of a process; further ones are answered with status 503 and closed."""
+
+    _has_begun = False
     _is_receiving = False
+    _is_refused = False
+    _is_head_too_large = False
+    _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if self.max_connections is not None and len(self.connections) >= self.max_connections:
+            self._is_refused = True
+            self.transport = transport
+            message = "The gateway has too many connections. Retry later, and reuse connections."
+            error = RequestError(503, message, Connection="close", Retry_After="1")
+            self._respond_with_error(b"503 Service Unavailable", error)
+            return
         super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
+        self._timer = self.loop.call_later(REQUEST_SECONDS, self._close_silent)
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        # Counted up to the head's end only; a request that arrives at once is counted as a whole, and looked at there.
+        self._head_bytes += len(data)
         super().data_received(data)
+        if self._is_receiving and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._is_head_too_large = True
+            self.send_400_response("")
+            return
         # Only a request that does not arrive all at once needs a timer.
         if self._is_receiving:
             if self._timer is None:
                 self._timer = self.loop.call_later(REQUEST_SECONDS, self._give_up)
-        elif self._timer is not None:
+        elif self._timer is not None and self._has_begun:
             self._stop_timer()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_refused:
+            return
         self._stop_timer()
         super().connection_lost(exc)
 
@@ -44,17 +74,40 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         # A request that arrived together with an earlier one has its own time limit.
         self._stop_timer()
-        self._is_receiving = True
+        self._has_begun = self._is_receiving = True
+
+    @override
+    def on_headers_complete(self) -> None:
+        if self._head_bytes > MAX_HEAD_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > MAX_HEAD_BYTES:
+                self._is_head_too_large = True
+                raise ValueError("the headers are too large")
+        # The body has a limit of its own.
+        self._head_bytes = -_UNLIMITED
+        super().on_headers_complete()
 
     @override
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._is_receiving = False
+        self._head_bytes = 0
 
     @override
     def send_400_response(self, msg: str) -> None:
         self._stop_timer()
-        self._respond_with_error(b"400 Bad Request", RequestError(400, msg, Connection="close"))
+        if self._is_head_too_large:
+            message = f"The headers are larger than {MAX_HEAD_BYTES} bytes."
+            self._respond_with_error(
+                b"431 Request Header Fields Too Large", RequestError(431, message, Connection="close")
+            )
+        else:
+            self._respond_with_error(b"400 Bad Request", RequestError(400, msg, Connection="close"))
+
+    def _close_silent(self) -> None:
+        """Close a connection on which nothing has arrived."""
+        self._timer = None
+        self.transport.close()
 
     def _give_up(self) -> None:
         self._timer = None

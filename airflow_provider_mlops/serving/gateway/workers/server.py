@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -28,6 +29,9 @@ from airflow_provider_mlops.serving.models import threads
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 30
+_MAX_FILES = 65_536
+_MAX_CONNECTIONS = 32_768
+_OTHER_FILES = 128
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 _LEAVE_THREADS_AFTER_SECONDS = 5.0
@@ -63,6 +67,7 @@ def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | 
         and stops when its parent process ends.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
+    HttpProtocol.max_connections = max_connections()
     mlflow = RegistrySettings.from_environment(
         settings.storage_uri, settings.tracking_uri, settings.registry_uri, settings.trusted_types
     )
@@ -113,6 +118,19 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
             "port", port, f"it must be free on {host}, but binding failed: {error}. Use another port"
         ) from error
     return listener
+
+
+def max_connections() -> int:
+    """Raise the limit of open files as far as allowed, and return how many of them may be connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < hard:
+        wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+        if wanted > soft:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    files = _MAX_FILES if soft == resource.RLIM_INFINITY else soft
+    # The rest is for logs, the rollout store, MLflow and models.
+    return max(16, min(_MAX_CONNECTIONS, files - max(_OTHER_FILES, files // 4)))
 
 
 def _stop_with_parent() -> None:

@@ -22,12 +22,13 @@ SECONDS = 0.2
 class Echo:
     """Answers with the body, for the path `/late` after a while; remembers what it could not read."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = 1000) -> None:
         self.refused: list[str] = []
+        self.max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            content = await body.receive_json({}, receive, 1000)
+            content = await body.receive_json({}, receive, self.max_bytes)
         except body.RequestError as refusal:
             self.refused.append(refusal.message)
             raise
@@ -108,3 +109,66 @@ def test_half_a_request_behind_another_does_not_get_into_its_answer() -> None:
     answer, _ = asyncio.run(_until_closed(HEAD % b"late" + b"abcd" + HEAD % b"" + b"e"))
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert answer.index(b"abcd") < answer.index(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("piece", [b"", b"\r\n", b"\r\n\r\n"])
+def test_a_connection_on_which_no_request_comes_is_closed(piece: bytes) -> None:
+    answer, refused = asyncio.run(_until_closed(piece))
+    assert (answer, refused) == (b"", [])
+
+
+LARGE = b"x" * (http_protocol.MAX_HEAD_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"POST /%s HTTP/1.1\r\nHost: here\r\n\r\n" % LARGE],
+        [b"POST / HTTP/1.1\r\nHost: here\r\nX: %s\r\n\r\n" % LARGE],
+        [b"POST / HTTP/1.1\r\nX: %s" % LARGE],
+        [b"POST / HTTP/1.1\r\n", b"X: ", LARGE[:40_000], LARGE[:40_000]],
+        [b"POST / HTTP/1.1\r\n" + b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 3000 + b"\r\n"],
+        # After a request that is answered.
+        [HEAD % b"" + b"abcd", b"POST / HTTP/1.1\r\nX: %s\r\n\r\n" % LARGE],
+    ],
+    ids=["path", "header", "unfinished", "in pieces", "many", "second"],
+)
+def test_headers_that_are_too_large(pieces: list[bytes]) -> None:
+    answer, refused = asyncio.run(_until_closed(*pieces))
+    assert b"HTTP/1.1 431 Request Header Fields Too Large\r\n" in answer
+    assert b"The headers are larger than 65536 bytes." in answer
+    assert refused == []
+
+
+def test_a_large_body_has_a_limit_of_its_own() -> None:
+    """It may be larger than the headers, and so may the bodies of a connection together."""
+
+    async def ask() -> list[bytes]:
+        answers = []
+        async with connected(Echo(max_bytes=1_000_000)) as (reader, writer):
+            for size in (200_000, 4, 500_000):
+                writer.write(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
+                answers.append(await reader.readuntil(b"\r\n\r\n"))
+                await reader.readexactly(size)
+        return answers
+
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in asyncio.run(ask()))
+
+
+def test_more_connections_than_allowed_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HttpProtocol, "max_connections", 1)
+
+    async def ask() -> tuple[bytes, bytes]:
+        async with connected(Echo()) as (reader, writer):
+            writer.write(HEAD % b"" + b"abcd")
+            first = await reader.readexactly(12)
+            other, second = await asyncio.open_connection(*writer.get_extra_info("peername"))
+            second.write(HEAD % b"" + b"abcd")
+            refused = await asyncio.wait_for(other.read(), 5)
+            second.close()
+            return first, refused
+
+    first, refused = asyncio.run(ask())
+    assert first == b"HTTP/1.1 200"
+    assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"too many connections" in refused
