@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -23,7 +24,7 @@ class Aliases(NamedTuple):
 
 
 class ModelSource(Protocol):
-    """The source of models. Its methods may wait for a server, and are called from one thread."""
+    """The source of models. Its methods may wait for a server, and each of them is called from its own thread."""
 
     def aliases(self) -> dict[str, Aliases]:
         """Return the aliases of each model to serve that has a champion. May raise any exception."""
@@ -51,9 +52,11 @@ class RegistrySource(ModelSource):
         self._registry = registry
         self._names = tuple(names)
         self._allow_pickle = allow_pickle
+        self._imports = threading.Lock()
 
     @override
     def aliases(self) -> dict[str, Aliases]:
+        self._import_mlflow()
         client = self._registry.client
         champions = {}
         token = None
@@ -70,6 +73,7 @@ class RegistrySource(ModelSource):
 
     @override
     def load(self, name: str, version: int) -> LoadedModel:
+        self._import_mlflow()
         try:
             model = models.get(self._registry, name, version)
         except BackendUnavailableError as error:
@@ -91,3 +95,9 @@ class RegistrySource(ModelSource):
             raise RequestError(
                 422, f"Version {version} cannot be loaded ({type(error).__name__}: {error}).", "version"
             ) from error
+
+    def _import_mlflow(self) -> None:
+        """Import MLflow once: its modules import each other in circles, which two threads must not do at once."""
+        with self._imports:
+            import mlflow.models
+            import mlflow.sklearn  # noqa: F401

@@ -90,13 +90,19 @@ def test_the_table_is_complete() -> None:
     assert TABLE.keys() == ROWS.keys() | ELSEWHERE.keys()
 
 
-def ask(process: LiveGateway, body: dict[str, Any], requests: int = REQUESTS) -> list[httpx.Response]:
-    """Send the requests together, so that they meet in batches."""
+def ask(
+    process: LiveGateway, body: dict[str, Any], requests: int = REQUESTS, pause: float = 0.0
+) -> list[httpx.Response]:
+    """Send the requests together, so that they meet in batches, or with a pause after each."""
 
     async def send() -> list[httpx.Response]:
         async with httpx.AsyncClient(timeout=30) as client:
-            url = f"{process.url}/models/cancer/invocations"
-            return await asyncio.gather(*(client.post(url, json=body) for _ in range(requests)))
+
+            async def one(number: int) -> httpx.Response:
+                await asyncio.sleep(number * pause)
+                return await client.post(f"{process.url}/models/cancer/invocations", json=body)
+
+            return await asyncio.gather(*map(one, range(requests)))
 
     return asyncio.run(send())
 
@@ -143,7 +149,8 @@ def test_requests_that_wait_too_long_are_charged(
 ) -> None:
     process = gateway(serve, misbehaving, "--max-waiting", "1")
     rollout = begin(store, process, STRATEGIES["canary"]())
-    answers = ask(process, row(versions.IS_SLOW), 24)
+    # The champion answers each of them at once, and the candidate takes longer than the pause.
+    answers = ask(process, row(versions.IS_SLOW), 24, pause=0.05)
     refused = [answer for answer in answers if answer.status_code == 429]
     assert refused
     candidate = sum(answer.headers.get("x-model-version") == str(CANDIDATE) for answer in answers)
