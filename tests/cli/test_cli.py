@@ -148,7 +148,7 @@ def test_options_are_those_of_the_settings() -> None:
     assert "AIRFLOW_MLOPS_STORAGE_URI" in rows["--storage-uri"].help
     assert {f"--{field.name.replace('_', '-')}" for field in fields(Settings)} - {
         name for option in rows for name in option.split(", ")
-    } == {"--models"}
+    } == {"--models", "--trusted-types"}
     assert [row.option for row in option_rows(app, "sample customers")] == ["--rows", "--seed", "--directory"]
     rows = {row.option: row for row in option_rows(app, "traffic")}
     assert rows["MODEL"].default == "required"

@@ -82,12 +82,15 @@ class RegistrySource(ModelSource):
             raise RequestError(
                 404, str(error), error.field if isinstance(error, InvalidSpecError) else "version"
             ) from error
+        except Exception as error:
+            message = f"Version {version} of the model {name!r} could not be looked up: {error}"
+            raise RequestError(503, message, Retry_After="5") from error
         try:
             return LoadedModel.load(self._registry, model, allow_pickle=self._allow_pickle)
         except BackendUnavailableError as error:
             raise RequestError(503, str(error), Retry_After="5") from error
         except MlopsError as error:
-            raise RequestError(422, str(error), "version") from error
+            raise RequestError(422, f"Version {version} cannot be loaded: {error}", "version") from error
         except BaseException as error:
             # A module of the model may call `sys.exit` when it is imported.
             if isinstance(error, KeyboardInterrupt):

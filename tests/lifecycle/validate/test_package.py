@@ -66,10 +66,9 @@ def test_a_package_that_does_not_load_fails(arena: Arena) -> None:
     (packaged,) = set(storage.rglob("model.*")) - before
     packaged.write_bytes(b"not a model")
     result = arena.validate("broken", broken, uri, {"kind": "infrastructure"}, {"kind": "latency"}, {"kind": "size"})
-    assert result.reasons["infrastructure"].startswith(
-        "failed: the model cannot predict in a fresh process: BadZipFile"
-    )
-    assert result.reasons["latency"].startswith("failed: the model cannot predict in a fresh process: BadZipFile")
+    for gate in ("infrastructure", "latency"):
+        assert result.reasons[gate].startswith("failed: the model cannot predict in a fresh process")
+        assert "BadZipFile" in result.reasons[gate]
     assert result.reasons["size"].startswith("passed")
 
 

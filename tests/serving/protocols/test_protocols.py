@@ -24,7 +24,8 @@ from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn
 def test_server_and_model_metadata(gateway: LiveGateway) -> None:
     assert httpx.get(f"{gateway.url}/v2").json()["name"] == "airflow-provider-mlops"
     assert httpx.get(f"{gateway.url}/v2/health/live").json() == {"live": True}
-    assert httpx.get(f"{gateway.url}/v2/health/ready").json() == {"ready": True, "reasons": [], "failing": []}
+    ready = {"ready": True, "status": "ready", "reasons": [], "degraded": [], "failing": []}
+    assert httpx.get(f"{gateway.url}/v2/health/ready").json() == ready
     assert httpx.get(f"{gateway.url}/v2/models/churn/ready").json() == {"name": "churn", "version": "1", "ready": True}
     churn = httpx.get(f"{gateway.url}/v2/models/churn").json()
     assert churn["versions"] == ["1"]
