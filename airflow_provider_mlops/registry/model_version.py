@@ -16,7 +16,7 @@ class ModelVersion(BaseModel):
 
     name: str = Field(min_length=1, description="Name of the registered model.")
     version: int = Field(ge=1, description="Number of the version.")
-    run_id: str = Field(description="ID of the MLflow run that made the version; empty if unknown.")
+    run_id: str = Field(default="", description="ID of the MLflow run that made the version; empty if unknown.")
 
     @property
     def uri(self) -> str:

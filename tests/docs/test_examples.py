@@ -1,4 +1,4 @@
-"""The examples of the documentation: each DAG file of it is parsed as Airflow would parse it."""
+"""The examples of the documentation: each of them can be pasted as it is, into a DAG file or within a DAG."""
 
 from __future__ import annotations
 
@@ -12,40 +12,13 @@ pytest.importorskip("airflow.sdk", reason="the examples are DAGs, which need Air
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-# What an example that shows a single operator takes from the tasks before it.
-BEFORE = """
-from airflow_provider_mlops.operators.evaluate import EvaluateModelOperator
-from airflow_provider_mlops.operators.extract import ExtractDataOperator
-from airflow_provider_mlops.operators.prepare import PrepareDataOperator
-from airflow_provider_mlops.operators.train import TrainModelOperator
-from airflow_provider_mlops.operators.validate import ValidateModelOperator
-
-extract = ExtractDataOperator(
-    task_id="before_extract", dataset_name="rows", source={"kind": "sklearn", "name": "breast_cancer"}
-)
-prepare = parts = PrepareDataOperator(task_id="before_prepare", dataset=extract.output["dataset"], target="target")
-train = TrainModelOperator(
-    task_id="before_train",
-    dataset=prepare.output["train"],
-    target="target",
-    estimator="sklearn.linear_model.LogisticRegression",
-    model_name="cancer",
-)
-evaluate = EvaluateModelOperator(
-    task_id="before_evaluate", model=train.output["model"], dataset=prepare.output["test"], target="target"
-)
-validate = ValidateModelOperator(
-    task_id="before_validate", model=evaluate.output["model"], evaluation_uri=evaluate.output["evaluation_uri"]
-)
-"""
-
 
 def examples() -> list[Any]:
     found = []
-    for page in sorted(DOCS.rglob("*.md")):
+    for page in (DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))):
         for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1):
             if "airflow" in block:
-                found.append(pytest.param(block, id=f"{page.relative_to(DOCS)}-{number}"))
+                found.append(pytest.param(block, id=f"{page.relative_to(DOCS.parent)}-{number}"))
     return found
 
 
@@ -57,11 +30,10 @@ def test_an_example_is_a_dag_that_can_be_parsed(example: str, tmp_path: Path, mo
         example = example.replace("/opt/airflow/mlops", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     whole = "with DAG(" in example or "@dag" in example
-    source = example if whole else BEFORE + example
     # A function in an example is sent to the step as its source, which needs a file.
     path = tmp_path / "example.py"
-    path.write_text(source)
-    code = compile(source, str(path), "exec")
+    path.write_text(example)
+    code = compile(example, str(path), "exec")
     if whole:
         exec(code, {"__name__": "example"})
         return
