@@ -115,7 +115,10 @@ class Gateway:
             HTTPException: _http_error,
             Exception: _internal_error,
         }
-        return Starlette(routes=paths, exception_handlers=handlers, lifespan=self._lifespan)
+        app = Starlette(routes=paths, exception_handlers=handlers, lifespan=self._lifespan)
+        # A redirect would be built from the Host header, which a client chooses.
+        app.router.redirect_slashes = False
+        return app
 
     async def compact(self) -> int:
         """Compact everything logged so far. Returns the number of segments; raises what the storage raises."""

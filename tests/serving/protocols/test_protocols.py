@@ -222,3 +222,10 @@ def test_the_openapi_document_names_every_path_and_method(gateway: LiveGateway, 
     app = Gateway(Settings(storage_uri=str(tmp_path)), Registry(RegistrySettings(str(tmp_path)))).app()
     served = {route.path: route.methods - {"HEAD"} for route in app.routes if isinstance(route, Route)}
     assert documented == served
+
+
+def test_no_redirect_follows_the_host_header(gateway: LiveGateway) -> None:
+    for path in ("/v2/", "/v2/models/churn/", "/metrics/", "//elsewhere.example"):
+        answer = httpx.get(f"{gateway.url}{path}", headers={"Host": "elsewhere.example"})
+        assert answer.status_code == 404
+        assert "location" not in answer.headers
