@@ -24,8 +24,9 @@ def process(serve: Serve, storage: Path, tmp_path: Path, store: RolloutStore) ->
     return process
 
 
-def ask(process: LiveGateway, value: float) -> int:
-    return httpx.post(f"{process.url}/models/cancer/invocations", json=row(value), timeout=30).status_code
+def ask(process: LiveGateway, value: float, rows: int = 1) -> int:
+    body = {"instances": row(value)["instances"] * rows}
+    return httpx.post(f"{process.url}/models/cancer/invocations", json=body, timeout=30).status_code
 
 
 def ready(process: LiveGateway) -> httpx.Response:
@@ -61,3 +62,13 @@ def test_a_prediction_that_hangs_costs_a_thread_and_three_cost_the_version(proce
     assert text.count("Its thread was replaced") == 3
     assert "The version gets no more requests" in text
     assert process.stop() == 0
+
+
+def test_large_requests_that_hang_return_as_well(process: LiveGateway) -> None:
+    """They are parsed and predicted alone in a thread, and their callers wait for that thread."""
+    for _ in range(2):
+        assert ask(process, versions.SLEEPS, rows=500) == 503
+    assert ask(process, 20) == 200
+    assert "2 predictions of cancer" in ready(process).json()["degraded"][0]
+    process.wait(lambda: ready(process).json()["status"] == "ready", "both have returned", 20)
+    assert process.log.read_text().count("that hung has returned") == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -64,11 +65,13 @@ class PredictionThreads:
             try:
                 return call()
             finally:
-                self._began.pop(key, None)
+                del self._began[key]
+                if key in self._given_up:
+                    # Said by the thread: the future of a caller that has stopped waiting is already done.
+                    with contextlib.suppress(RuntimeError):
+                        self._loop.call_soon_threadsafe(self._returned, key)
 
-        work = self._loop.run_in_executor(self._executor, timed)
-        work.add_done_callback(lambda done: self._returned(key))
-        return work
+        return self._loop.run_in_executor(self._executor, timed)
 
     def give_up(self, seconds: float) -> int:
         """Give up calls that have run for about as long as a caller waits, and replace their threads.
@@ -81,6 +84,8 @@ class PredictionThreads:
         new = [key for key in late if key not in self._given_up]
         if new:
             self._given_up.update(new)
+            # A call that returned just now has not seen that it was given up.
+            self._given_up.difference_update(key for key in new if key not in self._began)
             self._executor.shutdown(wait=False)
             self._executor = self._new_executor()
             log.error(
@@ -101,7 +106,7 @@ class PredictionThreads:
 
     def _returned(self, key: object) -> None:
         if key in self._given_up:
-            self._given_up.discard(key)
+            self._given_up.remove(key)
             log.info("A prediction of %s that hung has returned; %d still hang", self._version, self.hung)
 
     def _new_executor(self) -> ThreadPoolExecutor:
