@@ -57,9 +57,7 @@ def test_one_life_of_a_gateway(storage: Path) -> None:
             state = client.activate("cancer", 2)
             assert (state["active"], state["previous"]) == (2, 1)
             np.testing.assert_allclose(probabilities(client), two)
-            began = time.monotonic()
             assert client.activate("cancer", 1)["active"] == 1
-            assert time.monotonic() - began < 1
             np.testing.assert_allclose(probabilities(client), one)
             client.activate("cancer", 2)
 
