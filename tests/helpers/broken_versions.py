@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
@@ -34,19 +37,25 @@ LARGE = {"instances": [[1000.0, *CANCER.iloc[0, 1:].tolist()]]}
 
 def add_broken_versions(storage: Path, directory: Path) -> dict[str, str]:
     """Version 6 fails and version 7 hangs on some rows. Returns the environment in which they can be loaded."""
+    return add_versions(storage, directory, BROKEN, lambda module: {6: module.Broken(), 7: module.Broken(hangs=True)})
+
+
+def add_versions(storage: Path, directory: Path, source: str, make: Callable[[Any], dict[int, Any]]) -> dict[str, str]:
+    """Register versions of `cancer` whose classes are in a module of their own, as those of other people are.
+
+    Returns the environment in which they can be loaded.
+    """
     modules = directory / "modules"
     modules.mkdir()
-    (modules / "broken.py").write_text(BROKEN)
+    (modules / "versions_of_others.py").write_text(source)
     sys.path.insert(0, str(modules))
     try:
-        import broken  # type: ignore[import-not-found]
-
         registry = Registry(RegistrySettings(str(storage)))
-        for number, hangs in ((6, False), (7, True)):
+        for number, estimator in make(importlib.import_module("versions_of_others")).items():
             saved = directory / str(number)
             saved.mkdir()
-            assert register_pickled(registry, "cancer", broken.Broken(hangs), saved).version == number
+            assert register_pickled(registry, "cancer", estimator, saved).version == number
     finally:
         sys.path.remove(str(modules))
-        sys.modules.pop("broken", None)
+        sys.modules.pop("versions_of_others", None)
     return {"PYTHONPATH": os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])}

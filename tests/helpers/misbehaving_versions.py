@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.registry.settings import RegistrySettings
-from tests.helpers.served_registry import CANCER, register_pickled
+from tests.helpers.broken_versions import add_versions
+from tests.helpers.served_registry import CANCER
 
 CHAMPION, CANDIDATE = 6, 7
 
@@ -65,20 +62,9 @@ def row(value: float) -> dict[str, Any]:
 
 def add_misbehaving_versions(storage: Path, directory: Path) -> dict[str, str]:
     """Register the champion and the candidate. Returns the environment in which they can be loaded."""
-    modules = directory / "modules"
-    modules.mkdir()
-    (modules / "misbehaving.py").write_text(_MODULE)
-    sys.path.insert(0, str(modules))
-    try:
-        import misbehaving  # type: ignore[import-not-found]
-
-        registry = Registry(RegistrySettings(str(storage)))
-        for number in (CHAMPION, CANDIDATE):
-            saved = directory / str(number)
-            saved.mkdir()
-            estimator = misbehaving.Misbehaving(number == CANDIDATE)
-            assert register_pickled(registry, "cancer", estimator, saved).version == number
-    finally:
-        sys.path.remove(str(modules))
-        sys.modules.pop("misbehaving", None)
-    return {"PYTHONPATH": os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])}
+    return add_versions(
+        storage,
+        directory,
+        _MODULE,
+        lambda module: {CHAMPION: module.Misbehaving(), CANDIDATE: module.Misbehaving(is_candidate=True)},
+    )

@@ -235,7 +235,7 @@ def call(command: Callable[[], Any], features: Any) -> Any:
 
 
 def test_the_corpus_is_real(tmp_path: Path) -> None:
-    """With these types named by whoever loads it, the command runs."""
+    """If the process that loads it names these types, the command runs."""
     directory = saved(tmp_path / "model")
     replace(directory, spawning(tmp_path))
     names = skops.io.get_untrusted_types(file=directory / "model.skops")

@@ -175,7 +175,7 @@ def test_an_untrusted_type_is_refused_and_the_hint_works(workspace: Workspace) -
     version = _registered(workspace, model, features, trusted_types=[name])
     loaded = models.load(workspace.registry(), version)
     numpy.testing.assert_array_equal(loaded.predict(features), model.predict(features))
-    # The step has approved the type for this file in this storage; elsewhere whoever loads it has to name it.
+    # The step has approved the type for this file in this storage; elsewhere the process that loads it has to name it.
     with models.downloaded(workspace.registry(), version) as directory:
         with pytest.raises(InvalidSpecError, match="Doubling"):
             packaging.read(directory)

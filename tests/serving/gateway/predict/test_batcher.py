@@ -200,7 +200,7 @@ def test_a_batch_that_one_request_spoils_is_no_reason_to_end_batching() -> None:
 
 
 def test_a_request_whose_time_is_up_is_not_predicted_again() -> None:
-    """Of a batch that fails, whoever has stopped waiting is left out."""
+    """If a batch fails, requests whose callers have stopped waiting are left out."""
     estimator = Twice()
     loaded = model(estimator)
     given_up, kept = job((1.0, 1.0)), job((-1.0, 1.0))
