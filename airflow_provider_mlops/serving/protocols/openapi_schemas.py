@@ -122,13 +122,15 @@ def _administration() -> dict[str, Any]:
     number = {"type": ["integer", "null"]}
     loaded = _object(("version", "loaded_at", "active"), version=WHOLE, loaded_at=TEXT, active=_FLAG)
     rollout = _object(
-        ("id", "strategy", "status", "step", "arms", "weights", "store_error"),
+        ("id", "strategy", "status", "step", "step_text", "arms", "weights", "cohort", "store_error"),
         id=TEXT,
         strategy=TEXT,
         status=TEXT,
         step=COUNT,
+        step_text=TEXT,
         arms={"type": "object", "additionalProperties": WHOLE},
         weights={"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}},
+        cohort={"type": ["string", "null"]},
         store_error={"type": ["string", "null"]},
     )
     return {

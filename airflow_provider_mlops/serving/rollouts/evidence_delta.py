@@ -18,6 +18,7 @@ from airflow_provider_mlops.serving.rollouts.gates import DriftGate
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
+from airflow_provider_mlops.serving.rollouts.value_text import as_text
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
@@ -201,15 +202,6 @@ def output_cell(gate: DriftGate, output: Any) -> int:
     if type(output) in (int, float, bool) and not math.isnan(output):
         return bisect_left(edges, output)
     return len(edges)
-
-
-def as_text(value: Any) -> str:
-    """Return a prediction in the form in which labels are sent.
-
-    >>> as_text("yes"), as_text(1), as_text(True)
-    ('yes', '1', 'true')
-    """
-    return value if type(value) is str else json.dumps(value)
 
 
 def observed_reward(declared: Reward, output: Any, label: str | None, reward: float | None) -> float | None:
