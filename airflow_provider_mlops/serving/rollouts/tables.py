@@ -22,6 +22,9 @@ ROLLOUTS = Table(
     Column("revision", Integer, nullable=False),
     Column("started_at", String(40), nullable=False),
     Column("over_at", String(40)),
+    # The last check by the task. It is not part of the state, whose changes are compared, kept and followed.
+    Column("attended_at", String(40), nullable=False),
+    Column("attended_by", String(1000), nullable=False),
     Index("rollouts_by_model", "model", "started_at"),
 )
 

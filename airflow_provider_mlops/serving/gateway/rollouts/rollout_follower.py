@@ -153,15 +153,20 @@ class RolloutFollower:
         weights: dict[str, float] = {}
         for (_, arm), weight in route.policy.weights().items():
             weights[arm] = weights.get(arm, 0.0) + weight
+        timeout, last = route.rollout.plan.unattended_timeout, self._router.last_check(route.rollout.id)
         return {
             "id": route.rollout.id,
             "strategy": plan.strategy.kind,
             "status": state.status,
+            "paused": state.is_paused,
             "step": state.step,
             "step_text": step_text(plan, state.step),
             "arms": {arm.name: arm.version for arm in arms},
             "weights": weights,
             "cohort": None if cohort is None else cohort.text,
+            "last_check": None if last is None else last.at.isoformat(),
+            "last_check_by": None if last is None else last.by,
+            "unattended_timeout": None if timeout is None else timeout.total_seconds(),
             "store_error": self._router.error,
         }
 
