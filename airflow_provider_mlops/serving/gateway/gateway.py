@@ -37,6 +37,7 @@ from airflow_provider_mlops.serving.models.crash_list import CrashList
 from airflow_provider_mlops.serving.models.model_source import RegistrySource, Trial
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget
 from airflow_provider_mlops.serving.rollouts.ageing import AGEING_SECONDS
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
@@ -97,7 +98,8 @@ class Gateway:
         self._control = ModelControl(self._models, self.compact, channel)
         self._loaded = asyncio.Event()
         self._compaction_problem: str | None = None
-        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics)
+        memory = MemoryBudget(settings.max_in_flight_bytes)
+        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics, memory)
         self._predict_endpoint = PredictEndpoint(
             self._models,
             self._follower,
@@ -107,6 +109,7 @@ class Gateway:
             settings,
             self._token,
             self._metrics,
+            memory,
         )
 
     def asgi(self) -> FastPathApp:

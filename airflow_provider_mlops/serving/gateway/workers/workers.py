@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import shutil
 import tempfile
 
+from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.http import metrics_directory
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers import sockets
 from airflow_provider_mlops.serving.gateway.workers.listening import log_listening
 from airflow_provider_mlops.serving.gateway.workers.stop import Stop
+from airflow_provider_mlops.serving.protocols.memory_budget import LARGE_SHARE
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,13 @@ def run(settings: Settings, host: str, port: int, count: int, *, max_worker_byte
     InvalidSpecError
         If the address cannot be used, or if `max_worker_bytes` is less than a worker needs without models.
     """
+    if settings.max_in_flight_bytes * LARGE_SHARE < settings.max_body_bytes:
+        raise InvalidSpecError(
+            "max_in_flight_bytes",
+            settings.max_in_flight_bytes,
+            f"it must be at least {math.ceil(settings.max_body_bytes / LARGE_SHARE)}, so that a body of max_body_bytes "
+            "can be received. Use more, or a smaller max_body_bytes",
+        )
     stop = Stop()
     # With several workers, this socket only reserves the port, whichever of them are running.
     listener = sockets.bind(host, port, shared=count > 1)
