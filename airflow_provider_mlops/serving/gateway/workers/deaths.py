@@ -7,7 +7,6 @@ import re
 import signal
 from typing import Literal, NamedTuple
 
-from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.gateway.workers.child import Child
 from airflow_provider_mlops.serving.models.activity import Action
@@ -55,8 +54,8 @@ class Death(NamedTuple):
         """Return the cause and the involved versions in words."""
         if not self.involved:
             return self.cause
-        parts = (f"{action} {'with ' if action == 'predicting' else ''}{version}" for version, action in self.involved)
-        return f"{self.cause} while {list_names(parts)}"
+        parts = {f"{action} {'with ' if action == 'predicting' else ''}{version}" for version, action in self.involved}
+        return f"{self.cause} while {' and '.join(sorted(parts))}"
 
 
 def examine(child: Child, exit_code: int, *, ran_out_of_memory: bool) -> Death:
