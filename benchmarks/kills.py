@@ -190,7 +190,7 @@ class Clients:
     def compare(self, log: pd.DataFrame) -> Outcome:
         """Return the outcome, given the prediction log."""
         outcome = self.outcome
-        logged = dict(zip(log["prediction_id"], log["prediction"], strict=True))
+        logged = dict(zip(log["prediction_id"], log["output"], strict=True))
         labels = dict(zip(log["prediction_id"], log["label"], strict=True))
         outcome.logged_twice = len(log) - len(logged)
         outcome.lost_predictions = len(self.predictions.keys() - logged.keys())

@@ -8,7 +8,7 @@ Folders
 - `predict/`: prediction requests, from the path to the response; batches, shadows and verification requests.
 - `rollouts/`: routes from the rollout store, and evidence into it.
 - `admin/`: the admin API, the token, and changes that all workers apply.
-- `workers/`: one server process, or a supervisor with several workers; the gateway's own log.
+- `workers/`: the supervisor, its workers, and the processes in which versions are tried; the gateway's own log.
 
 One request, walked
 -------------------

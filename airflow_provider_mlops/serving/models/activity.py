@@ -1,4 +1,4 @@
-"""What each thread of a process does with which version, in memory that outlives the process.
+"""A table of which version each thread of a process is in, in memory that outlives the process.
 
 A process that is killed cannot say which version it was in. So each thread that loads or predicts has a slot in a table
 that the supervisor shares, and writes a number to it before and after each call: two stores into memory. The supervisor
@@ -73,7 +73,7 @@ class _ThreadSlot:
 
     def __init__(self, free: deque[int], cells: memoryview) -> None:
         self._free = free
-        # A thread beyond the last slot writes to a cell that nobody reads.
+        # A thread beyond the last slot writes to a cell that no one reads.
         self._place = free.popleft() if free else 0
         if self._place:
             cells[self._place] = threading.get_ident()
@@ -87,7 +87,7 @@ class _ThreadSlot:
 
 
 class _Process:
-    """The table that this process writes to; until `use` is called, one of its own that nobody reads."""
+    """The table that this process writes to; until `use` is called, one of its own that no one reads."""
 
     def __init__(self, table: ActivityTable, announce: Callable[[int, ModelVersion], None]) -> None:
         self.table = table

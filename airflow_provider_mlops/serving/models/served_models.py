@@ -56,7 +56,7 @@ class _Behind(NamedTuple):
 
 
 class _LookUp(NamedTuple):
-    """What a look at MLflow and at the list of crashes has found."""
+    """The findings of a look at MLflow and at the list of crashes."""
 
     aliases: dict[str, Aliases]
     deleted: list[ModelVersion]
@@ -307,7 +307,7 @@ class ServedModels:
         self._polled = self._polled or self._looked_up
 
     def stop_loading(self) -> None:
-        """Let nobody wait any longer for a version to be loaded."""
+        """Answer those who wait for a version to be loaded with an error."""
         self._is_stopping = True
 
     def _look_up(self, loaded: list[LoadedModel], to_check: list[ModelVersion]) -> _LookUp:
@@ -431,7 +431,7 @@ class ServedModels:
     def _end_load(self, key: tuple[str, int], task: asyncio.Task[LoadedModel]) -> None:
         self._loading.pop(key, None)
         if not task.cancelled():
-            # Retrieved because nobody may wait for it any longer.
+            # Retrieved because no one may wait for it any longer.
             task.exception()
 
     async def _load(self, name: str, version: int, again: bool) -> LoadedModel:

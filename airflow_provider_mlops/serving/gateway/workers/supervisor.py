@@ -92,7 +92,7 @@ class Supervisor:
                 code = self._wait()
                 self._check_memory()
         finally:
-            # Closed here, too: otherwise the kernel would accept connections that nobody answers.
+            # Closed here, too: otherwise the kernel would accept connections that no one answers.
             self._listener.close()
             self._trials.close()
             for child in self._workers:
