@@ -1,4 +1,4 @@
-"""Rollouts whose tasks are marked, cleared, deleted, paused and killed: one DAG for each thing that can be done to a DAG."""
+"""Rollouts whose tasks are marked, cleared, deleted, paused and killed, in DAGs that wait in different ways."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rollout_dag(dag_id: str, *, deferrable: bool, retries: int) -> DAG:
     ) as dag:
         FragileRolloutOperator(
             task_id="rollout",
-            model={"name": "{{ params.model_name }}", "version": 2, "run_id": ""},
+            model={"name": "{{ params.model_name }}", "version": 2, "run_id": "attended"},
             gates=[],
             hard_limits=None,
             deferrable=deferrable,
