@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
 from airflow_provider_mlops.data.times import format_duration
+from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, Finding, findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT

@@ -81,6 +81,18 @@ class Finding(BaseModel):
         "requests are needed."
     )
     sentence: str = Field(description="Verdict in a sentence, with the numbers.")
+    estimate: float | None = Field(
+        default=None, description="Estimate of the value that the gate compares; None if there is none."
+    )
+    low: float | None = Field(
+        default=None, description="Lower end of its confidence interval; None if it is unbounded."
+    )
+    high: float | None = Field(
+        default=None, description="Upper end of its confidence interval; None if it is unbounded."
+    )
+    required: float | None = Field(
+        default=None, description="Value that the whole interval must be above or below; None if there is none."
+    )
 
 
 def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
@@ -115,8 +127,7 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
         comparison = _error_rate(plan, gate, candidate, champion, confidence)
     elif isinstance(gate, LatencyGate):
         if gate.max_latency_ms is None:
-            verdict, sentence = _latency_ratio(plan, gate, candidate, champion, confidence)
-            return Finding(gate=gate.title, arm=arm, verdict=verdict, sentence=sentence)
+            return _latency_ratio(plan, gate, arm, candidate, champion, confidence)
         comparison = _latency_limit(plan, gate, gate.max_latency_ms, candidate, confidence)
     elif isinstance(gate, AgreementGate):
         from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit
@@ -136,7 +147,20 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, 
         if gate.classes is not None and (unknown := _undeclared(gate, champion)) is not None:
             return Finding(gate=gate.title, arm=arm, verdict="inconclusive", sentence=unknown)
         comparison = _drift(plan, gate, candidate, champion, confidence)
-    return Finding(gate=gate.title, arm=arm, verdict=comparison.verdict, sentence=comparison.sentence)
+    return Finding(
+        gate=gate.title,
+        arm=arm,
+        verdict=comparison.verdict,
+        sentence=comparison.sentence,
+        estimate=_finite(comparison.estimate),
+        low=_finite(comparison.interval.low),
+        high=_finite(comparison.interval.high),
+        required=comparison.required,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _error_rate(
@@ -188,20 +212,20 @@ def _latency_limit(
 
 
 def _latency_ratio(
-    plan: RolloutPlan, gate: LatencyGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
-) -> tuple[Verdict, str]:
+    plan: RolloutPlan, gate: LatencyGate, arm: str, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
+) -> Finding:
     """Compare the arms' quantiles, each with a confidence interval at half the error rate."""
     from airflow_provider_mlops.stats.sequences.latency import quantile_sequence
 
     own, reference = (
         quantile_sequence(
             LATENCY_EDGES,
-            arm.latency_counts(),
+            counted.latency_counts(),
             gate.quantile,
             confidence=(1 + confidence) / 2,
             expected_n=plan.expected_requests,
         )
-        for arm in (candidate, champion)
+        for counted in (candidate, champion)
     )
     verdict: Verdict = "inconclusive"
     if own.high <= gate.ratio * reference.low:
@@ -209,10 +233,21 @@ def _latency_ratio(
     elif own.low > gate.ratio * reference.high:
         verdict = "worse"
     relation = {"better": "is at most", "worse": "exceeds", "inconclusive": "may or may not exceed"}[verdict]
-    return verdict, (
+    sentence = (
         f"The candidate's {100 * gate.quantile:g}th latency percentile {relation} {gate.ratio:g} times the champion's: "
         f"{_milliseconds(own)} for the candidate ({pluralize(sum(candidate.latency.values()), 'answer')}), "
         f"{_milliseconds(reference)} for the champion ({pluralize(sum(champion.latency.values()), 'answer')})."
+    )
+    low = own.low / reference.high if own.low > 0 else 0.0
+    high = own.high / reference.low if reference.low > 0 else math.inf
+    return Finding(
+        gate=gate.title,
+        arm=arm,
+        verdict=verdict,
+        sentence=sentence,
+        low=_finite(low),
+        high=_finite(high),
+        required=gate.ratio,
     )
 
 
