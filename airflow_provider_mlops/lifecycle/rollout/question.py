@@ -103,7 +103,7 @@ def _weights(rollout: Rollout) -> str:
     if weights is None:
         return ""
     if plan.cohort is not None and plan.is_cohort_step(rollout.state.step):
-        return f", in which only the cohort gets version {plan.candidates[0]} (requests of which {plan.cohort.text})"
+        return f", in which only the cohort gets version {plan.candidates[0]} (requests in which {plan.cohort.text})"
     versions = {arm.name: arm.version for arm in rollout.plan.arms}
     shares = ", ".join(f"{100 * weight:g}% to version {versions[arm]}" for arm, weight in weights.items())
     return f", with {shares}" if plan.cohort is None else f", with {shares}, apart from the cohort"
