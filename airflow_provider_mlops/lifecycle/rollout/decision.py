@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
-from airflow_provider_mlops.lifecycle.rollout.durations import format_duration
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, Finding, findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT
@@ -78,12 +78,19 @@ def decide(plan: RolloutPlan, state: RolloutState, evidence: Evidence, now: date
     if not state.is_in_progress:
         raise ValueError(f"the rollout is over: {state.status}")
     situation = _Situation(plan, state, evidence, now, findings(plan, evidence), probabilities_of_best(plan, evidence))
+    if state.is_paused:
+        return situation.decision("wait", f"paused by {state.changed_by}: {state.reason}")
     worse = [finding for finding in situation.findings if finding.verdict == "worse"]
     if worse:
         return situation.decision("roll_back", _sentences(worse))
     if isinstance(plan.strategy, BanditStrategy | ContextualStrategy):
         return _decide_bandit(situation, plan.strategy)
     return _decide_gated(situation)
+
+
+def decides_at(plan: RolloutPlan, state: RolloutState) -> datetime:
+    """Return the time at which `on_inconclusive` decides, if the evidence has not decided before."""
+    return state.waiting_since + plan.decision_timeout
 
 
 def apply(decision: RolloutDecision, plan: RolloutPlan, state: RolloutState, now: datetime, by: str) -> RolloutState:
@@ -150,13 +157,13 @@ def _decide_gated(situation: _Situation) -> RolloutDecision:
 
 def _decide_inconclusive(situation: _Situation, missing: list[str]) -> RolloutDecision:
     plan, state = situation.plan, situation.state
-    allowed = plan.decision_timeout * (1 + state.extensions)
     text = "; ".join(missing)
-    if situation.now - state.step_started_at < allowed:
+    if situation.now < decides_at(plan, state):
         return situation.decision("wait", text)
     if state.status == "held":
         return situation.decision("wait", f"held: {text}")
-    reason = f"no decision within {format_duration(allowed)}: {text}"
+    another = "another " if state.extensions else ""
+    reason = f"no decision within {another}{format_duration(plan.decision_timeout)}: {text}"
     if plan.on_inconclusive == "extend":
         if state.extensions < plan.max_extensions:
             return situation.decision("extend", reason)

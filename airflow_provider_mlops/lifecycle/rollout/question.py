@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.lifecycle.rollout.durations import format_duration
+from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
@@ -93,7 +93,7 @@ def answer(store: RolloutStore, rollout_id: str, option: str, by: str, now: date
             return transitions.approved(seen.state, moment, by, reason)
         if option == ROLL_BACK:
             return transitions.rolled_back(seen.plan, seen.state, moment, by, reason)
-        return transitions.prolonged(seen.plan, seen.state, moment, by, reason)
+        return transitions.extended(seen.state, moment, by, reason)
 
     return store.change(rollout_id, next_state)
 

@@ -18,17 +18,23 @@ class RolloutStatus(TypedDict):
 
     `arms` gives the version of each arm and `weights` its share of the requests outside the cohort. `step_text` is the
     step in words, and `cohort` the condition for a request to be in the cohort; None if there is no cohort.
-    `store_error` says why the rollout store is unavailable; None if it is available.
+    `last_check` is the time (ISO 8601) of the last check by the task that `last_check_by` names, and
+    `unattended_timeout` the seconds without a check after which the gateways roll the rollout back. `store_error` says
+    why the rollout store is unavailable; None if it is available.
     """
 
     id: str
     strategy: str
     status: str
+    paused: bool
     step: int
     step_text: str
     arms: dict[str, int]
     weights: dict[str, float]
     cohort: str | None
+    last_check: str | None
+    last_check_by: str | None
+    unattended_timeout: float | None
     store_error: str | None
 
 

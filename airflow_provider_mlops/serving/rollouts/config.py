@@ -28,6 +28,7 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
 )
 
 OnInconclusive: TypeAlias = Literal["hold", "extend", "ask", "roll_back"]
+OnCancel: TypeAlias = Literal["roll_back", "keep"]
 
 
 class StickyKey(BaseModel):
@@ -121,6 +122,20 @@ class RolloutConfig(BaseModel):
         "roll back; `ask`: ask a person in Airflow; `roll_back`: send all traffic to the champion.",
     )
     max_extensions: int = Field(default=3, ge=1, description="Maximum number of extensions of a step.")
+    on_cancel: OnCancel = Field(
+        default="roll_back",
+        description="Behavior if the task is canceled, that is, marked as failed, successful or skipped, or deleted with "
+        "its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although nobody checks "
+        "the evidence until `unattended_timeout` has passed. A cleared or retried task is not canceled: it rejoins the "
+        "rollout.",
+    )
+    unattended_timeout: timedelta | None = Field(
+        default=timedelta(hours=1),
+        gt=timedelta(0),
+        description="Maximum time without a check by the task, for example because its DAG is paused or its worker is "
+        "gone. After that, the gateways roll the rollout back. Must be at least three times `check_interval`; null for "
+        "no limit.",
+    )
     hard_limits: HardLimits | None = Field(
         default=HardLimits(), description="Error limit that the gateways enforce immediately; null for no limit."
     )

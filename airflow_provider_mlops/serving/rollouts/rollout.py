@@ -117,7 +117,15 @@ class RolloutState(BaseModel):
     started_at: datetime = Field(description="Time at which the rollout started, in UTC.")
     step_started_at: datetime = Field(description="Time at which the current step started, in UTC.")
     changed_at: datetime = Field(description="Time of the last change, in UTC.")
+    waiting_since: datetime = Field(
+        description="Time from which `decision_timeout` counts, in UTC: the start of the step, or its last extension."
+    )
     extensions: int = Field(default=0, ge=0, description="Number of extensions of the current step.")
+    paused_at: datetime | None = Field(
+        default=None,
+        description="Time at which a person paused the rollout, in UTC; null if it is not paused. A paused rollout keeps "
+        "its weights, and only hard limits and `unattended_timeout` can end it.",
+    )
     approved: bool = Field(
         default=False, description="Whether a person approved the current step without conclusive evidence."
     )
@@ -128,10 +136,13 @@ class RolloutState(BaseModel):
     reason: str = Field(description="Reason for the last change.")
     settled: bool = Field(
         default=False,
-        description="Whether the task has brought the audit trail and the champion alias up to date after the end of "
-        "the rollout.",
+        description="Whether the audit trail and the champion alias are up to date after the end of the rollout.",
     )
-    settled_in_try: int = Field(default=0, ge=0, description="Number of the task's try that did so; 0 until then.")
+    settled_in_try: int = Field(
+        default=0,
+        ge=0,
+        description="Number of the task's try that did so, or that noticed that a person had done so; 0 until then.",
+    )
 
     @property
     def is_in_progress(self) -> bool:
@@ -141,7 +152,12 @@ class RolloutState(BaseModel):
     @property
     def status_text(self) -> str:
         """Status in words."""
-        return self.status.replace("_", " ")
+        return "paused" if self.is_paused else self.status.replace("_", " ")
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person has paused the rollout."""
+        return self.is_in_progress and self.paused_at is not None
 
     @property
     def blocks_new_rollout(self) -> bool:
