@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
-from airflow_provider_mlops.serving.policy.policy import CHAMPION, Choice, Policy
+from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT, Choice, Policy
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
 from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_attendances
@@ -286,9 +286,10 @@ class Router:
         self, rollout: Rollout, limits: HardLimits, arm: str, requests: int, errors: int, where: str
     ) -> None:
         if requests >= limits.min_requests and errors >= limits.error_rate * requests and errors:
+            whose = "of the cohort" if arm == COHORT else f"to {arm}"
             self._return_to_champion(
                 rollout,
-                f"{errors} of {requests} requests to {arm} failed within {limits.window_seconds} s in {where}; the "
+                f"{errors} of {requests} requests {whose} failed within {limits.window_seconds} s in {where}; the "
                 f"hard limit is {100 * limits.error_rate:g}%",
             )
 
