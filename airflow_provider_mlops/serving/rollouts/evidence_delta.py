@@ -8,13 +8,18 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
-from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
+from airflow_provider_mlops.serving.rollouts.arm_statistics import (
+    LATENCY_CLUSTERS,
+    ArmStatistics,
+    cluster_of,
+    latency_cell,
+)
 from airflow_provider_mlops.serving.rollouts.context_features import CategoryFeature, NumberFeature
-from airflow_provider_mlops.serving.rollouts.gates import DriftGate
+from airflow_provider_mlops.serving.rollouts.gates import DriftGate, LatencyGate
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
@@ -27,7 +32,7 @@ Key = tuple[str, int, str]
 
 
 class DecisionRow(TypedDict):
-    """A row of the table of decisions; `context` and `outputs` are JSON."""
+    """A row of the table of decisions; `context` and `outputs` are JSON, and `cluster` is that of `cluster_of`."""
 
     prediction_id: str
     rollout: str
@@ -35,6 +40,7 @@ class DecisionRow(TypedDict):
     arm: str
     propensity: float
     time: int
+    cluster: int
     context: str | None
     outputs: str | None
 
@@ -61,6 +67,8 @@ class _Counts:
     agreed: float = 0.0
     latency: Counter[int] = field(default_factory=Counter)
     outputs: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    request_clusters: dict[int, tuple[float, float]] = field(default_factory=dict)
+    latency_clusters: dict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
 
 class EvidenceDelta:
@@ -93,6 +101,8 @@ class EvidenceDelta:
                 agreed=counts.agreed,
                 latency=dict(counts.latency),
                 outputs=dict(counts.outputs),
+                request_clusters=counts.request_clusters,
+                latency_clusters=counts.latency_clusters,
             )
             for key, counts in self._counts.items()
         }
@@ -115,11 +125,14 @@ class EvidenceDelta:
             ]
         elif "rollout" in record and (plan := self._plan_of(record["rollout"])) is not None:
             if "failure" in record:
-                self._add(record, _Counts(requests=1, errors=1))
+                self._add(record, plan, _Counts(requests=1, errors=1))
             elif "predictions" in record:
-                self._add(record, _answer_counts(record, plan), _decision(record, plan))
+                self._add(record, plan, _answer_counts(record, plan), _decision(record, plan))
 
-    def _add(self, record: Mapping[str, Any], added: _Counts, decision: DecisionRow | None = None) -> None:
+    def _add(
+        self, record: Mapping[str, Any], plan: RolloutPlan, added: _Counts, decision: DecisionRow | None = None
+    ) -> None:
+        cluster = None if plan.sticky is None else _cluster(record)
         counts = self._counts[_key(record)]
         counts.requests += added.requests
         counts.errors += added.errors
@@ -129,6 +142,11 @@ class EvidenceDelta:
         counts.latency.update(added.latency)
         for cell, share in added.outputs.items():
             counts.outputs[cell] += share
+        if cluster is not None:
+            requests, errors = counts.request_clusters.get(cluster, (0, 0))
+            counts.request_clusters[cluster] = (requests + added.requests, errors + added.errors)
+            if added.latency and any(isinstance(gate, LatencyGate) for gate in plan.gates):
+                counts.latency_clusters[cluster % LATENCY_CLUSTERS].update(added.latency)
         if decision is not None:
             self.decisions.append(decision)
 
@@ -138,6 +156,10 @@ def _key(record: Mapping[str, Any]) -> Key:
     if type(step) is not int or not 0 <= step <= _MAX_STEP or type(arm) is not str:
         raise ValueError(f"the step {step!r} or the arm {arm!r} is not valid")
     return rollout, step, arm
+
+
+def _cluster(record: Mapping[str, Any]) -> int:
+    return cluster_of(record.get("key"), record.get("predictions") or record.get("failure") or "")
 
 
 def _answer_counts(record: Mapping[str, Any], plan: RolloutPlan) -> _Counts:
@@ -170,6 +192,7 @@ def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> DecisionRow | Non
         "arm": record["arm"],
         "propensity": record["propensity"],
         "time": record["time"],
+        "cluster": _cluster(record),
         "context": None if context is None else json.dumps(context),
         "outputs": json.dumps(outputs) if plan.reward.source == "correct" or len(outputs) > 1 else None,
     }
@@ -220,6 +243,11 @@ def reward_of(
     if declared is None or row is None:
         return None
     return observed_reward(declared, predictions[row], label, reward)
+
+
+def has_several_rows(outputs: str | None) -> bool:
+    """Return whether a request has several rows, from its predictions in the table of decisions."""
+    return outputs is not None and len(json.loads(outputs)) > 1
 
 
 def observed_reward(declared: Reward, output: Any, label: str | None, reward: float | None) -> float | None:
@@ -283,15 +311,51 @@ def feature_encoding(strategy: ContextualStrategy) -> FeatureEncoding:
     )
 
 
-def statistics_of_reward(plan: RolloutPlan, context: str | None, reward: float) -> ArmStatistics:
-    """Return what one reward adds to the statistics of its arm."""
+class CountedReward(NamedTuple):
+    """A reward with what is known about its decision."""
+
+    reward: float
+    cluster: int
+    propensity: float
+    is_one_of_several: bool
+    """Whether the request has several rows, each with a reward of its own."""
+    context: str | None
+
+
+def statistics_of_rewards(plan: RolloutPlan, rewards: Sequence[CountedReward]) -> ArmStatistics:
+    """Return what rewards add to the statistics of their arm."""
+    import numpy as np
+
+    from airflow_provider_mlops.stats.sequences.mean import Moments
+
+    values = [counted.reward for counted in rewards]
+    moments = Moments.of(values)
     gram: tuple[float, ...] = ()
     response: tuple[float, ...] = ()
+    is_contextual = isinstance(plan.strategy, ContextualStrategy)
     if isinstance(plan.strategy, ContextualStrategy):
-        features = feature_encoding(plan.strategy).encode(None if context is None else json.loads(context))
-        gram = tuple(float(value) for value in (features[:, None] * features).ravel())
-        response = tuple(float(value) for value in features * reward)
-    return ArmStatistics(reward_count=1, reward_total=reward, reward_squares=reward**2, gram=gram, response=response)
+        encoding = feature_encoding(plan.strategy)
+        features = np.array(
+            [encoding.encode(None if counted.context is None else json.loads(counted.context)) for counted in rewards]
+        )
+        gram = tuple((features.T @ features).ravel().tolist())
+        response = tuple((features.T @ np.array(values)).tolist())
+    clusters: dict[int, tuple[float, float]] = {}
+    for counted in rewards:
+        weight, total = clusters.get(counted.cluster, (0.0, 0.0))
+        added = 1 / counted.propensity if is_contextual else 1.0
+        clusters[counted.cluster] = (weight + added, total + added * counted.reward)
+    bounds = () if plan.reward is None else (plan.reward.low, plan.reward.high)
+    return ArmStatistics(
+        reward_count=moments.count,
+        reward_total=moments.total,
+        reward_deviations=moments.deviations,
+        rewards_at_bounds=sum(value in bounds for value in values),
+        rewards_of_rows=sum(counted.is_one_of_several for counted in rewards),
+        reward_clusters=clusters,
+        gram=gram,
+        response=response,
+    )
 
 
 def merge_feedback(feedback: Sequence[FeedbackEntry]) -> list[FeedbackEntry]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -19,12 +20,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.evidence_delta import (
+    CountedReward,
     EvidenceDelta,
     FeedbackEntry,
     Key,
+    has_several_rows,
     merge_feedback,
     reward_of,
-    statistics_of_reward,
+    statistics_of_rewards,
 )
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import increment
@@ -121,7 +124,8 @@ def _count_rewards(
         rows = cast("list[dict[str, Any]]", feedback)
         connection.execute(upsert.on_conflict_do_update(index_elements=["prediction_id"], set_=first), rows)
     changed = decided | {entry["decision_id"] for entry in feedback}
-    statistics: dict[Key, ArmStatistics] = {}
+    rewards: dict[Key, list[CountedReward]] = defaultdict(list)
+    plan_of: dict[str, RolloutPlan] = {}
     counted = []
     for ids in _chunks(sorted(changed)):
         query = (
@@ -132,6 +136,8 @@ def _count_rewards(
                 DECISIONS.c.rollout,
                 DECISIONS.c.step,
                 DECISIONS.c.arm,
+                DECISIONS.c.propensity,
+                DECISIONS.c.cluster,
                 DECISIONS.c.context,
                 DECISIONS.c.outputs,
             )
@@ -144,14 +150,15 @@ def _count_rewards(
                 continue
             reward = reward_of(plan, row.prediction_id, row.outputs, row.label, row.reward)
             if reward is not None:
-                key = (row.rollout, row.step, row.arm)
-                one = statistics_of_reward(plan, row.context, reward)
-                statistics[key] = statistics.get(key, ArmStatistics()) + one
+                plan_of[row.rollout] = plan
+                rewards[row.rollout, row.step, row.arm].append(
+                    CountedReward(reward, row.cluster, row.propensity, has_several_rows(row.outputs), row.context)
+                )
                 counted.append({"name": row.prediction_id, "value": reward})
     if counted:
         count = update(REWARDS).where(REWARDS.c.prediction_id == bindparam("name"))
         connection.execute(count.values(counted=bindparam("value")), counted)
-    return statistics
+    return {key: statistics_of_rewards(plan_of[key[0]], parts) for key, parts in rewards.items()}
 
 
 def _relevant_feedback(

@@ -49,6 +49,8 @@ DECISIONS = Table(
     Column("arm", String(64), nullable=False),
     Column("propensity", Float, nullable=False),
     Column("time", BigInteger, nullable=False),
+    # The cluster of the user or request that was assigned at random: rewards within it depend on each other.
+    Column("cluster", Integer, nullable=False),
     Column("context", Text),
     # The predictions of the request, kept if the reward depends on them or if the request has several rows.
     Column("outputs", Text),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.build_policy import build_policy

@@ -10,7 +10,7 @@ from scipy import stats
 
 from airflow_provider_mlops.lifecycle.rollout import decision as rollout_decision
 from airflow_provider_mlops.lifecycle.rollout.decision import decide
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
