@@ -20,7 +20,7 @@ UNBOUNDED: dict[str, Any] = {"low": None, "high": None}
 
 
 def earned(count: int, mean: float, std: float = 1.0) -> ArmStatistics:
-    return ArmStatistics(reward_count=count, reward_total=count * mean, reward_squares=count * (mean**2 + std**2))
+    return ArmStatistics(reward_count=count, reward_total=count * mean, reward_deviations=count * std**2)
 
 
 def shares(plan: RolloutPlan, champion: ArmStatistics, candidate: ArmStatistics) -> tuple[float, float]:

@@ -59,7 +59,7 @@ def wins(champion: float, candidate: float) -> Draw:
     def draw(generator: np.random.Generator, count: int) -> tuple[ArmStatistics, ArmStatistics]:
         won = [float(generator.binomial(count, rate)) for rate in (champion, candidate)]
         one, other = (
-            ArmStatistics(requests=count, reward_count=count, reward_total=win, reward_squares=win) for win in won
+            ArmStatistics(requests=count, reward_count=count, reward_total=win, reward_deviations=win) for win in won
         )
         return one, other
 

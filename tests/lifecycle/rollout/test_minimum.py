@@ -25,7 +25,7 @@ def test_of_several_versions_it_is_the_one_to_be_promoted() -> None:
 
     def earned(requests: int, rate: float) -> ArmStatistics:
         won = rate * requests
-        return ArmStatistics(requests=requests, reward_count=requests, reward_total=won, reward_squares=won)
+        return ArmStatistics(requests=requests, reward_count=requests, reward_total=won, reward_deviations=won)
 
     known = {"champion": earned(500, 0.1), "candidate_2": earned(500, 0.1)}
     few = decided(plan, **known, candidate_3=earned(60, 0.9))
