@@ -37,7 +37,7 @@ def champion_answers(log: WriteAhead, rollout: str | None = None) -> None:
 
 
 class Expected(dict[tuple[int, str], ArmStatistics]):
-    """Statistics by step and arm. Deviations are rounded, because their last digits depend on the order of additions."""
+    """Statistics by step and arm. Deviations are rounded: their last digits depend on the order of additions."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, dict) and _rounded(self) == _rounded(other)

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
-from airflow_provider_mlops.serving.policy.policy import CHAMPION
+from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, cluster_sums
 from airflow_provider_mlops.serving.rollouts.gates import ErrorRateGate
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, step_weights
 from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy, CanaryStrategy
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def compare_error_rates(
     return comparison
 
 
-def margin_for_now(plan: RolloutPlan, margin: float, step: int | None) -> float | None:
+def margin_for_now(plan: RolloutPlan, margin: float, step: int) -> float | None:
     """Return the margin that is enough to start the next step; None if it is `margin` itself.
 
     At a small share, even a version that fails often makes few of all requests fail. The next step may start once the
@@ -45,10 +45,9 @@ def margin_for_now(plan: RolloutPlan, margin: float, step: int | None) -> float 
     >>> [margin_for_now(plan, 0.01, step) for step in range(4)]
     [0.04, 0.02, None, None]
     """
-    strategy = plan.strategy
-    if step is None or not isinstance(strategy, CanaryStrategy) or step + 1 >= strategy.step_count:
+    if not isinstance(plan.strategy, CanaryStrategy) or step + 1 >= plan.step_count:
         return None
-    share = strategy.steps[step + 1]
+    share = (step_weights(plan, step + 1) or {}).get(CANDIDATE, 1.0)
     return None if share >= 1 else min(margin / share, 0.99)
 
 
@@ -58,7 +57,7 @@ def _with_champion(
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_concurrent_rates, compare_rates
 
     candidate, champion = evidence.of_arm(arm), evidence.of_arm(CHAMPION)
-    now = margin_for_now(plan, gate.margin, evidence.number)
+    now = margin_for_now(plan, gate.margin, evidence.number) if evidence.steps else None
     if plan.sticky is not None:
         sums = [cluster_sums([part.request_clusters for part in evidence.by_step(name)]) for name in (arm, CHAMPION)]
         return _compare_users(plan, gate, sums, (candidate.requests, champion.requests), now, confidence)
@@ -99,11 +98,9 @@ def concurrent_counts(plan: RolloutPlan, evidence: Evidence, arm: str) -> list[C
     for number, own, other in zip(
         evidence.step_numbers, evidence.by_step(arm), evidence.by_step(CHAMPION), strict=True
     ):
-        weights = plan.strategy.weights(number) if number < plan.strategy.step_count else None
-        if weights is None:
-            return None
-        if 0 < weights[1] < 1:
-            stretches.append(ConcurrentCounts(own.errors, own.requests, other.errors, other.requests, weights[1]))
+        share = (step_weights(plan, number) or {}).get(arm, 0.0) if number < plan.step_count else 0.0
+        if 0 < share < 1:
+            stretches.append(ConcurrentCounts(own.errors, own.requests, other.errors, other.requests, share))
     return stretches if fits_shares(stretches) else None
 
 
@@ -169,10 +166,12 @@ def _worse_without_champion(
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates
 
     number = evidence.number
-    if number is None or not isinstance(plan.strategy, CanaryStrategy) or plan.strategy.steps[number] < 1:
+    if not isinstance(plan.strategy, CanaryStrategy) or (step_weights(plan, number) or {}).get(arm, 0.0) < 1:
         return None
     now = evidence.step.get(arm, ArmStatistics())
-    before = ArmStatistics.sum(part for (step, _), part in evidence.steps.items() if step < number)
+    before = ArmStatistics.sum(
+        part for (step, name), part in evidence.steps.items() if step < number and name in (arm, CHAMPION)
+    )
     if not before.requests:
         return None
     change = compare_rates(

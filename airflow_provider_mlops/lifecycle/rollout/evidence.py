@@ -22,13 +22,13 @@ class Evidence:
     steps
         Statistics of each step, by its number and the arm. Within a step the shares of the arms are constant.
     number
-        Number of the current step; None if it is not known.
+        Number of the current step, starting at 0.
     """
 
     total: Mapping[str, ArmStatistics] = field(default_factory=dict)
     step: Mapping[str, ArmStatistics] = field(default_factory=dict)
     steps: Mapping[tuple[int, str], ArmStatistics] = field(default_factory=dict)
-    number: int | None = None
+    number: int = 0
 
     @classmethod
     def of(cls, statistics: Mapping[tuple[int, str], ArmStatistics], step: int) -> Self:

@@ -19,7 +19,7 @@ from airflow_provider_mlops.lifecycle.rollout.error_rates import compare_error_r
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.latencies import compare_latencies, compare_latency_with_limit
 from airflow_provider_mlops.lifecycle.rollout.rewards import compare_rewards
-from airflow_provider_mlops.serving.policy.policy import CHAMPION
+from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.gates import (
     AgreementGate,
@@ -50,8 +50,23 @@ class Finding(BaseModel):
 
 
 def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
-    """Return the findings of all gates for all candidates."""
-    return tuple(_finding(plan, gate, arm.name, evidence) for arm in plan.arms[1:] for gate in plan.gates)
+    """Return the findings of all gates for all candidates, and those of the cohort's gates.
+
+    In the cohort's step no request is divided at random, so only the cohort's gates have findings.
+    """
+    if plan.is_cohort_step(evidence.number):
+        return _of_cohort(plan, evidence)
+    of_candidates = tuple(_finding(plan, gate, arm.name, evidence) for arm in plan.arms[1:] for gate in plan.gates)
+    return of_candidates + _of_cohort(plan, evidence)
+
+
+def _of_cohort(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
+    """Return the findings of the cohort's gates. They have fixed limits, so no other arm's requests count."""
+    if plan.cohort is None:
+        return ()
+    # A cohort has fewer requests than a random share: the tests are most sensitive at the number that it must reach.
+    tuned = plan.model_copy(update={"expected_requests": plan.cohort.min_requests})
+    return tuple(_finding(tuned, gate, COHORT, evidence) for gate in plan.cohort.gates)
 
 
 def _finding(plan: RolloutPlan, gate: Gate, arm: str, evidence: Evidence) -> Finding:

@@ -72,7 +72,8 @@ def _compare_clusters(
     reward = plan.required_reward
     pair = evidence.of_arm(arms[0]), evidence.of_arm(arms[1])
     is_rate = reward.is_binary and (reward.low, reward.high) == (0.0, 1.0)
-    now = margin_for_now(plan, gate.margin, evidence.number) if gate.goal == "non_inferior" and gate.margin else None
+    relaxes = gate.goal == "non_inferior" and gate.margin > 0 and bool(evidence.steps)
+    now = margin_for_now(plan, gate.margin, evidence.number) if relaxes else None
     adaptive = plan.learns and not isinstance(plan.strategy, ContextualStrategy)
     sums = [cluster_sums([part.reward_clusters for part in evidence.by_step(arm)]) for arm in arms]
     return compare_clusters(

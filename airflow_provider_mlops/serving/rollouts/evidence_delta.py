@@ -6,9 +6,9 @@ import json
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
@@ -23,6 +23,7 @@ from airflow_provider_mlops.serving.rollouts.gates import DriftGate, LatencyGate
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
+from airflow_provider_mlops.serving.rollouts.value_text import as_text
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
@@ -31,25 +32,28 @@ Key = tuple[str, int, str]
 """Rollout, step and arm."""
 
 
-class DecisionRow(TypedDict):
-    """A row of the table of decisions; `context` and `outputs` are JSON, and `cluster` is that of `cluster_of`."""
+class Decision(NamedTuple):
+    """An answer that a reward will belong to. `arm` is its position in the plan; `context` and `outputs` are JSON.
 
-    prediction_id: str
+    `cluster` is known for sticky keys, and `propensity` for contextual bandits.
+    """
+
+    prediction_id: bytes
     rollout: str
     step: int
-    arm: str
-    propensity: float
-    time: int
-    cluster: int
+    arm: int
+    rows: int
     context: str | None
     outputs: str | None
+    cluster: int | None = None
+    propensity: float | None = None
 
 
-class FeedbackEntry(TypedDict):
-    """A label or a reward as it is kept in the table of rewards; `decision_id` is the id of the request."""
+class Feedback(NamedTuple):
+    """A label or a reward for one row of a request; `row` is -1 if the id names none, `time` in microseconds."""
 
-    prediction_id: str
-    decision_id: str
+    prediction_id: bytes
+    row: int
     label: str | None
     reward: float | None
     time: int
@@ -84,8 +88,8 @@ class EvidenceDelta:
     def __init__(self, plan_of: Callable[[str], RolloutPlan | None]) -> None:
         self._plan_of = plan_of
         self._counts: dict[Key, _Counts] = defaultdict(_Counts)
-        self.decisions: list[DecisionRow] = []
-        self.feedback: list[FeedbackEntry] = []
+        self.decisions: list[Decision] = []
+        self.feedback: list[Feedback] = []
 
     def __bool__(self) -> bool:
         return bool(self._counts or self.feedback)
@@ -114,14 +118,9 @@ class EvidenceDelta:
         """
         if "feedback" in record:
             self.feedback += [
-                {
-                    "prediction_id": name,
-                    "decision_id": name[:32],
-                    "label": label,
-                    "reward": None if reward is None else float(reward),
-                    "time": int(micros),
-                }
+                Feedback(*target, label, None if reward is None else float(reward), int(micros))
                 for name, label, micros, reward in feedback_rows(cast("FeedbackRecord", record))
+                if (target := prediction_ids.split(name)) is not None
             ]
         elif "rollout" in record and (plan := self._plan_of(record["rollout"])) is not None:
             if "failure" in record:
@@ -130,7 +129,7 @@ class EvidenceDelta:
                 self._add(record, plan, _answer_counts(record, plan), _decision(record, plan))
 
     def _add(
-        self, record: Mapping[str, Any], plan: RolloutPlan, added: _Counts, decision: DecisionRow | None = None
+        self, record: Mapping[str, Any], plan: RolloutPlan, added: _Counts, decision: Decision | None = None
     ) -> None:
         cluster = None if plan.sticky is None else _cluster(record)
         counts = self._counts[_key(record)]
@@ -145,7 +144,7 @@ class EvidenceDelta:
         if cluster is not None:
             requests, errors = counts.request_clusters.get(cluster, (0, 0))
             counts.request_clusters[cluster] = (requests + added.requests, errors + added.errors)
-            if added.latency and any(isinstance(gate, LatencyGate) for gate in plan.gates):
+            if added.latency and any(isinstance(gate, LatencyGate) for gate in plan.all_gates):
                 counts.latency_clusters[cluster % LATENCY_CLUSTERS].update(added.latency)
         if decision is not None:
             self.decisions.append(decision)
@@ -159,7 +158,7 @@ def _key(record: Mapping[str, Any]) -> Key:
 
 
 def _cluster(record: Mapping[str, Any]) -> int:
-    return cluster_of(record.get("key"), record.get("predictions") or record.get("failure") or "")
+    return cluster_of(record.get("key"), str(record.get("predictions") or record.get("failure")))
 
 
 def _answer_counts(record: Mapping[str, Any], plan: RolloutPlan) -> _Counts:
@@ -178,24 +177,39 @@ def _answer_counts(record: Mapping[str, Any], plan: RolloutPlan) -> _Counts:
     return counts
 
 
-def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> DecisionRow | None:
+def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> Decision | None:
     """Return the decision that a reward will belong to; None if the rollout has no rewards or the record is a copy."""
     if plan.reward is None or "shadow_of" in record:
         return None
-    outputs, context = record["output"], record.get("context")
-    if not prediction_ids.is_valid(record["predictions"]):
-        raise ValueError(f"the prediction id {record['predictions']!r} is not valid")
-    return {
-        "prediction_id": record["predictions"],
-        "rollout": record["rollout"],
-        "step": record["step"],
-        "arm": record["arm"],
-        "propensity": record["propensity"],
-        "time": record["time"],
-        "cluster": _cluster(record),
-        "context": None if context is None else json.dumps(context),
-        "outputs": json.dumps(outputs) if plan.reward.source == "correct" or len(outputs) > 1 else None,
-    }
+    outputs, name = record["output"], record["predictions"]
+    target = prediction_ids.split(name)
+    if target is None or target[1] != prediction_ids.WHOLE_REQUEST:
+        raise ValueError(f"the prediction id {name!r} is not valid")
+    arms = [arm.name for arm in plan.arms]
+    if record["arm"] not in arms:
+        raise ValueError(f"the rollout has no arm {record['arm']!r}")
+    return Decision(
+        target[0],
+        record["rollout"],
+        record["step"],
+        arms.index(record["arm"]),
+        len(outputs),
+        _packed_context(plan, record.get("context")),
+        _packed(outputs) if plan.reward.source == "correct" else None,
+        None if record.get("key") is None else _cluster(record),
+        record["propensity"] if isinstance(plan.strategy, ContextualStrategy) else None,
+    )
+
+
+def _packed_context(plan: RolloutPlan, context: Mapping[str, Any] | None) -> str | None:
+    """Return the values of the declared features, in their order."""
+    if context is None or not isinstance(plan.strategy, ContextualStrategy):
+        return None
+    return _packed([context.get(feature.name) for feature in plan.strategy.features])
+
+
+def _packed(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"))
 
 
 def output_cell(gate: DriftGate, output: Any) -> int:
@@ -216,38 +230,6 @@ def output_cell(gate: DriftGate, output: Any) -> int:
     if type(output) in (int, float, bool) and not math.isnan(output):
         return bisect_left(edges, output)
     return len(edges)
-
-
-def as_text(value: Any) -> str:
-    """Return a prediction in the form in which labels are sent.
-
-    >>> as_text("yes"), as_text(1), as_text(True)
-    ('yes', '1', 'true')
-    """
-    return value if type(value) is str else json.dumps(value)
-
-
-def reward_of(
-    plan: RolloutPlan, prediction_id: str, outputs: str | None, label: str | None, reward: float | None
-) -> float | None:
-    """Return the reward that feedback counts as; None if it has none, or if the request has no such row.
-
-    Parameters
-    ----------
-    outputs
-        Predictions for the rows of the request, as JSON; None for a request with one row.
-    """
-    declared = plan.reward
-    predictions = [None] if outputs is None else json.loads(outputs)
-    row = prediction_ids.row(prediction_id, len(predictions))
-    if declared is None or row is None:
-        return None
-    return observed_reward(declared, predictions[row], label, reward)
-
-
-def has_several_rows(outputs: str | None) -> bool:
-    """Return whether a request has several rows, from its predictions in the table of decisions."""
-    return outputs is not None and len(json.loads(outputs)) > 1
 
 
 def observed_reward(declared: Reward, output: Any, label: str | None, reward: float | None) -> float | None:
@@ -311,60 +293,59 @@ def feature_encoding(strategy: ContextualStrategy) -> FeatureEncoding:
     )
 
 
-class CountedReward(NamedTuple):
-    """A reward with what is known about its decision."""
-
-    reward: float
-    cluster: int
-    propensity: float
-    is_one_of_several: bool
-    """Whether the request has several rows, each with a reward of its own."""
-    context: str | None
-
-
-def statistics_of_rewards(plan: RolloutPlan, rewards: Sequence[CountedReward]) -> ArmStatistics:
-    """Return what rewards add to the statistics of their arm."""
+def statistics_of_rewards(plan: RolloutPlan, rewards: Sequence[tuple[Decision, float]]) -> ArmStatistics:
+    """Return what rewards add to the statistics of their arm. Each comes with its decision."""
     import numpy as np
 
     from airflow_provider_mlops.stats.sequences.mean import Moments
 
-    values = [counted.reward for counted in rewards]
+    values = [reward for _, reward in rewards]
     moments = Moments.of(values)
     gram: tuple[float, ...] = ()
     response: tuple[float, ...] = ()
-    is_contextual = isinstance(plan.strategy, ContextualStrategy)
     if isinstance(plan.strategy, ContextualStrategy):
-        encoding = feature_encoding(plan.strategy)
+        encoding, names = feature_encoding(plan.strategy), [feature.name for feature in plan.strategy.features]
+        contexts = [decision.context for decision, _ in rewards]
         features = np.array(
-            [encoding.encode(None if counted.context is None else json.loads(counted.context)) for counted in rewards]
+            [
+                encoding.encode(None if context is None else dict(zip(names, json.loads(context), strict=True)))
+                for context in contexts
+            ]
         )
         gram = tuple((features.T @ features).ravel().tolist())
-        response = tuple((features.T @ np.array(values)).tolist())
+        response = tuple((features.T @ values).tolist())
     clusters: dict[int, tuple[float, float]] = {}
-    for counted in rewards:
-        weight, total = clusters.get(counted.cluster, (0.0, 0.0))
-        added = 1 / counted.propensity if is_contextual else 1.0
-        clusters[counted.cluster] = (weight + added, total + added * counted.reward)
+    for decision, reward in rewards:
+        cluster = decision.cluster
+        if cluster is None:
+            cluster = cluster_of(None, decision.prediction_id.hex())
+        added = 1.0 if decision.propensity is None else 1 / decision.propensity
+        weight, total = clusters.get(cluster, (0.0, 0.0))
+        clusters[cluster] = (weight + added, total + added * reward)
     bounds = () if plan.reward is None else (plan.reward.low, plan.reward.high)
     return ArmStatistics(
         reward_count=moments.count,
         reward_total=moments.total,
         reward_deviations=moments.deviations,
         rewards_at_bounds=sum(value in bounds for value in values),
-        rewards_of_rows=sum(counted.is_one_of_several for counted in rewards),
+        rewards_of_rows=sum(decision.rows > 1 for decision, _ in rewards),
         reward_clusters=clusters,
         gram=gram,
         response=response,
     )
 
 
-def merge_feedback(feedback: Sequence[FeedbackEntry]) -> list[FeedbackEntry]:
-    """Return one entry per prediction, with its first label and reward: an upsert may not update a row twice."""
-    merged: dict[str, FeedbackEntry] = {}
+def merge_feedback(feedback: Iterable[Feedback]) -> dict[tuple[bytes, int], Feedback]:
+    """Return one entry per row of a request, with its first label and its first reward."""
+    merged: dict[tuple[bytes, int], Feedback] = {}
     for entry in feedback:
-        kept = merged.setdefault(entry["prediction_id"], entry.copy())
-        if kept["label"] is None:
-            kept["label"] = entry["label"]
-        if kept["reward"] is None:
-            kept["reward"] = entry["reward"]
-    return list(merged.values())
+        key = (entry.prediction_id, entry.row)
+        kept = merged.get(key)
+        if kept is None:
+            merged[key] = entry
+        elif kept.label is None or kept.reward is None:
+            merged[key] = kept._replace(
+                label=entry.label if kept.label is None else kept.label,
+                reward=entry.reward if kept.reward is None else kept.reward,
+            )
+    return merged
