@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
 from airflow_provider_mlops.serving.gateway.access.doors import address_of
+from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
@@ -220,11 +221,12 @@ class PredictEndpoint:
             job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
             labels.rows = job.parsed.rows.count
             batcher = self._batcher(model)
-            done = batcher.submit(job)
-            if model.pace.quick:
-                await done
-            else:
-                await self._with_timeout(done, batcher)
+            if not batcher.predict_now(job):
+                done = batcher.submit(job)
+                if model.pace.quick:
+                    await done
+                else:
+                    await self._with_timeout(done, batcher)
         labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
@@ -288,6 +290,7 @@ class PredictEndpoint:
 
     async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher) -> T:
         seconds = self._settings.predict_seconds
+        await eager_start.inside_task()
         try:
             return await asyncio.wait_for(work, seconds)
         except TimeoutError:
