@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
@@ -27,7 +28,7 @@ def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollo
         markup=False,
     )
     if plan.cohort is not None:
-        console.print(f"Cohort: requests of which {plan.cohort.text}", markup=False)
+        console.print(f"Cohort: requests in which {plan.cohort.text}", markup=False)
     sizes = sample_sizes(plan)
     if sizes is not None:
         console.print(f"Sample size: {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.coalescing_transport import CoalescingTransport
+from airflow_provider_mlops.serving.protocols.routes import match_route
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 REQUEST_SECONDS = 30.0
@@ -31,6 +34,8 @@ class HttpProtocol(HttpToolsProtocol):
     _is_refused = False
     _is_head_too_large = False
     _head_bytes = 0
+    _is_in_head = False
+    _unstarted: tuple[RequestResponseCycle, Any] | None = None
     _timer: asyncio.TimerHandle | None = None
     _slow_reader_timer: asyncio.TimerHandle | None = None
 
@@ -53,6 +58,8 @@ class HttpProtocol(HttpToolsProtocol):
         # Counted up to the head's end only; a request that arrives at once is counted as a whole, and looked at there.
         self._head_bytes += len(data)
         super().data_received(data)
+        if self._unstarted is not None:
+            self._start_unstarted(*self._unstarted)
         if self._is_receiving and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._is_head_too_large = True
             self.send_400_response("")
@@ -88,7 +95,32 @@ class HttpProtocol(HttpToolsProtocol):
                 raise ValueError("the headers are too large")
         # The body has a limit of its own.
         self._head_bytes = -_UNLIMITED
-        super().on_headers_complete()
+        self._is_in_head = True
+        try:
+            super().on_headers_complete()
+        finally:
+            self._is_in_head = False
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._is_in_head and self.scope["method"] == "POST" and match_route(self.scope["path"]) is not None:
+            # The body may have arrived together with the head.
+            self._unstarted = (cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start_unstarted(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._unstarted = None
+        if cycle.more_body:
+            super()._start_asgi_task(cycle, app)
+            return
+        rest = eager_start.start(cycle.run_asgi(app))
+        if rest is None:
+            self.transport.flush()  # type: ignore[attr-defined]
+            return
+        task = self.loop.create_task(rest)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     @override
     def on_message_complete(self) -> None:

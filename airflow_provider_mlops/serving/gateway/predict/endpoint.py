@@ -16,6 +16,9 @@ from typing import TypeVar
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
+from airflow_provider_mlops.serving.gateway.access.doors import address_of
+from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
@@ -42,7 +45,12 @@ from airflow_provider_mlops.serving.protocols.routes import match_route, parse_v
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, ModelRefusalError, RequestError
+from airflow_provider_mlops.serving.rows.request_error import (
+    ModelFailureError,
+    ModelRefusalError,
+    RequestError,
+    internal_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +66,10 @@ T = TypeVar("T")
 class _RequestLabels:
     """The metric labels of a request, as far as they are known."""
 
-    __slots__ = ("arm", "model", "received", "rows", "version")
+    __slots__ = ("arm", "caller", "model", "received", "rows", "version")
 
     def __init__(self) -> None:
+        self.caller: Caller | None = None
         self.model = self.arm = ""
         self.version: int | None = None
         self.received = 0.0
@@ -86,8 +95,8 @@ class PredictEndpoint:
         Threads that parse large bodies before a version is chosen.
     settings
         Limits.
-    token
-        Token of the gateway, which verification requests need.
+    access
+        Decides who may send requests.
     metrics
         Metrics to update.
     memory
@@ -102,7 +111,7 @@ class PredictEndpoint:
         writer: PredictionLogWriter,
         parse_executor: Executor,
         settings: Settings,
-        token: str,
+        access: Access,
         metrics: Metrics,
         memory: MemoryBudget,
     ) -> None:
@@ -113,7 +122,7 @@ class PredictEndpoint:
         self._writer = writer
         self._parse_executor = parse_executor
         self._settings = settings
-        self._token = token
+        self._access = access
         self._metrics = metrics
         self._batchers: dict[LoadedModel, Batcher] = {}
         self.in_progress = 0
@@ -151,16 +160,16 @@ class PredictEndpoint:
             status, headers, content = error.raw()
             self._metrics.count_error(labels.model, labels.version, labels.arm, status)
         except Exception as error:
-            log.exception("Internal error of the gateway during a request for model %r", labels.model)
-            status, headers, content = RequestError(
-                500, f"Internal error of the gateway: {type(error).__name__}."
-            ).raw()
+            message = internal_error(log, error, f"a request for model {labels.model!r}")
+            status, headers, content = RequestError(500, message).raw()
             self._metrics.count_error(labels.model, labels.version, labels.arm, status)
         except BaseException:
             reservation.release()
             raise
         finally:
             self.in_progress -= 1
+            if labels.caller is not None:
+                labels.caller.spend("rows", labels.rows)
         try:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             if len(content) <= _LARGE_BYTES:
@@ -185,11 +194,17 @@ class PredictEndpoint:
         predict_route = match_route(scope["path"])
         assert predict_route is not None
         parse, name, version = predict_route
+        caller = self._access.authorize(scope["headers"], "prediction", name, address_of(scope))
         served = self._models.sole_active() if name is None else self._models.get(name)
-        labels.model = served.name
+        if name is None:
+            self._access.check_model(caller, "prediction", served.name)
+        labels.caller, labels.model = caller, served.name
         headers = dict(scope["headers"])
-        is_verification = verification.is_verification(headers, self._token)
+        is_verification = verification.is_verification(headers)
+        if is_verification:
+            self._access.require(scope["headers"], "administration", served.name)
         body = await receive_body(headers, receive, self._settings.max_body_bytes, reservation)
+        caller.spend("bytes", len(body.content))
         labels.received = time.perf_counter()
         if len(body.content) <= _LARGE_BYTES:
             # Small bodies are parsed before they wait for a batch; larger ones wait as they are.
@@ -232,12 +247,14 @@ class PredictEndpoint:
             )
         else:
             job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
+            labels.rows = job.parsed.rows.count
             batcher = self._batcher(model)
-            done = batcher.submit(job)
-            if model.pace.quick:
-                await done
-            else:
-                await self._with_timeout(done, batcher)
+            if not batcher.predict_now(job):
+                done = batcher.submit(job)
+                if model.pace.quick:
+                    await done
+                else:
+                    await self._with_timeout(done, batcher)
         labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
@@ -301,6 +318,7 @@ class PredictEndpoint:
 
     async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher) -> T:
         seconds = self._settings.predict_seconds
+        await eager_start.inside_task()
         try:
             return await asyncio.wait_for(work, seconds)
         except TimeoutError:

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
+from airflow_provider_mlops.serving.gateway.access.tls import tls_options
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
@@ -63,6 +64,7 @@ def serve(settings: Settings, listener: socket.socket, link: SupervisorLink, cha
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         server_header=False,
         backlog=sockets.BACKLOG,
+        **tls_options(settings),
     )
     uvicorn_server = _Server(config, gateway)
 

@@ -27,8 +27,8 @@ class WorkerOptions:
     ----------
     settings
         Settings of the gateway.
-    host, port
-        Address on which the gateway listens.
+    port
+        Port on which the gateway listens.
     listener
         Socket of the only worker, which keeps waiting connections while the worker is replaced. None if there are
         several workers: each of them has its own, so that the kernel distributes the connections evenly.
@@ -37,7 +37,6 @@ class WorkerOptions:
     """
 
     settings: Settings
-    host: str
     port: int
     listener: socket.socket | None
     directory: str
@@ -56,7 +55,7 @@ def main(options: WorkerOptions, leave: Callable[[], None], link: SupervisorLink
             server.serve(options.settings, options.listener, link, None)
         else:
             leave()
-            listener = sockets.bind(options.host, options.port, shared=True)
+            listener = sockets.bind(options.settings.host, options.port, shared=True)
             server.serve(options.settings, listener, link, WorkerChannel(options.directory))
     except MlopsError as error:
         log.error("%s", error)

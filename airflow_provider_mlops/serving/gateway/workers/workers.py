@@ -10,7 +10,7 @@ import shutil
 import tempfile
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import opening
 from airflow_provider_mlops.serving.gateway.http import metrics_directory
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers import sockets
@@ -21,7 +21,7 @@ from airflow_provider_mlops.serving.protocols.memory_budget import LARGE_SHARE
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, host: str, port: int, count: int, *, max_worker_bytes: int | None = None) -> int:
+def run(settings: Settings, port: int, count: int, *, max_worker_bytes: int | None = None) -> int:
     """Serve with `count` workers until a signal arrives; then they close the port, answer and compact the log.
 
     With port 0, the system chooses a free port, which is logged (`listening.find_url`).
@@ -39,7 +39,7 @@ def run(settings: Settings, host: str, port: int, count: int, *, max_worker_byte
     Raises
     ------
     InvalidSpecError
-        If the address cannot be used, or if `max_worker_bytes` is less than a worker needs without models.
+        If the address or another setting cannot be used, or if `max_worker_bytes` is less than a worker needs without models.
     """
     if settings.max_in_flight_bytes * LARGE_SHARE < settings.max_body_bytes:
         raise InvalidSpecError(
@@ -48,13 +48,12 @@ def run(settings: Settings, host: str, port: int, count: int, *, max_worker_byte
             f"it must be at least {math.ceil(settings.max_body_bytes / LARGE_SHARE)}, so that a body of max_body_bytes "
             "can be received. Use more, or a smaller max_body_bytes",
         )
+    # The local key must exist before the log says that the gateway listens.
+    opening.check(settings)
     stop = Stop()
     # With several workers, this socket only reserves the port, whichever of them are running.
-    listener = sockets.bind(host, port, shared=count > 1)
+    listener = sockets.bind(settings.host, port, shared=count > 1)
     port = listener.getsockname()[1]
-    if settings.token is None:
-        # The token must exist before the log says that the gateway listens.
-        token.find_or_make(settings.storage_uri)
     directory = tempfile.mkdtemp(prefix="airflow-mlops-gateway-")
     try:
         if count == 1:
@@ -63,13 +62,13 @@ def run(settings: Settings, host: str, port: int, count: int, *, max_worker_byte
             # prometheus_client chooses its storage when it is imported.
             os.environ[metrics_directory.VARIABLE] = os.path.join(directory, "metrics")
             os.mkdir(os.environ[metrics_directory.VARIABLE])
-        log_listening(log, host, port, settings.storage_uri, count)
+        log_listening(log, settings, port, count)
         _preload()
         from airflow_provider_mlops.serving.gateway.workers.supervisor import Supervisor
         from airflow_provider_mlops.serving.gateway.workers.worker import WorkerOptions
 
         own = listener if count == 1 else None
-        options = WorkerOptions(settings, host, port, own, directory)
+        options = WorkerOptions(settings, port, own, directory)
         code = Supervisor(options, count, listener, stop, max_worker_bytes=max_worker_bytes).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -83,9 +82,13 @@ def _preload() -> None:
 
     None of this may start a thread: forked processes do not have it.
     """
-    import sklearn.compose
-    import sklearn.ensemble
-    import sklearn.linear_model
+    import mlflow.models  # noqa: F401
+    import mlflow.sklearn  # noqa: F401
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import pandas  # noqa: F401
+    import sklearn.compose  # noqa: F401
+    import sklearn.ensemble  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
     import sklearn.pipeline  # noqa: F401
 
     from airflow_provider_mlops.registry.packaging import import_skops

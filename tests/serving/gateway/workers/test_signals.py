@@ -22,7 +22,7 @@ def signalled(self, *arguments, **options):
 
 uvicorn.Server.run = signalled
 settings = Settings(storage_uri=sys.argv[1], tracking_uri="sqlite:///" + sys.argv[1] + "/mlflow.db")
-sys.exit(workers.run(settings, "127.0.0.1", 0, 1))
+sys.exit(workers.run(settings, 0, 1))
 """
 
 
