@@ -157,9 +157,11 @@ class LoadedModel:
 
     def describe(self) -> str:
         """Return how the model is served, in words."""
+        features = pluralize(len(self.schema.features), "feature")
+        rows = pluralize(self.pace.batch_rows, "row")
         return (
-            f"{pluralize(len(self.schema.features), 'feature')} as {'an array' if self.as_array else 'a DataFrame'}, "
-            f"{'' if self.compiled is None else 'compiled, '}batches of up to {pluralize(self.pace.batch_rows, 'row')}, predicts "
+            f"{features} as {'an array' if self.as_array else 'a DataFrame'}, "
+            f"{'' if self.compiled is None else 'compiled, '}batches of up to {rows}, predicts "
             f"{'on the event loop' if self.pace.quick else 'in a thread'}"
         )
 

@@ -1,16 +1,23 @@
-"""Runs a gateway: prepares its address and its directory, and starts the supervisor with its workers."""
+"""Runs a gateway: prepares its address and its directory, and starts the supervisor with its workers.
+
+Nothing that imports prometheus_client may be imported at module level: prometheus_client chooses its storage when it is
+imported, by the environment variable that `run` sets if there are several workers.
+"""
 
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.serving.gateway.access import opening
+from airflow_provider_mlops.registry.packaging import import_skops
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
 from airflow_provider_mlops.serving.gateway.http import metrics_directory
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers import sockets
@@ -19,6 +26,19 @@ from airflow_provider_mlops.serving.gateway.workers.stop import Stop
 from airflow_provider_mlops.serving.protocols.memory_budget import LARGE_SHARE
 
 log = logging.getLogger(__name__)
+
+_PRELOADED = (
+    "mlflow.models",
+    "mlflow.sklearn",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "airflow_provider_mlops.serving.gateway.workers.server",
+)
+"""Modules that all workers and trials need."""
 
 
 def run(settings: Settings, port: int, count: int, *, max_worker_bytes: int | None = None) -> int:
@@ -39,29 +59,32 @@ def run(settings: Settings, port: int, count: int, *, max_worker_bytes: int | No
     Raises
     ------
     InvalidSpecError
-        If the address or another setting cannot be used, or if `max_worker_bytes` is less than a worker needs without models.
+        If the address or another setting cannot be used, or if `max_worker_bytes` is less than a worker needs without
+        models.
     """
     if settings.max_in_flight_bytes * LARGE_SHARE < settings.max_body_bytes:
         raise InvalidSpecError(
             "max_in_flight_bytes",
             settings.max_in_flight_bytes,
-            f"it must be at least {math.ceil(settings.max_body_bytes / LARGE_SHARE)}, so that a body of max_body_bytes "
+            f"it must be at least {math.ceil(settings.max_body_bytes / LARGE_SHARE)}, so that bodies of max_body_bytes "
             "can be received. Use more, or a smaller max_body_bytes",
         )
-    # The local key must exist before the log says that the gateway listens.
-    opening.check(settings)
     stop = Stop()
-    # With several workers, this socket only reserves the port, whichever of them are running.
-    listener = sockets.bind(settings.host, port, shared=count > 1)
-    port = listener.getsockname()[1]
     directory = tempfile.mkdtemp(prefix="airflow-mlops-gateway-")
+    listener: socket.socket | None = None
     try:
-        if count == 1:
-            listener.listen(sockets.BACKLOG)
-        else:
-            # prometheus_client chooses its storage when it is imported.
+        if count > 1:
             os.environ[metrics_directory.VARIABLE] = os.path.join(directory, "metrics")
             os.mkdir(os.environ[metrics_directory.VARIABLE])
+        from airflow_provider_mlops.serving.gateway.access import opening
+
+        # The local key must exist before the log says that the gateway listens.
+        opening.check(settings)
+        # With several workers, this socket only reserves the port, whichever of them are running.
+        listener = sockets.bind(settings.host, port, shared=count > 1)
+        port = listener.getsockname()[1]
+        if count == 1:
+            listener.listen(sockets.BACKLOG)
         log_listening(log, settings, port, count)
         _preload()
         from airflow_provider_mlops.serving.gateway.workers.supervisor import Supervisor
@@ -72,7 +95,8 @@ def run(settings: Settings, port: int, count: int, *, max_worker_bytes: int | No
         code = Supervisor(options, count, listener, stop, max_worker_bytes=max_worker_bytes).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        listener.close()
+        if listener is not None:
+            listener.close()
     log.info("The gateway stopped")
     return code
 
@@ -82,19 +106,8 @@ def _preload() -> None:
 
     None of this may start a thread: forked processes do not have it.
     """
-    import mlflow.models  # noqa: F401
-    import mlflow.sklearn  # noqa: F401
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-    import pandas  # noqa: F401
-    import sklearn.compose  # noqa: F401
-    import sklearn.ensemble  # noqa: F401
-    import sklearn.linear_model  # noqa: F401
-    import sklearn.pipeline  # noqa: F401
-
-    from airflow_provider_mlops.registry.packaging import import_skops
-    from airflow_provider_mlops.registry.telemetry import disable_telemetry
-    from airflow_provider_mlops.serving.gateway.workers import server  # noqa: F401
-
+    for name in _PRELOADED:
+        importlib.import_module(name)
     disable_telemetry()
     import_skops()
     # Garbage collections of the workers would otherwise write to all of it, so that it is no longer shared.
