@@ -147,6 +147,8 @@ def _try(request: TrialRequest, settings: Settings, leave: Callable[[], None], l
     """Load the version, which includes a prediction of its example, and send the result."""
     leave()
     os.nice(_NICENESS)
+    # The worker that loads the version afterwards logs the same.
+    logging.getLogger().setLevel(logging.ERROR)
     mlflow = RegistrySettings.from_environment(
         settings.storage_uri, settings.tracking_uri, settings.registry_uri, settings.trusted_types
     )
