@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from airflow_provider_mlops import __version__
-from airflow_provider_mlops.cli import audit, report, rollouts, sample, serve, step, traffic
+from airflow_provider_mlops.cli import audit, keys, report, rollouts, sample, serve, step, traffic
 from airflow_provider_mlops.errors import MlopsError
 
 # Typer has a copy of Click in some releases, and names its errors only there.
@@ -69,6 +69,11 @@ app.command()(report.report)
 app.add_typer(rollouts.app, name="rollouts")
 app.command()(audit.audit)
 app.command()(step.step)
+keys_ = typer.Typer(help="Make, list and revoke the keys of the gateway's clients.", no_args_is_help=True)
+keys_.command()(keys.create)
+keys_.command("list")(keys.list_)
+keys_.command()(keys.revoke)
+app.add_typer(keys_, name="keys")
 samples = typer.Typer(help="Write synthetic sample datasets.", no_args_is_help=True)
 samples.command()(sample.customers)
 app.add_typer(samples, name="sample")

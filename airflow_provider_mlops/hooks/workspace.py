@@ -26,5 +26,6 @@ def open_workspace(task: TaskIdentity, mlflow_conn_id: str, gateway_conn_id: str
         registry_uri=mlflow.registry_uri,
         trusted_types=mlflow.trusted_types,
         gateway_url=gateway.url,
+        gateway_tls=gateway.tls,
         secrets=mlflow.secrets() | gateway.secrets() | rollout_secrets(),
     )

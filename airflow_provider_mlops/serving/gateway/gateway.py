@@ -16,10 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import doors
+from airflow_provider_mlops.serving.gateway.access.access import Access
+from airflow_provider_mlops.serving.gateway.access.keyring import REFRESH_SECONDS
+from airflow_provider_mlops.serving.gateway.access.origins import allow_origins
 from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
 from airflow_provider_mlops.serving.gateway.admin.model_control import FOLLOW_SECONDS, ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
@@ -36,8 +40,9 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.rollouts.ageing import AGEING_SECONDS
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
-from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
+from airflow_provider_mlops.serving.rows.request_error import RequestError, internal_error, json_response
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +73,8 @@ class Gateway:
         # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
         self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
-        self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
+        self._access = Access(settings, self._metrics)
         self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._follower.record_copy)
         self._is_worker = channel is not None
@@ -84,17 +89,18 @@ class Gateway:
             PredictionLogWriter(self._write_ahead, settings.prediction_log),
             self._parse_executor,
             settings,
-            self._token,
+            self._access,
             self._metrics,
         )
 
-    def asgi(self) -> FastPathApp:
+    def asgi(self) -> ASGIApp:
         """Return the application that the server calls: `app`, with a fast path for prediction requests."""
-        return FastPathApp(self.app(), self._predict_endpoint)
+        app = FastPathApp(self.app(), self._predict_endpoint)
+        return allow_origins(app, self._settings.cors_origins) if self._settings.cors_origins else app
 
     def app(self) -> Starlette:
         """Return the application with all routes. Its lifespan loads the models and finally compacts the log."""
-        admin = AdminApi(self._models, self._follower, self._token, self._control)
+        admin = AdminApi(self._models, self._follower, self._control)
         paths = [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),
@@ -115,7 +121,8 @@ class Gateway:
             HTTPException: _http_error,
             Exception: _internal_error,
         }
-        app = Starlette(routes=paths, exception_handlers=handlers, lifespan=self._lifespan)
+        routes_ = doors.guard(paths, self._access, self._settings.without_key)
+        app = Starlette(routes=routes_, exception_handlers=handlers, lifespan=self._lifespan)
         # A redirect would be built from the Host header, which a client chooses.
         app.router.redirect_slashes = False
         return app
@@ -159,7 +166,14 @@ class Gateway:
         if (problem := self._write_ahead.problem()) is not None:
             reasons.append(f"the prediction log cannot be written: {problem}")
         degraded = [
-            text for text in (self._models.registry_problem(), self._follower.problem, self._compaction_problem) if text
+            text
+            for text in (
+                self._models.registry_problem(),
+                self._follower.problem,
+                self._compaction_problem,
+                self._access.keyring.problem,
+            )
+            if text
         ]
         for model, hung, is_exhausted in self._predict_endpoint.hung():
             text = f"{pluralize(hung, 'prediction')} of {model.version} did not return"
@@ -207,6 +221,8 @@ class Gateway:
                 ("compact the prediction log", self._compact_regularly, self._settings.compact_seconds),
                 ("follow the rollouts", self._follower.follow, POLL_SECONDS),
                 ("ingest the evidence of rollouts", self._follower.ingest_now, POLL_SECONDS),
+                ("delete what waits too long in the rollout store", self._follower.age, AGEING_SECONDS),
+                ("read the key file", self._access.refresh, REFRESH_SECONDS),
                 ("check the shadows", self._check_shadows, _SHADOW_CHECK_SECONDS),
             )
         ]
@@ -257,7 +273,6 @@ class Gateway:
         try:
             await self.compact()
             self._compaction_problem = None
-            await self._follower.forget()
         except Exception as error:
             self._compaction_problem = f"the prediction log is not compacted: {error}"
             log.error(
@@ -284,4 +299,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
-    return json_response({"error": f"Internal error of the gateway: {type(error).__name__}."}, 500)
+    message = internal_error(log, error, f"{request.method} {request.url.path[:200]!r}")
+    return json_response({"error": message}, 500)

@@ -7,13 +7,15 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from airflow_provider_mlops.serving.rollouts.cohort import Cohort
 from airflow_provider_mlops.serving.rollouts.gates import (
     AgreementGate,
     DriftGate,
     ErrorRateGate,
     Gate,
-    LatencyGate,
     MetricGate,
+    gates_by_name,
+    is_relative,
 )
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rules import Rule, check
@@ -146,6 +148,11 @@ class RolloutConfig(BaseModel):
         description="Key that keeps each user on one version in a canary or an A/B test. By default, and for requests "
         "without the key, every request is assigned at random.",
     )
+    cohort: Cohort | None = Field(
+        default=None,
+        description="Requests that get the candidate before any random share, such as those of your own staff. They "
+        "are the first step of a canary or an A/B test, and keep the candidate in the later steps.",
+    )
 
     @field_validator("strategy", mode="before")
     @classmethod
@@ -155,9 +162,7 @@ class RolloutConfig(BaseModel):
     @field_validator("gates", mode="before")
     @classmethod
     def _gates_by_name(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple({"kind": gate} if isinstance(gate, str) else gate for gate in value)
+        return gates_by_name(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -191,15 +196,6 @@ class RolloutConfig(BaseModel):
 
 def _needs_reward(config: RolloutConfig) -> bool:
     return config.learns or bool(config.metric_gates) or config.strategy.kind == "ab"
-
-
-def _compares(gate: Gate) -> bool:
-    """Return whether a gate compares the candidate with the champion instead of a fixed limit."""
-    if isinstance(gate, ErrorRateGate):
-        return gate.max_rate is None
-    if isinstance(gate, LatencyGate):
-        return gate.max_latency_ms is None
-    return True
 
 
 def _beta_with_other_rewards(config: RolloutConfig) -> bool:
@@ -275,7 +271,7 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         "Remove the agreement gate",
     ),
     Rule(
-        lambda config: config.strategy.kind == "direct" and any(map(_compares, config.gates)),
+        lambda config: config.strategy.kind == "direct" and any(map(is_relative, config.gates)),
         "gates",
         "the direct strategy sends all requests to the candidate, so no gate can compare it with the champion. Give "
         "error_rate gates a max_rate and latency gates a max_latency_ms, and remove other gates",
@@ -319,6 +315,11 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         lambda config: config.sticky is not None and config.strategy.kind not in ("canary", "ab"),
         "sticky",
         "only the strategies canary and ab can be sticky. Remove sticky, or change the strategy",
+    ),
+    Rule(
+        lambda config: config.cohort is not None and config.strategy.kind not in ("canary", "ab"),
+        "cohort",
+        "only the strategies canary and ab can start with a cohort. Remove cohort, or change the strategy",
     ),
     Rule(
         lambda config: config.decision_timeout < config.bake_time,

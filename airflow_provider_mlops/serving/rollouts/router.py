@@ -220,7 +220,8 @@ class Router:
         arms = self._statistics[rollout.id] = over_all_steps(self._store.statistics(rollout.id))
         watch = self._watches[rollout.id]
         if limits is not None and watch.rollback_reason is None:
-            for candidate in rollout.plan.arms[1:]:
+            cohort = rollout.plan.cohort_arm
+            for candidate in rollout.plan.arms[1:] if cohort is None else (*rollout.plan.arms[1:], cohort):
                 # The first reading is taken even before anything is counted, because growth starts from there.
                 counted = arms.get(candidate.name, ArmStatistics())
                 totals = watch.store.setdefault(candidate.name, RecentTotals(limits.window_seconds, self._clock))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from airflow_provider_mlops.data.state_directory import state_path
 from airflow_provider_mlops.data.task_identity import TaskIdentity
@@ -21,9 +21,7 @@ from airflow_provider_mlops.serving.rollouts.store_engine import StoreEngine
 from airflow_provider_mlops.serving.rollouts.tables import (
     ARM_STATISTICS,
     CHANGES,
-    DECISIONS,
     HISTORY,
-    REWARDS,
     ROLLOUTS,
     ROLLOUTS_CHANGED,
     STATISTICS_CHANGED,
@@ -95,6 +93,7 @@ class RolloutStore:
             connection.execute(
                 insert(ROLLOUTS).values(
                     id=rollout.id,
+                    number=1 + (connection.scalar(select(func.max(ROLLOUTS.c.number))) or 0),
                     model=model,
                     active_model=model,
                     task_key=by.key,
@@ -221,21 +220,6 @@ class RolloutStore:
         with self.engine.reading() as connection:
             counts = {row.name: row.total for row in connection.execute(select(CHANGES.c.name, CHANGES.c.total))}
         return counts[ROLLOUTS_CHANGED], counts[STATISTICS_CHANGED]
-
-    def forget(self, before: datetime) -> int:
-        """Delete the decisions and rewards of rollouts that ended before a time, and rewards without a decision.
-
-        Statistics, history and the prediction log stay. Rewards that arrive later no longer count. Returns the number
-        of deleted rows.
-        """
-        over = select(ROLLOUTS.c.id).where(ROLLOUTS.c.over_at < before.astimezone(UTC).isoformat())
-        micros = int(before.timestamp() * 1_000_000)
-        decided = select(DECISIONS.c.prediction_id)
-        with self.engine.writing() as connection:
-            deleted = connection.execute(delete(DECISIONS).where(DECISIONS.c.rollout.in_(over))).rowcount
-            without_decision = REWARDS.c.decision_id.not_in(decided)
-            deleted += connection.execute(delete(REWARDS).where(without_decision, REWARDS.c.time < micros)).rowcount
-        return deleted
 
     def close(self) -> None:
         """Close all connections."""

@@ -32,7 +32,7 @@ def started(plan: RolloutPlan, now: datetime, by: str) -> RolloutState:
 def next_step(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """Return the state at the next step. Raises ValueError if there is none."""
     step = state.step + 1
-    if step >= plan.strategy.step_count:
+    if step >= plan.step_count:
         raise ValueError(f"there is no step after step {state.step + 1}")
     return _changed(
         state,
