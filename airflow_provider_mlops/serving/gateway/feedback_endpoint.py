@@ -13,6 +13,7 @@ from airflow_provider_mlops.serving.gateway.access.doors import CALLER
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.protocols import body, encoding, feedback
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
 _LARGE_BYTES = 32 * 1024
@@ -33,9 +34,12 @@ class FeedbackEndpoint:
         Maximum size of a body.
     metrics
         Metrics to update.
+    memory
+        Memory for requests in progress.
     """
 
-    def __init__(self, write_ahead: WriteAhead, max_body_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, write_ahead: WriteAhead, max_body_bytes: int, metrics: Metrics, memory: MemoryBudget) -> None:
+        self._memory = memory
         self._write_ahead = write_ahead
         self._max_body_bytes = max_body_bytes
         self._metrics = metrics
@@ -44,8 +48,15 @@ class FeedbackEndpoint:
 
     async def accept(self, request: Request) -> Response:
         """Accept labels and rewards. They are in the write-ahead log before the response is sent."""
+        reservation = self._memory.reservation()
+        try:
+            return await self._accept(request, reservation)
+        finally:
+            reservation.release()
+
+    async def _accept(self, request: Request, reservation: Reservation) -> Response:
         headers = dict(request.scope["headers"])
-        content = await body.receive_json(headers, request.receive, self._max_body_bytes)
+        content = await body.receive_json(headers, request.receive, self._max_body_bytes, reservation)
         caller: Caller = request.scope[CALLER]
         caller.spend("bytes", len(content))
         labels = await self._parse(content)
