@@ -27,6 +27,7 @@ from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.segments import SUFFIX, Segment, file_names, segments_of
 
 SEGMENT_BYTES = 8 * 1024 * 1024
+_LABELS_PER_RECORD = 1000
 _LOCK = "lock"
 _PROBE_BYTES = 256 * 1024
 
@@ -102,7 +103,7 @@ class WriteAhead:
         """Log labels as (prediction id, label as text), or with a reward as (prediction id, label or None, reward).
 
         If a prediction gets two labels, the later one counts; if it gets two rewards, the first one counts. Raises
-        OSError as `append` does.
+        OSError as `append` does; then some of the labels may be in the log. Sending all of them again changes nothing.
         """
         with self._guard:
             first = max(time.time_ns() // 1000, self._last_time + 1)
@@ -111,7 +112,9 @@ class WriteAhead:
             (name, label, first + position, reward[0] if reward else None)
             for position, (name, label, *reward) in enumerate(labels)
         ]
-        self._append(log_record.encode_feedback(rows), None)
+        # In parts, because predictions wait for each write, and other threads for the encoding.
+        for start in range(0, len(rows), _LABELS_PER_RECORD):
+            self._append(log_record.encode_feedback(rows[start : start + _LABELS_PER_RECORD]), None)
 
     def rotate(self) -> None:
         """Begin a new segment, unless nothing was written to the current one."""
