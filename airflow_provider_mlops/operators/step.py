@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from typing_extensions import override
 
 from airflow_provider_mlops.assets.events import AssetUpdate, emit
-from airflow_provider_mlops.errors import InvalidSpecError, MissingExtraError, RejectedError
+from airflow_provider_mlops.errors import BackendUnusableError, InvalidSpecError, MissingExtraError, RejectedError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
 from airflow_provider_mlops.hooks.rollout_store import rollout_secrets
@@ -102,7 +102,7 @@ class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
             workspace = self.workspace(context)
             spec = self.spec()
             result = cast("ResultT", self._runtime().run(self.definition, spec, workspace))
-        except (InvalidSpecError, MissingExtraError, RejectedError) as error:
+        except (BackendUnusableError, InvalidSpecError, MissingExtraError, RejectedError) as error:
             if workspace is not None:
                 publish_links(context, link_addresses(self.step, self.mlflow_conn_id, workspace, {}))
             raise AirflowFailException(str(error)) from error

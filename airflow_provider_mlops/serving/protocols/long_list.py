@@ -19,7 +19,7 @@ _WINDOW = 256 * 1024
 """Length of an entry at most, in characters."""
 _PAUSE_EVERY = 200
 
-_scan = json.JSONDecoder().scan_once
+_scan = json.JSONDecoder().raw_decode
 
 
 def entries(body: bytes, field: str) -> Iterator[Any]:
@@ -47,7 +47,7 @@ def entries(body: bytes, field: str) -> Iterator[Any]:
             entry, end = _scan(window, position - offset)
         except RecursionError:
             raise RequestError(400, "The body is nested too deeply.") from None
-        except (StopIteration, ValueError):
+        except ValueError:
             if position > offset:
                 # The entry may continue after the window.
                 offset, window = position, text[position : position + _WINDOW]

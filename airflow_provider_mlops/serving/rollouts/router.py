@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusableError, InvalidSpecError
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, Choice, Policy
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
@@ -136,7 +136,7 @@ class Router:
 
         try:
             self._store.change(rollout_id, next_state)
-        except (BackendUnavailableError, InvalidSpecError) as error:
+        except (BackendUnavailableError, BackendUnusableError, InvalidSpecError) as error:
             log.warning(
                 "Could not end rollout %s yet: %s. It must end because %s; the gateway will try again",
                 rollout_id,
@@ -158,7 +158,7 @@ class Router:
                 for rollout in self._rollouts.values():
                     self._update_statistics(rollout)
             self._seen = seen
-        except BackendUnavailableError as error:
+        except (BackendUnavailableError, BackendUnusableError) as error:
             if self._last_error is None:
                 log.warning("Could not read the rollout store: %s Keeping the last known routes", error)
             self._last_error = str(error)
