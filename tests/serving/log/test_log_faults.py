@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.serving.log import compaction, layout, prediction_log, segments
+from airflow_provider_mlops.serving.log import compaction, layout, segments
+from airflow_provider_mlops.serving.log.schema import LogSchema
 from tests.helpers.prediction_log import ids, opened, predict
+
+SCHEMAS = {model: LogSchema(model, 1, (("age", "double"),), "long") for model in ("churn", "other", "stuck")}
 
 
 def test_a_deleted_log_directory_is_made_anew_and_nothing_acknowledged_after_is_lost(
@@ -61,7 +65,8 @@ def test_a_log_that_cannot_be_made_anew_refuses_until_it_can(tmp_path: Path) -> 
     root.unlink()
     # Readiness asks, so that it answers again without a request.
     assert log.problem() is None
-    assert ids(tmp_path) == sorted(predict(log, rows=1))
+    names = predict(log, rows=1)
+    assert ids(tmp_path) == names
     log.close()
 
 
@@ -100,28 +105,27 @@ def test_object_storage_that_fails_at_any_write_is_written_completely_later(
     names = []
     for _ in range(2):
         for model in ("churn", "other"):
-            found = predict(log, rows=2, model=model)
+            found = predict(log, SCHEMAS[model], rows=2)
             names += found if model == "churn" else []
         log.feedback([(names[-1], "1")])
         log.rotate()
     failing.fatal = fatal
     uri = "failing://mlops"
-
-    def read() -> list[str]:
-        return sorted(prediction_log.read(uri, "churn").prediction_id.execute())
-
     with pytest.raises(OSError, match="Slow down"):
         compaction.compact(uri, log)
-    assert [segment for segment in log.sealed()]
-    assert compaction.compact(uri, log) == len(log.sealed()) + 1 == 1
-    assert storage.names(uri)
+    left = len(log.sealed())
+    assert left
+    assert compaction.compact(uri, log) == left
+    assert not log.sealed()
     assert len(failing.store) == 6
+    rows = [pq.read_table(io.BytesIO(file.getvalue())) for path, file in failing.store.items() if "model=churn" in path]
+    assert sorted(name for table in rows for name in table["prediction_id"].to_pylist()) == sorted(names)
     log.close()
 
 
 def test_one_segment_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
     log = opened(tmp_path)
-    stuck = predict(log, rows=1, model="stuck")
+    stuck = predict(log, SCHEMAS["stuck"], rows=1)
     log.rotate()
     names = predict(log, rows=2)
     log.rotate()
