@@ -40,6 +40,7 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.rollouts.ageing import AGEING_SECONDS
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, internal_error, json_response
 
@@ -221,6 +222,7 @@ class Gateway:
                 ("follow the rollouts", self._follower.follow, POLL_SECONDS),
                 ("ingest the evidence of rollouts", self._follower.ingest_now, POLL_SECONDS),
                 ("read the key file", self._access.refresh, REFRESH_SECONDS),
+                ("delete what waits too long in the rollout store", self._follower.age, AGEING_SECONDS),
                 ("check the shadows", self._check_shadows, _SHADOW_CHECK_SECONDS),
             )
         ]
@@ -271,7 +273,6 @@ class Gateway:
         try:
             await self.compact()
             self._compaction_problem = None
-            await self._follower.forget()
         except Exception as error:
             self._compaction_problem = f"the prediction log is not compacted: {error}"
             log.error(

@@ -7,13 +7,14 @@ that receives a request for `/metrics` adds up all files, including those of wor
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from airflow_provider_mlops.serving.gateway.http import metrics_directory
+from airflow_provider_mlops.serving.rollouts.reward_matching import RewardOutcome
 from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -60,6 +61,13 @@ class Metrics:
             "mlops_rollout_store_failures",
             "Failed attempts to follow rollouts in the rollout store or to ingest evidence into it.",
             ("work",),
+            registry=self._registry,
+        )
+        self._rewards = Counter(
+            "mlops_rollout_rewards",
+            "Rewards for predictions of rollouts by outcome: counted; late: after the reward window; unmatched: no "
+            "prediction of a rollout waited for it; missing: a prediction waited for it in vain.",
+            ("outcome",),
             registry=self._registry,
         )
         self._weights = Gauge(
@@ -111,6 +119,11 @@ class Metrics:
     def count_limited(self, client: str, limit: str) -> None:
         """Count a request that was refused because of a client's limit."""
         self._limited.labels(client, limit).inc()
+
+    def count_rewards(self, outcomes: Mapping[RewardOutcome, int]) -> None:
+        """Count rewards of rollouts by outcome."""
+        for outcome, count in outcomes.items():
+            self._rewards.labels(outcome).inc(count)
 
     def count_feedback(self, count: int) -> None:
         """Count accepted labels and rewards."""

@@ -37,6 +37,7 @@ from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
 from airflow_provider_mlops.serving.protocols.body import Body, receive_body
+from airflow_provider_mlops.serving.protocols.headers import combined
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.protocols.routes import match_route, parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
@@ -184,7 +185,11 @@ class PredictEndpoint:
         if route is None:
             routed = RoutedRequest(*served.choose(number))
         else:
-            routed = await route_request(route, served, headers, partial(self._parse, parse, body))
+            # A sender, or a proxy on the way, may repeat a header.
+            repeats = len(headers) != len(scope["headers"])
+            routed = await route_request(
+                route, served, combined(scope["headers"]) if repeats else headers, partial(self._parse, parse, body)
+            )
         if is_verification:
             routed = RoutedRequest(policy.verification(routed.choice), routed.model)
         labels.version, labels.arm = routed.choice.version, routed.choice.arm
