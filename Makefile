@@ -106,6 +106,8 @@ benchmarks: .venv/.installed ## All benchmarks, at full size
 	@.venv/bin/python -m benchmarks.extract_analyze
 	@.venv/bin/python -m benchmarks.pipeline
 	@.venv/bin/python -m benchmarks.serving
+	@.venv/bin/python -m benchmarks.serving_peers
+	@.venv/bin/python -m benchmarks.serving_parts
 	@.venv/bin/python -m benchmarks.kills
 	@.venv/bin/python -m benchmarks.unfinished_bodies
 

@@ -52,6 +52,7 @@ class LiveGateway:
         self.log = storage / "gateway.log"
         self.port = 0
         self.tls = ClientTls()
+        self.key: str | None = None
         self._options = options
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,7 +109,7 @@ class LiveGateway:
 
     def client(self, given_key: str | None = None) -> GatewayClient:
         """A client with a key: one that is given, the one in the gateway's environment, or the gateway's local key."""
-        key = given_key or self._environment.get(KEY_VARIABLE) or local_key.find(str(self.storage))
+        key = given_key or self.key or self._environment.get(KEY_VARIABLE) or local_key.find(str(self.storage))
         return GatewayClient(self.url, key, tls=self.tls)
 
     def workers(self) -> list[int]:

@@ -16,7 +16,7 @@ from airflow_provider_mlops.serving.protocols import body, encoding, feedback
 from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
-_LARGE_BYTES = 32 * 1024
+_LARGE_BYTES = 64 * 1024
 _MAX_LARGE = 8
 """Number of large bodies in progress; further ones are rejected with status 429."""
 
@@ -75,16 +75,12 @@ class FeedbackEndpoint:
 
     async def _parse(self, content: bytes) -> Labels:
         if len(content) <= _LARGE_BYTES:
-            return _parse(content)
+            return feedback.parse(encoding.decode_exactly(content))
         if self._large >= _MAX_LARGE:
             message = f"Too many large requests with labels are in progress ({self._large}). Retry later."
             raise RequestError(429, message, Retry_After="1")
         self._large += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, _parse, content)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, feedback.parse_large, content)
         finally:
             self._large -= 1
-
-
-def _parse(content: bytes) -> Labels:
-    return feedback.parse(encoding.decode_exactly(content))

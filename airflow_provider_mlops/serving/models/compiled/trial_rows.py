@@ -44,16 +44,22 @@ def usual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[Rows]:
         )
 
 
-def unusual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[Rows]:
-    """Yield single rows with an extreme value in all columns, and with a missing or unusual value in one column."""
+def unusual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[list[Rows]]:
+    """Yield two groups of single rows: with an extreme value in all columns, and with an unusual value in one column.
+
+    A missing value is unusual, too.
+    """
     first = example.slice(0, 1).columns()
     features = example.schema.features
+    extremes: list[Rows] = []
     for extreme in _EXTREMES:
         columns = [
             _array(feature, [extreme]) if feature.kind in NUMERIC and position not in known else column
             for position, (feature, column) in enumerate(zip(features, first, strict=True))
         ]
-        yield Rows(example.schema, 1, columns=columns)
+        extremes.append(Rows(example.schema, 1, columns=columns))
+    yield extremes
+    others: list[Rows] = []
     for position, feature in list(enumerate(features))[:50]:
         values: list[Any] = [None] if feature.nullable else []
         if feature.kind == "string":
@@ -67,7 +73,9 @@ def unusual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[Rows]
                 continue
             columns = list(first)
             columns[position] = _array(feature, [value])
-            yield Rows(example.schema, 1, columns=columns)
+            others.append(Rows(example.schema, 1, columns=columns))
+    if others:
+        yield others
 
 
 def _random_column(

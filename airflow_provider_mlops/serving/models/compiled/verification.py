@@ -55,8 +55,11 @@ def verify_model(
         declined += _agree(predict, judge, rows, f"{rows.count} usual rows")
     if declined == tried:
         raise NotCompilableError("scikit-learn would have to predict all rows")
-    for rows in trial_rows.unusual(example, known):
-        _agree(predict, judge, rows, f"an unusual row ({_describe(rows)})")
+    for group in trial_rows.unusual(example, known):
+        # One by one only if one of them keeps the others from being predicted.
+        if _agree(predict, judge, Rows.concatenate(group), f"{len(group)} unusual rows"):
+            for rows in group:
+                _agree(predict, judge, rows, f"an unusual row ({_describe(rows)})")
 
 
 def _agree(
