@@ -140,6 +140,11 @@ class ServedModels:
             if name not in self._models or self._models[name].active is None
         ]
 
+    @property
+    def has_started(self) -> bool:
+        """Whether all champions have been loaded once, as far as they can be."""
+        return self._polled
+
     def registry_problem(self) -> str | None:
         """Return why the champions may be out of date; None if MLflow was asked recently."""
         silent = time.monotonic() - self._polled_at
