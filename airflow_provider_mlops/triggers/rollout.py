@@ -34,6 +34,8 @@ class _DelayedTrigger(WaitingTrigger[RolloutEvent]):
         await asyncio.sleep(self.poke_interval)
         async for event in super().run():
             yield event
+            # A trigger that goes on would be canceled, as if a user had canceled the task.
+            return
 
     @override
     def advance(self, event: RolloutEvent) -> None:
@@ -88,14 +90,14 @@ class RolloutTrigger(_DelayedTrigger):
         await sync_to_async(self._cancel, thread_sensitive=False)()
 
     def _cancel(self) -> None:
-        from airflow_provider_mlops.lifecycle.rollout.cancel import cancel
-
         with contextlib.closing(rollout_store()) as store:
             task = store.get(self.rollout_id).started_by
         why = why_canceled(task)
         if why is None:
             self.log.info("The task goes on, and will rejoin rollout %s", self.rollout_id)
             return
+        from airflow_provider_mlops.lifecycle.rollout.cancel import cancel
+
         cancel(open_workspace(task, self.mlflow_conn_id, self.gateway_conn_id), self.rollout_id, why)
 
     @override

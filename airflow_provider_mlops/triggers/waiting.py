@@ -118,7 +118,8 @@ class WaitingTrigger(BaseEventTrigger, Generic[EventT]):
         """Fire with each event, or once the deadline has passed. An unavailable backend is waited for."""
         check = sync_to_async(self.check_if_available, thread_sensitive=False)
         while True:
-            event = await check()
+            # That a user canceled the task is in the message of the CancelledError, which sync_to_async loses.
+            event = await asyncio.shield(asyncio.ensure_future(check()))
             left = self._seconds_left()
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]

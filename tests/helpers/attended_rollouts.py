@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +75,7 @@ class AttendedRollouts:
         }
         return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120, env=environment)
 
-    def processes(self, *words: str) -> list[int]:
-        """The processes of Airflow whose command lines end with these words: `("airflow", "triggerer")`."""
-        return [pid for pid in members([self.stack.airflow.pid]) if _command(pid)[-len(words) :] == list(words)]
-
-    @contextlib.contextmanager
-    def restarted(self, component: str) -> Iterator[None]:
+    def restart(self, component: str) -> None:
         """End a component of `airflow standalone`, which does not start it again, and start another one."""
         pids = [pid for pid in members([self.stack.airflow.pid]) if component in _command(pid)]
         assert pids, f"no process of {component}"
@@ -99,7 +94,6 @@ class AttendedRollouts:
             start_new_session=True,
         )
         self.stack.home.remember(process.pid)
-        yield
 
 
 class AttendedRollout:

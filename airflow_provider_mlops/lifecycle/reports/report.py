@@ -23,9 +23,9 @@ from airflow_provider_mlops.lifecycle.reports.timeline import Timeline
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_GOOD = frozenset({"passed", "approved", "ok", "healthy", "succeeded", "deployed", "done"})
-_BAD = frozenset({"failed", "rejected", "alarm", "error", "broken"})
-_DOUBTFUL = frozenset({"warned", "warning", "inconclusive", "suspicious", "attention", "skipped"})
+_GOOD = frozenset({"passed", "approved", "ok", "healthy", "succeeded", "deployed", "done", "promoted"})
+_BAD = frozenset({"failed", "rejected", "alarm", "error", "broken", "rolled back"})
+_DOUBTFUL = frozenset({"warned", "warning", "inconclusive", "suspicious", "attention", "skipped", "held", "paused"})
 
 
 @dataclass(frozen=True)

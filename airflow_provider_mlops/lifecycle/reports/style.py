@@ -64,7 +64,7 @@ font-size:.9rem}
 .plot{display:grid;grid-template-columns:auto minmax(0,1fr);gap:4px 8px}
 .plot .axis{display:flex;flex-direction:column;justify-content:space-between;text-align:right}
 .plot .axis,.plot .ends,.legend{font-size:.8rem;color:var(--faint);font-variant-numeric:tabular-nums}
-.plot svg{display:block;width:100%;height:180px;background:var(--stripe);border-radius:4px}
+.plot svg{display:block;width:100%;height:180px;background:var(--stripe);border-radius:4px;overflow:visible}
 .plot .ends{grid-column:2;font-size:.8rem}
 .plot polyline{fill:none;stroke:var(--line-color);stroke-width:2;vector-effect:non-scaling-stroke}
 .plot polygon{fill:var(--line-color);opacity:.2}

@@ -132,7 +132,10 @@ def _facts(rollout: Rollout, last_check: Attendance | None, now: datetime) -> li
 
 def _weights(history: list[RolloutState], now: datetime) -> Timeline:
     arms = list(dict.fromkeys(arm for state in history for arm in state.weights or {}))
-    end = now if history[-1].is_in_progress else history[-1].changed_at
+    end = now
+    if not history[-1].is_in_progress:
+        # A little time after the end shows the final weights.
+        end = history[-1].changed_at + (history[-1].changed_at - history[0].changed_at) / 25
     changes = [(state.changed_at, state) for state in history if not state.settled]
     series = []
     for arm in arms:
@@ -158,4 +161,5 @@ def _evidence(finding: Finding, measured: list[Measurement], several: bool) -> t
         lambda value: f"{value:.3g}",
         limit=None if required is None else (required, "limit"),
     )
-    return chart, f"{name.capitalize()}: {finding.verdict}. {finding.sentence}"
+    arm = f" ({finding.arm})" if several else ""
+    return chart, f"{finding.verdict.capitalize()}{arm}: {finding.sentence}"

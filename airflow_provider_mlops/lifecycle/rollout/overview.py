@@ -58,7 +58,7 @@ def rollout_rows(store: RolloutStore, now: datetime, model: str | None = None) -
                 rollout.id,
                 plan.strategy.kind,
                 state.status_text,
-                f"{state.step + 1} of {plan.strategy.step_count}",
+                f"{state.step + 1} of {plan.step_count}",
                 weights,
                 format_duration(now - state.started_at),
                 "" if last is None else f"{format_duration(max(now - last.at, now - now))} ago",

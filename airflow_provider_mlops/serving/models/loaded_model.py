@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.model_output import ModelOutputError
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.log.schema import LogSchema, OutputKind
-from airflow_provider_mlops.serving.models import batch_profile
+from airflow_provider_mlops.serving.models import activity, batch_profile
 from airflow_provider_mlops.serving.models import example as example_of
 from airflow_provider_mlops.serving.models.compiled.compiled_model import CompiledModel
 from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError
@@ -86,11 +87,15 @@ class LoadedModel:
         The model's arithmetic, if it has a compiled form.
     pace
         Measured speed of the model.
+    last_crash
+        Number of the latest crash of any version when this one was loaded: later ones of this version concern it.
     """
 
     def __init__(self, version: ModelVersion, estimator: Any, schema: InputSchema, example: Rows | None) -> None:
         self.version = version
         self.loaded_at = time.time()
+        self.last_crash = 0
+        self._activity = 2 * activity.register(version)
         _use_one_thread(estimator)
         self.classes = _classes(version, estimator)
         self._estimator = SplitEstimator(estimator, len(self.classes))
@@ -129,27 +134,36 @@ class LoadedModel:
 
         Raises InvalidSpecError or RejectedError if it cannot be served, and BackendUnavailableError.
         """
+        # One download for everything: an MLflow server sends the files again each time.
+        with models.downloaded(registry, version) as directory:
+            return cls.read(registry, version, directory, allow_pickle=allow_pickle)
+
+    @classmethod
+    def read(
+        cls, registry: Registry, version: ModelVersion, directory: Path, *, allow_pickle: bool = False
+    ) -> LoadedModel:
+        """Load a version from its files in a local directory, and try it on its input example.
+
+        Raises InvalidSpecError or RejectedError if it cannot be served.
+        """
         from mlflow.models import Model
 
-        began = time.monotonic()
-        # One download for all three: an MLflow server sends the files again each time.
-        with models.downloaded(registry, version) as directory:
+        with activity.loading(version):
             packaged = Model.load(str(directory))
             schema = InputSchema.of(packaged.signature)
             estimator = models.read(registry, directory, allow_pickle=allow_pickle)
             example = packaged.load_input_example(str(directory)) if packaged.saved_input_example_info else None
-        model = cls(version, estimator, schema, example_of.example_rows(schema, example))
-        log.info(
-            "Loaded %s in %.2f s: %s as %s, %sbatches of up to %s, predicts %s",
-            version.uri,
-            time.monotonic() - began,
-            pluralize(len(schema.features), "feature"),
-            "an array" if model.as_array else "a DataFrame",
-            "" if model.compiled is None else "compiled, ",
-            pluralize(model.pace.batch_rows, "row"),
-            "on the event loop" if model.pace.quick else "in a thread",
+            return cls(version, estimator, schema, example_of.example_rows(schema, example))
+
+    def describe(self) -> str:
+        """Return how the model is served, in words."""
+        features = pluralize(len(self.schema.features), "feature")
+        rows = pluralize(self.pace.batch_rows, "row")
+        return (
+            f"{features} as {'an array' if self.as_array else 'a DataFrame'}, "
+            f"{'' if self.compiled is None else 'compiled, '}batches of up to {rows}, predicts "
+            f"{'on the event loop' if self.pace.quick else 'in a thread'}"
         )
-        return model
 
     @property
     def v2_output(self) -> str:
@@ -158,7 +172,13 @@ class LoadedModel:
 
     def predict(self, rows: Rows) -> ModelResponse:
         """Predict checked rows. Raises ModelOutputError, or any exception of the estimator."""
-        return self._respond(rows, self._predict(rows))
+        cells, place = activity.slot()
+        before = cells[place]
+        cells[place] = self._activity
+        try:
+            return self._respond(rows, self._predict(rows))
+        finally:
+            cells[place] = before
 
     def predict_compiled(self, rows: Rows) -> ModelResponse | None:
         """Predict checked rows with the model's arithmetic alone; None if scikit-learn must predict them."""

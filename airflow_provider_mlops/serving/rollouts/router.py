@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from airflow_provider_mlops.data.times import format_duration
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusableError, InvalidSpecError
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT, Choice, Policy
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
@@ -145,7 +145,7 @@ class Router:
 
         try:
             self._store.change(rollout_id, next_state)
-        except (BackendUnavailableError, InvalidSpecError) as error:
+        except (BackendUnavailableError, BackendUnusableError, InvalidSpecError) as error:
             log.warning(
                 "Could not end rollout %s yet: %s. It must end because %s; the gateway will try again",
                 rollout_id,
@@ -168,7 +168,7 @@ class Router:
                     self._update_statistics(rollout)
             self._seen = seen
             self._end_unattended()
-        except BackendUnavailableError as error:
+        except (BackendUnavailableError, BackendUnusableError) as error:
             if self._last_error is None:
                 log.warning("Could not read the rollout store: %s Keeping the last known routes", error)
             self._last_error = str(error)

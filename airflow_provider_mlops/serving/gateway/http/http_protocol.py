@@ -14,7 +14,8 @@ from airflow_provider_mlops.serving.protocols.routes import match_route
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 REQUEST_SECONDS = 30.0
-"""Maximum time between the first and the last byte of a request, and until the first byte of a connection."""
+"""Maximum time between the first and the last byte of a request, until the first byte of a connection, and until a
+client reads more of a large response."""
 MAX_HEAD_BYTES = 64 * 1024
 """Maximum size of the request line and the headers."""
 
@@ -36,6 +37,7 @@ class HttpProtocol(HttpToolsProtocol):
     _is_in_head = False
     _unstarted: tuple[RequestResponseCycle, Any] | None = None
     _timer: asyncio.TimerHandle | None = None
+    _slow_reader_timer: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -74,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._stop_timer()
+        self._stop_slow_reader_timer()
         super().connection_lost(exc)
 
     @override
@@ -135,6 +138,31 @@ class HttpProtocol(HttpToolsProtocol):
             )
         else:
             self._respond_with_error(b"400 Bad Request", RequestError(400, msg, Connection="close"))
+
+    @override
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that only closes its own side after its request; close the connection otherwise."""
+        if self._is_refused or self._is_receiving or not self._is_responding():
+            return False
+        # The last response closes the connection; uvicorn adds requests that wait on the left.
+        last = self.pipeline[0][0] if self.pipeline else self.cycle
+        last.keep_alive = False
+        return True
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._slow_reader_timer = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_slow_reader_timer()
+
+    def _stop_slow_reader_timer(self) -> None:
+        if self._slow_reader_timer is not None:
+            self._slow_reader_timer.cancel()
+            self._slow_reader_timer = None
 
     def _close_silent(self) -> None:
         """Close a connection on which nothing has arrived."""
