@@ -95,6 +95,7 @@ class LoadedModel:
         self._estimator = SplitEstimator(estimator, len(self.classes))
         self.as_array = False
         self.linear: Linear | None = None
+        self._gets_copy = batch_profile.may_change_input(estimator)
         self.schema = schema
         rows = example_of.blank(schema) if example is None else example
         try:
@@ -195,19 +196,23 @@ class LoadedModel:
 
     def _predict(self, rows: Rows) -> Prediction:
         if not self.as_array:
-            return self._estimator.predict(rows.frame())
+            return self._estimator.predict(self._own(rows.frame()))
         features = rows.array()
         if self.linear is not None:
             prediction = self.linear.predict(features)
             if prediction is not None:
                 return prediction
-        return self._estimator.predict(features)
+        return self._estimator.predict(self._own(features))
+
+    def _own(self, features: Any) -> Any:
+        """Return rows that the model may change: the log, a retry and a shadow must see them as they were sent."""
+        return features.copy() if self._gets_copy else features
 
     def _accepts_array(self, rows: Rows) -> bool:
         """Return whether the model predicts the same for an array as for a DataFrame."""
-        output, probabilities = self._estimator.predict(rows.frame())
+        output, probabilities = self._estimator.predict(self._own(rows.frame()))
         try:
-            array_output, array_probabilities = self._estimator.predict(rows.array())
+            array_output, array_probabilities = self._estimator.predict(self._own(rows.array()))
         except Exception:
             return False
         if not _same(output, array_output):
