@@ -318,6 +318,8 @@ class RolloutSettings(StepSettings, total=False):
     decision_timeout: timedelta | float | Rendered
     on_inconclusive: Literal["hold", "extend", "ask", "roll_back"] | Rendered
     max_extensions: int | Rendered
+    on_cancel: Literal["roll_back", "keep"] | Rendered
+    unattended_timeout: timedelta | float | Rendered | None
     hard_limits: HardLimits | Mapping[str, object] | Rendered | None
     reward: Reward | Mapping[str, object] | Rendered | None
     sticky: StickyKey | Mapping[str, object] | Rendered | None

@@ -12,7 +12,8 @@ from scipy import stats
 from airflow_provider_mlops.lifecycle.rollout import decision as rollout_decision
 from airflow_provider_mlops.lifecycle.rollout import question
 from airflow_provider_mlops.lifecycle.rollout.decision import RolloutDecision, decide
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
