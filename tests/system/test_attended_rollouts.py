@@ -130,7 +130,7 @@ def test_a_dag_that_is_paused_leaves_its_rollout_to_the_gateways(site: AttendedR
     rollout = site.start("dag-paused", PAUSED, bake_time=45, unattended_timeout=30).wait_for_start("deferred")
     site.airflow.patch(f"/dags/{PAUSED}", {"is_paused": True})
     state = rollout.wait_for_status("rolled_back")
-    assert "nobody has checked the rollout for 30 seconds" in state.reason
+    assert "no one has checked the rollout for 30 seconds" in state.reason
     assert state.changed_by.startswith("gateway ")
     site.airflow.patch(f"/dags/{PAUSED}", {"is_paused": False})
     rollout.wait_for_task("success")
@@ -225,5 +225,5 @@ def test_a_worker_that_dies_for_good_leaves_its_rollout_to_the_gateways(
 ) -> None:
     # It was killed as soon as it had started its rollout.
     state = started["worker-lost"].wait_for_status("rolled_back")
-    assert "nobody has checked the rollout for 30 seconds" in state.reason
+    assert "no one has checked the rollout for 30 seconds" in state.reason
     started["worker-lost"].wait_for_task("failed")
