@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from typing_extensions import override
 
 from airflow_provider_mlops.assets.events import AssetUpdate, emit
-from airflow_provider_mlops.errors import InvalidSpecError, MissingExtraError, RejectedError
+from airflow_provider_mlops.errors import BackendUnusableError, InvalidSpecError, MissingExtraError, RejectedError
 from airflow_provider_mlops.hooks.workspace import open_workspace
 from airflow_provider_mlops.lifecycle.step import Result, ResultT, SpecT, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
@@ -99,7 +99,7 @@ class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
             workspace = self.workspace(context)
             spec = self.spec()
             result = cast("ResultT", self._runtime().run(self.definition, spec, workspace))
-        except (InvalidSpecError, MissingExtraError, RejectedError) as error:
+        except (BackendUnusableError, InvalidSpecError, MissingExtraError, RejectedError) as error:
             if workspace is not None:
                 publish_links(context, self.addresses(workspace, {}))
             raise AirflowFailException(str(error)) from error

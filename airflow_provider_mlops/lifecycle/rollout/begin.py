@@ -73,7 +73,7 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
         )
     if plan.cohort is not None:
         log.info(
-            "The first step is for the cohort: requests of which %s get version %d, all others the champion",
+            "The first step is for the cohort: requests in which %s get version %d, all others the champion",
             plan.cohort.text,
             plan.candidates[0],
         )

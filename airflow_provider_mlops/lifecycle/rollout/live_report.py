@@ -10,7 +10,8 @@ from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.lifecycle.reports.report import Report
 from airflow_provider_mlops.lifecycle.reports.timeline import Series, Timeline
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, Finding, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import Finding, findings
 from airflow_provider_mlops.lifecycle.rollout.measurements import Measurement, Measurements
 from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_attendances
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState, step_text
