@@ -168,7 +168,7 @@ def test_a_rollout_is_paused_resumed_and_promoted_at_the_command_line(
     site: AttendedRollouts, started: dict[str, AttendedRollout]
 ) -> None:
     rollout = started["promoted"]
-    listed = site.command("rollouts", "--model", "promoted")
+    listed = site.command("rollouts", "--model", rollout.model)
     assert rollout.id in listed.stdout
     assert f"{DEFERRED}/{rollout.run_id}/rollout" in listed.stdout
     assert "Report" in rollout.links()
@@ -181,13 +181,13 @@ def test_a_rollout_is_paused_resumed_and_promoted_at_the_command_line(
     done = site.command("rollouts", "promote", rollout.id, "--reason", "the review is over")
     assert done.returncode == 0, done.stderr
     rollout.wait_for_task("success")
-    assert models.aliases(site.registry, "promoted") == {"champion": 2, "previous": 1}
+    assert models.aliases(site.registry, rollout.model) == {"champion": 2, "previous": 1}
     assert rollout.actions() == ["pause", "resume", "promote"]
     assert (rollout.xcom("status"), rollout.xcom("version")) == ("promoted", 2)
     assert set(rollout.links()) >= {"Report", "Promoted"}
     assert '<meta http-equiv="refresh"' not in rollout.report()
     assert rollout.task()["rendered_map_index"] == "promoted"
-    printed = site.command("audit", "promoted")
+    printed = site.command("audit", rollout.model)
     assert "the review is over" in printed.stdout
 
 
