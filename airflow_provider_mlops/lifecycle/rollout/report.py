@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+    from airflow_provider_mlops.stats.bandits.off_policy import OffPolicyEstimate
 
 
 def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollout) -> None:
@@ -23,9 +25,11 @@ def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollo
     console.print(f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}")
     console.print(f"Strategy: {plan.strategy.kind}. Started by {rollout.started_by.key}.", markup=False)
     console.print(
-        f"Status: {state.status_text} at step {state.step + 1} of {plan.strategy.step_count}: {state.reason}",
+        f"Status: {state.status_text} at step {state.step + 1} of {plan.step_count}: {state.reason}",
         markup=False,
     )
+    if plan.cohort is not None:
+        console.print(f"Cohort: requests in which {plan.cohort.text}", markup=False)
     sizes = sample_sizes(plan)
     if sizes is not None:
         console.print(f"Sample size: {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion.")
@@ -67,7 +71,8 @@ def _arms(rollout: Rollout, evidence: Evidence) -> Table:
     from airflow_provider_mlops.stats.sequences.latency import quantile_sequence
 
     table = _table("Arms", "arm", "version", "requests", "errors", "median ms", "rewards", "mean reward")
-    for arm in rollout.plan.arms:
+    cohort = rollout.plan.cohort_arm
+    for arm in rollout.plan.arms if cohort is None else (*rollout.plan.arms, cohort):
         total = evidence.of_arm(arm.name)
         median = quantile_sequence(LATENCY_EDGES, total.latency_counts(), 0.5)
         answered = sum(total.latency.values())
@@ -107,9 +112,12 @@ def _counterfactuals(storage_uri: str, rollout: Rollout) -> Table:
         except ValueError as error:
             table.add_row(name, str(error), "", "0")
             continue
-        cells = [
-            f"{estimate.value:.4f} ({estimate.interval.low:.4f} to {estimate.interval.high:.4f})"
-            for estimate in (result.self_normalized, result.doubly_robust)
-        ]
+        cells = [_with_interval(estimate) for estimate in (result.self_normalized, result.doubly_robust)]
         table.add_row(name, *cells, f"{result.self_normalized.effective_count:,.0f}")
     return table
+
+
+def _with_interval(estimate: OffPolicyEstimate) -> str:
+    if estimate.interval is None:
+        return f"{estimate.value:.4f} (too few decisions for an interval)"
+    return f"{estimate.value:.4f} ({estimate.interval.low:.4f} to {estimate.interval.high:.4f})"

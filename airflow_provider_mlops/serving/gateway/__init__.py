@@ -7,15 +7,17 @@ Folders
 - `http/`: the HTTP protocol with its time limits, and the metrics.
 - `predict/`: prediction requests, from the path to the response; batches, shadows and verification requests.
 - `rollouts/`: routes from the rollout store, and evidence into it.
-- `admin/`: the admin API, the token, and changes that all workers apply.
-- `workers/`: one server process, or a supervisor with several workers; the gateway's own log.
+- `access/`: who may do what: keys, limits of clients, TLS, web pages of other origins.
+- `admin/`: the admin API, and changes that all workers apply.
+- `workers/`: the supervisor, its workers, and the processes in which versions are tried; the gateway's own log.
 
 One request, walked
 -------------------
 1. `http/http_protocol.py`, `HttpProtocol`: uvicorn parses HTTP; `CoalescingTransport` will send the response.
 2. `predict/endpoint.py`, `FastPathApp.__call__`: a prediction path skips Starlette.
 3. `predict/endpoint.py`, `PredictEndpoint._predict`: `protocols/routes.py`, `match_route` finds the protocol, model and
-   version; `models/served_models.py`, `ServedModels.get` finds the model.
+   version; `access/access.py`, `Access.authorize` checks the key and the limits of the client;
+   `models/served_models.py`, `ServedModels.get` finds the model.
 4. `protocols/body.py`, `receive_body`: the body arrives, bounded in size.
 5. `predict/routed_request.py`, `route_request` if a rollout is in progress (`rollouts/rollout_follower.py`,
    `RolloutFollower.route`), else `ServedModel.choose`: a `RoutedRequest` with the choice and the version.

@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.requests import Request
 from starlette.responses import Response
 
+from airflow_provider_mlops.serving.gateway.access.access import Caller
+from airflow_provider_mlops.serving.gateway.access.doors import CALLER
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.protocols import body, encoding, feedback
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
 _LARGE_BYTES = 64 * 1024
@@ -31,9 +34,12 @@ class FeedbackEndpoint:
         Maximum size of a body.
     metrics
         Metrics to update.
+    memory
+        Memory for requests in progress.
     """
 
-    def __init__(self, write_ahead: WriteAhead, max_body_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, write_ahead: WriteAhead, max_body_bytes: int, metrics: Metrics, memory: MemoryBudget) -> None:
+        self._memory = memory
         self._write_ahead = write_ahead
         self._max_body_bytes = max_body_bytes
         self._metrics = metrics
@@ -42,9 +48,19 @@ class FeedbackEndpoint:
 
     async def accept(self, request: Request) -> Response:
         """Accept labels and rewards. They are in the write-ahead log before the response is sent."""
+        reservation = self._memory.reservation()
+        try:
+            return await self._accept(request, reservation)
+        finally:
+            reservation.release()
+
+    async def _accept(self, request: Request, reservation: Reservation) -> Response:
         headers = dict(request.scope["headers"])
-        content = await body.receive_json(headers, request.receive, self._max_body_bytes)
+        content = await body.receive_json(headers, request.receive, self._max_body_bytes, reservation)
+        caller: Caller = request.scope[CALLER]
+        caller.spend("bytes", len(content))
         labels = await self._parse(content)
+        caller.spend("labels", len(labels))
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._executor, self._write_ahead.feedback, labels)

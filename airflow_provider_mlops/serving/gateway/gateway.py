@@ -16,10 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import doors
+from airflow_provider_mlops.serving.gateway.access.access import Access
+from airflow_provider_mlops.serving.gateway.access.keyring import REFRESH_SECONDS
+from airflow_provider_mlops.serving.gateway.access.origins import allow_origins
 from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
 from airflow_provider_mlops.serving.gateway.admin.model_control import FOLLOW_SECONDS, ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
@@ -33,18 +37,22 @@ from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import Rol
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.models.model_source import RegistrySource
+from airflow_provider_mlops.serving.models.crash_list import CrashList
+from airflow_provider_mlops.serving.models.model_source import RegistrySource, Trial
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget
 from airflow_provider_mlops.serving.rollouts.ageing import AGEING_SECONDS
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
-from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
+from airflow_provider_mlops.serving.rows.request_error import RequestError, internal_error, json_response
 
 log = logging.getLogger(__name__)
 
 _DISTRIBUTION = "airflow-provider-mlops"
 _LOAD_SECONDS = 20.0
 """How long one of several workers waits for its models before it accepts connections, in seconds."""
+_LOAD_CHECK_SECONDS = 0.02
+_FOLLOW_SECONDS = 0.2
 _SHADOW_CHECK_SECONDS = 0.5
 
 
@@ -59,25 +67,43 @@ class Gateway:
         MLflow, from which models are loaded.
     channel
         Channel to the other workers; None for a single process.
+    trial
+        Tries each version in a process of its own before it is loaded.
+
+    Attributes
+    ----------
+    is_stopping
+        Whether the process was told to stop, so that nothing waits any longer.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, channel: WorkerChannel | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        channel: WorkerChannel | None = None,
+        trial: Trial | None = None,
+    ) -> None:
         self._settings = settings
-        source = RegistrySource(registry, settings.models, allow_pickle=settings.allow_pickle)
+        self.is_stopping = False
+        crashes = CrashList.of_storage(settings.storage_uri)
+        source = RegistrySource(
+            registry, settings.models, allow_pickle=settings.allow_pickle, trial=trial, crashes=crashes
+        )
         self._models = ServedModels(source, settings.models)
         self._parse_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="parse")
         # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
         self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
-        self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
+        self._access = Access(settings, self._metrics)
         self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._follower.record_copy)
         self._is_worker = channel is not None
         self._control = ModelControl(self._models, self.compact, channel)
         self._loaded = asyncio.Event()
         self._compaction_problem: str | None = None
-        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics)
+        memory = MemoryBudget(settings.max_in_flight_bytes)
+        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics, memory)
         self._predict_endpoint = PredictEndpoint(
             self._models,
             self._follower,
@@ -85,17 +111,19 @@ class Gateway:
             PredictionLogWriter(self._write_ahead, settings.prediction_log),
             self._parse_executor,
             settings,
-            self._token,
+            self._access,
             self._metrics,
+            memory,
         )
 
-    def asgi(self) -> FastPathApp:
+    def asgi(self) -> ASGIApp:
         """Return the application that the server calls: `app`, with a fast path for prediction requests."""
-        return FastPathApp(self.app(), self._predict_endpoint)
+        app = FastPathApp(self.app(), self._predict_endpoint)
+        return allow_origins(app, self._settings.cors_origins) if self._settings.cors_origins else app
 
     def app(self) -> Starlette:
         """Return the application with all routes. Its lifespan loads the models and finally compacts the log."""
-        admin = AdminApi(self._models, self._follower, self._token, self._control)
+        admin = AdminApi(self._models, self._follower, self._control)
         paths = [
             Route("/v2", self.server_metadata, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),
@@ -116,10 +144,15 @@ class Gateway:
             HTTPException: _http_error,
             Exception: _internal_error,
         }
-        app = Starlette(routes=paths, exception_handlers=handlers, lifespan=self._lifespan)
+        routes_ = doors.guard(paths, self._access, self._settings.without_key)
+        app = Starlette(routes=routes_, exception_handlers=handlers, lifespan=self._lifespan)
         # A redirect would be built from the Host header, which a client chooses.
         app.router.redirect_slashes = False
         return app
+
+    def stop_loading(self) -> None:
+        """Answer requests that wait for a version to be loaded with an error."""
+        self._models.stop_loading()
 
     async def compact(self) -> int:
         """Compact everything logged so far. Returns the number of segments; raises what the storage raises."""
@@ -160,7 +193,14 @@ class Gateway:
         if (problem := self._write_ahead.problem()) is not None:
             reasons.append(f"the prediction log cannot be written: {problem}")
         degraded = [
-            text for text in (self._models.registry_problem(), self._follower.problem, self._compaction_problem) if text
+            text
+            for text in (
+                self._models.registry_problem(),
+                self._follower.problem,
+                self._compaction_problem,
+                self._access.keyring.problem,
+            )
+            if text
         ]
         for model, hung, is_exhausted in self._predict_endpoint.hung():
             text = f"{pluralize(hung, 'prediction')} of {model.version} did not return"
@@ -204,18 +244,21 @@ class Gateway:
         tasks = [
             asyncio.create_task(repeat(name, work, seconds))
             for name, work, seconds in (
-                ("follow the champions", self._follow_champions, self._settings.poll_seconds),
+                ("look up the champions", self._models.look_up, self._settings.poll_seconds),
+                ("follow the champions", self._follow_champions, min(_FOLLOW_SECONDS, self._settings.poll_seconds)),
                 ("compact the prediction log", self._compact_regularly, self._settings.compact_seconds),
                 ("follow the rollouts", self._follower.follow, POLL_SECONDS),
                 ("ingest the evidence of rollouts", self._follower.ingest_now, POLL_SECONDS),
                 ("delete what waits too long in the rollout store", self._follower.age, AGEING_SECONDS),
+                ("read the key file", self._access.refresh, REFRESH_SECONDS),
                 ("check the shadows", self._check_shadows, _SHADOW_CHECK_SECONDS),
             )
         ]
         if self._is_worker:
             # The other workers serve in the meantime; a worker that listens receives its share of the connections.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._loaded.wait(), _LOAD_SECONDS)
+            until = asyncio.get_running_loop().time() + _LOAD_SECONDS
+            while not (self._loaded.is_set() or self.is_stopping) and asyncio.get_running_loop().time() < until:
+                await asyncio.sleep(_LOAD_CHECK_SECONDS)
             await self._control.catch_up()
             tasks.append(
                 asyncio.create_task(
@@ -245,7 +288,7 @@ class Gateway:
             self._write_ahead.close()
 
     async def _follow_champions(self) -> None:
-        await self._models.poll()
+        await self._models.follow()
         if not self._loaded.is_set() and not self._models.waiting_for():
             # Imported modules and loaded models stay: later garbage collections need not scan them.
             gc.collect()
@@ -285,4 +328,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
-    return json_response({"error": f"Internal error of the gateway: {type(error).__name__}."}, 500)
+    message = internal_error(log, error, f"{request.method} {request.url.path[:200]!r}")
+    return json_response({"error": message}, 500)

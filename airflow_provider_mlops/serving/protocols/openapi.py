@@ -22,46 +22,48 @@ def document(version: str) -> dict[str, Any]:
     """
     infer = _with_binary(_prediction("Predict (Open Inference Protocol)", "InferRequest", "InferResponse"))
     invoke = _prediction("Predict (MLflow)", "Invocation", "Predictions")
-    change = ("ModelStatus", 401, 404, 408, 413, 415, 422, 503)
+    change = ("ModelStatus", 404, 408, 413, 415, 422, 503)
     metadata = _get("Get the inputs and outputs of a model", "ModelMetadata", 404)
     model_ready = _get("Check whether a model is ready", "ModelReady", 404)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Gateway of airflow-provider-mlops", "version": version},
-        "paths": {
-            "/v2": _get("Get the server's metadata", "ServerMetadata"),
-            "/v2/health/live": _get("Check whether the server is live", "Live"),
-            "/v2/health/ready": _get("Check whether predictions can be answered", "Ready", 503),
-            "/v2/models/{name}": _at(metadata, "name"),
-            "/v2/models/{name}/ready": _at(model_ready, "name"),
-            "/v2/models/{name}/versions/{version}": _at(metadata, "name", "version"),
-            "/v2/models/{name}/versions/{version}/ready": _at(model_ready, "name", "version"),
-            **{
-                path.template: _at(infer if path.parse is protocol_v2.parse else invoke, *path.parameters)
-                for path in PREDICT_PATHS
-            },
-            "/metrics": {"get": {"summary": "Get metrics for Prometheus", "responses": _TEXT_RESPONSE}},
-            "/ping": _get("Check whether the server is live (MLflow)", "Live"),
-            "/feedback": _post(
-                "Send labels or rewards for predictions", "Feedback", "Accepted", 408, 413, 415, 422, 429, 503
-            ),
-            "/openapi.json": _get("Get this document", "Document"),
-            "/admin/models": _guarded(_get("Get the state of all models", "AllModels", 401)),
-            "/admin/models/{name}": _guarded(_at(_get("Get the state of a model", "ModelStatus", 401, 404), "name")),
-            "/admin/models/{name}/load": _guarded(
-                _at(_post("Load a version without activating it", "VersionNumber", *change), "name")
-            ),
-            "/admin/models/{name}/activate": _guarded(_at(_post("Activate a version", "Activation", *change), "name")),
-            "/admin/models/{name}/deactivate": _guarded(
-                _at(_post("Deactivate a version whose promotion was withdrawn", "VersionNumber", *change), "name")
-            ),
-            "/admin/compact": _guarded(
-                {"post": {"summary": "Compact the prediction log", "responses": _responses("Compacted", 401, 503)}}
-            ),
-        },
+        "paths": _with_doors(
+            {
+                "/v2": _get("Get the server's metadata", "ServerMetadata"),
+                "/v2/health/live": _get("Check whether the server is live", "Live"),
+                "/v2/health/ready": _get("Check whether predictions can be answered", "Ready", 503),
+                "/v2/models/{name}": _at(metadata, "name"),
+                "/v2/models/{name}/ready": _at(model_ready, "name"),
+                "/v2/models/{name}/versions/{version}": _at(metadata, "name", "version"),
+                "/v2/models/{name}/versions/{version}/ready": _at(model_ready, "name", "version"),
+                **{
+                    path.template: _at(infer if path.parse is protocol_v2.parse else invoke, *path.parameters)
+                    for path in PREDICT_PATHS
+                },
+                "/metrics": {"get": {"summary": "Get metrics for Prometheus", "responses": _TEXT_RESPONSE}},
+                "/ping": _get("Check whether the server is live (MLflow)", "Live"),
+                "/feedback": _post(
+                    "Send labels or rewards for predictions", "Feedback", "Accepted", 408, 413, 415, 422, 429, 503
+                ),
+                "/openapi.json": _get("Get this document", "Document"),
+                "/admin/models": _get("Get the state of all models", "AllModels"),
+                "/admin/models/{name}": _at(_get("Get the state of a model", "ModelStatus", 404), "name"),
+                "/admin/models/{name}/load": _at(
+                    _post("Load a version without activating it", "VersionNumber", *change), "name"
+                ),
+                "/admin/models/{name}/activate": _at(_post("Activate a version", "Activation", *change), "name"),
+                "/admin/models/{name}/deactivate": _at(
+                    _post("Deactivate a version whose promotion was withdrawn", "VersionNumber", *change), "name"
+                ),
+                "/admin/compact": {
+                    "post": {"summary": "Compact the prediction log", "responses": _responses("Compacted", 503)}
+                },
+            }
+        ),
         "components": {
             "schemas": openapi_schemas.schemas(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
 
@@ -93,19 +95,19 @@ def _at(path: dict[str, Any], *parameters: str) -> dict[str, Any]:
 
 
 def _prediction(summary: str, body: str, schema: str) -> dict[str, Any]:
-    """Describe a prediction request, which a caller with the token may mark as a check of the gateway."""
-    post = _post(summary, body, schema, 401, 404, 408, 413, 415, 422, 429, 500, 503)["post"]
+    """Describe a prediction request, which an administrator may mark as a check of the gateway."""
+    post = _post(summary, body, schema, 404, 408, 413, 415, 422, 429, 500, 503)["post"]
     mark = {
         "name": VERIFICATION_HEADER,
         "in": "header",
-        "description": "Whether the request checks the gateway and is not user traffic; `true` requires the token.",
+        "description": "Whether the request checks the gateway and is not user traffic; this requires administration.",
         "schema": {"enum": ["false", "true"], "default": "false"},
     }
     post["responses"]["200"]["headers"] = {
         "X-Prediction-Id": _header("ID under which the prediction was logged", openapi_schemas.TEXT),
         "X-Model-Version": _header("Version that made the prediction", openapi_schemas.WHOLE),
     }
-    return {"post": {**post, "parameters": [mark], "security": [{}, {"token": []}]}}
+    return {"post": {**post, "parameters": [mark]}}
 
 
 def _with_binary(path: dict[str, Any]) -> dict[str, Any]:
@@ -126,10 +128,17 @@ def _with_binary(path: dict[str, Any]) -> dict[str, Any]:
     return path
 
 
-def _guarded(path: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: {**value, "security": [{"token": []}]} if key in ("get", "post") else value for key, value in path.items()
-    }
+def _with_doors(paths: dict[str, Any]) -> dict[str, Any]:
+    """Add what a request without the right key gets. Only administration always needs a key."""
+    for path, operations in paths.items():
+        is_administration = path.startswith("/admin")
+        refusals = _responses("Error", 401, 403, *(() if is_administration else (429,)))
+        del refusals["200"]
+        for method in operations.keys() & {"get", "post"}:
+            operation = operations[method]
+            operation["security"] = [{"key": []}] if is_administration else [{}, {"key": []}]
+            operation["responses"] = dict(sorted({**operation["responses"], **refusals}.items()))
+    return paths
 
 
 def _responses(schema: str, *errors: int) -> dict[str, Any]:
@@ -155,13 +164,14 @@ def _header(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 _MEANINGS = {
     400: "The body does not follow the protocol",
-    401: "The token is missing or wrong",
+    401: "The key is missing or not valid",
+    403: "The key does not have the right",
     404: "The model or version does not exist or is not being served",
     408: "The body arrived too slowly",
     413: "The body is too large",
     415: "The body is not JSON, or is compressed",
     422: "The values do not match the model's signature, or the version cannot be served",
-    429: "Too many requests are in progress; retry after the seconds in Retry-After",
+    429: "Too many requests are in progress, or from this client; retry after the seconds in Retry-After",
     500: "The model failed on rows that match its signature",
     503: "The request cannot be handled now; retry later",
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from airflow_provider_mlops.serving.policy.bandit import Bandit
 from airflow_provider_mlops.serving.policy.canary import Canary
+from airflow_provider_mlops.serving.policy.cohort import CohortFirst
 from airflow_provider_mlops.serving.policy.contextual import Contextual, ContextualAlgorithm
 from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.policy.policy import Policy
@@ -16,6 +17,7 @@ from airflow_provider_mlops.serving.rollouts.algorithms import (
     BetaThompsonAlgorithm,
     EpsilonGreedyAlgorithm,
     GaussianThompsonAlgorithm,
+    LinearThompsonAlgorithm,
     LinUCBAlgorithm,
 )
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
@@ -30,6 +32,7 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
     ShadowStrategy,
 )
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
+from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, estimated_noise
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUCB
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
@@ -58,17 +61,22 @@ def build_policy(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> P
     if isinstance(strategy, ContextualStrategy):
         reward, encoding = plan.required_reward, feature_encoding(strategy)
         sums = linear_statistics(arms, len(encoding.names), mirror=reward.mirror)
-        algorithm = contextual_algorithm(strategy, reward)
+        algorithm = contextual_algorithm(strategy, reward, noise_of(strategy, reward, arms, sums))
         return Contextual(plan.arms, algorithm, encoding, sums, strategy.l2_regularization)
     champion, candidate = plan.arms
     if isinstance(strategy, ShadowStrategy):
         return Shadow(champion, candidate, strategy.share)
     weights = state.weights or {}
     if isinstance(strategy, CanaryStrategy):
-        return Canary(champion, candidate, weights[candidate.name], rollout.id)
+        return _cohort_first(plan, Canary(champion, candidate, weights[candidate.name], rollout.id))
     if isinstance(strategy, AbStrategy):
-        return Split(plan.arms, [weights[arm.name] for arm in plan.arms], rollout.id)
+        return _cohort_first(plan, Split(plan.arms, [weights[arm.name] for arm in plan.arms], rollout.id))
     return to_version(plan, candidate.version)
+
+
+def _cohort_first(plan: RolloutPlan, policy: Policy) -> Policy:
+    cohort = plan.cohort_arm
+    return policy if cohort is None else CohortFirst(cohort.version, policy)
 
 
 def to_version(plan: RolloutPlan, version: int) -> Direct:
@@ -91,9 +99,19 @@ def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
     return UCB1(reward.range_width if algorithm.width is None else algorithm.width, floor)
 
 
-def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> ContextualAlgorithm:
-    """Return the algorithm of `stats.bandits` for a contextual bandit."""
+def contextual_algorithm(strategy: ContextualStrategy, reward: Reward, noise: float) -> ContextualAlgorithm:
+    """Return the algorithm of `stats.bandits` for a contextual bandit; `noise` is the result of `noise_of`."""
     algorithm, floor = strategy.algorithm, strategy.min_propensity
     if isinstance(algorithm, LinUCBAlgorithm):
         return LinUCB(algorithm.exploration * reward.range_width, floor)
-    return LinearThompson(reward.range_width if algorithm.std is None else algorithm.std, floor)
+    return LinearThompson(noise, floor)
+
+
+def noise_of(
+    strategy: ContextualStrategy, reward: Reward, arms: Sequence[ArmStatistics], sums: LinearStatistics
+) -> float:
+    """Return the standard deviation of rewards around the linear models: as declared, or estimated from the rewards."""
+    if isinstance(strategy.algorithm, LinearThompsonAlgorithm) and strategy.algorithm.std is not None:
+        return strategy.algorithm.std
+    moments = reward_statistics(arms, mirror=reward.mirror)
+    return estimated_noise(sums, moments, prior_std=reward.range_width, strength=strategy.l2_regularization)

@@ -7,13 +7,15 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from airflow_provider_mlops.serving.rollouts.cohort import Cohort
 from airflow_provider_mlops.serving.rollouts.gates import (
     AgreementGate,
     DriftGate,
     ErrorRateGate,
     Gate,
-    LatencyGate,
     MetricGate,
+    gates_by_name,
+    is_relative,
 )
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rules import Rule, check
@@ -26,6 +28,7 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
 )
 
 OnInconclusive: TypeAlias = Literal["hold", "extend", "ask", "roll_back"]
+OnCancel: TypeAlias = Literal["roll_back", "keep"]
 
 
 class StickyKey(BaseModel):
@@ -51,7 +54,7 @@ class HardLimits(BaseModel):
         gt=0,
         le=1,
         description="Limit for the candidate's error rate within the window. If this share of its requests fails, the "
-        "candidate is rolled back.",
+        "candidate is rolled back, unless the champion's requests within the window fail about as often.",
     )
     min_requests: int = Field(
         default=20,
@@ -89,7 +92,8 @@ class RolloutConfig(BaseModel):
         gt=0,
         lt=0.5,
         description="Maximum probability of a wrong decision by the gates at any time of the rollout, however often "
-        "the evidence is checked. Each test of one gate for one candidate gets an equal part of it.",
+        "the evidence is checked. Each test of one gate for one candidate gets an equal part of it. The winner of a "
+        "bandit is found by one more test for each candidate.",
     )
     expected_requests: int = Field(
         default=1000,
@@ -119,6 +123,20 @@ class RolloutConfig(BaseModel):
         "roll back; `ask`: ask a person in Airflow; `roll_back`: send all traffic to the champion.",
     )
     max_extensions: int = Field(default=3, ge=1, description="Maximum number of extensions of a step.")
+    on_cancel: OnCancel = Field(
+        default="roll_back",
+        description="Behavior if the task is canceled, that is, marked as failed, successful or skipped, or deleted "
+        "with its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although nobody "
+        "checks the evidence until `unattended_timeout` has passed. A cleared or retried task is not canceled: it "
+        "rejoins the rollout.",
+    )
+    unattended_timeout: timedelta | None = Field(
+        default=timedelta(hours=1),
+        gt=timedelta(0),
+        description="Maximum time without a check by the task, for example because its DAG is paused or its worker is "
+        "gone. After that, the gateways roll the rollout back. Must be at least three times `check_interval`; null for "
+        "no limit.",
+    )
     hard_limits: HardLimits | None = Field(
         default=HardLimits(), description="Error limit that the gateways enforce immediately; null for no limit."
     )
@@ -131,6 +149,11 @@ class RolloutConfig(BaseModel):
         description="Key that keeps each user on one version in a canary or an A/B test. By default, and for requests "
         "without the key, every request is assigned at random.",
     )
+    cohort: Cohort | None = Field(
+        default=None,
+        description="Requests that get the candidate before any random share, such as those of your own staff. They "
+        "are the first step of a canary or an A/B test, and keep the candidate in the later steps.",
+    )
 
     @field_validator("strategy", mode="before")
     @classmethod
@@ -140,9 +163,7 @@ class RolloutConfig(BaseModel):
     @field_validator("gates", mode="before")
     @classmethod
     def _gates_by_name(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple({"kind": gate} if isinstance(gate, str) else gate for gate in value)
+        return gates_by_name(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -169,6 +190,11 @@ class RolloutConfig(BaseModel):
         return tuple(gate for gate in self.gates if isinstance(gate, MetricGate))
 
     @property
+    def all_gates(self) -> tuple[Gate, ...]:
+        """All gates, including the cohort's."""
+        return self.gates if self.cohort is None else (*self.gates, *self.cohort.gates)
+
+    @property
     def drift_gate(self) -> DriftGate | None:
         """Gate that defines the cells in which predictions are counted; None if there is none."""
         return next((gate for gate in self.gates if isinstance(gate, DriftGate)), None)
@@ -176,15 +202,6 @@ class RolloutConfig(BaseModel):
 
 def _needs_reward(config: RolloutConfig) -> bool:
     return config.learns or bool(config.metric_gates) or config.strategy.kind == "ab"
-
-
-def _compares(gate: Gate) -> bool:
-    """Return whether a gate compares the candidate with the champion instead of a fixed limit."""
-    if isinstance(gate, ErrorRateGate):
-        return gate.max_rate is None
-    if isinstance(gate, LatencyGate):
-        return gate.max_latency_ms is None
-    return True
 
 
 def _beta_with_other_rewards(config: RolloutConfig) -> bool:
@@ -260,7 +277,7 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         "Remove the agreement gate",
     ),
     Rule(
-        lambda config: config.strategy.kind == "direct" and any(map(_compares, config.gates)),
+        lambda config: config.strategy.kind == "direct" and any(map(is_relative, config.gates)),
         "gates",
         "the direct strategy sends all requests to the candidate, so no gate can compare it with the champion. Give "
         "error_rate gates a max_rate and latency gates a max_latency_ms, and remove other gates",
@@ -304,6 +321,17 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         lambda config: config.sticky is not None and config.strategy.kind not in ("canary", "ab"),
         "sticky",
         "only the strategies canary and ab can be sticky. Remove sticky, or change the strategy",
+    ),
+    Rule(
+        lambda config: config.sticky is not None and config.drift_gate is not None,
+        "gates",
+        "the predictions for one user depend on each other, so a drift gate would decide too soon if sticky is set. "
+        "Remove the drift gate or sticky, or compare the predictions first with the strategy shadow",
+    ),
+    Rule(
+        lambda config: config.cohort is not None and config.strategy.kind not in ("canary", "ab"),
+        "cohort",
+        "only the strategies canary and ab can start with a cohort. Remove cohort, or change the strategy",
     ),
     Rule(
         lambda config: config.decision_timeout < config.bake_time,

@@ -102,6 +102,8 @@ class RolloutStore:
                     state=state.model_dump_json(),
                     revision=rollout.revision,
                     started_at=moment.isoformat(),
+                    attended_at=moment.isoformat(),
+                    attended_by=by.key,
                 )
             )
             self._add_to_history(connection, rollout)
@@ -276,9 +278,11 @@ def _joined(connection: Connection, model: str, by: TaskIdentity) -> Rollout | N
 def _continues(own: Rollout, by: TaskIdentity) -> bool:
     """Return whether a try continues a rollout that its task started.
 
-    A run that is deleted and created again counts its tries from 1 again.
+    A run that is deleted and created again counts its tries from 1 again. What a person has settled, no try has noticed
+    yet.
     """
-    return not own.state.settled or by.first_try <= own.state.settled_in_try < by.try_number
+    noticed_in = own.state.settled_in_try
+    return not own.state.settled or noticed_in == 0 or by.first_try <= noticed_in < by.try_number
 
 
 def _conflict(current: Rollout) -> RolloutConflictError:

@@ -43,6 +43,13 @@ class Metrics:
         )
         self._rows = Counter("mlops_rows", "Predicted rows.", _LABELS, registry=self._registry)
         self._feedback = Counter("mlops_feedback", "Accepted labels and rewards.", registry=self._registry)
+        self._limited = Counter(
+            "mlops_limited_requests",
+            "Requests that were refused because a client had used up its limit of requests, rows, bytes or labels. The "
+            "client is empty for requests without a key.",
+            ("client", "limit"),
+            registry=self._registry,
+        )
         self._copies = Counter(
             "mlops_shadow_copies",
             "Copies of requests for a shadow by outcome: answered, failed or timed_out; or by the reason why they were "
@@ -113,6 +120,10 @@ class Metrics:
         """Count rewards of rollouts by outcome."""
         for outcome, count in outcomes.items():
             self._rewards.labels(outcome).inc(count)
+
+    def count_limited(self, client: str, limit: str) -> None:
+        """Count a request that was refused because of a client's limit."""
+        self._limited.labels(client, limit).inc()
 
     def count_feedback(self, count: int) -> None:
         """Count accepted labels and rewards."""

@@ -16,6 +16,9 @@ from typing import TypeVar
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
+from airflow_provider_mlops.serving.gateway.access.doors import address_of
+from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
@@ -35,17 +38,27 @@ from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
 from airflow_provider_mlops.serving.protocols.body import Body, receive_body
+from airflow_provider_mlops.serving.protocols.headers import combined
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.protocols.routes import match_route, parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, ModelRefusalError, RequestError
+from airflow_provider_mlops.serving.rows.request_error import (
+    ModelFailureError,
+    ModelRefusalError,
+    RequestError,
+    internal_error,
+)
 
 log = logging.getLogger(__name__)
 
 _LARGE_BYTES = 32 * 1024
 """Larger bodies are parsed and predicted in a thread, alone, to keep slow work off the event loop."""
+
+_PARSED_SIZE = 3
+"""How much larger the parsed rows and the answer of a small request are than its body."""
 
 T = TypeVar("T")
 
@@ -53,9 +66,10 @@ T = TypeVar("T")
 class _RequestLabels:
     """The metric labels of a request, as far as they are known."""
 
-    __slots__ = ("arm", "model", "received", "rows", "version")
+    __slots__ = ("arm", "caller", "model", "received", "rows", "version")
 
     def __init__(self) -> None:
+        self.caller: Caller | None = None
         self.model = self.arm = ""
         self.version: int | None = None
         self.received = 0.0
@@ -81,10 +95,12 @@ class PredictEndpoint:
         Threads that parse large bodies before a version is chosen.
     settings
         Limits.
-    token
-        Token of the gateway, which verification requests need.
+    access
+        Decides who may send requests.
     metrics
         Metrics to update.
+    memory
+        Memory for requests in progress.
     """
 
     def __init__(
@@ -95,16 +111,18 @@ class PredictEndpoint:
         writer: PredictionLogWriter,
         parse_executor: Executor,
         settings: Settings,
-        token: str,
+        access: Access,
         metrics: Metrics,
+        memory: MemoryBudget,
     ) -> None:
         self._models = models
+        self._memory = memory
         self._follower = follower
         self._shadows = shadows
         self._writer = writer
         self._parse_executor = parse_executor
         self._settings = settings
-        self._token = token
+        self._access = access
         self._metrics = metrics
         self._batchers: dict[LoadedModel, Batcher] = {}
         self.in_progress = 0
@@ -123,9 +141,10 @@ class PredictEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
         labels = _RequestLabels()
+        reservation = self._memory.reservation()
         self.in_progress += 1
         try:
-            prediction = await self._predict(scope, receive, labels)
+            prediction = await self._predict(scope, receive, labels, reservation)
             content = prediction.encoded.content
             status = 200
             headers = [
@@ -141,17 +160,33 @@ class PredictEndpoint:
             status, headers, content = error.raw()
             self._metrics.count_error(labels.model, labels.version, labels.arm, status)
         except Exception as error:
-            log.exception("Internal error of the gateway during a request for model %r", labels.model)
-            status, headers, content = RequestError(
-                500, f"Internal error of the gateway: {type(error).__name__}."
-            ).raw()
+            message = internal_error(log, error, f"a request for model {labels.model!r}")
+            status, headers, content = RequestError(500, message).raw()
             self._metrics.count_error(labels.model, labels.version, labels.arm, status)
+        except BaseException:
+            reservation.release()
+            raise
         finally:
             self.in_progress -= 1
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+            if labels.caller is not None:
+                labels.caller.spend("rows", labels.rows)
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            if len(content) <= _LARGE_BYTES:
+                await send({"type": "http.response.body", "body": content})
+                return
+            # Held until the client has received it, or is disconnected because it does not.
+            reservation.replace(len(content))
+            await send({"type": "http.response.body", "body": content, "more_body": True})
+            # `CoalescingTransport` writes at the end of this turn; then uvicorn knows whether it has to wait.
+            await asyncio.sleep(0)
+            await send({"type": "http.response.body"})
+        finally:
+            reservation.release()
 
-    async def _predict(self, scope: Scope, receive: Receive, labels: _RequestLabels) -> Prediction:
+    async def _predict(
+        self, scope: Scope, receive: Receive, labels: _RequestLabels, reservation: Reservation
+    ) -> Prediction:
         if self.in_progress > self._settings.max_requests:
             raise RequestError(
                 429, f"Too many requests are in progress ({self.in_progress - 1:,}). Retry later.", Retry_After="1"
@@ -159,18 +194,31 @@ class PredictEndpoint:
         predict_route = match_route(scope["path"])
         assert predict_route is not None
         parse, name, version = predict_route
+        caller = self._access.authorize(scope["headers"], "prediction", name, address_of(scope))
         served = self._models.sole_active() if name is None else self._models.get(name)
-        labels.model = served.name
+        if name is None:
+            self._access.check_model(caller, "prediction", served.name)
+        labels.caller, labels.model = caller, served.name
         headers = dict(scope["headers"])
-        is_verification = verification.is_verification(headers, self._token)
-        body = await receive_body(headers, receive, self._settings.max_body_bytes)
+        is_verification = verification.is_verification(headers)
+        if is_verification:
+            self._access.require(scope["headers"], "administration", served.name)
+        body = await receive_body(headers, receive, self._settings.max_body_bytes, reservation)
+        caller.spend("bytes", len(body.content))
         labels.received = time.perf_counter()
+        if len(body.content) <= _LARGE_BYTES:
+            # Small bodies are parsed before they wait for a batch; larger ones wait as they are.
+            reservation.grow(_PARSED_SIZE * len(body.content))
         number = parse_version(version)
         route = None if number is not None else self._follower.route(served)
         if route is None:
             routed = RoutedRequest(*served.choose(number))
         else:
-            routed = await route_request(route, served, headers, partial(self._parse, parse, body))
+            # A sender, or a proxy on the way, may repeat a header.
+            repeats = len(headers) != len(scope["headers"])
+            routed = await route_request(
+                route, served, combined(scope["headers"]) if repeats else headers, partial(self._parse, parse, body)
+            )
         if is_verification:
             routed = RoutedRequest(policy.verification(routed.choice), routed.model)
         labels.version, labels.arm = routed.choice.version, routed.choice.arm
@@ -199,12 +247,14 @@ class PredictEndpoint:
             )
         else:
             job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
+            labels.rows = job.parsed.rows.count
             batcher = self._batcher(model)
-            done = batcher.submit(job)
-            if model.pace.quick:
-                await done
-            else:
-                await self._with_timeout(done, batcher)
+            if not batcher.predict_now(job):
+                done = batcher.submit(job)
+                if model.pace.quick:
+                    await done
+                else:
+                    await self._with_timeout(done, batcher)
         labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
@@ -268,6 +318,7 @@ class PredictEndpoint:
 
     async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher) -> T:
         seconds = self._settings.predict_seconds
+        await eager_start.inside_task()
         try:
             return await asyncio.wait_for(work, seconds)
         except TimeoutError:

@@ -21,6 +21,7 @@ from airflow_provider_mlops.serving.protocols.responses import RolloutStatus
 from airflow_provider_mlops.serving.repeated_log import RepeatedLog
 from airflow_provider_mlops.serving.rollouts.ageing import Ageing
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.rollout import step_text
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
@@ -147,17 +148,25 @@ class RolloutFollower:
         route = self._router.route(model)
         if route is None:
             return None
-        state = route.rollout.state
+        plan, state, cohort = route.rollout.plan, route.rollout.state, route.rollout.plan.cohort
+        arms = plan.arms if plan.cohort_arm is None else (*plan.arms, plan.cohort_arm)
         weights: dict[str, float] = {}
         for (_, arm), weight in route.policy.weights().items():
             weights[arm] = weights.get(arm, 0.0) + weight
+        timeout, last = route.rollout.plan.unattended_timeout, self._router.last_check(route.rollout.id)
         return {
             "id": route.rollout.id,
-            "strategy": route.rollout.plan.strategy.kind,
+            "strategy": plan.strategy.kind,
             "status": state.status,
+            "paused": state.is_paused,
             "step": state.step,
-            "arms": {arm.name: arm.version for arm in route.rollout.plan.arms},
+            "step_text": step_text(plan, state.step),
+            "arms": {arm.name: arm.version for arm in arms},
             "weights": weights,
+            "cohort": None if cohort is None else cohort.text,
+            "last_check": None if last is None else last.at.isoformat(),
+            "last_check_by": None if last is None else last.by,
+            "unattended_timeout": None if timeout is None else timeout.total_seconds(),
             "store_error": self._router.error,
         }
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import logging
 import re
 
+from airflow_provider_mlops.serving.gateway.settings import Settings
+
 _MESSAGE = "Listening on {url} (storage: {storage}, workers: {workers})"
 _PATTERN = re.compile(_MESSAGE.partition("{url}")[0] + r"(https?://\S+)")
 
 
-def log_listening(log: logging.Logger, host: str, port: int, storage_uri: str, workers: int = 1) -> None:
+def log_listening(log: logging.Logger, settings: Settings, port: int, workers: int = 1) -> None:
     """Log that a gateway listens on an address."""
-    address = f"[{host}]" if ":" in host else host
-    log.info(_MESSAGE.format(url=f"http://{address}:{port}", storage=storage_uri, workers=workers))
+    address = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "http" if settings.tls_certificate is None else "https"
+    log.info(_MESSAGE.format(url=f"{scheme}://{address}:{port}", storage=settings.storage_uri, workers=workers))
 
 
 def find_url(text: str) -> str | None:
