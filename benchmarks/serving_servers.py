@@ -36,7 +36,7 @@ class Server:
 
     def memory(self) -> float:
         """Resident MiB of the process and its children, what they share counted once."""
-        return sum(_proportional(process) for process in family(self.process.pid)) / 1024
+        return sum(_proportional(process) for process in process_family(self.process.pid)) / 1024
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def peer(
 ) -> Iterator[Server]:
     """Another server, in an environment of its own."""
     binaries = str(Path(command[0]).parent)
-    environment = _environment() | variables
+    environment = clean_environment() | variables
     environment["PATH"] = os.pathsep.join([binaries, environment["PATH"]])
     url = f"http://127.0.0.1:{port}"
     with _running(name.replace(" ", "-"), command, directory, environment, lambda log: url, ready) as server:
@@ -152,11 +152,11 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def family(process: int) -> list[int]:
+def process_family(process: int) -> list[int]:
     family = [process]
     for thread in Path(f"/proc/{process}/task").iterdir():
         for pid in (thread / "children").read_text().split():
-            family += family(int(pid))
+            family += process_family(int(pid))
     return family
 
 

@@ -39,7 +39,7 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.run import open_run
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.client.client import GatewayClient
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
@@ -112,13 +112,13 @@ class Gateway:
 
     def client(self) -> GatewayClient:
         """Return a client of the admin API."""
-        return GatewayClient(self.url, token.find(str(self._storage)))
+        return GatewayClient(self.url, local_key.find(str(self._storage)))
 
     def processes(self) -> dict[int, str]:
         """Return the living processes: the parent and the workers."""
         found = {}
         if self.process is not None and self.process.poll() is None:
-            for pid in serving_servers.family(self.process.pid):
+            for pid in serving_servers.process_family(self.process.pid):
                 with contextlib.suppress(OSError):
                     command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
                     if pid == self.process.pid:
