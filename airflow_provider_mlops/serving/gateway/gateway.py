@@ -8,8 +8,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,13 +18,17 @@ from starlette.routing import Route
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.serving.defaults import DEFAULT_HOST
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
 from airflow_provider_mlops.serving.gateway.admin.model_control import FOLLOW_SECONDS, ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.feedback_endpoint import FeedbackEndpoint
+from airflow_provider_mlops.serving.gateway.http.information import Information
+from airflow_provider_mlops.serving.gateway.http.information_api import InformationApi
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
-from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, PredictEndpoint
+from airflow_provider_mlops.serving.gateway.predict.endpoint import PredictEndpoint
+from airflow_provider_mlops.serving.gateway.predict.http_endpoint import FastPathApp, HttpPredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
 from airflow_provider_mlops.serving.gateway.repetition import repeat
@@ -35,13 +38,19 @@ from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
-from airflow_provider_mlops.serving.protocols import openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.protocols import routes
+from airflow_provider_mlops.serving.protocols.responses import Readiness
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
+if TYPE_CHECKING:
+    from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
+
 log = logging.getLogger(__name__)
 
-_DISTRIBUTION = "airflow-provider-mlops"
+DRAIN_SECONDS = 30
+"""How long a gateway that stops waits for the requests in progress."""
+
 _LOAD_SECONDS = 20.0
 """How long one of several workers waits for its models before it accepts connections, in seconds."""
 _SHADOW_CHECK_SECONDS = 0.5
@@ -58,22 +67,29 @@ class Gateway:
         MLflow, from which models are loaded.
     channel
         Channel to the other workers; None for a single process.
+    host
+        Address on which the gRPC port listens, if the settings name one.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, channel: WorkerChannel | None = None) -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry, channel: WorkerChannel | None = None, host: str = DEFAULT_HOST
+    ) -> None:
         self._settings = settings
         source = RegistrySource(registry, settings.models, allow_pickle=settings.allow_pickle)
-        self._models = ServedModels(source, settings.models)
+        self._models = ServedModels(source, settings.models, default=settings.default_model)
         self._parse_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="parse")
         # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
         self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
+        self._information = Information(self._models, self._metrics, self.readiness)
         self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._follower.record_copy)
         self._is_worker = channel is not None
+        self._host = host
         self._control = ModelControl(self._models, self.compact, channel)
+        self._admin = AdminApi(self._models, self._follower, self._token, self._control)
         self._loaded = asyncio.Event()
         self._compaction_problem: str | None = None
         self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics)
@@ -87,28 +103,20 @@ class Gateway:
             self._token,
             self._metrics,
         )
+        self._http_endpoint = HttpPredictEndpoint(self._predict_endpoint, settings.max_body_bytes)
 
     def asgi(self) -> FastPathApp:
         """Return the application that the server calls: `app`, with a fast path for prediction requests."""
-        return FastPathApp(self.app(), self._predict_endpoint)
+        return FastPathApp(self.app(), self._http_endpoint)
 
     def app(self) -> Starlette:
         """Return the application with all routes. Its lifespan loads the models and finally compacts the log."""
-        admin = AdminApi(self._models, self._follower, self._token, self._control)
         paths = [
-            Route("/v2", self.server_metadata, methods=["GET"]),
-            Route("/v2/health/live", self.live, methods=["GET"]),
-            Route("/v2/health/ready", self.ready, methods=["GET"]),
-            Route("/v2/models/{name}", self.model_metadata, methods=["GET"]),
-            Route("/v2/models/{name}/ready", self.model_ready, methods=["GET"]),
-            Route("/v2/models/{name}/versions/{version}", self.model_metadata, methods=["GET"]),
-            Route("/v2/models/{name}/versions/{version}/ready", self.model_ready, methods=["GET"]),
-            *(Route(path.template, self._predict_endpoint, methods=["POST"]) for path in routes.PREDICT_PATHS),
+            *InformationApi(self._information).routes(),
+            *(Route(path.template, self._http_endpoint, methods=["POST"]) for path in routes.PREDICT_PATHS),
             Route("/metrics", self.metrics, methods=["GET"]),
-            Route("/ping", self.live, methods=["GET"]),
             Route("/feedback", self._feedback.accept, methods=["POST"]),
-            Route("/openapi.json", self.openapi, methods=["GET"]),
-            *admin.routes(),
+            *self._admin.routes(),
         ]
         handlers: dict[Any, Any] = {
             RequestError: _request_error,
@@ -145,12 +153,8 @@ class Gateway:
                 for (version, arm), weight in policy.weights().items():
                     yield served.name, version, arm, weight
 
-    async def live(self, request: Request) -> Response:
-        """Respond to a liveness check."""
-        return json_response({"live": True})
-
-    async def ready(self, request: Request) -> Response:
-        """Respond 200 if requests can be answered, else 503 with the reasons.
+    def readiness(self) -> Readiness:
+        """Return whether requests can be answered, and why not.
 
         What does not stop answers yet, such as an MLflow that does not respond, is listed as `degraded`; what could not
         be loaded as `failing`.
@@ -167,36 +171,13 @@ class Gateway:
             (reasons if is_exhausted and is_active else degraded).append(text)
         status = "not ready" if reasons else "degraded" if degraded else "ready"
         failing = self._models.failing(self._follower.wanted())
-        content = {
+        return {
             "ready": not reasons,
             "status": status,
             "reasons": reasons,
             "degraded": degraded,
             "failing": failing,
         }
-        return json_response(content, 503 if reasons else 200)
-
-    async def model_ready(self, request: Request) -> Response:
-        """Respond 200 if a model or one of its versions is served, else 404 with the reason."""
-        name = request.path_params["name"]
-        _, model = self._models.get(name).choose(_version(request))
-        return json_response({"name": name, "version": str(model.version.version), "ready": True})
-
-    async def model_metadata(self, request: Request) -> Response:
-        """Return the inputs and outputs of a model, and its loaded versions."""
-        served = self._models.get(request.path_params["name"])
-        _, model = served.choose(_version(request))
-        return json_response(protocol_v2.metadata(served.name, sorted(served.versions), model))
-
-    async def server_metadata(self, request: Request) -> Response:
-        """Return the name, version and extensions of this server."""
-        return json_response(
-            {"name": _DISTRIBUTION, "version": metadata.version(_DISTRIBUTION), "extensions": [protocol_v2.BINARY]}
-        )
-
-    async def openapi(self, request: Request) -> Response:
-        """Return the OpenAPI document of this API."""
-        return json_response(openapi.document(metadata.version(_DISTRIBUTION)))
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -220,9 +201,12 @@ class Gateway:
                     repeat("apply the changes of other workers", self._control.catch_up, FOLLOW_SECONDS)
                 )
             )
+        grpc_server = await self._start_grpc()
         try:
             yield
         finally:
+            if grpc_server is not None:
+                await grpc_server.stop(DRAIN_SECONDS)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -241,6 +225,21 @@ class Gateway:
             await self._follower.close()
             self._compact_executor.shutdown()
             self._write_ahead.close()
+
+    async def _start_grpc(self) -> GrpcServer | None:
+        settings = self._settings
+        if settings.grpc_port is None:
+            return None
+        # Imported here, because it comes with an extra of its own.
+        from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
+        from airflow_provider_mlops.serving.gateway.grpc.servicer import Servicer
+
+        servicer = Servicer(
+            self._predict_endpoint, self._information, self._admin.repository, self._token, self._parse_executor
+        )
+        server = GrpcServer(servicer, self._host, settings.grpc_port, settings.max_body_bytes, shared=self._is_worker)
+        await server.start()
+        return server
 
     async def _follow_champions(self) -> None:
         await self._models.poll()
@@ -266,10 +265,6 @@ class Gateway:
                 str(error).rstrip("."),
                 self._settings.compact_seconds,
             )
-
-
-def _version(request: Request) -> int | None:
-    return routes.parse_version(request.path_params.get("version"))
 
 
 async def _request_error(request: Request, error: Exception) -> Response:

@@ -85,6 +85,8 @@ class LoadedModel:
         The model's arithmetic, if it is a linear model of scikit-learn.
     pace
         Measured speed of the model.
+    targets
+        Shape of the prediction for one row: `()`, or `(n,)` for several targets.
     """
 
     def __init__(self, version: ModelVersion, estimator: Any, schema: InputSchema, example: Rows | None) -> None:
@@ -98,7 +100,8 @@ class LoadedModel:
         self.schema = schema
         rows = example_of.blank(schema) if example is None else example
         try:
-            self.as_array = schema.numeric and self._accepts_array(rows)
+            # A tensor that is not a table has no DataFrame.
+            self.as_array = schema.row_shape is not None or (schema.numeric and self._accepts_array(rows))
             example_output = self._predict(rows)[0]
         except Exception as error:
             tried = "its input example" if example else "a test row of zeros"
@@ -107,9 +110,9 @@ class LoadedModel:
                 "Log the model with a signature that it accepts, and with an input example."
             ) from error
         self.output = _output_kind(example_output)
-        self._targets = example_output.shape[1:]
+        self.targets = example_output.shape[1:]
         self.schema = schema.with_nullable(self._nullable(rows))
-        if self.as_array:
+        if self.as_array and schema.row_shape is None:
             split = self._estimator
             self.linear = Linear.of(split.transformers, split.final, rows.array(), split.predict)
         self.pace = batch_profile.measure(estimator, self.predict, rows, by_array=self.as_array)
@@ -156,8 +159,11 @@ class LoadedModel:
 
     def predict(self, rows: Rows) -> ModelResponse:
         """Predict checked rows. Raises ModelOutputError, or any exception of the estimator."""
+        if not rows.count:
+            # Few estimators accept no rows.
+            return ModelResponse([], np.empty((0, len(self.classes))) if self.classes else None)
         output, probabilities = self._predict(rows)
-        if output.shape[1:] != self._targets:
+        if output.shape[1:] != self.targets:
             raise ModelOutputError(f"it returned an array of shape {output.shape} for {pluralize(rows.count, 'row')}")
         if _output_kind(output) != self.output:
             output = self._as_usual(output)
@@ -196,7 +202,7 @@ class LoadedModel:
     def _predict(self, rows: Rows) -> Prediction:
         if not self.as_array:
             return self._estimator.predict(rows.frame())
-        features = rows.array()
+        features = rows.tensor()
         if self.linear is not None:
             prediction = self.linear.predict(features)
             if prediction is not None:
@@ -207,7 +213,7 @@ class LoadedModel:
         """Return whether the model predicts the same for an array as for a DataFrame."""
         output, probabilities = self._estimator.predict(rows.frame())
         try:
-            array_output, array_probabilities = self._estimator.predict(rows.array())
+            array_output, array_probabilities = self._estimator.predict(rows.tensor())
         except Exception:
             return False
         if not _same(output, array_output):

@@ -31,15 +31,23 @@ class ServedModels:
         Source of the models, such as an MLflow registry.
     names
         Models to serve. Without names, all models that have a champion are served.
+    default
+        Model for requests that name none; by default, the only active one.
     load_backoff
         Delays between attempts to load a version.
     """
 
     def __init__(
-        self, source: ModelSource, names: Sequence[str] = (), *, load_backoff: LoadBackoff | None = None
+        self,
+        source: ModelSource,
+        names: Sequence[str] = (),
+        *,
+        default: str | None = None,
+        load_backoff: LoadBackoff | None = None,
     ) -> None:
         self._source = source
         self._names = tuple(names)
+        self._default = default
         self._loader = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
         # Apart from the loader, so that a version can be loaded while a look at the aliases takes long.
         self._poller = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
@@ -62,7 +70,12 @@ class ServedModels:
         return model
 
     def sole_active(self) -> ServedModel:
-        """Return the model for a request that names none: the only active one. Raises RequestError (404)."""
+        """Return the model for a request that names none: the default, or the only active one.
+
+        Raises RequestError (404).
+        """
+        if self._default is not None:
+            return self.get(self._default)
         active = [model for model in self._models.values() if model.active is not None]
         if len(active) != 1:
             names = ", ".join(sorted(model.name for model in active)[:20]) or "none"

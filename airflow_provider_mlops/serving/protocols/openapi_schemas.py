@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.serving.log import prediction_id
-from airflow_provider_mlops.serving.protocols import feedback, tensors
+from airflow_provider_mlops.serving.protocols import feedback
+from airflow_provider_mlops.serving.protocols.datatypes import DATATYPES
 
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}
@@ -41,8 +42,8 @@ def _predictions() -> dict[str, Any]:
     ignored = {"params": {"type": ["object", "null"], "maxProperties": 0}, "signature_name": {}}
     tensor = {
         "name": TEXT,
-        "shape": _list(COUNT, minItems=1, maxItems=2),
-        "datatype": {"enum": sorted(tensors.DATATYPES)},
+        "shape": _list(COUNT, minItems=1, maxItems=32),
+        "datatype": {"enum": sorted(DATATYPES)},
         "parameters": _object(binary_data_size=COUNT),
         "data": _list({}),
     }
@@ -63,13 +64,11 @@ def _predictions() -> dict[str, Any]:
             model_name=TEXT,
             model_version=TEXT,
             id=TEXT,
-            parameters=_object(("prediction_id",), prediction_id=TEXT, prediction_ids=_list(TEXT)),
+            parameters=_object(prediction_id=TEXT, prediction_ids=_list(TEXT)),
             outputs=_list({**input_tensor, "properties": {**tensor, "name": output, "data": _list(_VALUE)}}),
         ),
         "Invocation": {"oneOf": [_only((form,), **{form: schema}, **ignored) for form, schema in forms.items()]},
-        "Predictions": _only(
-            ("predictions", "prediction_ids"), predictions=_list({}), prediction_ids=_list(TEXT, minItems=1)
-        ),
+        "Predictions": _only(("predictions", "prediction_ids"), predictions=_list({}), prediction_ids=_list(TEXT)),
         "Error": _only(("error",), error=TEXT, field=TEXT),
     }
 
@@ -91,7 +90,7 @@ def _metadata() -> dict[str, Any]:
     tensor = _object(
         ("name", "datatype", "shape"),
         name=TEXT,
-        datatype={"enum": sorted(tensors.DATATYPES)},
+        datatype={"enum": sorted(DATATYPES)},
         shape=_list(WHOLE, minItems=1),
         parameters=_PARAMETERS,
     )

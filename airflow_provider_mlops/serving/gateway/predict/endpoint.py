@@ -1,19 +1,14 @@
-"""Handles prediction requests of both protocols, from the connection to the batch and back.
-
-This is plain ASGI and runs ahead of Starlette, whose routing and request objects cost more than a prediction.
-"""
+"""Handles prediction requests of all protocols, from the body to the batch and back."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
-
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
@@ -34,9 +29,9 @@ from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
-from airflow_provider_mlops.serving.protocols.body import Body, receive_body
+from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
-from airflow_provider_mlops.serving.protocols.routes import match_route, parse_version
+from airflow_provider_mlops.serving.protocols.routes import PredictRoute, parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
@@ -47,23 +42,27 @@ log = logging.getLogger(__name__)
 _LARGE_BYTES = 32 * 1024
 """Larger bodies are parsed and predicted in a thread, alone, to keep slow work off the event loop."""
 
+_FAIR_SECONDS = 1.0
+"""A version that misses a caller's deadline has failed if it had at least this long."""
+
 T = TypeVar("T")
 
 
 class _RequestLabels:
-    """The metric labels of a request, as far as they are known."""
+    """The metric labels of a request, as far as they are known, and its deadline."""
 
-    __slots__ = ("arm", "model", "received", "rows", "version")
+    __slots__ = ("arm", "deadline", "model", "received", "rows", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None) -> None:
         self.model = self.arm = ""
+        self.deadline = deadline
         self.version: int | None = None
         self.received = 0.0
         self.rows = 0
 
 
 class PredictEndpoint:
-    """The ASGI application that responds to prediction requests.
+    """Answers prediction requests; `http_endpoint` and `gateway/grpc` call it.
 
     Each version predicts in its own threads, so that one that hangs does not block the others.
 
@@ -120,51 +119,63 @@ class PredictEndpoint:
         for batcher in self._batchers.values():
             batcher.threads.close()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to one request."""
-        labels = _RequestLabels()
+    async def answer(
+        self,
+        predict_route: PredictRoute,
+        headers: Mapping[bytes, bytes],
+        receive: Callable[[], Awaitable[Body]],
+        deadline: float | None = None,
+    ) -> Prediction | RequestError:
+        """Predict one request of any protocol, and count it. Returns the error that rejects it, if any.
+
+        Parameters
+        ----------
+        predict_route
+            How the body is parsed, and the model and the version that the request names.
+        headers
+            Headers, with names in lower case.
+        receive
+            Receives the body.
+        deadline
+            Time of `time.perf_counter` after which the caller no longer waits, if it has said so.
+        """
+        labels = _RequestLabels(deadline)
         self.in_progress += 1
         try:
-            prediction = await self._predict(scope, receive, labels)
-            content = prediction.encoded.content
-            status = 200
-            headers = [
-                *prediction.encoded.headers,
-                (b"content-length", b"%d" % len(content)),
-                (b"x-prediction-id", prediction.id.encode()),
-                (b"x-model-version", b"%d" % prediction.version),
-            ]
+            prediction = await self._predict(predict_route, headers, receive, labels)
             self._metrics.count_prediction(
                 labels.model, prediction.version, labels.arm, time.perf_counter() - labels.received, labels.rows
             )
+            return prediction
         except RequestError as error:
-            status, headers, content = error.raw()
-            self._metrics.count_error(labels.model, labels.version, labels.arm, status)
+            self._metrics.count_error(labels.model, labels.version, labels.arm, error.status)
+            return error
         except Exception as error:
             log.exception("Internal error of the gateway during a request for model %r", labels.model)
-            status, headers, content = RequestError(
-                500, f"Internal error of the gateway: {type(error).__name__}."
-            ).raw()
-            self._metrics.count_error(labels.model, labels.version, labels.arm, status)
+            self._metrics.count_error(labels.model, labels.version, labels.arm, 500)
+            return RequestError(500, f"Internal error of the gateway: {type(error).__name__}.")
         finally:
             self.in_progress -= 1
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
 
-    async def _predict(self, scope: Scope, receive: Receive, labels: _RequestLabels) -> Prediction:
+    async def _predict(
+        self,
+        predict_route: PredictRoute,
+        headers: Mapping[bytes, bytes],
+        receive: Callable[[], Awaitable[Body]],
+        labels: _RequestLabels,
+    ) -> Prediction:
         if self.in_progress > self._settings.max_requests:
             raise RequestError(
                 429, f"Too many requests are in progress ({self.in_progress - 1:,}). Retry later.", Retry_After="1"
             )
-        predict_route = match_route(scope["path"])
-        assert predict_route is not None
         parse, name, version = predict_route
         served = self._models.sole_active() if name is None else self._models.get(name)
         labels.model = served.name
-        headers = dict(scope["headers"])
         is_verification = verification.is_verification(headers, self._token)
-        body = await receive_body(headers, receive, self._settings.max_body_bytes)
+        body = await receive()
         labels.received = time.perf_counter()
+        if labels.deadline is not None and labels.received >= labels.deadline:
+            raise RequestError(504, "The deadline of the request passed before a version was chosen.")
         number = parse_version(version)
         route = None if number is not None else self._follower.route(served)
         if route is None:
@@ -182,7 +193,8 @@ class PredictEndpoint:
             raise
         prediction = job.outcome
         assert isinstance(prediction, Prediction)
-        if routed.route is not None:
+        # An empty batch says nothing about a version.
+        if routed.route is not None and labels.rows:
             self._follower.record_success(served.name, routed.choice)
             if routed.route.copies:
                 self._copy(routed.route, served, AnsweredRequest(parse, body, job.parsed, prediction))
@@ -201,10 +213,10 @@ class PredictEndpoint:
             job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
             batcher = self._batcher(model)
             done = batcher.submit(job)
-            if model.pace.quick:
+            if model.pace.quick and labels.deadline is None:
                 await done
             else:
-                await self._with_timeout(done, batcher)
+                await self._with_timeout(done, batcher, labels.deadline)
         labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
@@ -261,16 +273,19 @@ class PredictEndpoint:
         )
         work.add_done_callback(partial(_end_large_request, batcher))
         try:
-            return await self._with_timeout(work, batcher)
+            return await self._with_timeout(work, batcher, labels.deadline)
         finally:
             # If a thread is still predicting, it sees that the job was abandoned.
             done.cancel()
 
-    async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher) -> T:
+    async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher, deadline: float | None = None) -> T:
         seconds = self._settings.predict_seconds
+        left = seconds if deadline is None else deadline - time.perf_counter()
         try:
-            return await asyncio.wait_for(work, seconds)
+            return await asyncio.wait_for(work, min(seconds, left))
         except TimeoutError:
+            if left < seconds:
+                raise _deadline_passed(left) from None
             batcher.give_up(seconds)
             raise ModelFailureError(
                 503,
@@ -291,22 +306,18 @@ class PredictEndpoint:
         return batcher
 
 
+def _deadline_passed(seconds: float) -> RequestError:
+    """Return the error for a caller whose deadline passed while a version was predicting.
+
+    It counts against the version if the caller waited for a fair time. Otherwise anyone could end a rollout by requests
+    with deadlines that no version can meet.
+    """
+    message = "The deadline of the request passed before the prediction was ready."
+    return ModelFailureError(504, message) if seconds >= _FAIR_SECONDS else RequestError(504, message)
+
+
 def _end_large_request(batcher: Batcher, work: asyncio.Future[Job]) -> None:
     batcher.large_requests -= 1
     if not work.cancelled():
         # Retrieved because the caller may no longer wait; asyncio would log an exception that no one retrieves.
         work.exception()
-
-
-class FastPathApp:
-    """The ASGI application that the server calls: prediction requests go to `PredictEndpoint`, all others to `app`."""
-
-    def __init__(self, app: ASGIApp, predict_endpoint: ASGIApp) -> None:
-        self._app = app
-        self._predict_endpoint = predict_endpoint
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Respond to one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and match_route(scope["path"]) is not None:
-            return self._predict_endpoint(scope, receive, send)
-        return self._app(scope, receive, send)

@@ -9,12 +9,18 @@ import logging
 import re
 
 _MESSAGE = "Listening on {url} (storage: {storage}, workers: {workers})"
+_GRPC_MESSAGE = "Listening for gRPC on {address}"
+_GRPC_PATTERN = re.compile(_GRPC_MESSAGE.partition("{address}")[0] + r"(\S+)")
 _PATTERN = re.compile(_MESSAGE.partition("{url}")[0] + r"(https?://\S+)")
 
 
-def log_listening(log: logging.Logger, host: str, port: int, storage_uri: str, workers: int = 1) -> None:
-    """Log that a gateway listens on an address."""
+def log_listening(
+    log: logging.Logger, host: str, port: int, storage_uri: str, workers: int = 1, *, grpc_port: int | None = None
+) -> None:
+    """Log that a gateway listens on an address, and on another port for gRPC if it has one."""
     address = f"[{host}]" if ":" in host else host
+    if grpc_port is not None:
+        log.info(_GRPC_MESSAGE.format(address=f"{address}:{grpc_port}"))
     log.info(_MESSAGE.format(url=f"http://{address}:{port}", storage=storage_uri, workers=workers))
 
 
@@ -29,4 +35,16 @@ def find_url(text: str) -> str | None:
     True
     """
     match = _PATTERN.search(text)
+    return match[1] if match else None
+
+
+def find_grpc_address(text: str) -> str | None:
+    """Return the address of the gRPC port of the gateway that wrote a log; None if it has none.
+
+    Examples
+    --------
+    >>> find_grpc_address("INFO server: Listening for gRPC on 127.0.0.1:8711")
+    '127.0.0.1:8711'
+    """
+    match = _GRPC_PATTERN.search(text)
     return match[1] if match else None

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -20,7 +21,7 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.admin import token
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
-from airflow_provider_mlops.serving.gateway.gateway import Gateway
+from airflow_provider_mlops.serving.gateway.gateway import DRAIN_SECONDS, Gateway
 from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers.listening import log_listening
@@ -28,7 +29,6 @@ from airflow_provider_mlops.serving.models import threads
 
 log = logging.getLogger(__name__)
 
-_DRAIN_SECONDS = 30
 _MAX_FILES = 65_536
 _MAX_CONNECTIONS = 32_768
 _OTHER_FILES = 128
@@ -51,7 +51,11 @@ def run(settings: Settings, host: str, port: int) -> None:
     if settings.token is None:
         # The token must exist before the log says that the gateway listens.
         token.find_or_make(settings.storage_uri)
-    log_listening(log, host, listener.getsockname()[1], settings.storage_uri)
+    if settings.grpc_port is not None:
+        # Reserved until gRPC itself binds it, so that the log can say which port it is.
+        with bind(host, settings.grpc_port, name="grpc_port") as reserved:
+            settings = replace(settings, grpc_port=reserved.getsockname()[1])
+    log_listening(log, host, listener.getsockname()[1], settings.storage_uri, grpc_port=settings.grpc_port)
     serve(settings, listener, None)
     log.info("The gateway stopped")
     _leave_threads_behind()
@@ -71,7 +75,7 @@ def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | 
     mlflow = RegistrySettings.from_environment(
         settings.storage_uri, settings.tracking_uri, settings.registry_uri, settings.trusted_types
     )
-    gateway = Gateway(settings, Registry(mlflow), channel)
+    gateway = Gateway(settings, Registry(mlflow), channel, listener.getsockname()[0])
     config = uvicorn.Config(
         gateway.asgi(),
         interface="asgi3",
@@ -83,7 +87,7 @@ def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | 
         access_log=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
         backlog=_BACKLOG,
     )
@@ -103,8 +107,11 @@ def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | 
         _leave_threads_behind()
 
 
-def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Return a bound socket that does not listen yet. Several sockets can be `shared`. Raises InvalidSpecError."""
+def bind(host: str, port: int, *, shared: bool = False, name: str = "port") -> socket.socket:
+    """Return a bound socket that does not listen yet. Several sockets can be `shared`.
+
+    Raises InvalidSpecError, with the name of the option.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,7 +122,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise InvalidSpecError(
-            "port", port, f"it must be free on {host}, but binding failed: {error}. Use another port"
+            name, port, f"it must be free on {host}, but binding failed: {error}. Use another port"
         ) from error
     return listener
 

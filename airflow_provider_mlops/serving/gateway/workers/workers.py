@@ -11,8 +11,10 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
+from dataclasses import replace
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -108,17 +110,23 @@ def run(settings: Settings, host: str, port: int, count: int, log_format: str) -
     # Bound but not listening: this reserves the port for the workers, whichever of them are running.
     reserved = server.bind(host, port, shared=True)
     port = reserved.getsockname()[1]
+    reserved_grpc: socket.socket | None = None
+    if settings.grpc_port is not None:
+        reserved_grpc = server.bind(host, settings.grpc_port, shared=True, name="grpc_port")
+        settings = replace(settings, grpc_port=reserved_grpc.getsockname()[1])
     if settings.token is None:
         token.find_or_make(settings.storage_uri)
     directory = tempfile.mkdtemp(prefix="airflow-mlops-workers-")
     try:
         metrics_directory = os.path.join(directory, "metrics")
         os.mkdir(metrics_directory)
-        log_listening(log, host, port, settings.storage_uri, count)
+        log_listening(log, host, port, settings.storage_uri, count, grpc_port=settings.grpc_port)
         options = worker.WorkerOptions(settings, host, port, log_format, directory, metrics_directory)
         code = Workers(options, count).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         reserved.close()
+        if reserved_grpc is not None:
+            reserved_grpc.close()
     log.info("The gateway stopped")
     return code
