@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -38,7 +40,7 @@ from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
-from airflow_provider_mlops.serving.protocols import routes
+from airflow_provider_mlops.serving.protocols import compression, routes
 from airflow_provider_mlops.serving.protocols.responses import Readiness
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
@@ -123,7 +125,8 @@ class Gateway:
             HTTPException: _http_error,
             Exception: _internal_error,
         }
-        app = Starlette(routes=paths, exception_handlers=handlers, lifespan=self._lifespan)
+        compress = Middleware(GZipMiddleware, minimum_size=compression.MIN_BYTES, compresslevel=1)
+        app = Starlette(routes=paths, exception_handlers=handlers, middleware=[compress], lifespan=self._lifespan)
         # A redirect would be built from the Host header, which a client chooses.
         app.router.redirect_slashes = False
         return app

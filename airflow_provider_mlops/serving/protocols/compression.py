@@ -39,7 +39,7 @@ def is_compressed(content_encoding: bytes | None) -> bool:
         return False
     raise RequestError(
         415,
-        f"The encoding {name[:60].decode('latin-1')!r} is not supported. Send the body as gzip, deflate or uncompressed.",
+        f"The encoding {name[:60].decode('latin-1')!r} is not supported. Send gzip, deflate or an uncompressed body.",
         "Content-Encoding",
         Accept_Encoding="gzip, deflate",
     )

@@ -11,10 +11,10 @@ from typing import Any
 from airflow_provider_mlops.serving.log.schema import FeatureKind
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.rows.input_schema import NUMERIC, InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
+from airflow_provider_mlops.serving.rows.request_error import RequestError
 from airflow_provider_mlops.serving.rows.rows import Rows
 
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SEPARATORS = {b";": "semicolons", b"\t": "tabs", b"|": "vertical bars"}
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -27,6 +27,7 @@ def parse(content: bytes, schema: InputSchema) -> Rows:
         raise RequestError(400, "The CSV is empty. Its first line must contain the names of the columns.")
     if content.count(b'"') % 2:
         raise RequestError(400, 'The CSV has a quote (") that is not closed.')
+    _check_separator(content, schema)
     try:
         table = csv.read_csv(
             pa.BufferReader(content if content.endswith(b"\n") else content + b"\n"),
@@ -41,7 +42,9 @@ def parse(content: bytes, schema: InputSchema) -> Rows:
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise RequestError(400, f"The body is not valid CSV in UTF-8: {error}."[:300]) from None
     names: list[str] = table.column_names
-    _check_names(names, schema)
+    if "" in names and "" not in schema.by_name:
+        message = "The CSV has a column without a name. If it is the index of a DataFrame, write it without an index."
+        raise RequestError(422, message, "")
     columns = {
         name: _values(table.column(position).to_pylist(), schema.by_name[name].kind)
         for position, name in enumerate(names)
@@ -53,19 +56,14 @@ def parse(content: bytes, schema: InputSchema) -> Rows:
     return signature_check.from_columns(schema, columns)
 
 
-def _check_names(names: list[str], schema: InputSchema) -> None:
-    if len(names) == 1 and names[0] not in schema.by_name:
-        for separator, words in _SEPARATORS.items():
-            if separator in names[0]:
-                raise RequestError(
-                    422, f"The header {format_value(names[0])} is separated by {words}. Separate columns by commas."
-                )
-    if "" in names and "" not in schema.by_name:
-        raise RequestError(
-            422,
-            "The CSV has a column without a name. If it is the index of a DataFrame, write it without an index.",
-            "",
-        )
+def _check_separator(content: bytes, schema: InputSchema) -> None:
+    header = content.lstrip(b"\r\n").partition(b"\n")[0]
+    if b"," in header or len(schema.names) == 1:
+        return
+    for separator, words in _SEPARATORS.items():
+        if separator in header:
+            message = f"The columns in the header are separated by {words}. Separate columns by commas."
+            raise RequestError(422, message)
 
 
 def _values(texts: list[str | None], kind: FeatureKind) -> list[Any]:

@@ -40,8 +40,8 @@ class ModelRepository:
         if champion is None:
             raise RequestError(
                 404,
-                f"The model {name[:200]!r} has no champion that could be loaded. Deploy a version, or send the parameter "
-                "version.",
+                f"The model {name[:200]!r} has no champion that could be loaded. Deploy a version, or send the "
+                "parameter version.",
                 "name",
             )
         return (await self._control.activate(name, champion, champion=True)).status()
@@ -61,8 +61,8 @@ class ModelRepository:
         if served.active is None or version not in (None, served.active):
             raise RequestError(
                 409,
-                f"Only the active version of the model {name!r} can be unloaded. The gateway removes other versions from "
-                "memory when it needs the space.",
+                f"Only the active version of the model {name!r} can be unloaded. The gateway itself removes other "
+                "versions from memory.",
                 "version",
             )
         return (await self._control.deactivate(name, served.active)).status()

@@ -64,8 +64,10 @@ class Information:
         """Return every version that is loaded, or that could not be loaded."""
         entries: list[IndexEntry] = []
         for model in sorted(self._models.all(), key=lambda model: model.name):
-            for version in sorted(model.versions):
-                entries.append({"name": model.name, "version": str(version), "state": "READY", "reason": ""})
+            entries += [
+                {"name": model.name, "version": str(number), "state": "READY", "reason": ""}
+                for number in sorted(model.versions)
+            ]
             if not ready_only:
                 failed = sorted((number, why) for number, why in model.failures.items() if number not in model.versions)
                 entries += [

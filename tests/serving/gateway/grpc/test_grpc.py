@@ -73,11 +73,9 @@ def raw_customers() -> tuple[list[Any], tuple[bytes, ...]]:
 
 
 def refused(client: GrpcClient, method: str, content: Any, **options: Any) -> grpc.RpcError:
+    sent = content if isinstance(content, bytes) else content.SerializeToString()
     with pytest.raises(grpc.RpcError) as raised:
-        if isinstance(content, bytes):
-            client.call(method, content, **options)
-        else:
-            client.ask(method, content, **options)
+        client.call(method, sent, **options)
     return raised.value
 
 
