@@ -29,6 +29,7 @@ from airflow_provider_mlops.serving.gateway.feedback_endpoint import FeedbackEnd
 from airflow_provider_mlops.serving.gateway.http.information import Information
 from airflow_provider_mlops.serving.gateway.http.information_api import InformationApi
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
+from airflow_provider_mlops.serving.gateway.pages import pages
 from airflow_provider_mlops.serving.gateway.predict.endpoint import PredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.http_endpoint import FastPathApp, HttpPredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
@@ -85,7 +86,7 @@ class Gateway:
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
         self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
-        self._information = Information(self._models, self._metrics, self.readiness)
+        self._information = Information(self._models, self._metrics, self.readiness, self._weights)
         self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._follower.record_copy)
         self._is_worker = channel is not None
@@ -114,6 +115,7 @@ class Gateway:
     def app(self) -> Starlette:
         """Return the application with all routes. Its lifespan loads the models and finally compacts the log."""
         paths = [
+            *pages.routes(),
             *InformationApi(self._information).routes(),
             *(Route(path.template, self._http_endpoint, methods=["POST"]) for path in routes.PREDICT_PATHS),
             Route("/metrics", self.metrics, methods=["GET"]),

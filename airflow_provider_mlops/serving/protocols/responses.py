@@ -135,9 +135,13 @@ class InferenceStatistics(TypedDict):
 
 
 class VersionStatistics(TypedDict):
-    """Requests of users since the gateway started; `inference_count` is their number of rows."""
+    """Requests of users since the gateway started; `inference_count` is their number of rows.
+
+    `share` is the share of the model's requests that the version receives now.
+    """
 
     name: str
     version: str
+    share: float
     inference_count: int
     inference_stats: InferenceStatistics

@@ -168,7 +168,15 @@ class Servicer:
 
     def _statistics(self, request: messages.ModelStatisticsRequest, headers: Mapping[bytes, bytes]) -> Any:
         entries = self._information.any_statistics(request.name, parse_version(request.version or None))
-        return messages.ModelStatisticsResponse(model_stats=[messages.ModelStatistics(**entry) for entry in entries])
+        response = messages.ModelStatisticsResponse()
+        for entry in entries:
+            response.model_stats.add(
+                name=entry["name"],
+                version=entry["version"],
+                inference_count=entry["inference_count"],
+                inference_stats=messages.InferStatistics(**entry["inference_stats"]),
+            )
+        return response
 
     def _index(self, request: messages.RepositoryIndexRequest, headers: Mapping[bytes, bytes]) -> Any:
         entries = self._information.index(request.ready)

@@ -5,7 +5,8 @@ HTTP and gRPC both answer from here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from importlib import metadata
 
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
@@ -34,11 +35,20 @@ class Information:
         Metrics, from which the statistics are made.
     readiness
         Returns whether predictions can be answered.
+    weights
+        Yields model, version, arm and weight of everything that requests are routed to.
     """
 
-    def __init__(self, models: ServedModels, metrics: Metrics, readiness: Callable[[], Readiness]) -> None:
+    def __init__(
+        self,
+        models: ServedModels,
+        metrics: Metrics,
+        readiness: Callable[[], Readiness],
+        weights: Callable[[], Iterable[tuple[str, int, str, float]]],
+    ) -> None:
         self._models = models
         self._metrics = metrics
+        self._weights = weights
         self.readiness = readiness
 
     def server(self) -> ServerMetadata:
@@ -82,11 +92,15 @@ class Information:
         if version is not None:
             served.choose(version)
         counts = self._metrics.counts(name)
+        shares: defaultdict[int, float] = defaultdict(float)
+        for model, number, _, weight in self._weights():
+            shares[number] += weight if model == name else 0.0
         versions = sorted(served.versions) if version is None else [version]
         return [
             {
                 "name": name,
                 "version": str(number),
+                "share": round(shares[number], 6),
                 "inference_count": counts[number].rows,
                 "inference_stats": {
                     "success": {"count": counts[number].answered, "ns": round(counts[number].seconds * 1e9)},

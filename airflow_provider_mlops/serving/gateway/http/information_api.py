@@ -86,6 +86,9 @@ class InformationApi:
 
     async def all_statistics(self, request: Request) -> Response:
         """Return the statistics of all models."""
+        if "stats" in self._information.model_names():
+            # A model that has the name of this path.
+            return json_response(self._information.model("stats", None))
         return json_response({"model_stats": self._information.any_statistics("", None)})
 
     async def index(self, request: Request) -> Response:
