@@ -96,10 +96,28 @@ def _gateway_connection() -> dict[str, Any]:
         "hook-class-name": f"{_PACKAGE}.hooks.gateway.MlopsGatewayHook",
         "ui-field-behaviour": {
             "hidden-fields": ["schema", "login", "port", "extra"],
-            "relabeling": {"host": "Gateway URL", "password": "Admin token"},
+            "relabeling": {"host": "Gateway URL", "password": "Key"},
             "placeholders": {
-                "host": "http://127.0.0.1:8710",
-                "password": "the admin token of `airflow-mlops serve`",
+                "host": "https://gateway.example.com:8710",
+                "password": "a key with the rights prediction, monitoring and administration",
+            },
+        },
+        "conn-fields": {
+            "ca_bundle": {
+                "label": "CA bundle",
+                "description": "PEM file with the authorities that sign the gateway's certificate. Empty for the usual "
+                "ones. The file must exist wherever tasks run.",
+                "schema": {"type": ["string", "null"]},
+            },
+            "certificate": {
+                "label": "Client certificate",
+                "description": "PEM file with the certificate to show to the gateway, for mutual TLS.",
+                "schema": {"type": ["string", "null"]},
+            },
+            "certificate_key": {
+                "label": "Client certificate key",
+                "description": "PEM file with the key of the client certificate, if it is in a file of its own.",
+                "schema": {"type": ["string", "null"]},
             },
         },
     }

@@ -299,17 +299,18 @@ def validate(evaluation_path: str, tracking_uri: str, model_name: str, version: 
     return version
 
 
-def deploy(tracking_uri: str, gateway_url: str, token: str, model_name: str, version: str) -> str:
+def deploy(tracking_uri: str, gateway_url: str, key: str, model_name: str, version: str) -> str:
     import httpx
     import mlflow
 
     mlflow.set_tracking_uri(tracking_uri)
     model = mlflow.sklearn.load_model(f"models:/{model_name}/{version}")
     example = mlflow.pyfunc.load_model(f"models:/{model_name}/{version}").input_example.head(1)
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {key}"}
     admin = f"{gateway_url}/admin/models/{model_name}"
     httpx.post(f"{admin}/load", json={"version": int(version)}, headers=headers, timeout=60).raise_for_status()
-    answer = _infer(f"{gateway_url}/v2/models/{model_name}/versions/{version}/infer", example.iloc[0].to_dict())
+    url = f"{gateway_url}/v2/models/{model_name}/versions/{version}/infer"
+    answer = _infer(url, example.iloc[0].to_dict(), headers)
     if answer["outputs"][0]["data"][0] != model.predict(example)[0]:
         raise ValueError("the endpoint and the model give different predictions")
     mlflow.MlflowClient().set_registered_model_alias(model_name, "champion", version)
@@ -317,15 +318,16 @@ def deploy(tracking_uri: str, gateway_url: str, token: str, model_name: str, ver
     return version
 
 
-def replay(test_path: str, gateway_url: str, model_name: str) -> int:
+def replay(test_path: str, gateway_url: str, key: str, model_name: str) -> int:
     import httpx
     import pandas as pd
 
     rows = pd.read_parquet(test_path).to_dict("records")
-    with httpx.Client() as client:
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(headers=headers) as client:
         for row in rows:
             label = row.pop(TARGET)
-            answer = _infer(f"{gateway_url}/v2/models/{model_name}/infer", row, client)
+            answer = _infer(f"{gateway_url}/v2/models/{model_name}/infer", row, headers, client)
             client.post(
                 f"{gateway_url}/feedback", json={"prediction_id": answer["id"], "label": label}
             ).raise_for_status()
@@ -362,12 +364,12 @@ def monitor(
     return int(drifted)
 
 
-def _infer(url: str, row: dict, client=None) -> dict:
+def _infer(url: str, row: dict, headers: dict, client=None) -> dict:
     import httpx
 
     inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name, value in row.items()]
     post = httpx.post if client is None else client.post
-    return post(url, json={"inputs": inputs}).raise_for_status().json()
+    return post(url, json={"inputs": inputs}, headers=headers).raise_for_status().json()
 
 
 def _svg(figure) -> str:

@@ -14,7 +14,7 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 MODEL = "our_steps"
 
 
-def run(storage_uri: str, tracking_uri: str, gateway_url: str, token: str, run_id: str) -> None:
+def run(storage_uri: str, tracking_uri: str, gateway_url: str, key: str, run_id: str) -> None:
     """Run the steps of `dags/level_1/train_and_deploy.py` on the breast cancer data."""
 
     def step(name: str, **fields):
@@ -22,7 +22,7 @@ def run(storage_uri: str, tracking_uri: str, gateway_url: str, token: str, run_i
             storage_uri=storage_uri,
             tracking_uri=tracking_uri,
             gateway_url=gateway_url,
-            secrets={"gateway_token": SecretStr(token)},
+            secrets={"gateway_key": SecretStr(key)},
             task=TaskIdentity(dag_id="our_steps", run_id=run_id, task_id=name),
         )
         definition = load(name)
@@ -71,15 +71,15 @@ def run(storage_uri: str, tracking_uri: str, gateway_url: str, token: str, run_i
         ],
     )
     step("deploy", model=trained.model, expected_champion=validated.champion_version)
-    replay(prepared.test, gateway_url)
+    replay(prepared.test, gateway_url, key)
     step("monitor", model_name=MODEL, window=timedelta(hours=1))
 
 
-def replay(test: Dataset, gateway_url: str) -> None:
+def replay(test: Dataset, gateway_url: str, key: str) -> None:
     """Send the test rows and their labels, like the task `replay` of the example DAG."""
     from airflow_provider_mlops.serving.client.client import GatewayClient
 
-    with GatewayClient(gateway_url) as gateway:
+    with GatewayClient(gateway_url, key) as gateway:
         for row in test.arrow().to_pylist():
             label = row.pop("target")
             gateway.feedback(gateway.infer(MODEL, [row]).prediction_ids[0], label)

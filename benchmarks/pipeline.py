@@ -64,7 +64,7 @@ def measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str
         "PYTHONPATH": str(ROOT),
         "BENCHMARK_TRACKING_URI": stack.mlflow_url,
         "BENCHMARK_GATEWAY_URL": stack.gateway_url,
-        "BENCHMARK_GATEWAY_TOKEN": stack.gateway_token,
+        "BENCHMARK_GATEWAY_KEY": stack.gateway_key,
         "BENCHMARK_STORAGE": str(stack.storage),
     }
     stack.add_settings(environment)

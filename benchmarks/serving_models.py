@@ -19,7 +19,7 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.run import open_run
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.client.client import GatewayClient
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from benchmarks import serving_servers
 
 LOGISTIC, BOOSTING = "logistic", "boosting"
@@ -58,7 +58,7 @@ def memory_by_version(directory: Path) -> float:
     storage = directory / "storage"
     with serving_servers.gateway(directory, storage, "memory", "--model", BOOSTING) as server:
         before = server.memory()
-        with GatewayClient(server.url, token.find(str(storage))) as client:
+        with GatewayClient(server.url, local_key.find(str(storage))) as client:
             for version in range(2, 2 + VERSIONS):
                 client.load(BOOSTING, version)
         return (server.memory() - before) / VERSIONS

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.serving.client.client import GatewayClient
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.gateway.workers import listening
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
@@ -82,7 +82,7 @@ def rolling_out(
         store.start(model, plan, TaskIdentity(dag_id="benchmark", run_id="1", task_id=model))
     store.close()
     with gateway(directory, storage, name, "--rollout-store", url) as server:
-        with GatewayClient(server.url, token.find(str(storage))) as client:
+        with GatewayClient(server.url, local_key.find(str(storage))) as client:
             until = time.monotonic() + 60
             while not all(client.model(model)["rollout"] for model in models):
                 if time.monotonic() > until:

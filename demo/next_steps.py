@@ -28,6 +28,7 @@ def show_next_steps(stack: Stack, console: Console) -> None:
     sections = {
         f"The sample of customers is replayed at 50 requests per second for {HOURS} hours. Ask for a prediction:": (
             f"curl -s {stack.gateway_url}/models/{MODEL}/invocations -H 'Content-Type: application/json' \\\n"
+            f'    -H "Authorization: Bearer $(cat {stack.key_file})" \\\n'
             f"    -d '{body}'"
         ),
         f"Release the challenger: trigger rollout_canary at {stack.airflow_url}/dags/rollout_canary, or run:": (

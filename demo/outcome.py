@@ -24,7 +24,7 @@ def show_outcome(stack: Stack, api: AirflowApi, champion_dag: str, challenger_da
     rows = Dataset.model_validate(api.xcom(champion_dag, champion_run, "prepare", "test")).arrow().slice(0, 1)
     target = api.get(f"/dags/{champion_dag}/dagRuns/{champion_run}")["conf"].get("target", "churned")
     label = rows.column(target)[0].as_py()
-    with GatewayClient(stack.gateway_url) as gateway:
+    with GatewayClient(stack.gateway_url, stack.gateway_key) as gateway:
         prediction = gateway.infer(model["name"], rows.drop_columns([target]).to_pylist())
     console.print(
         f"[bold]Prediction[/bold]  {prediction.output[0]} for the first test row (label {label}), "

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from airflow_provider_mlops.serving.client.credentials import KEY_VARIABLE
 from demo.home import Home
 from demo.service import Service, free_port, stop_all
 
@@ -37,12 +38,13 @@ class Stack:
         self.home = home
         ports = [free_port(preferred) for preferred in preferred_ports]
         self.mlflow_url, self.gateway_url, self.airflow_url = (f"http://127.0.0.1:{port}" for port in ports[:3])
-        self.gateway_token = secrets.token_urlsafe(24)
+        self.gateway_key = secrets.token_urlsafe(32)
+        self.key_file = home.path / "gateway.key"
         self.storage = home.path / "storage"
         logs = home.path / "logs"
         database = f"sqlite:///{home.path / 'mlflow.db'}"
         base = _environment()
-        gateway = base | {"AIRFLOW_MLOPS_GATEWAY_TOKEN": self.gateway_token}
+        gateway = base | {KEY_VARIABLE: self.gateway_key}
         airflow = base | self._airflow_settings(dags, *ports[2:])
         self.mlflow = Service(
             "MLflow",
@@ -80,6 +82,8 @@ class Stack:
                 str(self.storage),
                 "--tracking-uri",
                 self.mlflow_url,
+                "--without-key",
+                "probes",
             ],
             environment=gateway,
             log=logs / "gateway.log",
@@ -93,14 +97,14 @@ class Stack:
             ready_url=f"{self.airflow_url}/api/v2/monitor/health",
         )
 
-        self._base = base
+        self._with_key = gateway
         self.traffic: Service | None = None
 
     def start_traffic(self, arguments: Sequence[str]) -> Service:
         """Start `airflow-mlops traffic` against the gateway in the background, and return it."""
         command = [str(_BIN / "airflow-mlops"), "traffic", *arguments, "--gateway", self.gateway_url]
         self.traffic = Service(
-            "The traffic", command, environment=self._base, log=self.home.path / "logs" / "traffic.log"
+            "The traffic", command, environment=self._with_key, log=self.home.path / "logs" / "traffic.log"
         )
         self.traffic.start(self.home)
         return self.traffic
@@ -112,6 +116,8 @@ class Stack:
     def start(self) -> Iterator[tuple[Service, float]]:
         """Start everything. Yields each server, with the seconds it may take, when the caller must wait for it."""
         self.storage.mkdir(parents=True, exist_ok=True)
+        self.key_file.touch(0o600)
+        self.key_file.write_text(self.gateway_key)
         self.mlflow.start(self.home)
         self.airflow.start(self.home)
         yield self.mlflow, 90
@@ -149,7 +155,7 @@ class Stack:
             "AIRFLOW__MLOPS__STORAGE_URI": str(self.storage),
             "AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps({"conn_type": "mlflow", "host": self.mlflow_url}),
             "AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT": json.dumps(
-                {"conn_type": "mlops_gateway", "host": self.gateway_url, "password": self.gateway_token}
+                {"conn_type": "mlops_gateway", "host": self.gateway_url, "password": self.gateway_key}
             ),
         }
 

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from airflow_provider_mlops import __version__
-from airflow_provider_mlops.cli import report, sample, serve, step, traffic
+from airflow_provider_mlops.cli import keys, report, sample, serve, step, traffic
 from airflow_provider_mlops.errors import MlopsError
 
 
@@ -57,6 +57,11 @@ app.command()(serve.serve)
 app.command()(traffic.traffic)
 app.command()(report.report)
 app.command()(step.step)
+keys_ = typer.Typer(help="Make, list and revoke the keys of the gateway's clients.", no_args_is_help=True)
+keys_.command()(keys.create)
+keys_.command("list")(keys.list_)
+keys_.command()(keys.revoke)
+app.add_typer(keys_, name="keys")
 samples = typer.Typer(help="Write synthetic sample datasets.", no_args_is_help=True)
 samples.command()(sample.customers)
 app.add_typer(samples, name="sample")

@@ -10,7 +10,7 @@ import typer
 from airflow_provider_mlops import extras
 from airflow_provider_mlops.cli.options import OptionDetails, with_fields_of
 from airflow_provider_mlops.cli.storage_options import ROLLOUT_STORE, STORAGE
-from airflow_provider_mlops.serving.defaults import DEFAULT_HOST, DEFAULT_PORT
+from airflow_provider_mlops.serving.defaults import DEFAULT_PORT
 from airflow_provider_mlops.serving.gateway.settings import Settings
 
 
@@ -20,7 +20,8 @@ from airflow_provider_mlops.serving.gateway.settings import Settings
         "storage_uri": STORAGE,
         "tracking_uri": OptionDetails(environment=["MLFLOW_TRACKING_URI"]),
         "registry_uri": OptionDetails(environment=["MLFLOW_REGISTRY_URI"]),
-        "token": OptionDetails(environment=["AIRFLOW_MLOPS_GATEWAY_TOKEN"]),
+        "keys": OptionDetails(environment=["AIRFLOW_MLOPS_GATEWAY_KEYS"]),
+        "cors_origins": OptionDetails(name="--cors-origin"),
         "rollout_store": ROLLOUT_STORE,
         "models": OptionDetails(name="--model"),
         "trusted_types": OptionDetails(name="--trusted-type"),
@@ -28,7 +29,6 @@ from airflow_provider_mlops.serving.gateway.settings import Settings
 )
 def serve(
     settings: Settings,
-    host: Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = DEFAULT_HOST,
     port: Annotated[
         int, typer.Option(help="Port to listen on; 0 chooses a free port and logs it.", metavar="PORT")
     ] = DEFAULT_PORT,
@@ -53,6 +53,6 @@ def serve(
 
     logs.configure(log_format)
     if worker_count == 1:
-        server.run(settings, host, port)
+        server.run(settings, port)
     else:
-        raise typer.Exit(workers.run(settings, host, port, worker_count, log_format))
+        raise typer.Exit(workers.run(settings, port, worker_count, log_format))

@@ -12,6 +12,7 @@ from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.connection import address, find, secret
 from airflow_provider_mlops.hooks.storage import storage_uri
+from airflow_provider_mlops.serving.client.credentials import ClientTls
 from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 
 if TYPE_CHECKING:
@@ -23,18 +24,20 @@ class GatewaySettings:
     """The settings of a connection of type `mlops_gateway`."""
 
     url: str = DEFAULT_GATEWAY_URL
-    token: str | None = field(default=None, repr=False)
+    key: str | None = field(default=None, repr=False)
+    tls: ClientTls = field(default_factory=ClientTls)
 
     def secrets(self) -> dict[str, SecretStr]:
-        """Return the token under the name that a Workspace uses."""
-        return {"gateway_token": SecretStr(self.token)} if self.token else {}
+        """Return the key under the name that a Workspace uses."""
+        return {"gateway_key": SecretStr(self.key)} if self.key else {}
 
 
 class MlopsGatewayHook(BaseHook):
     """Connects to the serving gateway, `airflow-mlops serve`.
 
-    The host of the connection is the gateway's URL, and the password is the admin token. If the connection
-    `mlops_gateway_default` does not exist, the gateway is expected on this machine at port 8710.
+    The host of the connection is the gateway's URL, and the password is a key of the gateway. The extra fields
+    `ca_bundle`, `certificate` and `certificate_key` name files for TLS. If the connection `mlops_gateway_default` does
+    not exist, the gateway is expected on this machine at port 8710.
 
     :param gateway_conn_id: Id of the connection.
     """
@@ -49,13 +52,18 @@ class MlopsGatewayHook(BaseHook):
         self.gateway_conn_id = gateway_conn_id
 
     def settings(self) -> GatewaySettings:
-        """Return the connection's settings. Raises InvalidSpecError if it does not exist and is not the default one."""
+        """Return the connection's settings, with the local key of a gateway on this machine if it has no key.
+
+        Raises InvalidSpecError if it does not exist and is not the default one.
+        """
         connection = find(self.gateway_conn_id, self.default_conn_name, "gateway_conn_id")
         if connection is None:
-            return GatewaySettings()
+            return GatewaySettings(key=_local_key())
+        extra = connection.extra_dejson
         return GatewaySettings(
             url=address(connection) or DEFAULT_GATEWAY_URL,
-            token=secret(connection.password, "password"),
+            key=secret(connection.password, "password") or _local_key(),
+            tls=ClientTls(**{name: extra.get(name) or None for name in ClientTls.model_fields}),
         )
 
     def get_conn(self) -> GatewayClient:
@@ -63,12 +71,11 @@ class MlopsGatewayHook(BaseHook):
         return self.client()
 
     def client(self) -> GatewayClient:
-        """Return a client. Its token is the connection's, or the one that a gateway on this machine has stored."""
+        """Return a client."""
         from airflow_provider_mlops.serving.client.client import GatewayClient
-        from airflow_provider_mlops.serving.gateway.admin import token
 
         settings = self.settings()
-        return GatewayClient(settings.url, settings.token or secret(token.find(storage_uri()), "token"))
+        return GatewayClient(settings.url, settings.key, tls=settings.tls)
 
     def endpoint_url(self, model_name: str) -> str:
         """Return the URL of a model's endpoint."""
@@ -77,7 +84,7 @@ class MlopsGatewayHook(BaseHook):
         return endpoint_url(self.settings().url, model_name)
 
     def test_connection(self) -> tuple[bool, str]:
-        """List the gateway's models, which requires the token. The test button of the connection form calls this."""
+        """List the gateway's models, for the test button of the form. The key needs the right `administration`."""
         try:
             url = self.settings().url
             with self.client() as client:
@@ -92,3 +99,9 @@ class MlopsGatewayHook(BaseHook):
         except Exception as error:
             return False, str(error)
         return True, f"The gateway at {url} is available and has {pluralize(models, 'model')}."
+
+
+def _local_key() -> str | None:
+    from airflow_provider_mlops.serving.gateway.access import local_key
+
+    return secret(local_key.find(storage_uri()), "key")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.task_identity import TaskIdentity
+from airflow_provider_mlops.serving.client.credentials import ClientTls
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
@@ -32,6 +33,7 @@ class Workspace(BaseModel):
     tracking_uri: str | None = None
     registry_uri: str | None = None
     gateway_url: str | None = None
+    gateway_tls: ClientTls = ClientTls()
     trusted_types: tuple[str, ...] = ()
     secrets: dict[str, SecretStr] = Field(default_factory=dict, exclude=True, repr=False)
 

@@ -143,6 +143,7 @@ class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
             registry_uri=mlflow.registry_uri,
             trusted_types=mlflow.trusted_types,
             gateway_url=gateway.url,
+            gateway_tls=gateway.tls,
             secrets=mlflow.secrets() | gateway.secrets() | rollout_secrets() | self.secrets(),
         )
 

@@ -16,16 +16,19 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.data.task_identity import TaskIdentity
+from airflow_provider_mlops.registry.author import Author
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.connection import Registry
 
-Action = Literal["promote", "rollback", "withdraw", "keep"]
+Action = Literal["promote", "rollback", "withdraw", "keep", "pause", "resume"]
+
+_MOVES: tuple[Action, ...] = ("promote", "rollback", "withdraw")
+_ENDS_OF_ROLLOUTS: tuple[Action, ...] = ("promote", "keep")
 
 
 class AuditEntry(BaseModel):
-    """One change of a model's champion, or the decision of a rollout to keep it."""
+    """One change of a model's champion, or a decision about a rollout that left it in place."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -33,21 +36,26 @@ class AuditEntry(BaseModel):
     action: Action = Field(
         description="Kind of the entry. `promote`: a version became the champion; `rollback`: an earlier version "
         "became the champion again; `withdraw`: a deployment failed, and there was no earlier champion to return to; "
-        "`keep`: a rollout left the champion in place."
+        "`keep`: a rollout left the champion in place; `pause` and `resume`: a person paused or resumed a rollout."
     )
     model_name: str = Field(description="Name of the registered model.")
     from_version: int | None = Field(description="Champion before the change; null if there was none.")
     to_version: int | None = Field(description="Champion after the change; null for `withdraw`.")
     previous_version: int | None = Field(description="Version that the alias `previous` points to after the change.")
     candidates: tuple[int, ...] = Field(
-        default=(), description="Versions that the rollout tried; empty unless the action is `keep`."
+        default=(), description="Versions that the rollout tried; empty unless the action is `keep`, `pause` or `resume`."
     )
-    rollout_id: str | None = Field(default=None, description="ID of the rollout that made the decision, if any.")
-    by: TaskIdentity = Field(description="Task that made the change.")
-    reason: str = Field(description="Reason that the task gave.")
+    rollout_id: str | None = Field(default=None, description="ID of the rollout that the decision is about, if any.")
+    by: Author = Field(description="Task that made the change, or the person who made it at the command line.")
+    reason: str = Field(description="Reason that the author gave.")
     time: datetime = Field(
         default_factory=lambda: datetime.now(UTC), description="Time at which the entry was made, in UTC."
     )
+
+    @property
+    def moves_champion(self) -> bool:
+        """Whether the entry is a change of the champion."""
+        return self.action in _MOVES
 
 
 def entries(registry: Registry, model_name: str) -> list[AuditEntry]:
@@ -61,13 +69,20 @@ def last(registry: Registry, model_name: str) -> AuditEntry | None:
 
 
 def last_move(registry: Registry, model_name: str) -> AuditEntry | None:
-    """Return the newest entry other than `keep`, which tells a retry whether it has moved the champion already."""
-    return next((entry for entry in newest_first(registry, model_name) if entry.action != "keep"), None)
+    """Return the newest change of the champion, which tells a retry whether it has moved the champion already."""
+    return next((entry for entry in newest_first(registry, model_name) if entry.moves_champion), None)
 
 
 def of_rollout(registry: Registry, model_name: str, rollout_id: str) -> AuditEntry | None:
     """Return the entry that a rollout ended with, or None."""
-    return next((entry for entry in newest_first(registry, model_name) if entry.rollout_id == rollout_id), None)
+    return next(
+        (
+            entry
+            for entry in newest_first(registry, model_name)
+            if entry.rollout_id == rollout_id and entry.action in _ENDS_OF_ROLLOUTS
+        ),
+        None,
+    )
 
 
 def newest_first(registry: Registry, model_name: str) -> Iterator[AuditEntry]:

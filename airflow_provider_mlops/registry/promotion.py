@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_mlops.errors import InvalidSpecError, PromotionConflictError
 from airflow_provider_mlops.registry import audit, models
@@ -24,7 +24,7 @@ from airflow_provider_mlops.registry.audit import AuditEntry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 
 if TYPE_CHECKING:
-    from airflow_provider_mlops.data.task_identity import TaskIdentity
+    from airflow_provider_mlops.registry.author import Author
     from airflow_provider_mlops.registry.connection import Registry
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def promote(
     model: ModelVersion,
     *,
     expected: int | None,
-    by: TaskIdentity,
+    by: Author,
     reason: str,
     check: bool = True,
     rollout_id: str | None = None,
@@ -69,7 +69,7 @@ def promote(
     expected
         Champion that the version was compared with; None if there was none.
     by
-        Task that promotes. A retry of it for the same version completes the promotion and writes no second entry.
+        Task or person that promotes. A retry of it for the same version completes the promotion and writes no second entry.
     reason
         Reason for the audit trail.
     check
@@ -118,7 +118,7 @@ def rollback(
     *,
     to_version: int | None = None,
     expected: int | None = None,
-    by: TaskIdentity,
+    by: Author,
     reason: str,
 ) -> AuditEntry:
     """Make the version `previous`, or another one, the champion again.
@@ -184,7 +184,7 @@ def rollback(
     return _move(registry, entry)
 
 
-def withdraw(registry: Registry, entry: AuditEntry, *, by: TaskIdentity, reason: str) -> AuditEntry:
+def withdraw(registry: Registry, entry: AuditEntry, *, by: Author, reason: str) -> AuditEntry:
     """Undo a promotion before which there was no champion, so that there is none again.
 
     `entry` is the entry of the promotion. It must be the newest entry of the trail; otherwise PromotionConflictError is
@@ -205,18 +205,46 @@ def withdraw(registry: Registry, entry: AuditEntry, *, by: TaskIdentity, reason:
 
 
 def keep(
-    registry: Registry, name: str, *, candidates: tuple[int, ...], by: TaskIdentity, reason: str, rollout_id: str
+    registry: Registry, name: str, *, candidates: tuple[int, ...], by: Author, reason: str, rollout_id: str
 ) -> AuditEntry:
     """Record that a rollout left the champion in place. Only the first call for a rollout writes an entry."""
+    return _record(registry, name, "keep", candidates=candidates, by=by, reason=reason, rollout_id=rollout_id)
+
+
+def record_pause(
+    registry: Registry,
+    name: str,
+    action: Literal["pause", "resume"],
+    *,
+    candidates: tuple[int, ...],
+    by: Author,
+    reason: str,
+    rollout_id: str,
+) -> AuditEntry:
+    """Record that a person paused or resumed a rollout."""
+    return _record(registry, name, action, candidates=candidates, by=by, reason=reason, rollout_id=rollout_id)
+
+
+def _record(
+    registry: Registry,
+    name: str,
+    action: Literal["keep", "pause", "resume"],
+    *,
+    candidates: tuple[int, ...],
+    by: Author,
+    reason: str,
+    rollout_id: str,
+) -> AuditEntry:
+    """Append an entry that leaves the champion in place. Returns the entry that has ended the rollout, if there is one."""
     while True:
         newest = settle_aliases(registry, name)
-        kept = audit.of_rollout(registry, name, rollout_id)
-        if kept is not None:
-            return kept
+        end = audit.of_rollout(registry, name, rollout_id)
+        if end is not None:
+            return end
         current = _current(registry, name, newest)
         entry = AuditEntry(
             sequence=audit.next_sequence(newest),
-            action="keep",
+            action=action,
             model_name=name,
             from_version=current,
             to_version=current,
@@ -256,7 +284,7 @@ def _lose(registry: Registry, entry: AuditEntry) -> AuditEntry:
     task, its entry is returned. Otherwise raises PromotionConflictError.
     """
     winner = audit.last(registry, entry.model_name)
-    if winner is not None and winner.action == "keep" and winner.to_version == entry.from_version:
+    if winner is not None and not winner.moves_champion and winner.to_version == entry.from_version:
         later = {"sequence": audit.next_sequence(winner), "time": datetime.now(UTC)}
         return _move(registry, entry.model_copy(update=later))
     if winner is not None and winner.action == entry.action and _is_same(winner, entry.by, entry.to_version):
@@ -280,7 +308,7 @@ def _previous(newest: AuditEntry | None, current: int | None, target: int) -> in
     return newest.previous_version if newest else None
 
 
-def _is_same(entry: AuditEntry, by: TaskIdentity, version: int | None) -> bool:
+def _is_same(entry: AuditEntry, by: Author, version: int | None) -> bool:
     return entry.by.key == by.key and entry.to_version == version
 
 

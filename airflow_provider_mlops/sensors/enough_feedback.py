@@ -24,7 +24,8 @@ class EnoughFeedbackSensor(WaitingSensor[FeedbackEvent]):
     :param min_labels: Number of predictions that must have a label.
     :param min_rewards: Number of predictions that must have a reward.
     :param version: Count only predictions of this version. By default, all versions.
-    :param rollout: Id of a rollout; count only predictions that were part of it. By default, all predictions.
+    :param rollout: Id of a rollout; count only predictions that were part of it, without those of its cohort. By
+        default, all predictions.
     :param since: Count only predictions that were made at this time or later, such as
         `"{{ data_interval_start }}"`: a datetime or ISO 8601. By default, all predictions.
     :param deferrable: Wait in the triggerer, which needs no worker slot. Defaults to

@@ -21,7 +21,8 @@ class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
     :param min_labels: number of predictions that must have a label.
     :param min_rewards: number of predictions that must have a reward.
     :param version: count only predictions of this version; None for all versions.
-    :param rollout: id of a rollout; count only predictions that were part of it. None for all predictions.
+    :param rollout: id of a rollout; count only predictions that were part of it, without its cohort's. None for all
+        predictions.
     :param since: ISO 8601 time; count only predictions that were made at this time or later.
     """
 
@@ -65,7 +66,9 @@ class EnoughFeedbackTrigger(WaitingTrigger[FeedbackEvent]):
         since = parse_time("since", self.since)
         table = prediction_log.read(storage_uri(), self.model_name, version=self.version, since=since)
         if self.rollout is not None:
-            table = table.filter(table.rollout == self.rollout)
+            from airflow_provider_mlops.serving.policy.policy import COHORT
+
+            table = table.filter(table.rollout == self.rollout, table.arm != COHORT)
         counts = table.aggregate(predictions=table.count(), labels=table.label.count(), rewards=table.reward.count())
         (row,) = counts.to_pyarrow().to_pylist()
         event = FeedbackEvent(

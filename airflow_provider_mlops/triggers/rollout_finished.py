@@ -62,9 +62,7 @@ class RolloutFinishedTrigger(WaitingTrigger[RolloutFinishedEvent]):
         self.rollout, self._started_at = rollout.id, rollout.state.started_at
         state = rollout.state
         if state.is_in_progress:
-            return Observation(
-                f"it is {state.status_text} at step {state.step + 1} of {rollout.plan.strategy.step_count}"
-            )
+            return Observation(f"it is {state.status_text} at step {state.step + 1} of {rollout.plan.step_count}")
         if state.blocks_new_rollout:
             return Observation(f"it is {state.status_text}, but the champion alias has not moved yet")
         event = RolloutFinishedEvent(

@@ -8,7 +8,7 @@ from airflow.sdk import dag, task
 
 TRACKING = os.environ.get("BENCHMARK_TRACKING_URI", "")
 GATEWAY = os.environ.get("BENCHMARK_GATEWAY_URL", "")
-TOKEN = os.environ.get("BENCHMARK_GATEWAY_TOKEN", "")
+KEY = os.environ.get("BENCHMARK_GATEWAY_KEY", "")
 STORAGE = os.environ.get("BENCHMARK_STORAGE", "")
 MODEL = "by_hand_dag"
 
@@ -62,13 +62,13 @@ def by_hand_level_1():
     def deploy(version: str) -> str:
         from benchmarks import by_hand
 
-        return by_hand.deploy(TRACKING, GATEWAY, TOKEN, MODEL, version)
+        return by_hand.deploy(TRACKING, GATEWAY, KEY, MODEL, version)
 
     @task
     def replay(parts: list[str]) -> int:
         from benchmarks import by_hand
 
-        return by_hand.replay(parts[2], GATEWAY, MODEL)
+        return by_hand.replay(parts[2], GATEWAY, KEY, MODEL)
 
     @task
     def monitor(profile: str, parts: list[str]) -> int:

@@ -210,8 +210,9 @@ with DAG(
         from airflow_provider_mlops.serving.traffic.replay import Replay
         from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
-        rows, url = Dataset.model_validate(dataset), MlopsGatewayHook().settings().url
-        return Replay(Traffic(rows, model["name"], url, rate=1000, target=target)).run().answered
+        rows, gateway = Dataset.model_validate(dataset), MlopsGatewayHook().settings()
+        traffic = Traffic(rows, model["name"], gateway.url, rate=1000, target=target)
+        return Replay(traffic, key=gateway.key, tls=gateway.tls).run().answered
 
     replayed = replay(deploy.output["model"], prepare.output["test"], "{{ params.target }}")
 

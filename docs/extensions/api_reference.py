@@ -155,10 +155,10 @@ class HttpRoutes(SphinxDirective):
             for method, operation in operations.items():
                 if method == "parameters":
                     continue
-                token = "yes" if operation.get("security") else ""
+                key = "if predictions need one" if {} in operation["security"] else "always"
                 statuses = ", ".join(sorted(operation.get("responses", {})))
-                rows.append((f"`{method.upper()} {path}`", operation.get("summary", ""), token, statuses))
-        return self.parse_text_to_nodes(table(("Route", "Purpose", "Admin token", "Status codes"), rows))
+                rows.append((f"`{method.upper()} {path}`", operation.get("summary", ""), key, statuses))
+        return self.parse_text_to_nodes(table(("Route", "Purpose", "Needs a key", "Status codes"), rows))
 
 
 class Configuration(SphinxDirective):

@@ -45,7 +45,7 @@ def test_help_names_what_works() -> None:
     assert "step" in result.output
     # Wide, so that no option is broken over two lines.
     result = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
-    for option in ("--host", "--port", "--storage-uri", "--tracking-uri", "--registry-uri", "--token", "--model"):
+    for option in ("--host", "--port", "--storage-uri", "--tracking-uri", "--registry-uri", "--keys", "--model"):
         assert option in result.output
 
 
@@ -148,7 +148,7 @@ def test_options_are_those_of_the_settings() -> None:
     assert "AIRFLOW_MLOPS_STORAGE_URI" in rows["--storage-uri"].help
     assert {f"--{field.name.replace('_', '-')}" for field in fields(Settings)} - {
         name for option in rows for name in option.split(", ")
-    } == {"--models", "--trusted-types"}
+    } == {"--models", "--trusted-types", "--cors-origins"}
     assert [row.option for row in option_rows(app, "sample customers")] == ["--rows", "--seed", "--directory"]
     rows = {row.option: row for row in option_rows(app, "traffic")}
     assert rows["MODEL"].default == "required"
@@ -158,8 +158,8 @@ def test_options_are_those_of_the_settings() -> None:
 
 def test_values_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Settings] = []
-    monkeypatch.setattr(server, "run", lambda settings, host, port: taken.append(settings))
-    monkeypatch.setenv("AIRFLOW_MLOPS_GATEWAY_TOKEN", "")
+    monkeypatch.setattr(server, "run", lambda settings, port: taken.append(settings))
+    monkeypatch.setenv("AIRFLOW_MLOPS_GATEWAY_KEYS", "")
     arguments = ["serve", "--storage-uri", str(tmp_path), "--model", "a", "--model", "b", "--no-prediction-log"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
@@ -177,13 +177,13 @@ def test_serve_on_a_port_that_is_taken(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_serve_with_remote_storage_needs_a_token_and_a_server() -> None:
-    done = run("serve", "--port", "0", "--storage-uri", "memory://mlops", "--token", "secret")
+def test_serve_with_remote_storage_needs_a_key_and_a_server() -> None:
+    done = run("serve", "--port", "0", "--storage-uri", "memory://mlops", AIRFLOW_MLOPS_GATEWAY_KEY="secret")
     assert done.returncode == 2
     assert "tracking_uri" in done.stderr
     done = run("serve", "--port", "0", "--storage-uri", "memory://mlops", "--tracking-uri", "http://127.0.0.1:1")
     assert done.returncode == 2
-    assert "AIRFLOW_MLOPS_GATEWAY_TOKEN" in done.stderr
+    assert "AIRFLOW_MLOPS_GATEWAY_KEY" in done.stderr
 
 
 def test_a_replay_says_at_once_that_its_summary_has_no_place(tmp_path: Path) -> None:

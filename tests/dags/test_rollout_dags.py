@@ -22,7 +22,7 @@ from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.registry import audit, models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from tests.dags.test_example_dags import DAGS, load
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import register
@@ -42,7 +42,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> 
 
 @pytest.fixture
 def storage(serving: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> Path:
-    document = {"conn_type": "mlops_gateway", "host": serving.url, "password": token.find(str(serving.storage))}
+    document = {"conn_type": "mlops_gateway", "host": serving.url, "password": local_key.find(str(serving.storage))}
     monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
     monkeypatch.setenv("AIRFLOW__MLOPS__STORAGE_URI", str(serving.storage))
     return serving.storage

@@ -15,7 +15,8 @@ import httpx
 
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.client.client import GatewayClient
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.client.credentials import KEY_VARIABLE, ClientTls
+from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.gateway.workers import listening
 
 _START_SECONDS = 240.0
@@ -33,6 +34,7 @@ class LiveGateway:
         self.storage = storage
         self.log = storage / "gateway.log"
         self.port = 0
+        self.tls = ClientTls()
         self._options = options
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +81,7 @@ class LiveGateway:
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if '--tls-certificate' in self._options else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def grpc_address(self) -> str:
@@ -94,9 +96,10 @@ class LiveGateway:
         assert self._process is not None
         return self._process
 
-    def client(self, given_token: str | None = None) -> GatewayClient:
-        """A client with the gateway's token, or with another one."""
-        return GatewayClient(self.url, given_token or token.find(str(self.storage)))
+    def client(self, given_key: str | None = None) -> GatewayClient:
+        """A client with a key: one that is given, the one in the gateway's environment, or the gateway's local key."""
+        key = given_key or self._environment.get(KEY_VARIABLE) or local_key.find(str(self.storage))
+        return GatewayClient(self.url, key, tls=self.tls)
 
     def kill(self) -> None:
         """End it with SIGKILL, at once; do nothing if it has ended."""

@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from tests.helpers.live_gateway import LiveGateway
 
 
@@ -30,22 +30,22 @@ def test_without_a_connection_this_machine(storage):
         MlopsGatewayHook("nowhere").settings()
 
 
-def test_the_test_button_takes_the_token_of_the_connection(storage, monkeypatch, gateway):
-    right = token.find(str(gateway.storage))
+def test_the_test_button_takes_the_key_of_the_connection(storage, monkeypatch, gateway):
+    right = local_key.find(str(gateway.storage))
     connect(monkeypatch, host=gateway.url, password=right)
-    assert MlopsGatewayHook().settings().secrets()["gateway_token"].get_secret_value() == right
+    assert MlopsGatewayHook().settings().secrets()["gateway_key"].get_secret_value() == right
     assert MlopsGatewayHook().test_connection() == (
         True,
         f"The gateway at {gateway.url} is available and has 0 models.",
     )
-    connect(monkeypatch, host=gateway.url, password="wrong-token")
+    connect(monkeypatch, host=gateway.url, password="wrong-key")
     works, message = MlopsGatewayHook().test_connection()
     assert not works
     assert "gateway_conn_id" in message
-    assert "wrong-token" not in message
+    assert "wrong-key" not in message
 
 
-def test_without_a_token_the_one_in_the_storage_is_used(monkeypatch, gateway):
+def test_without_a_key_the_one_in_the_storage_is_used(monkeypatch, gateway):
     monkeypatch.setenv("AIRFLOW__MLOPS__STORAGE_URI", str(gateway.storage))
     connect(monkeypatch, host=gateway.url)
     works, message = MlopsGatewayHook().test_connection()
@@ -67,10 +67,10 @@ def test_an_address_where_another_server_answers(storage, monkeypatch, mlflow_se
     assert "/admin/models" in message
 
 
-def test_the_token_is_masked(storage: Path, monkeypatch):
+def test_the_key_is_masked(storage: Path, monkeypatch):
     from airflow.providers.common.compat.sdk import redact
 
     connect(monkeypatch, host="https://gateway", password="hush-hush-4")
     settings = MlopsGatewayHook().settings()
-    assert redact("token hush-hush-4") == "token ***"
+    assert redact("key hush-hush-4") == "key ***"
     assert "hush" not in repr(settings)

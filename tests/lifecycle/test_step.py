@@ -208,6 +208,6 @@ def test_an_error_that_cannot_be_sent_is_a_defect(dataset: Dataset, workspace: W
 
 
 def test_a_workspace_as_json_holds_no_secret(workspace: Workspace) -> None:
-    with_secret = workspace.model_copy(update={"secrets": {"gateway_token": SecretStr("s3cr3t")}})
+    with_secret = workspace.model_copy(update={"secrets": {"gateway_key": SecretStr("s3cr3t")}})
     assert "s3cr3t" not in with_secret.model_dump_json() + repr(with_secret)
     assert list(with_secret.environment().values()) == ["s3cr3t"]

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.live_model import train
 
@@ -32,6 +32,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> I
 @pytest.fixture
 def connection(served: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default connection leads to that gateway."""
-    secret = token.find(str(served.storage))
+    secret = local_key.find(str(served.storage))
     document = {"conn_type": "mlops_gateway", "host": served.url, "password": secret}
     monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))

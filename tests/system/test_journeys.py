@@ -40,12 +40,14 @@ def test_level_1_ends_with_a_champion_that_answers(stack: Stack, airflow: Airflo
     registered = MlflowClient(stack.mlflow_url)
     assert int(registered.get_model_version_by_alias("churn", "champion").version) == model["version"]
     row = {f"column_{n}": 1.0 for n in range(3)}
-    refused = httpx.post(f"{stack.gateway_url}/invocations", json={"dataframe_records": [row]})
+    headers = {"Authorization": f"Bearer {stack.gateway_key}"}
+    assert httpx.post(f"{stack.gateway_url}/invocations", json={"dataframe_records": [row]}).status_code == 401
+    refused = httpx.post(f"{stack.gateway_url}/invocations", json={"dataframe_records": [row]}, headers=headers)
     assert refused.status_code == 422
     test = Dataset.model_validate(airflow.xcom(LEVEL_1, level_1_run, "prepare", "test")).arrow()
     rows = test.drop_columns(["churned"]).slice(0, 5).to_pylist()
     answer = httpx.post(
-        f"{stack.gateway_url}/models/churn/invocations", json={"dataframe_records": rows}
+        f"{stack.gateway_url}/models/churn/invocations", json={"dataframe_records": rows}, headers=headers
     ).raise_for_status()
     assert len(answer.json()["predictions"]) == 5
 
@@ -93,14 +95,15 @@ def test_a_canary_reaches_its_end_in_the_triggerer(stack: Stack, airflow: Airflo
     second = registered.create_model_version("churn", first.source, first.run_id, model_id=logged)
     registered.set_registered_model_alias("churn", "challenger", second.version)
     test = Dataset.model_validate(airflow.xcom(LEVEL_1, level_1_run, "prepare", "test"))
-    replay = Replay(Traffic(test, "churn", stack.gateway_url, rate=80, seconds=300, repeat=True))
-    traffic = threading.Thread(target=replay.run)
-    traffic.start()
+    traffic = Traffic(test, "churn", stack.gateway_url, rate=80, seconds=300, repeat=True)
+    replay = Replay(traffic, key=stack.gateway_key)
+    sender = threading.Thread(target=replay.run)
+    sender.start()
     try:
         run_id = run(airflow, "rollout_canary", {"model_name": "churn", "bake_time": 1})
     finally:
         replay.stop()
-        traffic.join(60)
+        sender.join(60)
     assert airflow.xcom("rollout_canary", run_id, "rollout", "status") == "promoted"
     assert registered.get_model_version_by_alias("churn", "champion").version == second.version
     assert replay.summary.answered > 200

@@ -64,12 +64,11 @@ def connect_gateway(workspace: Workspace, timeout: float) -> GatewayClient:
         Maximum time in seconds for a response.
     """
     from airflow_provider_mlops.serving.client.client import GatewayClient
-    from airflow_provider_mlops.serving.gateway.admin import token
+    from airflow_provider_mlops.serving.gateway.access import local_key
 
     if workspace.gateway_url is None:
         raise InvalidSpecError(
             "gateway_url", None, "no gateway is configured. Set the host of the connection 'mlops_gateway_default'"
         )
-    return GatewayClient(
-        workspace.gateway_url, workspace.secret("gateway_token") or token.find(workspace.storage_uri), timeout=timeout
-    )
+    key = workspace.secret("gateway_key") or local_key.find(workspace.storage_uri)
+    return GatewayClient(workspace.gateway_url, key, timeout, tls=workspace.gateway_tls)

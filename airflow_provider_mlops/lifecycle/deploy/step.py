@@ -46,7 +46,7 @@ def deploy(spec: DeploySpec, workspace: Workspace) -> DeployResult:
     RejectedError
         If the endpoint's predictions differ from those of the packaged model.
     InvalidSpecError
-        If the version does not exist, or if the gateway refuses the token.
+        If the version does not exist, or if the gateway refuses the key.
     BackendUnavailableError
         If MLflow or the gateway is unavailable. A retry then completes the deployment.
     """

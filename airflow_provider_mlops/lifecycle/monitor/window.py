@@ -95,7 +95,10 @@ def open_window(
 
 
 def _exclude_arms(table: ibis.Table, include_pinned: bool) -> ibis.Table:
-    from airflow_provider_mlops.serving.policy.policy import PINNED, SHADOW, VERIFICATION
+    from airflow_provider_mlops.serving.policy.policy import COHORT, PINNED, SHADOW, VERIFICATION
 
-    excluded = [VERIFICATION, SHADOW] if include_pinned else [VERIFICATION, SHADOW, PINNED]
+    # A cohort is not a sample of the traffic: a window of a candidate's first days would hold nothing else.
+    excluded = [VERIFICATION, SHADOW, COHORT]
+    if not include_pinned:
+        excluded.append(PINNED)
     return table.filter(table.arm.notin(excluded))

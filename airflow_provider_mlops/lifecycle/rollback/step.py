@@ -27,7 +27,7 @@ def rollback(spec: RollbackSpec, workspace: Workspace) -> RollbackResult:
     Raises
     ------
     InvalidSpecError
-        If there is no version to roll back to, or if the gateway refuses the token or the version.
+        If there is no version to roll back to, or if the gateway refuses the key or the version.
     PromotionConflictError
         If the champion is not the expected one, or if someone promotes a version at the same time.
     BackendUnavailableError

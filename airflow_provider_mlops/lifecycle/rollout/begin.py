@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.data.names import must_be_a_column, pluralize
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.deploy.deployment import connect_gateway
 from airflow_provider_mlops.lifecycle.deploy.expected_champion import expected_version
@@ -20,6 +20,8 @@ from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 if TYPE_CHECKING:
     from airflow_provider_mlops.lifecycle.rollout.spec import RolloutSpec
     from airflow_provider_mlops.registry.audit import AuditEntry
+    from airflow_provider_mlops.registry.connection import Registry
+    from airflow_provider_mlops.registry.model_version import ModelVersion
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
             "with DeployModelOperator",
         )
     plan = _plan(spec, champion)
+    _check_columns(plan, models.get(registry, spec.model.name, champion), registry)
     with connect_gateway(workspace, spec.verify_timeout) as gateway:
         for model in candidates:
             started = time.monotonic()
@@ -67,7 +70,28 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
             "Sample size of the A/B test: %s rewards of the candidate and %s of the champion",
             *map("{:,}".format, sizes),
         )
+    if plan.cohort is not None:
+        log.info(
+            "The first step is for the cohort: requests of which %s get version %d, all others the champion",
+            plan.cohort.text,
+            plan.candidates[0],
+        )
     return store.start(spec.model.name, plan, workspace.task)
+
+
+def _check_columns(plan: RolloutPlan, champion: ModelVersion, registry: Registry) -> None:
+    """Raise InvalidSpecError if the cohort or the sticky key is a column that the champion's signature does not have.
+
+    The gateway reads requests by the champion's signature, so no request could ever match.
+    """
+    from airflow_provider_mlops.registry import models
+    from airflow_provider_mlops.serving.rows.input_schema import InputSchema
+
+    for name, place in (("cohort", plan.cohort), ("sticky", plan.sticky)):
+        if place is not None and place.source == "field":
+            columns = InputSchema.of(models.signature(registry, champion)).names
+            if place.name not in columns:
+                raise InvalidSpecError(f"{name}.name", place.name, must_be_a_column(place.name, columns, str(champion)))
 
 
 def already_champion(spec: RolloutSpec, workspace: Workspace) -> AuditEntry | None:

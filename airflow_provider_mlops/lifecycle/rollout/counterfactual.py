@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.serving.policy.policy import SHADOW
+from airflow_provider_mlops.serving.policy.policy import COHORT, SHADOW
 from airflow_provider_mlops.serving.rollouts.evidence_delta import feature_encoding, observed_reward
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
@@ -84,7 +84,8 @@ def logged_decisions(storage_uri: str, rollout: Rollout, connection: ibis.BaseBa
         raise InvalidSpecError("rollout", rollout.id, hint)
     since, backend = rollout.state.started_at, engine.connect() if connection is None else connection
     table = prediction_log.read(storage_uri, rollout.model, since=since, connection=backend)
-    table = table.filter(table.rollout == rollout.id, table.arm != SHADOW)
+    # A cohort was not chosen at random: its requests had no other choice, and say nothing about other policies.
+    table = table.filter(table.rollout == rollout.id, table.arm.notin([SHADOW, COHORT]))
     rows = table.select("prediction_id", "arm", "propensity", "context", "output")
     rows = rows.inner_join(prediction_log.first_feedback(storage_uri, since=since, connection=backend), "prediction_id")
     rewards: dict[str, list[float]] = {}

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
-from airflow_provider_mlops.lifecycle.rollout.durations import format_duration
+from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, Finding, findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
-from airflow_provider_mlops.serving.policy.policy import CHAMPION
+from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
 from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy, ShadowStrategy
@@ -78,12 +78,19 @@ def decide(plan: RolloutPlan, state: RolloutState, evidence: Evidence, now: date
     if not state.is_in_progress:
         raise ValueError(f"the rollout is over: {state.status}")
     situation = _Situation(plan, state, evidence, now, findings(plan, evidence), probabilities_of_best(plan, evidence))
+    if state.is_paused:
+        return situation.decision("wait", f"paused by {state.changed_by}: {state.reason}")
     worse = [finding for finding in situation.findings if finding.verdict == "worse"]
     if worse:
         return situation.decision("roll_back", _sentences(worse))
     if isinstance(plan.strategy, BanditStrategy | ContextualStrategy):
         return _decide_bandit(situation, plan.strategy)
     return _decide_gated(situation)
+
+
+def decides_at(plan: RolloutPlan, state: RolloutState) -> datetime:
+    """Return the time at which `on_inconclusive` decides, if the evidence has not decided before."""
+    return state.waiting_since + plan.decision_timeout
 
 
 def apply(decision: RolloutDecision, plan: RolloutPlan, state: RolloutState, now: datetime, by: str) -> RolloutState:
@@ -128,16 +135,20 @@ def _decide_bandit(situation: _Situation, strategy: BanditStrategy | ContextualS
 
 def _decide_gated(situation: _Situation) -> RolloutDecision:
     plan, state = situation.plan, situation.state
-    missing = _missing(situation, [arm.name for arm in plan.arms[1:]])
-    if not missing and not state.approved:
-        ended = _end_of_test(situation)
-        if ended is not None:
-            return situation.decision("end", ended)
-    missing += _failing_gates(situation.findings, state)
+    if plan.is_cohort_step(state.step):
+        missing = _missing(situation, [COHORT])
+        missing += _failing_gates(situation.findings, state)
+    else:
+        missing = _missing(situation, [arm.name for arm in plan.arms[1:]])
+        if not missing and not state.approved:
+            ended = _end_of_test(situation)
+            if ended is not None:
+                return situation.decision("end", ended)
+        missing += _failing_gates(_of_random_shares(situation.findings), state)
     if missing:
         return _decide_inconclusive(situation, missing)
     reason = _reason_to_proceed(situation.findings, state)
-    if state.step + 1 < plan.strategy.step_count:
+    if state.step + 1 < plan.step_count:
         return situation.decision("next_step", reason)
     if isinstance(plan.strategy, ShadowStrategy) and plan.strategy.on_success == "end":
         return situation.decision("end", f"{reason} The champion stays, because on_success is 'end'.")
@@ -146,13 +157,13 @@ def _decide_gated(situation: _Situation) -> RolloutDecision:
 
 def _decide_inconclusive(situation: _Situation, missing: list[str]) -> RolloutDecision:
     plan, state = situation.plan, situation.state
-    allowed = plan.decision_timeout * (1 + state.extensions)
     text = "; ".join(missing)
-    if situation.now - state.step_started_at < allowed:
+    if situation.now < decides_at(plan, state):
         return situation.decision("wait", text)
     if state.status == "held":
         return situation.decision("wait", f"held: {text}")
-    reason = f"no decision within {format_duration(allowed)}: {text}"
+    another = "another " if state.extensions else ""
+    reason = f"no decision within {another}{format_duration(plan.decision_timeout)}: {text}"
     if plan.on_inconclusive == "extend":
         if state.extensions < plan.max_extensions:
             return situation.decision("extend", reason)
@@ -171,7 +182,13 @@ def _missing(situation: _Situation, arms: Sequence[str]) -> list[str]:
         bake_time = format_duration(plan.bake_time)
         missing.append(f"the step lasts at least {bake_time}; time left: {format_duration(left)}")
     requests = sum(evidence.step[arm].requests for arm in arms if arm in evidence.step)
-    if requests < plan.min_requests:
+    if plan.cohort is not None and plan.is_cohort_step(state.step):
+        if requests < plan.cohort.min_requests:
+            missing.append(
+                f"too few requests of the cohort so far: {requests:,} of at least {plan.cohort.min_requests:,} (a "
+                f"request belongs to the cohort if {plan.cohort.text})"
+            )
+    elif requests < plan.min_requests:
         missing.append(f"too few requests in this step: {requests:,} of at least {plan.min_requests:,}")
     return missing
 
@@ -183,11 +200,16 @@ def _failing_gates(found: Sequence[Finding], state: RolloutState) -> list[str]:
     return [finding.sentence.rstrip(".") for finding in found if finding.verdict != "better"]
 
 
+def _of_random_shares(found: Sequence[Finding]) -> list[Finding]:
+    """Return the findings without the cohort's, which must be passed in the cohort's own step only."""
+    return [finding for finding in found if finding.arm != COHORT]
+
+
 def _reason_to_proceed(found: Sequence[Finding], state: RolloutState) -> str:
     if state.approved:
         return f"Approved by {state.changed_by}: {state.reason}."
-    if found:
-        return _sentences(found)
+    if passed := [finding for finding in found if finding.verdict == "better"]:
+        return _sentences(passed)
     return "There are no gates, and the step has had its minimum duration and number of requests."
 
 
@@ -195,7 +217,7 @@ def _end_of_test(situation: _Situation) -> str | None:
     """Return why an A/B test ends at its sample size; None if it has not reached it, or if it has decided."""
     plan, evidence = situation.plan, situation.evidence
     sizes = sample_sizes(plan)
-    if sizes is None or all(finding.verdict == "better" for finding in situation.findings):
+    if sizes is None or all(finding.verdict == "better" for finding in _of_random_shares(situation.findings)):
         return None
     champion, candidate = (evidence.of_arm(arm.name).reward_count for arm in plan.arms)
     if candidate < sizes[0] or champion < sizes[1]:
@@ -207,5 +229,5 @@ def _end_of_test(situation: _Situation) -> str | None:
 
 
 def _sentences(found: Sequence[Finding]) -> str:
-    several = len({finding.arm for finding in found}) > 1
+    several = len({finding.arm for finding in found}) > 1 or any(finding.arm == COHORT for finding in found)
     return " ".join(f"{finding.arm}: {finding.sentence}" if several else finding.sentence for finding in found)

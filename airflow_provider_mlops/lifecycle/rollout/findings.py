@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.serving.policy.policy import CHAMPION
+from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT
 from airflow_provider_mlops.serving.rollouts.arm_statistics import (
     LATENCY_EDGES,
     ArmStatistics,
@@ -50,16 +50,19 @@ class Evidence:
         Statistics over all steps.
     step
         Statistics of the current step.
+    number
+        Number of the current step, starting at 0.
     """
 
     total: Mapping[str, ArmStatistics] = field(default_factory=dict)
     step: Mapping[str, ArmStatistics] = field(default_factory=dict)
+    number: int = 0
 
     @classmethod
     def of(cls, statistics: Mapping[tuple[int, str], ArmStatistics], step: int) -> Self:
         """Return the evidence from the rollout store's statistics by step and arm."""
         current = {arm: part for (number, arm), part in statistics.items() if number == step}
-        return cls(over_all_steps(statistics), current)
+        return cls(over_all_steps(statistics), current, step)
 
     def of_arm(self, arm: str) -> ArmStatistics:
         """Return the statistics of an arm over all steps; zeros if it has had no requests."""
@@ -81,13 +84,29 @@ class Finding(BaseModel):
 
 
 def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
-    """Return the findings of all gates for all candidates."""
+    """Return the findings of all gates for all candidates, and those of the cohort's gates.
+
+    In the cohort's step no request is divided at random, so only the cohort's gates have findings.
+    """
+    if plan.is_cohort_step(evidence.number):
+        return _of_cohort(plan, evidence)
     champion = evidence.of_arm(CHAMPION)
-    return tuple(
+    of_candidates = tuple(
         _finding(plan, gate, arm.name, evidence.of_arm(arm.name), champion)
         for arm in plan.arms[1:]
         for gate in plan.gates
     )
+    return of_candidates + _of_cohort(plan, evidence)
+
+
+def _of_cohort(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
+    """Return the findings of the cohort's gates. They have fixed limits, so no other arm's requests count."""
+    if plan.cohort is None:
+        return ()
+    # A cohort has fewer requests than a random share: the tests are most sensitive at the number that it must reach.
+    tuned = plan.model_copy(update={"expected_requests": plan.cohort.min_requests})
+    cohort = evidence.of_arm(COHORT)
+    return tuple(_finding(tuned, gate, COHORT, cohort, ArmStatistics()) for gate in plan.cohort.gates)
 
 
 def _finding(plan: RolloutPlan, gate: Gate, arm: str, candidate: ArmStatistics, champion: ArmStatistics) -> Finding:

@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.lifecycle.rollout.durations import format_duration
+from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
@@ -37,13 +37,15 @@ def subject(rollout: Rollout) -> str:
 def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None = None) -> str:
     """Return the evidence, and what each answer does, in Markdown."""
     state, plan = rollout.state, rollout.plan
-    versions = {arm.name: arm.version for arm in plan.arms}
+    versions: dict[str, object] = {arm.name: arm.version for arm in plan.arms}
+    if plan.cohort_arm is not None:
+        versions[plan.cohort_arm.name] = f"{plan.cohort_arm.version} (cohort)"
     timeout = format_duration(plan.decision_timeout)
-    last_step = state.step + 1 == plan.strategy.step_count
+    last_step = state.step + 1 == plan.step_count
     effect = "the candidate becomes the champion" if last_step else "the rollout starts the next step"
     lines = [
         f"Rollout `{rollout.id}` (strategy {plan.strategy.kind}) compares the candidate with champion version "
-        f"{plan.champion}. It is at step {state.step + 1} of {plan.strategy.step_count}{_weights(rollout)}.",
+        f"{plan.champion}. It is at step {state.step + 1} of {plan.step_count}{_weights(rollout)}.",
         "",
         f"Why you are asked: {state.reason.rstrip('.')}.",
         "",
@@ -91,18 +93,20 @@ def answer(store: RolloutStore, rollout_id: str, option: str, by: str, now: date
             return transitions.approved(seen.state, moment, by, reason)
         if option == ROLL_BACK:
             return transitions.rolled_back(seen.plan, seen.state, moment, by, reason)
-        return transitions.prolonged(seen.plan, seen.state, moment, by, reason)
+        return transitions.extended(seen.state, moment, by, reason)
 
     return store.change(rollout_id, next_state)
 
 
 def _weights(rollout: Rollout) -> str:
-    weights = rollout.state.weights
+    plan, weights = rollout.plan, rollout.state.weights
     if weights is None:
         return ""
+    if plan.cohort is not None and plan.is_cohort_step(rollout.state.step):
+        return f", in which only the cohort gets version {plan.candidates[0]} (requests of which {plan.cohort.text})"
     versions = {arm.name: arm.version for arm in rollout.plan.arms}
     shares = ", ".join(f"{100 * weight:g}% to version {versions[arm]}" for arm, weight in weights.items())
-    return f", with {shares}"
+    return f", with {shares}" if plan.cohort is None else f", with {shares}, apart from the cohort"
 
 
 def _cell(text: str) -> str:

@@ -23,9 +23,11 @@ def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollo
     console.print(f"[bold]Rollout {rollout.id}[/bold] of {rollout.model}")
     console.print(f"Strategy: {plan.strategy.kind}. Started by {rollout.started_by.key}.", markup=False)
     console.print(
-        f"Status: {state.status_text} at step {state.step + 1} of {plan.strategy.step_count}: {state.reason}",
+        f"Status: {state.status_text} at step {state.step + 1} of {plan.step_count}: {state.reason}",
         markup=False,
     )
+    if plan.cohort is not None:
+        console.print(f"Cohort: requests of which {plan.cohort.text}", markup=False)
     sizes = sample_sizes(plan)
     if sizes is not None:
         console.print(f"Sample size: {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion.")
@@ -67,7 +69,8 @@ def _arms(rollout: Rollout, evidence: Evidence) -> Table:
     from airflow_provider_mlops.stats.sequences.latency import quantile_sequence
 
     table = _table("Arms", "arm", "version", "requests", "errors", "median ms", "rewards", "mean reward")
-    for arm in rollout.plan.arms:
+    cohort = rollout.plan.cohort_arm
+    for arm in rollout.plan.arms if cohort is None else (*rollout.plan.arms, cohort):
         total = evidence.of_arm(arm.name)
         median = quantile_sequence(LATENCY_EDGES, total.latency_counts(), 0.5)
         answered = sum(total.latency.values())

@@ -78,7 +78,10 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
         current = look(workspace, store, current)
         deployment = None
         if not current.state.is_in_progress:
-            deployment = Deployment.of(settle(spec, workspace, store, current), workspace.gateway_url)
+            entry = settle(
+                workspace, store, current, by=workspace.task, reason=spec.reason, timeout=spec.verify_timeout
+            )
+            deployment = Deployment.of(entry, workspace.gateway_url)
         return _result(spec, store, current, deployment)
 
 

@@ -13,6 +13,7 @@ import httpx
 
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, RejectedError
 from airflow_provider_mlops.serving.client import tensors
+from airflow_provider_mlops.serving.client.credentials import ClientTls, authorization, certificate_problem
 from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 from airflow_provider_mlops.serving.protocols.headers import VERIFICATION_HEADER
 from airflow_provider_mlops.serving.protocols.responses import AllModels, InferResponse, ModelMetadata, ModelStatus
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-TOKEN_FIELD = "gateway_conn_id"
-"""Field that an error about the token names: the connection whose password is the token."""
+KEY_FIELD = "gateway_conn_id"
+"""Field that an error about the key names: the connection whose password is the key."""
 
 _MODEL_PATH = re.compile(r"/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d+))?")
 _MAX_QUOTED_VALUES = 10
@@ -57,17 +58,21 @@ class InferResult:
 class GatewayClient:
     """A client of one gateway. Use it in a `with` block, or call `close`.
 
-    All calls raise BackendUnavailableError if the gateway is unavailable or overloaded, InvalidSpecError if the token
-    is wrong, the model or version is unknown or a value is invalid, and RejectedError if a version cannot be served.
+    All calls raise BackendUnavailableError if the gateway is unavailable or overloaded, InvalidSpecError if the key is
+    not valid or lacks a right, the certificate is not trusted, the model or version is unknown or a value is invalid,
+    and RejectedError if a version cannot be served.
 
     Parameters
     ----------
     url
         Address of the gateway.
-    token
-        Admin token; required by `load`, `activate`, `deactivate`, `models`, `model`, `compact` and verifications.
+    key
+        Key with the rights that the calls need. `load`, `activate`, `deactivate`, `models`, `model`, `compact` and
+        verifications always need the right `administration`.
     timeout
         Maximum duration of a call in seconds, unless the call has its own timeout.
+    tls
+        Authorities that sign the gateway's certificate, and the caller's own certificate.
 
     Examples
     --------
@@ -76,10 +81,21 @@ class GatewayClient:
     False
     """
 
-    def __init__(self, url: str = DEFAULT_GATEWAY_URL, token: str | None = None, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str = DEFAULT_GATEWAY_URL,
+        key: str | None = None,
+        timeout: float = 30.0,
+        *,
+        tls: ClientTls | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)), headers=headers)
+        self._tls = tls or ClientTls()
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
+            headers={} if key is None else {"Authorization": authorization(key)},
+            verify=self._tls.context() or True,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +129,7 @@ class GatewayClient:
             Version that predicts; by default, the gateway's routing chooses it.
         verification
             Mark the request as a check of the gateway, which is routed like any other but logged separately from user
-            traffic. This requires the token.
+            traffic. This requires the right `administration`.
         """
         headers = {VERIFICATION_HEADER: "true"} if verification else None
         content = {"inputs": tensors.encode(rows)}
@@ -191,10 +207,16 @@ class GatewayClient:
         return self._send("GET", "/metrics").text
 
     def _is_ok(self, path: str) -> bool:
+        """Return whether the status is 200. Raises InvalidSpecError if waiting cannot help, as without a valid key."""
         try:
-            return self._http.get(self.url + path).status_code == 200
-        except httpx.HTTPError:
+            response = self._http.get(self.url + path)
+        except httpx.HTTPError as error:
+            if (problem := certificate_problem(error)) is not None:
+                raise self._not_trusted(problem) from error
             return False
+        if response.status_code in (401, 403):
+            raise self._error(response, path, None)
+        return response.status_code == 200
 
     def _get(self, path: str) -> dict[str, Any]:
         return self._decode(self._send("GET", path))
@@ -226,6 +248,8 @@ class GatewayClient:
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise InvalidSpecError("gateway_url", self.url, "it must have the form http://host:port") from error
         except httpx.HTTPError as error:
+            if (problem := certificate_problem(error)) is not None:
+                raise self._not_trusted(problem) from error
             raise BackendUnavailableError(
                 "The gateway",
                 self.url,
@@ -236,6 +260,14 @@ class GatewayClient:
             return response
         raise self._error(response, path, content)
 
+    def _not_trusted(self, problem: str) -> InvalidSpecError:
+        return InvalidSpecError(
+            "ca_bundle",
+            self._tls.ca_bundle,
+            f"the TLS connection to {self.url} failed: {problem}. Check the CA bundle, the name in the URL, and the "
+            "certificate that the gateway expects of its clients",
+        )
+
     def _error(self, response: httpx.Response, path: str, sent: Mapping[str, Any] | None) -> Exception:
         try:
             content = response.json()
@@ -243,13 +275,13 @@ class GatewayClient:
         except (ValueError, KeyError, TypeError, AttributeError):
             message, field = response.text[:200], None
         status = response.status_code
-        if status == 401:
-            token = "a token" if "Authorization" in response.request.headers else None
+        if status in (401, 403) and field == "Authorization":
+            key = "a key" if "Authorization" in response.request.headers else None
             problem = message.partition(". ")[0]
             return InvalidSpecError(
-                TOKEN_FIELD,
-                token,
-                f"{problem}. Set the password of the connection to the admin token of the gateway at {self.url}",
+                KEY_FIELD,
+                key,
+                f"{problem}. Set the password of the connection to a key with this right for the gateway at {self.url}",
             )
         if status in (408, 429) or status >= 500:
             return BackendUnavailableError(

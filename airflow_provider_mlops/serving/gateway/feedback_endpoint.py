@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.requests import Request
 from starlette.responses import Response
 
+from airflow_provider_mlops.serving.gateway.access.access import Caller
+from airflow_provider_mlops.serving.gateway.access.doors import CALLER
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.protocols import body, encoding, feedback
@@ -44,7 +46,10 @@ class FeedbackEndpoint:
         """Accept labels and rewards. They are in the write-ahead log before the response is sent."""
         headers = dict(request.scope["headers"])
         content = await body.receive_json(headers, request.receive, self._max_body_bytes)
+        caller: Caller = request.scope[CALLER]
+        caller.spend("bytes", len(content))
         labels = await self._parse(content)
+        caller.spend("labels", len(labels))
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._executor, self._write_ahead.feedback, labels)

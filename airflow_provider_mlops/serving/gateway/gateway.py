@@ -17,18 +17,21 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.defaults import DEFAULT_HOST
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import doors
+from airflow_provider_mlops.serving.gateway.access.access import Access
+from airflow_provider_mlops.serving.gateway.access.keyring import REFRESH_SECONDS
+from airflow_provider_mlops.serving.gateway.access.origins import allow_origins
 from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
 from airflow_provider_mlops.serving.gateway.admin.model_control import FOLLOW_SECONDS, ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.feedback_endpoint import FeedbackEndpoint
-from airflow_provider_mlops.serving.gateway.http.information import Information
-from airflow_provider_mlops.serving.gateway.http.information_api import InformationApi
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
+from airflow_provider_mlops.serving.gateway.information.api import InformationApi
+from airflow_provider_mlops.serving.gateway.information.information import Information
 from airflow_provider_mlops.serving.gateway.pages import pages
 from airflow_provider_mlops.serving.gateway.predict.endpoint import PredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.http_endpoint import FastPathApp, HttpPredictEndpoint
@@ -43,8 +46,9 @@ from airflow_provider_mlops.serving.models.model_source import RegistrySource
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import compression, routes
 from airflow_provider_mlops.serving.protocols.responses import Readiness
+from airflow_provider_mlops.serving.rollouts.ageing import AGEING_SECONDS
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
-from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
+from airflow_provider_mlops.serving.rows.request_error import RequestError, internal_error, json_response
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
@@ -70,13 +74,9 @@ class Gateway:
         MLflow, from which models are loaded.
     channel
         Channel to the other workers; None for a single process.
-    host
-        Address on which the gRPC port listens, if the settings name one.
     """
 
-    def __init__(
-        self, settings: Settings, registry: Registry, channel: WorkerChannel | None = None, host: str = DEFAULT_HOST
-    ) -> None:
+    def __init__(self, settings: Settings, registry: Registry, channel: WorkerChannel | None = None) -> None:
         self._settings = settings
         source = RegistrySource(registry, settings.models, allow_pickle=settings.allow_pickle)
         self._models = ServedModels(source, settings.models, default=settings.default_model)
@@ -84,15 +84,14 @@ class Gateway:
         # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
         self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
-        self._token = settings.token or token.find_or_make(settings.storage_uri)
         self._metrics = Metrics()
+        self._access = Access(settings, self._metrics)
         self._information = Information(self._models, self._metrics, self.readiness, self._weights)
         self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._follower.record_copy)
         self._is_worker = channel is not None
-        self._host = host
         self._control = ModelControl(self._models, self.compact, channel)
-        self._admin = AdminApi(self._models, self._follower, self._token, self._control)
+        self._admin = AdminApi(self._models, self._follower, self._control)
         self._loaded = asyncio.Event()
         self._compaction_problem: str | None = None
         self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics)
@@ -103,14 +102,15 @@ class Gateway:
             PredictionLogWriter(self._write_ahead, settings.prediction_log),
             self._parse_executor,
             settings,
-            self._token,
+            self._access,
             self._metrics,
         )
         self._http_endpoint = HttpPredictEndpoint(self._predict_endpoint, settings.max_body_bytes)
 
-    def asgi(self) -> FastPathApp:
+    def asgi(self) -> ASGIApp:
         """Return the application that the server calls: `app`, with a fast path for prediction requests."""
-        return FastPathApp(self.app(), self._http_endpoint)
+        app = FastPathApp(self.app(), self._http_endpoint)
+        return allow_origins(app, self._settings.cors_origins) if self._settings.cors_origins else app
 
     def app(self) -> Starlette:
         """Return the application with all routes. Its lifespan loads the models and finally compacts the log."""
@@ -128,7 +128,8 @@ class Gateway:
             Exception: _internal_error,
         }
         compress = Middleware(GZipMiddleware, minimum_size=compression.MIN_BYTES, compresslevel=1)
-        app = Starlette(routes=paths, exception_handlers=handlers, middleware=[compress], lifespan=self._lifespan)
+        routes_ = doors.guard(paths, self._access, self._settings.without_key)
+        app = Starlette(routes=routes_, exception_handlers=handlers, middleware=[compress], lifespan=self._lifespan)
         # A redirect would be built from the Host header, which a client chooses.
         app.router.redirect_slashes = False
         return app
@@ -168,7 +169,14 @@ class Gateway:
         if (problem := self._write_ahead.problem()) is not None:
             reasons.append(f"the prediction log cannot be written: {problem}")
         degraded = [
-            text for text in (self._models.registry_problem(), self._follower.problem, self._compaction_problem) if text
+            text
+            for text in (
+                self._models.registry_problem(),
+                self._follower.problem,
+                self._compaction_problem,
+                self._access.keyring.problem,
+            )
+            if text
         ]
         for model, hung, is_exhausted in self._predict_endpoint.hung():
             text = f"{pluralize(hung, 'prediction')} of {model.version} did not return"
@@ -193,6 +201,8 @@ class Gateway:
                 ("compact the prediction log", self._compact_regularly, self._settings.compact_seconds),
                 ("follow the rollouts", self._follower.follow, POLL_SECONDS),
                 ("ingest the evidence of rollouts", self._follower.ingest_now, POLL_SECONDS),
+                ("delete what waits too long in the rollout store", self._follower.age, AGEING_SECONDS),
+                ("read the key file", self._access.refresh, REFRESH_SECONDS),
                 ("check the shadows", self._check_shadows, _SHADOW_CHECK_SECONDS),
             )
         ]
@@ -236,13 +246,18 @@ class Gateway:
         if settings.grpc_port is None:
             return None
         # Imported here, because it comes with an extra of its own.
+        from airflow_provider_mlops.serving.gateway.grpc.door import GrpcDoor
         from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
         from airflow_provider_mlops.serving.gateway.grpc.servicer import Servicer
 
         servicer = Servicer(
-            self._predict_endpoint, self._information, self._admin.repository, self._token, self._parse_executor
+            self._predict_endpoint,
+            self._information,
+            self._admin.repository,
+            GrpcDoor(self._access, settings),
+            self._parse_executor,
         )
-        server = GrpcServer(servicer, self._host, settings.grpc_port, settings.max_body_bytes, shared=self._is_worker)
+        server = GrpcServer(servicer, settings, shared=self._is_worker)
         await server.start()
         return server
 
@@ -261,7 +276,6 @@ class Gateway:
         try:
             await self.compact()
             self._compaction_problem = None
-            await self._follower.forget()
         except Exception as error:
             self._compaction_problem = f"the prediction log is not compacted: {error}"
             log.error(
@@ -284,4 +298,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
-    return json_response({"error": f"Internal error of the gateway: {type(error).__name__}."}, 500)
+    message = internal_error(log, error, f"{request.method} {request.url.path[:200]!r}")
+    return json_response({"error": message}, 500)

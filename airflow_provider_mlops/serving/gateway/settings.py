@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from airflow_provider_mlops.serving.defaults import MAX_BODY_BYTES
-from airflow_provider_mlops.serving.field_help import describe
+from airflow_provider_mlops.serving.defaults import DEFAULT_HOST, MAX_BODY_BYTES
+from airflow_provider_mlops.serving.field_help import check_bounds, describe
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,76 @@ class Settings:
         default=None,
         metadata=describe("MLflow model registry URI, if it differs from the tracking URI.", metavar="URI"),
     )
-    token: str | None = field(
+    host: str = field(default=DEFAULT_HOST, metadata=describe("Address to listen on.", metavar="ADDRESS"))
+    keys: str | None = field(
         default=None,
         metadata=describe(
-            "Bearer token for the admin API; by default, the gateway generates one and saves it as gateway.token in "
-            "the storage directory.",
-            metavar="TOKEN",
+            "File with the keys of the clients, made with `airflow-mlops keys`; it is read again when it changes. By "
+            "default, the gateway makes one key for administration and saves it as gateway.key in the storage "
+            "directory.",
+            metavar="FILE",
+        ),
+    )
+    open: bool = field(
+        default=False,
+        metadata=describe(
+            "Let everyone who reaches the gateway send predictions without a key. Feedback and administration still "
+            "need one, except feedback from this machine."
+        ),
+    )
+    without_key: tuple[str, ...] = field(
+        default=(),
+        metadata=describe(
+            "What needs no key even if predictions do: probes (the health paths) or metrics; repeat the option for "
+            "both.",
+            metavar="NAME",
+        ),
+    )
+    tls_certificate: str | None = field(
+        default=None,
+        metadata=describe("PEM file with the gateway's certificate and its chain; turns TLS on.", metavar="FILE"),
+    )
+    tls_key: str | None = field(
+        default=None, metadata=describe("PEM file with the key of the certificate, not encrypted.", metavar="FILE")
+    )
+    tls_client_ca: str | None = field(
+        default=None,
+        metadata=describe(
+            "PEM file with the authorities that sign the certificates of clients; a client without one is turned away "
+            "(mutual TLS).",
+            metavar="FILE",
+        ),
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=describe(
+            "Origin whose web pages may use the gateway, such as https://app.example.com; repeat the option for "
+            "several.",
+            metavar="ORIGIN",
+        ),
+    )
+    client_requests: float | None = field(
+        default=None,
+        metadata=describe(
+            "Maximum number of requests per second of each client in each process; further ones receive status 429.",
+            metavar="N",
+            above=0,
+        ),
+    )
+    client_rows: float | None = field(
+        default=None,
+        metadata=describe("Maximum number of rows per second of each client in each process.", metavar="N", above=0),
+    )
+    client_bytes: float | None = field(
+        default=None,
+        metadata=describe(
+            "Maximum number of bytes of bodies per second of each client in each process.", metavar="BYTES", above=0
+        ),
+    )
+    client_labels: float | None = field(
+        default=None,
+        metadata=describe(
+            "Maximum number of labels and rewards per second of each client in each process.", metavar="N", above=0
         ),
     )
     rollout_store: str | None = field(
@@ -144,3 +208,6 @@ class Settings:
             min_=0.1,
         ),
     )
+
+    def __post_init__(self) -> None:
+        check_bounds(self)

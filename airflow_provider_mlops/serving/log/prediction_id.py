@@ -41,17 +41,38 @@ def of_rows(request_id: str, rows: int) -> list[str]:
     return [request_id] if rows == 1 else [f"{request_id}-{row}" for row in range(rows)]
 
 
-def row(name: str, rows: int) -> int | None:
+WHOLE_REQUEST = -1
+"""The row in an id that names none, because its request has a single row."""
+
+
+def split(name: str) -> tuple[bytes, int] | None:
+    """Return the 16 bytes of the request's id and the row; None if no prediction can have this id.
+
+    >>> split("61" * 16), split("61" * 16 + "-2"), split("61" * 16 + "-02")
+    ((b'aaaaaaaaaaaaaaaa', -1), (b'aaaaaaaaaaaaaaaa', 2), None)
+    """
+    if not is_valid(name):
+        return None
+    request, dash, place = name.partition("-")
+    if dash and place != str(int(place)):
+        return None
+    return bytes.fromhex(request), int(place) if dash else WHOLE_REQUEST
+
+
+def milliseconds(request_id: bytes) -> int:
+    """Return the time of a request, in milliseconds since 1970, from the bytes of its id."""
+    return int.from_bytes(request_id[:6])
+
+
+def row_of(place: int, rows: int) -> int | None:
     """Return the row that an id refers to in a request with `rows` rows; None if it refers to none of them.
 
-    >>> [row("0" * 32 + end, 3) for end in ("-2", "-3", "-02", "")], row("0" * 32, 1), row("0" * 32 + "-0", 1)
-    ([2, None, None, None], 0, None)
+    >>> row_of(2, 3), row_of(3, 3), row_of(WHOLE_REQUEST, 3), row_of(WHOLE_REQUEST, 1), row_of(0, 1)
+    (2, None, None, 0, None)
     """
-    _, dash, place = name.partition("-")
-    if not dash:
+    if place == WHOLE_REQUEST:
         return 0 if rows == 1 else None
-    position = int(place)
-    return position if rows > 1 and position < rows and place == str(position) else None
+    return place if rows > 1 and place < rows else None
 
 
 def is_valid(text: str) -> bool:

@@ -8,10 +8,11 @@ The columns are:
 - `version` (int64)
 - `arm` (string):
   Arm of the routing policy that answered: `champion`; `candidate` of a rollout (`candidate_<version>` if there are
-  several); `shadow` for an answer to a copied request, which no caller has seen; `pinned` if the request named a
-  version; `verification` if a client with the gateway's token checked the gateway, as a deployment does.
+  several); `cohort` if the request belonged to the cohort of a rollout, which gets the candidate; `shadow` for an
+  answer to a copied request, which no caller has seen; `pinned` if the request named a version; `verification` if a
+  client with the gateway's token checked the gateway, as a deployment does.
 - `propensity` (float64):
-  Probability with which the policy chose the arm; 1.0 for `pinned`.
+  Probability with which the policy chose the arm; 1.0 for `cohort` and `pinned`.
 - `feature_<name>`:
   One column per feature, with its type in the model's signature; null if the value was missing.
 - `output` (int64, float64, string, boolean, or a list of float64 for several targets):
@@ -22,7 +23,8 @@ The columns are:
   Time from the request's last byte to the log record, the same for all rows of a request. For a shadow's answer, null
   if it was predicted together with others, and otherwise what a caller would have seen.
 - `rollout` (string):
-  Id of the rollout that the request was part of; null if it was part of none.
+  Id of the rollout that the request was part of; null if it was part of none, as requests outside the cohort in the
+  cohort's step.
 - `context` (string):
   Declared features that the rollout's policy used, as JSON.
 - `shadow_of` (string):

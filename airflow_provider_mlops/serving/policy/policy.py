@@ -15,6 +15,7 @@ from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 SHADOW = "shadow"
+COHORT = "cohort"
 PINNED = "pinned"
 VERIFICATION = "verification"
 
@@ -39,12 +40,15 @@ class RoutingRequest:
         Sticky key of the request, such as a user id; None if the request has none or the rollout is not sticky.
     context
         Declared features of the request, for policies that learn from them.
+    in_cohort
+        Whether the request belongs to the cohort of a rollout.
     random
         Function that draws a number from the uniform distribution on [0, 1).
     """
 
     key: str | None = None
     context: Mapping[str, Any] | None = None
+    in_cohort: bool = False
     random: Callable[[], float] = random.random
 
 

@@ -154,13 +154,33 @@ def _administration() -> dict[str, Any]:
     number = {"type": ["integer", "null"]}
     loaded = _object(("version", "loaded_at", "active"), version=WHOLE, loaded_at=TEXT, active=_FLAG)
     rollout = _object(
-        ("id", "strategy", "status", "step", "arms", "weights", "store_error"),
+        (
+            "id",
+            "strategy",
+            "status",
+            "paused",
+            "step",
+            "step_text",
+            "arms",
+            "weights",
+            "cohort",
+            "last_check",
+            "last_check_by",
+            "unattended_timeout",
+            "store_error",
+        ),
         id=TEXT,
         strategy=TEXT,
         status=TEXT,
+        paused=_FLAG,
         step=COUNT,
+        step_text=TEXT,
         arms={"type": "object", "additionalProperties": WHOLE},
         weights={"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}},
+        cohort={"type": ["string", "null"]},
+        last_check={"type": ["string", "null"]},
+        last_check_by={"type": ["string", "null"]},
+        unattended_timeout={"type": ["number", "null"], "exclusiveMinimum": 0},
         store_error={"type": ["string", "null"]},
     )
     return {

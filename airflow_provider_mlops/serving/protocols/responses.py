@@ -16,16 +16,25 @@ class LoadedVersion(TypedDict):
 class RolloutStatus(TypedDict):
     """The rollout of a model, as one gateway process follows it.
 
-    `arms` gives the version of each arm and `weights` its share of the requests. `store_error` says why the rollout
-    store is unavailable; None if it is available.
+    `arms` gives the version of each arm and `weights` its share of the requests outside the cohort. `step_text` is the
+    step in words, and `cohort` the condition for a request to be in the cohort; None if there is no cohort.
+    `last_check` is the time (ISO 8601) of the last check by the task that `last_check_by` names, and
+    `unattended_timeout` the seconds without a check after which the gateways roll the rollout back. `store_error` says
+    why the rollout store is unavailable; None if it is available.
     """
 
     id: str
     strategy: str
     status: str
+    paused: bool
     step: int
+    step_text: str
     arms: dict[str, int]
     weights: dict[str, float]
+    cohort: str | None
+    last_check: str | None
+    last_check_by: str | None
+    unattended_timeout: float | None
     store_error: str | None
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from airflow_provider_mlops.serving.policy.bandit import Bandit
 from airflow_provider_mlops.serving.policy.canary import Canary
+from airflow_provider_mlops.serving.policy.cohort import CohortFirst
 from airflow_provider_mlops.serving.policy.contextual import Contextual, ContextualAlgorithm
 from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.policy.policy import Policy
@@ -65,10 +66,15 @@ def build_policy(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> P
         return Shadow(champion, candidate, strategy.share)
     weights = state.weights or {}
     if isinstance(strategy, CanaryStrategy):
-        return Canary(champion, candidate, weights[candidate.name], rollout.id)
+        return _cohort_first(plan, Canary(champion, candidate, weights[candidate.name], rollout.id))
     if isinstance(strategy, AbStrategy):
-        return Split(plan.arms, [weights[arm.name] for arm in plan.arms], rollout.id)
+        return _cohort_first(plan, Split(plan.arms, [weights[arm.name] for arm in plan.arms], rollout.id))
     return to_version(plan, candidate.version)
+
+
+def _cohort_first(plan: RolloutPlan, policy: Policy) -> Policy:
+    cohort = plan.cohort_arm
+    return policy if cohort is None else CohortFirst(cohort.version, policy)
 
 
 def to_version(plan: RolloutPlan, version: int) -> Direct:

@@ -7,13 +7,15 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from airflow_provider_mlops.serving.rollouts.cohort import Cohort
 from airflow_provider_mlops.serving.rollouts.gates import (
     AgreementGate,
     DriftGate,
     ErrorRateGate,
     Gate,
-    LatencyGate,
     MetricGate,
+    gates_by_name,
+    is_relative,
 )
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rules import Rule, check
@@ -26,6 +28,7 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
 )
 
 OnInconclusive: TypeAlias = Literal["hold", "extend", "ask", "roll_back"]
+OnCancel: TypeAlias = Literal["roll_back", "keep"]
 
 
 class StickyKey(BaseModel):
@@ -119,6 +122,20 @@ class RolloutConfig(BaseModel):
         "roll back; `ask`: ask a person in Airflow; `roll_back`: send all traffic to the champion.",
     )
     max_extensions: int = Field(default=3, ge=1, description="Maximum number of extensions of a step.")
+    on_cancel: OnCancel = Field(
+        default="roll_back",
+        description="Behavior if the task is canceled, that is, marked as failed, successful or skipped, or deleted with "
+        "its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although nobody checks "
+        "the evidence until `unattended_timeout` has passed. A cleared or retried task is not canceled: it rejoins the "
+        "rollout.",
+    )
+    unattended_timeout: timedelta | None = Field(
+        default=timedelta(hours=1),
+        gt=timedelta(0),
+        description="Maximum time without a check by the task, for example because its DAG is paused or its worker is "
+        "gone. After that, the gateways roll the rollout back. Must be at least three times `check_interval`; null for "
+        "no limit.",
+    )
     hard_limits: HardLimits | None = Field(
         default=HardLimits(), description="Error limit that the gateways enforce immediately; null for no limit."
     )
@@ -131,6 +148,11 @@ class RolloutConfig(BaseModel):
         description="Key that keeps each user on one version in a canary or an A/B test. By default, and for requests "
         "without the key, every request is assigned at random.",
     )
+    cohort: Cohort | None = Field(
+        default=None,
+        description="Requests that get the candidate before any random share, such as those of your own staff. They "
+        "are the first step of a canary or an A/B test, and keep the candidate in the later steps.",
+    )
 
     @field_validator("strategy", mode="before")
     @classmethod
@@ -140,9 +162,7 @@ class RolloutConfig(BaseModel):
     @field_validator("gates", mode="before")
     @classmethod
     def _gates_by_name(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple({"kind": gate} if isinstance(gate, str) else gate for gate in value)
+        return gates_by_name(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -176,15 +196,6 @@ class RolloutConfig(BaseModel):
 
 def _needs_reward(config: RolloutConfig) -> bool:
     return config.learns or bool(config.metric_gates) or config.strategy.kind == "ab"
-
-
-def _compares(gate: Gate) -> bool:
-    """Return whether a gate compares the candidate with the champion instead of a fixed limit."""
-    if isinstance(gate, ErrorRateGate):
-        return gate.max_rate is None
-    if isinstance(gate, LatencyGate):
-        return gate.max_latency_ms is None
-    return True
 
 
 def _beta_with_other_rewards(config: RolloutConfig) -> bool:
@@ -260,7 +271,7 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         "Remove the agreement gate",
     ),
     Rule(
-        lambda config: config.strategy.kind == "direct" and any(map(_compares, config.gates)),
+        lambda config: config.strategy.kind == "direct" and any(map(is_relative, config.gates)),
         "gates",
         "the direct strategy sends all requests to the candidate, so no gate can compare it with the champion. Give "
         "error_rate gates a max_rate and latency gates a max_latency_ms, and remove other gates",
@@ -304,6 +315,11 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         lambda config: config.sticky is not None and config.strategy.kind not in ("canary", "ab"),
         "sticky",
         "only the strategies canary and ab can be sticky. Remove sticky, or change the strategy",
+    ),
+    Rule(
+        lambda config: config.cohort is not None and config.strategy.kind not in ("canary", "ab"),
+        "cohort",
+        "only the strategies canary and ab can start with a cohort. Remove cohort, or change the strategy",
     ),
     Rule(
         lambda config: config.decision_timeout < config.bake_time,

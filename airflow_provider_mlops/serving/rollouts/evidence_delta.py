@@ -6,9 +6,9 @@ import json
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
@@ -18,6 +18,7 @@ from airflow_provider_mlops.serving.rollouts.gates import DriftGate
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
+from airflow_provider_mlops.serving.rollouts.value_text import as_text
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
@@ -26,24 +27,23 @@ Key = tuple[str, int, str]
 """Rollout, step and arm."""
 
 
-class DecisionRow(TypedDict):
-    """A row of the table of decisions; `context` and `outputs` are JSON."""
+class Decision(NamedTuple):
+    """An answer that a reward will belong to. `arm` is its position in the plan; `context` and `outputs` are JSON."""
 
-    prediction_id: str
+    prediction_id: bytes
     rollout: str
     step: int
-    arm: str
-    propensity: float
-    time: int
+    arm: int
+    rows: int
     context: str | None
     outputs: str | None
 
 
-class FeedbackEntry(TypedDict):
-    """A label or a reward as it is kept in the table of rewards; `decision_id` is the id of the request."""
+class Feedback(NamedTuple):
+    """A label or a reward for one row of a request; `row` is -1 if the id names none, `time` in microseconds."""
 
-    prediction_id: str
-    decision_id: str
+    prediction_id: bytes
+    row: int
     label: str | None
     reward: float | None
     time: int
@@ -76,8 +76,8 @@ class EvidenceDelta:
     def __init__(self, plan_of: Callable[[str], RolloutPlan | None]) -> None:
         self._plan_of = plan_of
         self._counts: dict[Key, _Counts] = defaultdict(_Counts)
-        self.decisions: list[DecisionRow] = []
-        self.feedback: list[FeedbackEntry] = []
+        self.decisions: list[Decision] = []
+        self.feedback: list[Feedback] = []
 
     def __bool__(self) -> bool:
         return bool(self._counts or self.feedback)
@@ -104,14 +104,9 @@ class EvidenceDelta:
         """
         if "feedback" in record:
             self.feedback += [
-                {
-                    "prediction_id": name,
-                    "decision_id": name[:32],
-                    "label": label,
-                    "reward": None if reward is None else float(reward),
-                    "time": int(micros),
-                }
+                Feedback(*target, label, None if reward is None else float(reward), int(micros))
                 for name, label, micros, reward in feedback_rows(cast("FeedbackRecord", record))
+                if (target := prediction_ids.split(name)) is not None
             ]
         elif "rollout" in record and (plan := self._plan_of(record["rollout"])) is not None:
             if "failure" in record:
@@ -119,7 +114,7 @@ class EvidenceDelta:
             elif "predictions" in record:
                 self._add(record, _answer_counts(record, plan), _decision(record, plan))
 
-    def _add(self, record: Mapping[str, Any], added: _Counts, decision: DecisionRow | None = None) -> None:
+    def _add(self, record: Mapping[str, Any], added: _Counts, decision: Decision | None = None) -> None:
         counts = self._counts[_key(record)]
         counts.requests += added.requests
         counts.errors += added.errors
@@ -156,23 +151,37 @@ def _answer_counts(record: Mapping[str, Any], plan: RolloutPlan) -> _Counts:
     return counts
 
 
-def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> DecisionRow | None:
+def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> Decision | None:
     """Return the decision that a reward will belong to; None if the rollout has no rewards or the record is a copy."""
     if plan.reward is None or "shadow_of" in record:
         return None
-    outputs, context = record["output"], record.get("context")
-    if not prediction_ids.is_valid(record["predictions"]):
-        raise ValueError(f"the prediction id {record['predictions']!r} is not valid")
-    return {
-        "prediction_id": record["predictions"],
-        "rollout": record["rollout"],
-        "step": record["step"],
-        "arm": record["arm"],
-        "propensity": record["propensity"],
-        "time": record["time"],
-        "context": None if context is None else json.dumps(context),
-        "outputs": json.dumps(outputs) if plan.reward.source == "correct" or len(outputs) > 1 else None,
-    }
+    outputs, name = record["output"], record["predictions"]
+    target = prediction_ids.split(name)
+    if target is None or target[1] != prediction_ids.WHOLE_REQUEST:
+        raise ValueError(f"the prediction id {name!r} is not valid")
+    arms = [arm.name for arm in plan.arms]
+    if record["arm"] not in arms:
+        raise ValueError(f"the rollout has no arm {record['arm']!r}")
+    return Decision(
+        target[0],
+        record["rollout"],
+        record["step"],
+        arms.index(record["arm"]),
+        len(outputs),
+        _packed_context(plan, record.get("context")),
+        _packed(outputs) if plan.reward.source == "correct" else None,
+    )
+
+
+def _packed_context(plan: RolloutPlan, context: Mapping[str, Any] | None) -> str | None:
+    """Return the values of the declared features, in their order."""
+    if context is None or not isinstance(plan.strategy, ContextualStrategy):
+        return None
+    return _packed([context.get(feature.name) for feature in plan.strategy.features])
+
+
+def _packed(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"))
 
 
 def output_cell(gate: DriftGate, output: Any) -> int:
@@ -193,33 +202,6 @@ def output_cell(gate: DriftGate, output: Any) -> int:
     if type(output) in (int, float, bool) and not math.isnan(output):
         return bisect_left(edges, output)
     return len(edges)
-
-
-def as_text(value: Any) -> str:
-    """Return a prediction in the form in which labels are sent.
-
-    >>> as_text("yes"), as_text(1), as_text(True)
-    ('yes', '1', 'true')
-    """
-    return value if type(value) is str else json.dumps(value)
-
-
-def reward_of(
-    plan: RolloutPlan, prediction_id: str, outputs: str | None, label: str | None, reward: float | None
-) -> float | None:
-    """Return the reward that feedback counts as; None if it has none, or if the request has no such row.
-
-    Parameters
-    ----------
-    outputs
-        Predictions for the rows of the request, as JSON; None for a request with one row.
-    """
-    declared = plan.reward
-    predictions = [None] if outputs is None else json.loads(outputs)
-    row = prediction_ids.row(prediction_id, len(predictions))
-    if declared is None or row is None:
-        return None
-    return observed_reward(declared, predictions[row], label, reward)
 
 
 def observed_reward(declared: Reward, output: Any, label: str | None, reward: float | None) -> float | None:
@@ -283,24 +265,42 @@ def feature_encoding(strategy: ContextualStrategy) -> FeatureEncoding:
     )
 
 
-def statistics_of_reward(plan: RolloutPlan, context: str | None, reward: float) -> ArmStatistics:
-    """Return what one reward adds to the statistics of its arm."""
+def statistics_of_rewards(plan: RolloutPlan, rewards: Sequence[tuple[str | None, float]]) -> ArmStatistics:
+    """Return what rewards add to the statistics of their arm. Each comes with the context of its decision."""
     gram: tuple[float, ...] = ()
     response: tuple[float, ...] = ()
     if isinstance(plan.strategy, ContextualStrategy):
-        features = feature_encoding(plan.strategy).encode(None if context is None else json.loads(context))
-        gram = tuple(float(value) for value in (features[:, None] * features).ravel())
-        response = tuple(float(value) for value in features * reward)
-    return ArmStatistics(reward_count=1, reward_total=reward, reward_squares=reward**2, gram=gram, response=response)
+        import numpy as np
+
+        encoding, names = feature_encoding(plan.strategy), [feature.name for feature in plan.strategy.features]
+        features = np.array(
+            [
+                encoding.encode(None if context is None else dict(zip(names, json.loads(context), strict=True)))
+                for context, _ in rewards
+            ]
+        )
+        gram = tuple((features.T @ features).ravel().tolist())
+        response = tuple((features.T @ [reward for _, reward in rewards]).tolist())
+    return ArmStatistics(
+        reward_count=len(rewards),
+        reward_total=sum(reward for _, reward in rewards),
+        reward_squares=sum(reward**2 for _, reward in rewards),
+        gram=gram,
+        response=response,
+    )
 
 
-def merge_feedback(feedback: Sequence[FeedbackEntry]) -> list[FeedbackEntry]:
-    """Return one entry per prediction, with its first label and reward: an upsert may not update a row twice."""
-    merged: dict[str, FeedbackEntry] = {}
+def merge_feedback(feedback: Iterable[Feedback]) -> dict[tuple[bytes, int], Feedback]:
+    """Return one entry per row of a request, with its first label and its first reward."""
+    merged: dict[tuple[bytes, int], Feedback] = {}
     for entry in feedback:
-        kept = merged.setdefault(entry["prediction_id"], entry.copy())
-        if kept["label"] is None:
-            kept["label"] = entry["label"]
-        if kept["reward"] is None:
-            kept["reward"] = entry["reward"]
-    return list(merged.values())
+        key = (entry.prediction_id, entry.row)
+        kept = merged.get(key)
+        if kept is None:
+            merged[key] = entry
+        elif kept.label is None or kept.reward is None:
+            merged[key] = kept._replace(
+                label=entry.label if kept.label is None else kept.label,
+                reward=entry.reward if kept.reward is None else kept.reward,
+            )
+    return merged

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import override
@@ -174,3 +174,27 @@ _DRIFT_RULES: tuple[Rule[DriftGate], ...] = (
 Gate: TypeAlias = Annotated[
     ErrorRateGate | LatencyGate | AgreementGate | MetricGate | DriftGate, Field(discriminator="kind")
 ]
+
+
+def gates_by_name(value: Any) -> Any:
+    """Return gates as pydantic takes them, where users may write just the name of a gate.
+
+    >>> gates_by_name(["error_rate"])
+    ({'kind': 'error_rate'},)
+    """
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple({"kind": gate} if isinstance(gate, str) else gate for gate in value)
+
+
+def is_relative(gate: Gate) -> bool:
+    """Return whether a gate compares the candidate with the champion instead of a fixed limit.
+
+    >>> is_relative(ErrorRateGate()), is_relative(ErrorRateGate(max_rate=0.1))
+    (True, False)
+    """
+    if isinstance(gate, ErrorRateGate):
+        return gate.max_rate is None
+    if isinstance(gate, LatencyGate):
+        return gate.max_latency_ms is None
+    return True

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import BackendUnavailableError
@@ -28,6 +29,7 @@ from airflow_provider_mlops.serving.rollouts.evidence_writer import (
     read_plan,
     write_evidence,
 )
+from airflow_provider_mlops.serving.rollouts.reward_matching import RewardOutcome
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 
@@ -54,6 +56,7 @@ class Ingestion:
         self._stored: dict[str, Cursor] = {}
         self._read: dict[str, Cursor] = {}
         self._plans: dict[str, RolloutPlan | None] = {}
+        self._outcomes: Counter[RewardOutcome] = Counter()
 
     def run(self) -> int:
         """Ingest the records of this process and of dead processes, and return the number of transactions.
@@ -82,6 +85,11 @@ class Ingestion:
                 "Ingested rollout evidence in %s in %.3f s", pluralize(done, "transaction"), time.monotonic() - began
             )
         return done
+
+    def take_outcomes(self) -> Counter[RewardOutcome]:
+        """Return the number of rewards by outcome since the last call."""
+        taken, self._outcomes = self._outcomes, Counter()
+        return taken
 
     def ingest(self, segment: segments.Segment, end: int | None = None) -> int:
         """Ingest one segment up to a position, or as a whole if it will not change anymore.
@@ -200,7 +208,8 @@ class Ingestion:
         return self._plans[rollout]
 
     def _commit(self, writer: str, delta: EvidenceDelta, cursor: Cursor) -> None:
-        write_evidence(self._store.engine, writer, delta, (self._stored[writer], cursor), self._plans)
+        cursors = (self._stored[writer], cursor)
+        self._outcomes += write_evidence(self._store.engine, writer, delta, cursors, self._plans)
         self._stored[writer] = cursor
 
 

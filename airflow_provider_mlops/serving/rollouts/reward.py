@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -46,6 +47,14 @@ class Reward(BaseModel):
     )
     binary: bool = Field(default=False, description="Whether every reward is either `low` or `high`.")
     greater_is_better: bool = Field(default=True, description="Whether greater rewards are better. False for costs.")
+
+    window: timedelta = Field(
+        default=timedelta(days=1),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=366),
+        description="Time for which an answer waits for its reward; later rewards do not count. The rollout store "
+        "keeps a small row for each request until its reward arrives or this time is over.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
-from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION, SHADOW, Arm
+from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION, COHORT, SHADOW, Arm
 from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
 from airflow_provider_mlops.serving.rollouts.rules import Rule, check
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
@@ -54,6 +54,24 @@ class RolloutPlan(RolloutConfig):
         return (Arm(CHAMPION, self.champion), *(Arm(f"{name}_{version}", version) for version in self.candidates))
 
     @property
+    def cohort_arm(self) -> Arm | None:
+        """Arm of the cohort's requests, which get the candidate; None if there is no cohort."""
+        return None if self.cohort is None else Arm(COHORT, self.candidates[0])
+
+    @property
+    def step_count(self) -> int:
+        """Number of steps, including the cohort's.
+
+        >>> RolloutPlan(champion=1, candidates=(2,), cohort={"name": "X-Group", "values": ["staff"]}).step_count
+        5
+        """
+        return self.strategy.step_count + (self.cohort is not None)
+
+    def is_cohort_step(self, step: int) -> bool:
+        """Return whether only the cohort takes part in a step: the first one, if there is a cohort."""
+        return self.cohort is not None and step == 0
+
+    @property
     def gate_confidence(self) -> float:
         """Confidence level of each gate's test: the false alarm rate is divided between all gates and candidates.
 
@@ -61,7 +79,8 @@ class RolloutPlan(RolloutConfig):
         >>> RolloutPlan(champion=1, candidates=(2,), gates=(ErrorRateGate(), LatencyGate())).gate_confidence
         0.975
         """
-        return 1 - self.false_alarm_rate / max(1, len(self.gates) * len(self.candidates))
+        of_cohort = 0 if self.cohort is None else len(self.cohort.gates)
+        return 1 - self.false_alarm_rate / max(1, len(self.gates) * len(self.candidates) + of_cohort)
 
 
 _PLAN_RULES: tuple[Rule[RolloutPlan], ...] = (
@@ -92,12 +111,21 @@ class RolloutState(BaseModel):
     )
     step: int = Field(ge=0, description="Number of the current step, starting at 0.")
     weights: dict[str, float] | None = Field(
-        description="Share of the requests that each arm receives; null if the shares depend on the rewards."
+        description="Share of the requests that each arm receives, except for those of a cohort; null if the shares "
+        "depend on the rewards."
     )
     started_at: datetime = Field(description="Time at which the rollout started, in UTC.")
     step_started_at: datetime = Field(description="Time at which the current step started, in UTC.")
     changed_at: datetime = Field(description="Time of the last change, in UTC.")
+    waiting_since: datetime = Field(
+        description="Time from which `decision_timeout` counts, in UTC: the start of the step, or its last extension."
+    )
     extensions: int = Field(default=0, ge=0, description="Number of extensions of the current step.")
+    paused_at: datetime | None = Field(
+        default=None,
+        description="Time at which a person paused the rollout, in UTC; null if it is not paused. A paused rollout keeps "
+        "its weights, and only hard limits and `unattended_timeout` can end it.",
+    )
     approved: bool = Field(
         default=False, description="Whether a person approved the current step without conclusive evidence."
     )
@@ -108,10 +136,13 @@ class RolloutState(BaseModel):
     reason: str = Field(description="Reason for the last change.")
     settled: bool = Field(
         default=False,
-        description="Whether the task has brought the audit trail and the champion alias up to date after the end of "
-        "the rollout.",
+        description="Whether the audit trail and the champion alias are up to date after the end of the rollout.",
     )
-    settled_in_try: int = Field(default=0, ge=0, description="Number of the task's try that did so; 0 until then.")
+    settled_in_try: int = Field(
+        default=0,
+        ge=0,
+        description="Number of the task's try that did so, or that noticed that a person had done so; 0 until then.",
+    )
 
     @property
     def is_in_progress(self) -> bool:
@@ -121,7 +152,12 @@ class RolloutState(BaseModel):
     @property
     def status_text(self) -> str:
         """Status in words."""
-        return self.status.replace("_", " ")
+        return "paused" if self.is_paused else self.status.replace("_", " ")
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person has paused the rollout."""
+        return self.is_in_progress and self.paused_at is not None
 
     @property
     def blocks_new_rollout(self) -> bool:
@@ -154,20 +190,30 @@ def step_text(plan: RolloutPlan, step: int) -> str:
 
     >>> step_text(RolloutPlan(champion=1, candidates=(2,)), 1)
     'step 2 of 4 (candidate gets 25% of the requests)'
+    >>> plan = RolloutPlan(champion=1, candidates=(2,), cohort={"name": "X-Group", "values": ["staff"]})
+    >>> step_text(plan, 0)
+    "step 1 of 5 (candidate gets only the cohort: the header 'X-Group' is 'staff')"
+    >>> step_text(plan, 1)
+    'step 2 of 5 (candidate gets the cohort and 5% of the other requests)'
     """
-    text = f"step {step + 1} of {plan.strategy.step_count}"
+    text = f"step {step + 1} of {plan.step_count}"
+    if plan.cohort is not None and plan.is_cohort_step(step):
+        return f"{text} (candidate gets only the cohort: {plan.cohort.text})"
     weights = step_weights(plan, step) or {}
-    shares = [f"{arm} gets {100 * share:.4g}%" for arm, share in weights.items() if arm != "champion" and share]
-    return f"{text} ({' and '.join(shares)} of the requests)" if shares else text
+    cohort, requests = ("", "requests") if plan.cohort is None else ("the cohort and ", "other requests")
+    shares = [f"{arm} gets {cohort}{100 * share:.4g}%" for arm, share in weights.items() if arm != CHAMPION and share]
+    return f"{text} ({' and '.join(shares)} of the {requests})" if shares else text
 
 
 def step_weights(plan: RolloutPlan, step: int) -> dict[str, float] | None:
-    """Return the weights of a step by arm; None if they follow from the rewards.
+    """Return the weights of a step by arm, without the cohort's requests; None if they follow from the rewards.
 
     >>> step_weights(RolloutPlan(champion=1, candidates=(2,)), 1)
     {'champion': 0.75, 'candidate': 0.25}
     """
-    weights = plan.strategy.weights(step)
+    if plan.is_cohort_step(step):
+        return all_weight_to(plan, plan.champion)
+    weights = plan.strategy.weights(step - (plan.cohort is not None))
     return None if weights is None else {arm.name: share for arm, share in zip(plan.arms, weights, strict=True)}
 
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
-from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, Choice, Policy, RoutingRequest
+from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, COHORT, Choice, Policy, RoutingRequest
 from airflow_provider_mlops.serving.policy.shadow import Shadow
 from airflow_provider_mlops.serving.policy.sticky import StickyHash
+from airflow_provider_mlops.serving.rollouts.cohort_members import CohortMembers
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
@@ -39,8 +40,14 @@ class Route:
         self._field = sticky.name if sticky and sticky.source == "field" else None
         self._hash = StickyHash(rollout.id) if sticky else None
         self._features = strategy.features if isinstance(strategy, ContextualStrategy) else ()
-        self.needs_fields = self._field is not None or any(feature.source == "field" for feature in self._features)
-        self._ignores_request = sticky is None and not self._features
+        self._cohort = None if rollout.plan.cohort is None else CohortMembers(rollout.plan.cohort)
+        self._is_cohort_step = rollout.plan.is_cohort_step(rollout.state.step)
+        self.needs_fields = (
+            self._field is not None
+            or (self._cohort is not None and self._cohort.field is not None)
+            or any(feature.source == "field" for feature in self._features)
+        )
+        self._ignores_request = sticky is None and self._cohort is None and not self._features
 
     def request(self, headers: Mapping[bytes, bytes], field: Callable[[str], Any]) -> RoutingRequest:
         """Return what the policy may know about a request.
@@ -48,7 +55,7 @@ class Route:
         Parameters
         ----------
         headers
-            Headers as ASGI has them, with names in lower case.
+            Headers with names in lower case; the values of a repeated header are separated by commas.
         field
             Function that returns the value of a column in the request's first row, or None if there is none.
         """
@@ -62,11 +69,18 @@ class Route:
         context = {
             feature.name: _feature_value(feature.source, feature.name, headers, field) for feature in self._features
         }
-        return RoutingRequest(key, context or None)
+        in_cohort = self._cohort is not None and self._cohort.include(headers, field)
+        return RoutingRequest(key, context or None, in_cohort)
 
     def choose(self, request: RoutingRequest = ANY_REQUEST) -> Choice:
-        """Return the policy's choice, with the fields that the log keeps."""
+        """Return the policy's choice, with the fields that the log keeps.
+
+        Requests that were not chosen at random do not take part in the rollout, unless they count as the cohort's: in
+        the cohort's step, all requests outside the cohort; after a rollback, those of the cohort.
+        """
         choice = self.policy.choose(request)
+        if choice.arm != COHORT and (self._is_cohort_step or request.in_cohort):
+            return choice
         return Choice(choice.version, choice.arm, choice.propensity, self._context_of(request))
 
     def copy(self, request: RoutingRequest = ANY_REQUEST) -> Choice | None:

@@ -4,7 +4,8 @@ A gateway polls the store twice per second; one small query shows whether anythi
 unavailable, the last known routes stay. The gateway checks the hard limits at each failure in its own process, and at
 each poll for the failures in the store. If a candidate reaches its limit, the route returns to the champion
 immediately. At the next poll, or when the store is available again, the gateway writes the rollback to the store by
-compare-and-set, from which all other gateways read it.
+compare-and-set, from which all other gateways read it. The same happens to a rollout that nobody has checked for its
+`unattended_timeout`.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, Choice, Policy
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
+from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_attendances
 from airflow_provider_mlops.serving.rollouts.build_policy import build_policy, to_version
 from airflow_provider_mlops.serving.rollouts.config import HardLimits
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+from airflow_provider_mlops.serving.rollouts.unattended import UnattendedRollouts
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +83,7 @@ class Router:
         self._watches: dict[str, _Watch] = {}
         self._statistics: dict[str, dict[str, ArmStatistics]] = {}
         self._lingering: dict[str, float] = {}
+        self._unattended = UnattendedRollouts(clock)
         self._seen: tuple[int, int] | None = None
         self._last_error: str | None = None
 
@@ -108,6 +113,10 @@ class Router:
     def in_progress(self) -> set[str]:
         """Return the ids of the rollouts that were not over at the last poll."""
         return {rollout.id for rollout in list(self._rollouts.values()) if rollout.state.is_in_progress}
+
+    def last_check(self, rollout_id: str) -> Attendance | None:
+        """Return the last check of a rollout by its task that this gateway has read; None if it has read none."""
+        return self._unattended.last(rollout_id)
 
     def answered(self, model: str, choice: Choice) -> None:
         """Count an answer of a route's choice."""
@@ -158,6 +167,7 @@ class Router:
                 for rollout in self._rollouts.values():
                     self._update_statistics(rollout)
             self._seen = seen
+            self._end_unattended()
         except BackendUnavailableError as error:
             if self._last_error is None:
                 log.warning("Could not read the rollout store: %s Keeping the last known routes", error)
@@ -210,14 +220,28 @@ class Router:
         arms = self._statistics[rollout.id] = over_all_steps(self._store.statistics(rollout.id))
         watch = self._watches[rollout.id]
         if limits is not None and watch.rollback_reason is None:
-            for candidate in rollout.plan.arms[1:]:
+            cohort = rollout.plan.cohort_arm
+            for candidate in rollout.plan.arms[1:] if cohort is None else (*rollout.plan.arms[1:], cohort):
                 # The first reading is taken even before anything is counted, because growth starts from there.
                 counted = arms.get(candidate.name, ArmStatistics())
                 totals = watch.store.setdefault(candidate.name, RecentTotals(limits.window_seconds, self._clock))
                 requests, errors = totals.update(counted.requests, counted.errors)
                 self._check_limit(rollout, limits, candidate.name, requests, errors, "all gateways")
-        if rollout.state.weights is None:
+        # A paused bandit keeps its weights.
+        if rollout.state.weights is None and not rollout.state.is_paused:
             self._make_route(rollout)
+
+    def _end_unattended(self) -> None:
+        """Roll back the rollouts that nobody has checked for too long."""
+        watched = list(self._rollouts.values())
+        for rollout, last in self._unattended.overdue(watched, lambda: read_attendances(self._store)):
+            timeout = rollout.plan.unattended_timeout
+            if timeout is not None:
+                self._return_to_champion(
+                    rollout,
+                    f"nobody has checked the rollout for {format_duration(timeout)} (unattended_timeout); the last "
+                    f"check was by {last.by} at {last.at:%Y-%m-%d %H:%M:%S} UTC",
+                )
 
     def _make_routes(self, *, only_missing: bool = False) -> None:
         with self._guard:

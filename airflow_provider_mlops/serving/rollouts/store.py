@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from airflow_provider_mlops.data.state_directory import state_path
 from airflow_provider_mlops.data.task_identity import TaskIdentity
@@ -21,9 +21,7 @@ from airflow_provider_mlops.serving.rollouts.store_engine import StoreEngine
 from airflow_provider_mlops.serving.rollouts.tables import (
     ARM_STATISTICS,
     CHANGES,
-    DECISIONS,
     HISTORY,
-    REWARDS,
     ROLLOUTS,
     ROLLOUTS_CHANGED,
     STATISTICS_CHANGED,
@@ -95,6 +93,7 @@ class RolloutStore:
             connection.execute(
                 insert(ROLLOUTS).values(
                     id=rollout.id,
+                    number=1 + (connection.scalar(select(func.max(ROLLOUTS.c.number))) or 0),
                     model=model,
                     active_model=model,
                     task_key=by.key,
@@ -103,6 +102,8 @@ class RolloutStore:
                     state=state.model_dump_json(),
                     revision=rollout.revision,
                     started_at=moment.isoformat(),
+                    attended_at=moment.isoformat(),
+                    attended_by=by.key,
                 )
             )
             self._add_to_history(connection, rollout)
@@ -220,21 +221,6 @@ class RolloutStore:
             counts = {row.name: row.total for row in connection.execute(select(CHANGES.c.name, CHANGES.c.total))}
         return counts[ROLLOUTS_CHANGED], counts[STATISTICS_CHANGED]
 
-    def forget(self, before: datetime) -> int:
-        """Delete the decisions and rewards of rollouts that ended before a time, and rewards without a decision.
-
-        Statistics, history and the prediction log stay. Rewards that arrive later no longer count. Returns the number
-        of deleted rows.
-        """
-        over = select(ROLLOUTS.c.id).where(ROLLOUTS.c.over_at < before.astimezone(UTC).isoformat())
-        micros = int(before.timestamp() * 1_000_000)
-        decided = select(DECISIONS.c.prediction_id)
-        with self.engine.writing() as connection:
-            deleted = connection.execute(delete(DECISIONS).where(DECISIONS.c.rollout.in_(over))).rowcount
-            without_decision = REWARDS.c.decision_id.not_in(decided)
-            deleted += connection.execute(delete(REWARDS).where(without_decision, REWARDS.c.time < micros)).rowcount
-        return deleted
-
     def close(self) -> None:
         """Close all connections."""
         self.engine.close()
@@ -292,9 +278,11 @@ def _joined(connection: Connection, model: str, by: TaskIdentity) -> Rollout | N
 def _continues(own: Rollout, by: TaskIdentity) -> bool:
     """Return whether a try continues a rollout that its task started.
 
-    A run that is deleted and created again counts its tries from 1 again.
+    A run that is deleted and created again counts its tries from 1 again. What a person has settled, no try has noticed
+    yet.
     """
-    return not own.state.settled or by.first_try <= own.state.settled_in_try < by.try_number
+    noticed_in = own.state.settled_in_try
+    return not own.state.settled or noticed_in == 0 or by.first_try <= noticed_in < by.try_number
 
 
 def _conflict(current: Rollout) -> RolloutConflictError:

@@ -18,7 +18,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
-from airflow_provider_mlops.serving.rollouts.tables import CHANGES, METADATA, ROLLOUTS_CHANGED, STATISTICS_CHANGED
+from airflow_provider_mlops.serving.rollouts.tables import (
+    CHANGES,
+    CLOCK,
+    CLOCK_NAME,
+    METADATA,
+    ROLLOUTS_CHANGED,
+    STATISTICS_CHANGED,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +35,10 @@ _LOCK = 0x6D6C6F7073
 _UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_PRIVILEGE = "42P01", "3F000", "42501"
 _INACCESSIBLE = (_UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_PRIVILEGE)
 """PostgreSQL's codes for a table or schema that does not exist, or that the user may no longer use."""
+
+
+_MIN_UNUSED_PAGES, _MAX_PAGES_AT_ONCE = 1000, 10_000
+_MAX_JOURNAL_BYTES = 64 * 1024 * 1024
 
 
 class StoreEngine:
@@ -107,6 +118,19 @@ class StoreEngine:
             with self._write() as connection:
                 yield connection
 
+    def give_back_pages(self) -> None:
+        """Shrink a SQLite file of which a large part is unused. PostgreSQL does so itself."""
+        if not self.is_sqlite:
+            return
+        with self.reading() as connection:
+            unused, pages = (
+                connection.scalar(text(f"PRAGMA {name}")) or 0 for name in ("freelist_count", "page_count")
+            )
+        if unused > max(_MIN_UNUSED_PAGES, pages // 4):
+            with self._guarded(), contextlib.closing(self._engine.raw_connection()) as raw:
+                # As a script: other ways take a single step, and each step gives back one page.
+                raw.cursor().executescript(f"PRAGMA incremental_vacuum({_MAX_PAGES_AT_ONCE})")
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -166,6 +190,7 @@ class StoreEngine:
             dialect = sqlite if self.is_sqlite else postgresql
             counters = [{"name": name, "total": 0} for name in (ROLLOUTS_CHANGED, STATISTICS_CHANGED)]
             connection.execute(dialect.insert(CHANGES).on_conflict_do_nothing(), counters)
+            connection.execute(dialect.insert(CLOCK).on_conflict_do_nothing(), [{"name": CLOCK_NAME, "seconds": 0}])
 
     def _reopen(self) -> None:
         """Close connections to a SQLite file that was replaced, which would otherwise keep using the old file.
@@ -230,6 +255,9 @@ def _sqlstate(error: DBAPIError) -> str | None:
 def _prepare(connection: Any, record: Any) -> None:
     """Let SQLAlchemy begin transactions itself, and keep readers and the writer from waiting for each other."""
     connection.isolation_level = None
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # Lets `give_back_pages` shrink the file. It must be set before the first table is created.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     until = time.monotonic() + _TIMEOUT_SECONDS
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
@@ -241,6 +269,7 @@ def _prepare(connection: Any, record: Any) -> None:
             time.sleep(0.02)
     # A commit survives the end of the process. A power cut may undo the last ones, together with their cursors.
     connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit={_MAX_JOURNAL_BYTES}")
 
 
 def _begin(connection: Connection) -> None:

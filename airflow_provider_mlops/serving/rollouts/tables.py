@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -10,6 +10,8 @@ ROLLOUTS = Table(
     "rollouts",
     METADATA,
     Column("id", String(32), primary_key=True),
+    # A small number that identifies the rollout where one row is stored per request.
+    Column("number", Integer, nullable=False, unique=True),
     Column("model", String(255), nullable=False),
     # The model while the rollout blocks a new one, and null afterwards: a model cannot have two of them at once.
     Column("active_model", String(255), unique=True),
@@ -20,6 +22,9 @@ ROLLOUTS = Table(
     Column("revision", Integer, nullable=False),
     Column("started_at", String(40), nullable=False),
     Column("over_at", String(40)),
+    # The last check by the task. It is not part of the state, whose changes are compared, kept and followed.
+    Column("attended_at", String(40), nullable=False),
+    Column("attended_by", String(1000), nullable=False),
     Index("rollouts_by_model", "model", "started_at"),
 )
 
@@ -40,32 +45,39 @@ ARM_STATISTICS = Table(
     Column("statistics", Text, nullable=False),
 )
 
+# A decision whose rewards have all been counted is deleted, and so is one whose rewards are overdue: see `ageing`.
 DECISIONS = Table(
-    "decisions",
+    "waiting_decisions",
     METADATA,
-    Column("prediction_id", String(32), primary_key=True),
-    Column("rollout", String(32), nullable=False),
+    Column("rollout", Integer, primary_key=True, autoincrement=False),
+    Column("prediction_id", LargeBinary(16), primary_key=True),
     Column("step", Integer, nullable=False),
-    Column("arm", String(64), nullable=False),
-    Column("propensity", Float, nullable=False),
-    Column("time", BigInteger, nullable=False),
+    # Position of the arm in the plan.
+    Column("arm", Integer, nullable=False),
+    # Time of the store's clock at which the decision was added.
+    Column("since", BigInteger, nullable=False),
+    # Number of rows of the request. Each earns a reward of its own.
+    Column("rows", Integer, nullable=False),
+    # Bit set of the rows whose rewards have been counted; null if there are none.
+    Column("rewarded", LargeBinary),
+    # Values of the declared features, as JSON.
     Column("context", Text),
-    # The predictions of the request, kept if the reward depends on them or if the request has several rows.
+    # The predictions as JSON, if the reward depends on them.
     Column("outputs", Text),
-    Index("decisions_by_rollout", "rollout"),
+    sqlite_with_rowid=False,
 )
 
+# Feedback whose decision is not known yet.
 REWARDS = Table(
-    "rewards",
+    "waiting_rewards",
     METADATA,
-    Column("prediction_id", String(48), primary_key=True),
-    Column("decision_id", String(32), nullable=False),
+    Column("prediction_id", LargeBinary(16), primary_key=True),
+    # Row of the request; -1 if the id names none.
+    Column("row", Integer, primary_key=True, autoincrement=False),
     Column("label", Text),
     Column("reward", Float),
-    Column("time", BigInteger, nullable=False),
-    # The reward as it was counted; null until the decision is known.
-    Column("counted", Float),
-    Index("rewards_by_decision", "decision_id"),
+    Column("since", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 CURSORS = Table(
@@ -83,5 +95,13 @@ CHANGES = Table(
     Column("total", BigInteger, nullable=False),
 )
 
+CLOCK = Table(
+    "clock",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("seconds", BigInteger, nullable=False),
+)
+
+CLOCK_NAME = "running"
 ROLLOUTS_CHANGED = "rollouts"
 STATISTICS_CHANGED = "statistics"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
@@ -23,6 +22,7 @@ def started(plan: RolloutPlan, now: datetime, by: str) -> RolloutState:
         weights=step_weights(plan, 0),
         started_at=now,
         step_started_at=now,
+        waiting_since=now,
         changed_at=now,
         changed_by=by,
         reason="the rollout started",
@@ -32,7 +32,7 @@ def started(plan: RolloutPlan, now: datetime, by: str) -> RolloutState:
 def next_step(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """Return the state at the next step. Raises ValueError if there is none."""
     step = state.step + 1
-    if step >= plan.strategy.step_count:
+    if step >= plan.step_count:
         raise ValueError(f"there is no step after step {state.step + 1}")
     return _changed(
         state,
@@ -43,6 +43,7 @@ def next_step(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, re
         step=step,
         weights=step_weights(plan, step),
         step_started_at=now,
+        waiting_since=now,
         extensions=0,
         approved=False,
     )
@@ -54,14 +55,33 @@ def held(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutSta
 
 
 def extended(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """Return the state with one more extension of the current step."""
-    return _changed(state, now, by, reason, status="running", extensions=state.extensions + 1)
+    """Return the state in which the step gets another `decision_timeout` from now on."""
+    return _changed(
+        state, now, by, reason, status="running", extensions=state.extensions + 1, waiting_since=now
+    )
 
 
-def prolonged(plan: RolloutPlan, state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """Return the state in which the step gets another `decision_timeout` from now on, however long it has waited."""
-    extensions = math.ceil((now - state.step_started_at) / plan.decision_timeout)
-    return _changed(state, now, by, reason, status="running", extensions=max(extensions, state.extensions + 1))
+def paused(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """Return the state that keeps the weights, and in which no evidence leads to a decision."""
+    if not state.is_in_progress or state.is_paused:
+        raise ValueError(f"a rollout that is {state.status_text} cannot be paused")
+    return _changed(state, now, by, reason, paused_at=now)
+
+
+def resumed(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
+    """Return the state in which the evidence decides again. The time of the pause counts toward no limit of the step."""
+    if not state.is_in_progress or state.paused_at is None:
+        raise ValueError(f"a rollout that is {state.status_text} cannot be resumed")
+    pause = now - state.paused_at
+    return _changed(
+        state,
+        now,
+        by,
+        reason,
+        paused_at=None,
+        step_started_at=state.step_started_at + pause,
+        waiting_since=state.waiting_since + pause,
+    )
 
 
 def approved(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
@@ -98,6 +118,11 @@ def superseded(state: RolloutState, version: int | None, now: datetime, by: str,
 def settled(state: RolloutState, now: datetime, by: TaskIdentity) -> RolloutState:
     """Return the state after the task has brought the audit trail and the champion alias up to date."""
     return _changed(state, now, by.key, state.reason, settled=True, settled_in_try=by.try_number)
+
+
+def settled_by_person(state: RolloutState, now: datetime, by: str) -> RolloutState:
+    """Return the state after a person has done so. The task has not noticed it yet, and still reports the outcome."""
+    return _changed(state, now, by, state.reason, settled=True)
 
 
 def _over(

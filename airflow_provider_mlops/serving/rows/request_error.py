@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import secrets
 from typing import Any
 
 from starlette.responses import Response
@@ -12,12 +15,13 @@ class RequestError(Exception):
     """A request that is rejected with an HTTP status, a message, and the name of the invalid field.
 
     - 400: the body does not follow the protocol.
-    - 401: the token is missing or wrong.
+    - 401: the key is missing or not valid.
+    - 403: the key does not have the right, or a web page may not use the gateway.
     - 404: the model or version does not exist or is not being served.
     - 408, 413, 415: the body arrived too slowly, is too large, or has a format that is not supported.
     - 409: the change contradicts what MLflow says.
     - 422: the body follows the protocol, but the rows do not match the model's signature or the model rejects them.
-    - 429: too many requests are in progress, or waiting for the model.
+    - 429: too many requests are in progress or waiting for the model, or the client has used up a limit.
     - 500: the model or the gateway failed.
     - 503: the request is valid but cannot be handled now; a retry may succeed.
     - 504: the deadline that the caller set has passed.
@@ -60,6 +64,29 @@ class RequestError(Exception):
         if self.field is not None:
             content["field"] = self.field
         return content
+
+
+_reference_key = secrets.token_bytes(16)
+
+
+def log_reference(*reason: object) -> str:
+    """Return a short id for a reason that stays in the log, for the message to the caller and for the log line.
+
+    The same reason has the same id in one process, because its line is logged once a minute at most. The id does not
+    reveal the reason.
+
+    >>> log_reference("churn", "no such category") == log_reference("churn", "no such category")
+    True
+    """
+    text = "\0".join(map(str, reason))
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=4, key=_reference_key).hexdigest()
+
+
+def internal_error(log: logging.Logger, error: Exception, during: str) -> str:
+    """Log a defect of the gateway, and return the message for the caller, which has the reference of the log line."""
+    reference = secrets.token_hex(4)
+    log.error("Internal error of the gateway during %s (reference %s)", during, reference, exc_info=error)
+    return f"Internal error of the gateway: {type(error).__name__}. The gateway's log says why (reference {reference})."
 
 
 class ModelFailureError(RequestError):

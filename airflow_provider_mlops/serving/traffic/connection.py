@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
+
+from airflow_provider_mlops.serving.client.credentials import authorization
 
 
 class UnansweredError(Exception):
@@ -36,15 +39,21 @@ class Connection:
         URL of the server (`http` or `https`), with a common path prefix if there is one.
     timeout
         Maximum time in seconds for a complete response.
+    key
+        Key that every request carries; None for none.
+    tls
+        TLS context; None for the usual one.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, key: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or ""
-        self._tls = parts.scheme == "https"
+        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
         self._base = parts.path.rstrip("/")
         self._always = f"Host: {parts.netloc.rpartition('@')[2]}\r\nContent-Type: application/json\r\n".encode()
+        if key is not None:
+            self._always += f"Authorization: {authorization(key)}\r\n".encode()
         self._timeout = timeout
         self._wire: _Wire | None = None
 
@@ -77,7 +86,7 @@ class Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
-                _, wire = await loop.create_connection(_Wire, self._host, self._port, ssl=self._tls or None)
+                _, wire = await loop.create_connection(_Wire, self._host, self._port, ssl=self._tls)
         except TimeoutError as error:
             raise UnansweredError("timeout", f"Could not connect within {self._timeout:g} s.") from error
         except OSError as error:

@@ -33,14 +33,16 @@ class Feedback:
 
     Parameters
     ----------
+    connection
+        Connection to the gateway, which is closed at the end.
     counts
         Counters to update.
     record
         File to which acknowledged and lost feedback is written.
     """
 
-    def __init__(self, traffic: Traffic, counts: Labels, record: Record) -> None:
-        self._connection = Connection(traffic.gateway_url, traffic.timeout)
+    def __init__(self, traffic: Traffic, connection: Connection, counts: Labels, record: Record) -> None:
+        self._connection = connection
         self._delay = traffic.label_delay
         self._patience = traffic.label_patience
         self._counts = counts

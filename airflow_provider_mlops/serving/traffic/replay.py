@@ -7,14 +7,17 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from urllib.parse import quote
 
 import orjson
 import uvloop
 
 from airflow_provider_mlops.serving.client.client import GatewayClient
+from airflow_provider_mlops.serving.client.credentials import ClientTls
 from airflow_provider_mlops.serving.log import prediction_id
-from airflow_provider_mlops.serving.rollouts.evidence_delta import as_text, is_correct
+from airflow_provider_mlops.serving.rollouts.evidence_delta import is_correct
+from airflow_provider_mlops.serving.rollouts.value_text import as_text
 from airflow_provider_mlops.serving.traffic.arrivals import arrivals, expected
 from airflow_provider_mlops.serving.traffic.connection import Connection, HttpResponse, UnansweredError
 from airflow_provider_mlops.serving.traffic.feedback import Feedback, FeedbackEntry
@@ -39,6 +42,10 @@ class Replay:
     ----------
     on_progress
         Function that is called several times per second during the replay.
+    key
+        Key to send, instead of the one that `traffic` names.
+    tls
+        Files for TLS, instead of those that `traffic` names.
 
     Attributes
     ----------
@@ -48,10 +55,19 @@ class Replay:
         Approximate number of requests; None if they never end.
     """
 
-    def __init__(self, traffic: Traffic, on_progress: Callable[[Replay], None] | None = None) -> None:
+    def __init__(
+        self,
+        traffic: Traffic,
+        on_progress: Callable[[Replay], None] | None = None,
+        *,
+        key: str | None = None,
+        tls: ClientTls | None = None,
+    ) -> None:
         source = Source(traffic.dataset)
-        with GatewayClient(traffic.gateway_url, timeout=min(10.0, traffic.timeout)) as gateway:
+        key, tls = key or traffic.key(), tls or traffic.tls()
+        with GatewayClient(traffic.gateway_url, key, min(10.0, traffic.timeout), tls=tls) as gateway:
             inputs = gateway.metadata(traffic.model)["inputs"]
+        self._connect = partial(Connection, traffic.gateway_url, traffic.timeout, key, tls.context())
         self._requests = Requests(traffic, source, inputs)
         self._record = Record(traffic.record)
         self._traffic = traffic
@@ -81,7 +97,7 @@ class Replay:
         if handle_signals:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._stop)
-        feedback = Feedback(self._traffic, self.summary.labels, self._record)
+        feedback = Feedback(self._traffic, self._connect(), self.summary.labels, self._record)
         self._start = time.perf_counter()
         due = zip(arrivals(self._traffic), self._requests, strict=False)
         self._clients = [asyncio.create_task(self._client(due, feedback)) for _ in range(self._traffic.clients)]
@@ -130,7 +146,7 @@ class Replay:
 
     async def _client(self, due: Iterator[tuple[float, Request]], feedback: Feedback) -> None:
         """Take the next request, wait until it is due, send it, and repeat. An idle client holds one request."""
-        connection = Connection(self._traffic.gateway_url, self._traffic.timeout)
+        connection = self._connect()
         end = self._start + (self._traffic.seconds or math.inf) + _GRACE_SECONDS
         try:
             for after, request in due:

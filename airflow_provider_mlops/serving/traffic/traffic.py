@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.serving.client.credentials import ClientTls, find_key
 from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 from airflow_provider_mlops.serving.field_help import check_bounds, describe
 
@@ -42,6 +43,27 @@ class Traffic:
     )
     model: str = field(metadata=describe("Name of the registered model."))
     gateway_url: str = field(default=DEFAULT_GATEWAY_URL, metadata=describe("URL of the gateway.", metavar="URL"))
+    key_file: str | None = field(
+        default=None,
+        metadata=describe(
+            "File with the key to send; by default, the key in the environment variable AIRFLOW_MLOPS_GATEWAY_KEY.",
+            metavar="FILE",
+        ),
+    )
+    ca_bundle: str | None = field(
+        default=None,
+        metadata=describe(
+            "PEM file with the authorities that sign the gateway's certificate, instead of the usual ones.",
+            metavar="FILE",
+        ),
+    )
+    certificate: str | None = field(
+        default=None, metadata=describe("PEM certificate to show to the gateway, for mutual TLS.", metavar="FILE")
+    )
+    certificate_key: str | None = field(
+        default=None,
+        metadata=describe("PEM key of that certificate, if it is in a file of its own.", metavar="FILE"),
+    )
     rate: float = field(
         default=10.0,
         metadata=describe(
@@ -138,6 +160,14 @@ class Traffic:
                 self.reward_from,
                 "it compares predictions with labels. Set target to the column with the labels",
             )
+
+    def key(self) -> str | None:
+        """Return the key to send; None if there is none. Raises InvalidSpecError if the file cannot be read."""
+        return find_key(self.key_file)
+
+    def tls(self) -> ClientTls:
+        """Return the files for TLS."""
+        return ClientTls(ca_bundle=self.ca_bundle, certificate=self.certificate, certificate_key=self.certificate_key)
 
     @property
     def sends_feedback(self) -> bool:

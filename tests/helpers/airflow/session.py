@@ -53,12 +53,12 @@ def run_dag(airflow_database: None, storage: Path) -> Callable[..., DagRunResult
 @pytest.fixture
 def gateway(storage: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveGateway]:
     """A gateway over the storage of the test, with a connection to it."""
-    from airflow_provider_mlops.serving.gateway.admin import token
+    from airflow_provider_mlops.serving.gateway.access import local_key
     from tests.helpers.live_gateway import LiveGateway
 
     shutil.copy(mlflow_database, storage / "mlflow.db")
     with LiveGateway(storage) as running:
-        document = {"conn_type": "mlops_gateway", "host": running.url, "password": token.find(str(storage))}
+        document = {"conn_type": "mlops_gateway", "host": running.url, "password": local_key.find(str(storage))}
         monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
         yield running
 

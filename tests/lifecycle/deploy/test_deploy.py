@@ -330,8 +330,8 @@ def test_errors_that_name_what_is_wrong(versions: Versions, tmp_path: Path) -> N
     spec = DeploySpec(model=versions[1])
     with pytest.raises(InvalidSpecError, match=r"gateway_url=None.*mlops_gateway_default"):
         deploy(spec, versions.workspace.model_copy(update={"gateway_url": None}))
-    wrong = versions.workspace.model_copy(update={"secrets": {"gateway_token": SecretStr("wrong")}})
-    with pytest.raises(InvalidSpecError, match=r"gateway_conn_id=.*token is wrong.*password of the connection"):
+    wrong = versions.workspace.model_copy(update={"secrets": {"gateway_key": SecretStr("wrong")}})
+    with pytest.raises(InvalidSpecError, match=r"gateway_conn_id=.*key is not valid.*password of the connection"):
         deploy(spec, wrong)
     away = versions.workspace.model_copy(update={"gateway_url": "http://127.0.0.1:9"})
     with pytest.raises(

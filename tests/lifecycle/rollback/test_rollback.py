@@ -94,10 +94,10 @@ def test_a_rollback_while_the_gateway_is_away_takes_effect_when_it_is_back(
         assert answers(gateway, versions.name) == 1
 
 
-def test_a_wrong_token_is_named_and_the_alias_moves_all_the_same(versions: Versions, gateway: LiveGateway) -> None:
+def test_a_wrong_key_is_named_and_the_alias_moves_all_the_same(versions: Versions, gateway: LiveGateway) -> None:
     versions.deploy(1)
     versions.deploy(2)
-    wrong = versions.workspace.model_copy(update={"secrets": {"gateway_token": SecretStr("wrong")}})
+    wrong = versions.workspace.model_copy(update={"secrets": {"gateway_key": SecretStr("wrong")}})
     with pytest.raises(InvalidSpecError, match=r"gateway_conn_id=.*The alias has already moved"):
         rollback(RollbackSpec(model_name=versions.name), with_task(wrong, "rollback"))
     gateway.wait(lambda: answers(gateway, versions.name) == 1, seconds=10)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.live_gateway import LiveGateway
 
 
 @pytest.fixture
 def storage(live: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> Path:
-    document = {"conn_type": "mlops_gateway", "host": live.url, "password": token.find(str(live.storage))}
+    document = {"conn_type": "mlops_gateway", "host": live.url, "password": local_key.find(str(live.storage))}
     monkeypatch.setenv("AIRFLOW_CONN_MLOPS_GATEWAY_DEFAULT", json.dumps(document))
     monkeypatch.setenv("AIRFLOW__MLOPS__STORAGE_URI", str(live.storage))
     return live.storage

@@ -1,4 +1,4 @@
-"""The client against what is no gateway, and the token that a gateway makes for itself."""
+"""The client against what is no gateway, and the key that a gateway makes for itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.serving.client.client import GatewayClient
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CUSTOMERS, churn_model
 
@@ -103,29 +103,18 @@ def test_rows_in_every_form(gateway: LiveGateway) -> None:
         assert raised.value.field == "prediction_id"
 
 
-def test_the_token_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
+def test_the_local_key_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
     storage = str(tmp_path / "new")
-    assert token.find(storage) is None
+    assert local_key.find(storage) is None
     with ThreadPoolExecutor(8) as pool:
-        made = set(pool.map(lambda _: token.find_or_make(storage), range(16)))
-    assert made == {token.find(storage)}
+        made = set(pool.map(lambda _: local_key.find_or_make(storage), range(16)))
+    assert made == {local_key.find(storage)}
     assert len(made.pop()) >= 32
-    assert os.listdir(storage) == ["gateway.token"]
-    assert stat.S_IMODE(os.stat(f"{storage}/gateway.token").st_mode) == 0o600
+    assert os.listdir(storage) == ["gateway.key"]
+    assert stat.S_IMODE(os.stat(f"{storage}/gateway.key").st_mode) == 0o600
 
 
-def test_remote_storage_keeps_no_token() -> None:
-    assert token.find("s3://bucket/mlops") is None
-    with pytest.raises(InvalidSpecError, match="AIRFLOW_MLOPS_GATEWAY_TOKEN"):
-        token.find_or_make("s3://bucket/mlops")
-
-
-@pytest.mark.parametrize(
-    ("header", "right"),
-    [
-        *(("Bearer abc", True), ("bearer abc", True), ("Bearer abcd", False), ("Basic abc", False)),
-        *(("abc", False), ("", False), (None, False), ("Bearer \xe9", False)),
-    ],
-)
-def test_matches(header: str | None, right: bool) -> None:
-    assert token.matches(header, "abc") is right
+def test_remote_storage_keeps_no_key() -> None:
+    assert local_key.find("s3://bucket/mlops") is None
+    with pytest.raises(InvalidSpecError, match="AIRFLOW_MLOPS_GATEWAY_KEY"):
+        local_key.find_or_make("s3://bucket/mlops")

@@ -22,7 +22,7 @@ from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecEr
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.client.client import GatewayClient
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_log
@@ -92,7 +92,7 @@ def test_one_life_of_a_gateway(storage: Path) -> None:
 
 
 def _bearer(storage: Path) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token.find(str(storage))}"}
+    return {"Authorization": f"Bearer {local_key.find(str(storage))}"}
 
 
 def test_a_gateway_that_was_away_catches_up_and_keeps_the_previous_warm(storage: Path) -> None:
@@ -212,10 +212,10 @@ ADMIN = [
 
 
 @pytest.mark.parametrize(("method", "path"), ADMIN)
-def test_the_admin_api_needs_the_token(gateway: LiveGateway, method: str, path: str) -> None:
+def test_the_admin_api_needs_a_key(gateway: LiveGateway, method: str, path: str) -> None:
     # Version 2 does not answer: that it should no longer changes nothing for the tests that follow.
     version = 2 if path.endswith("deactivate") else 1
-    right = token.find(str(gateway.storage))
+    right = local_key.find(str(gateway.storage))
     assert right is not None
     for header in (
         None,
@@ -230,7 +230,7 @@ def test_the_admin_api_needs_the_token(gateway: LiveGateway, method: str, path: 
         headers = {} if header is None else {"Authorization": header.encode("latin-1")}
         answer = httpx.request(method, gateway.url + path, headers=headers)
         assert answer.status_code == 401, header
-        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.headers["www-authenticate"] == 'Bearer realm="airflow-mlops"'
         assert answer.json()["field"] == "Authorization"
     answer = httpx.request(method, gateway.url + path, headers=_bearer(gateway.storage), json={"version": version})
     assert answer.status_code == 200
@@ -251,27 +251,28 @@ def test_a_whole_number_may_be_written_with_a_fraction(gateway: LiveGateway) -> 
     assert answer.status_code == 200, answer.text
 
 
-def test_the_client_says_whose_token_is_wrong(gateway: LiveGateway) -> None:
-    with gateway.client("wrong") as client, pytest.raises(InvalidSpecError, match="token is wrong") as raised:
+def test_the_client_says_whose_key_is_wrong(gateway: LiveGateway) -> None:
+    with gateway.client("wrong") as client, pytest.raises(InvalidSpecError, match="key is not valid") as raised:
         client.models()
     assert raised.value.field == "gateway_conn_id"
-    with GatewayClient(gateway.url) as client, pytest.raises(InvalidSpecError, match="requires a token"):
+    with GatewayClient(gateway.url) as client, pytest.raises(InvalidSpecError, match="requires a key"):
         client.load("cancer", 2)
 
 
-def test_a_given_token_counts_and_named_models_must_be_there(served_models: Path, tmp_path: Path) -> None:
+def test_a_given_key_counts_and_named_models_must_be_there(served_models: Path, tmp_path: Path) -> None:
     copy_to(served_models, tmp_path)
-    environment = {"AIRFLOW_MLOPS_GATEWAY_TOKEN": "s3cret-token"}
+    environment = {"AIRFLOW_MLOPS_GATEWAY_KEY": "s3cret-key"}
     process = LiveGateway.launch(tmp_path, "--model", "churn", "--model", "nobody", environment=environment)
     try:
-        with GatewayClient(process.url, "s3cret-token") as client:
+        with GatewayClient(process.url, "s3cret-key") as client:
             process.wait(lambda: client.model_ready("churn"), "churn is loaded")
             assert client.models()[0]["name"] == "churn"
-        answer = httpx.get(f"{process.url}/v2/health/ready")
+        assert httpx.get(f"{process.url}/v2/health/ready").status_code == 401
+        answer = httpx.get(f"{process.url}/v2/health/ready", headers={"Authorization": "Bearer s3cret-key"})
         assert answer.status_code == 503
         assert answer.json()["reasons"] == ["the model 'nobody' has no active version"]
-        assert token.find(str(tmp_path)) is None
-        assert "s3cret-token" not in process.log.read_text()
+        assert local_key.find(str(tmp_path)) is None
+        assert "s3cret-key" not in process.log.read_text()
     finally:
         process.kill()
 
@@ -282,7 +283,7 @@ def models_in_memory() -> int:
 
 
 def test_a_version_that_was_let_go_leaves_the_memory(storage: Path) -> None:
-    settings = Settings(storage_uri=str(storage), models=("cancer",), token="secret", allow_pickle=True)
+    settings = Settings(storage_uri=str(storage), models=("cancer",), allow_pickle=True)
     registry = Registry(RegistrySettings(str(storage)))
     for number in range(6, 9):
         registry.client.create_model_version("cancer", registry.client.get_model_version("cancer", "2").source)
@@ -294,7 +295,7 @@ def test_a_version_that_was_let_go_leaves_the_memory(storage: Path) -> None:
 
     async def ask() -> int:
         transport = httpx.ASGITransport(gateway.asgi())
-        headers = {"Authorization": "Bearer secret"}
+        headers = _bearer(storage)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
             for version in (1, 2, 4, 6, 7, 8):
                 await client.post("/admin/models/cancer/load", json={"version": version})

@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from tests.helpers import served_registry
 from tests.helpers.live_gateway import LiveGateway, post
 from tests.helpers.served_registry import CANCER
@@ -49,7 +49,7 @@ def test_statistics_by_model_and_version(gateway: LiveGateway) -> None:
     post(f"{gateway.url}/models/cancer/invocations", {"instances": ROW * 4})
     post(f"{gateway.url}/models/cancer/invocations", {"instances": [[None] * 30]})
     # A check of the gateway is not traffic.
-    check = {"X-Verification": "true", "Authorization": f"Bearer {token.find(str(gateway.storage))}"}
+    check = {"X-Verification": "true", "Authorization": f"Bearer {local_key.find(str(gateway.storage))}"}
     assert post(f"{gateway.url}/models/cancer/invocations", {"instances": ROW}, headers=check).status_code == 200
     (after,) = statistics()
     assert after["inference_count"] - before["inference_count"] == 4
@@ -145,7 +145,7 @@ def test_an_empty_batch_of_tensors(gateway: LiveGateway) -> None:
 def test_loading_and_unloading_through_the_repository(storage: Path) -> None:
     with LiveGateway(storage, "--default-model", "churn") as gateway:
         url = f"{gateway.url}/v2/repository/models/cancer"
-        allowed = {"Authorization": f"Bearer {token.find(str(storage))}"}
+        allowed = {"Authorization": f"Bearer {local_key.find(str(storage))}"}
         assert httpx.post(f"{url}/load").status_code == 401
         answer = post(f"{url}/load", {"parameters": {"version": 2}}, headers=allowed)
         assert [entry["version"] for entry in answer.json()["versions"]] == [1, 2]
@@ -166,7 +166,7 @@ def test_loading_and_unloading_through_the_repository(storage: Path) -> None:
         assert (answer.status_code, answer.json()["active"]) == (200, None)
         assert httpx.post(f"{url}/load", headers=allowed).status_code == 404
         with triton.InferenceServerClient(gateway.url.removeprefix("http://")) as client:
-            with pytest.raises(InferenceServerException, match="token"):
+            with pytest.raises(InferenceServerException, match="key"):
                 client.load_model("churn")
             client.load_model("churn", headers=allowed)
         customers = served_registry.CUSTOMERS.iloc[1:3].to_dict(orient="records")

@@ -13,7 +13,7 @@ from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks
 
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.protocols import openapi
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import CANCER, CUSTOMERS
@@ -76,7 +76,7 @@ def test_the_gateway_serves_this_document(gateway: LiveGateway) -> None:
 
 @SCHEMA.parametrize()
 @FUZZ
-def test_without_a_token(case: Case, gateway: LiveGateway) -> None:
+def test_without_a_key(case: Case, gateway: LiveGateway) -> None:
     answer = check(case, gateway)
     if case.path.startswith("/admin") and case.method == case.operation.method.upper():
         assert answer.status_code == 401
@@ -84,5 +84,5 @@ def test_without_a_token(case: Case, gateway: LiveGateway) -> None:
 
 @SCHEMA.include(path_regex="^/admin").parametrize()
 @FUZZ
-def test_with_the_token(case: Case, gateway: LiveGateway) -> None:
-    check(case, gateway, Authorization=f"Bearer {token.find(str(gateway.storage))}")
+def test_with_the_key(case: Case, gateway: LiveGateway) -> None:
+    check(case, gateway, Authorization=f"Bearer {local_key.find(str(gateway.storage))}")

@@ -190,7 +190,7 @@ def test_a_check_is_answered_as_any_request_and_logged_apart(gateway: LiveGatewa
 
 
 @pytest.mark.parametrize("path", ["/v2/models/churn/infer", "/models/churn/invocations"])
-def test_nobody_without_the_token_hides_a_prediction(gateway: LiveGateway, path: str) -> None:
+def test_nobody_without_the_right_hides_a_prediction(gateway: LiveGateway, path: str) -> None:
     records = json.loads(CUSTOMERS.head(1).to_json(orient="records"))
     tensors = [
         {"name": name, "shape": [1], "datatype": kind, "data": [records[0][name]]}

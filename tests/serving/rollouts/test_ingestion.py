@@ -47,7 +47,7 @@ BAD: dict[str, dict[str, Any]] = {
     "a step that is not whole": {"step": 0.5},
     "no arm": {"arm": None},
     "an arm that is a number": {"arm": {"name": "candidate"}},
-    "no propensity": {"propensity": None},
+    "an arm of no plan": {"arm": "candidate_9"},
     "a latency that is text": {"latency_ms": "slow"},
     "no rows": {"output": 7},
     "a letter that PostgreSQL does not take": {"predictions": "f00d\x00"},
@@ -219,8 +219,8 @@ def test_a_store_that_is_made_anew_takes_what_belongs_to_it(tmp_path: Path) -> N
     after.some(20)
     with anew.engine.writing() as connection:
         # As a process writes it that does not know better.
-        decision = {"prediction_id": name, "rollout": before.rollout.id, "step": 0, "arm": "candidate"}
-        connection.execute(insert(DECISIONS).values(**decision, propensity=0.5, time=0))
+        decision = {"prediction_id": bytes.fromhex(name), "rollout": 99, "step": 0, "arm": 1, "rows": 1, "since": 0}
+        connection.execute(insert(DECISIONS).values(**decision))
     before.reward(name, "candidate", 1.0)
     ingestion.run()
     assert anew.statistics(before.rollout.id) == {}

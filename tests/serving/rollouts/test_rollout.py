@@ -148,9 +148,9 @@ def test_the_transitions_of_a_canary() -> None:
     later = NOW + timedelta(minutes=5)
     held = transitions.held(state, later, "task", "too few requests")
     assert (held.status, held.weights, held.step_started_at) == ("held", state.weights, NOW)
-    assert transitions.extended(held, later, "task", "more time").extensions == 1
-    patient = transitions.prolonged(plan, held, NOW + 3 * plan.decision_timeout, "ada", "wait")
-    assert (patient.status, patient.extensions) == ("running", 3)
+    patient = transitions.extended(held, later, "ada", "more time")
+    assert (patient.status, patient.extensions, patient.waiting_since) == ("running", 1, later)
+    assert patient.step_started_at == NOW
     gone = transitions.superseded(held, 7, later, "task", "version 7 is champion")
     assert (gone.status, gone.version, gone.blocks_new_rollout) == ("ended", 7, False)
     agreed = transitions.approved(held, later, "ada", "looks fine")

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
 from airflow_provider_mlops.serving.log import compaction, prediction_id, prediction_log, segments
+from airflow_provider_mlops.serving.rollouts.ageing import Ageing
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context, shadow_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS
-from airflow_provider_mlops.serving.rollouts.transitions import rolled_back, settled
+from airflow_provider_mlops.serving.rollouts.transitions import rolled_back
 from tests.helpers.logged_traffic import SCHEMA, Traffic, champion_answers, opened, started
 from tests.helpers.prediction_log import log_predictions
-from tests.helpers.rollouts import bandit, canary, task
+from tests.helpers.rollouts import bandit, canary
 
 
 def test_nothing_is_written_where_nothing_is_rolled_out(store: RolloutStore, tmp_path: Path) -> None:
@@ -56,26 +57,29 @@ def test_feedback_before_its_decision_waits_for_it(store: RolloutStore, tmp_path
     assert store.statistics(traffic.rollout.id)[0, "candidate"].reward_count == 2
 
 
-def test_rewards_days_later_count_and_what_is_forgotten_does_not(store: RolloutStore, tmp_path: Path) -> None:
+def test_rewards_after_the_end_count_no_more(store: RolloutStore, tmp_path: Path) -> None:
     log = opened(tmp_path)
     traffic, ingestion = Traffic(log, started(store)), Ingestion(store, log.root, log)
     first, second = traffic.answer("champion"), traffic.answer("champion")
+    log.feedback([(first, None, 1.0)])
     ingestion.run()
     now = datetime.now(UTC)
-    over = store.compare_and_set(
-        traffic.rollout, rolled_back(traffic.rollout.plan, traffic.rollout.state, now, "a", "")
-    )
-    store.compare_and_set(over, settled(over.state, now, task()))
-    log.feedback([(first, None, 1.0), (prediction_id.new(), None, 1.0)])
+    store.compare_and_set(traffic.rollout, rolled_back(traffic.rollout.plan, traffic.rollout.state, now, "a", ""))
+    log.feedback([(second, None, 1.0), (prediction_id.new(), None, 1.0)])
+    traffic.answer("champion")
     ingestion.run()
     assert store.statistics(traffic.rollout.id)[0, "champion"].reward_count == 1
+    # The sums stay; the rows of single requests go.
+    assert rows(store, DECISIONS) == 1
+    Ageing(store.engine).run()
+    assert rows(store, DECISIONS) == rows(store, REWARDS) == 0
+    assert store.statistics(traffic.rollout.id)[0, "champion"].requests == 3
+    assert [state.status for state in store.history(traffic.rollout.id)] == ["running", "rolled_back"]
+
+
+def rows(store: RolloutStore, table: Table) -> int:
     with store.engine.reading() as connection:
-        assert connection.scalar(select(func.count()).select_from(REWARDS)) == 1
-    assert store.forget(now - timedelta(days=1)) == 0
-    assert store.forget(now + timedelta(days=1)) == 3
-    log.feedback([(second, None, 1.0)])
-    ingestion.run()
-    assert store.statistics(traffic.rollout.id)[0, "champion"].reward_count == 1
+        return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
 REWARDS_OF = [
@@ -182,8 +186,6 @@ def test_the_context_of_decisions_goes_to_the_model_and_to_the_log(store: Rollou
     x = np.array([[1, -1.0], [1, 1.0], [1, 2.0]])
     np.testing.assert_allclose(np.reshape(found.gram, (2, 2)), x.T @ x)
     np.testing.assert_allclose(found.response, x.T @ rewards)
-    with store.engine.reading() as connection:
-        assert set(connection.scalars(select(DECISIONS.c.propensity))) == {0.25}
     for compacted in (False, True):
         if compacted:
             log.rotate()

@@ -1,1 +1,1 @@
-"""The admin API, its token, and the channel through which workers share changes."""
+"""The admin API, and the channel through which workers share changes."""

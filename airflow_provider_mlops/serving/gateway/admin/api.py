@@ -1,4 +1,4 @@
-"""The admin API: which versions are loaded, and which of them is active. Every request requires the token."""
+"""The admin API: which versions are loaded, and which of them is active. `access/doors.py` lets requests in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_mlops.serving.gateway.admin import authorization
+from airflow_provider_mlops.serving.gateway.access.access import Caller
+from airflow_provider_mlops.serving.gateway.access.doors import CALLER
 from airflow_provider_mlops.serving.gateway.admin.model_control import ModelControl
 from airflow_provider_mlops.serving.gateway.admin.repository import ModelRepository
 from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
@@ -30,16 +31,13 @@ class AdminApi:
         Models in memory.
     follower
         Rollouts that are in progress.
-    token
-        Token that every request must contain.
     control
         Applies changes.
     """
 
-    def __init__(self, models: ServedModels, follower: RolloutFollower, token: str, control: ModelControl) -> None:
+    def __init__(self, models: ServedModels, follower: RolloutFollower, control: ModelControl) -> None:
         self._models = models
         self._follower = follower
-        self._token = token
         self._control = control
         self.repository = ModelRepository(models, control)
 
@@ -57,14 +55,17 @@ class AdminApi:
         ]
 
     async def models(self, request: Request) -> Response:
-        """Return the state of all models, and whether MLflow is available."""
-        authorization.require(dict(request.scope["headers"]), self._token)
-        models = [{**model, "rollout": self._follower.status(model["name"])} for model in self._models.status()]
+        """Return the state of all models that the key is for, and whether MLflow is available."""
+        caller: Caller = request.scope[CALLER]
+        models = [
+            {**model, "rollout": self._follower.status(model["name"])}
+            for model in self._models.status()
+            if caller.covers(model["name"])
+        ]
         return json_response({"models": models, "registry_error": self._models.registry_error})
 
     async def model(self, request: Request) -> Response:
         """Return the state of one model."""
-        authorization.require(dict(request.scope["headers"]), self._token)
         name = request.path_params["name"]
         return json_response({**self._models.get(name).status(), "rollout": self._follower.status(name)})
 
@@ -96,7 +97,6 @@ class AdminApi:
 
     async def compact(self, request: Request) -> Response:
         """Compact the prediction log now, so that readers on other machines see all of it."""
-        authorization.require(dict(request.scope["headers"]), self._token)
         try:
             segments = await self._control.compact()
         except Exception as error:
@@ -117,7 +117,6 @@ class AdminApi:
 
     async def _parameters(self, request: Request) -> dict[str, Any]:
         headers = dict(request.scope["headers"])
-        authorization.require(headers, self._token)
         received = await body.receive_json(headers, request.receive, _MAX_BODY_BYTES)
         content: Any = encoding.decode(received) if received.strip() else {}
         parameters = content.get("parameters") if type(content) is dict else ()
@@ -132,7 +131,6 @@ class AdminApi:
     async def _change(
         self, request: Request, change: Callable[[str, int, dict[str, Any]], Awaitable[ServedModel]]
     ) -> Response:
-        authorization.require(dict(request.scope["headers"]), self._token)
         headers = dict(request.scope["headers"])
         content: Any = encoding.decode(await body.receive_json(headers, request.receive, _MAX_BODY_BYTES))
         version = content.get("version") if type(content) is dict else None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import grpc
 
-from airflow_provider_mlops.serving.gateway.admin import authorization
+from airflow_provider_mlops.serving.gateway.access.access import Caller
 from airflow_provider_mlops.serving.gateway.admin.repository import ModelRepository
 from airflow_provider_mlops.serving.gateway.grpc import status
-from airflow_provider_mlops.serving.gateway.http.information import Information
-from airflow_provider_mlops.serving.gateway.predict.endpoint import PredictEndpoint
+from airflow_provider_mlops.serving.gateway.grpc.door import Context, GrpcDoor, address, pairs
+from airflow_provider_mlops.serving.gateway.information.information import Information
+from airflow_provider_mlops.serving.gateway.predict.endpoint import IncomingRequest, PredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.job import Prediction
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.grpc import infer
@@ -28,7 +29,6 @@ from airflow_provider_mlops.serving.rows.request_error import RequestError
 _LARGE_BYTES = 32 * 1024
 """Larger requests are decoded in a thread."""
 
-Context: TypeAlias = grpc.aio.ServicerContext
 Answer = Callable[[bytes, Context], Awaitable[bytes]]
 
 
@@ -43,8 +43,8 @@ class Servicer:
         Answers questions about the gateway and its models.
     repository
         Loads and unloads models.
-    token
-        Token that loading and unloading require.
+    door
+        Lets calls in.
     parse_executor
         Threads that decode large requests.
     """
@@ -54,20 +54,20 @@ class Servicer:
         endpoint: PredictEndpoint,
         information: Information,
         repository: ModelRepository,
-        token: str,
+        door: GrpcDoor,
         parse_executor: Executor,
     ) -> None:
         self._endpoint = endpoint
         self._information = information
         self._repository = repository
-        self._token = token
+        self._door = door
         self._parse_executor = parse_executor
         # Kept, because asyncio only remembers tasks weakly.
         self._predictions: set[asyncio.Task[Prediction | RequestError]] = set()
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
         """Return the handler of each method by name."""
-        simple: dict[str, tuple[type[Any], Callable[[Any, Mapping[bytes, bytes]], Any]]] = {
+        simple: dict[str, tuple[type[Any], Callable[[Any, Caller], Any]]] = {
             "ServerLive": (messages.ServerLiveRequest, self._server_live),
             "ServerReady": (messages.ServerReadyRequest, self._server_ready),
             "ModelReady": (messages.ModelReadyRequest, self._model_ready),
@@ -79,18 +79,17 @@ class Servicer:
             "RepositoryModelUnload": (messages.RepositoryModelUnloadRequest, self._unload),
         }
         answers: dict[str, Answer] = {
-            name: partial(self._answer, request_type, method) for name, (request_type, method) in simple.items()
+            name: partial(self._answer, name, request_type, method) for name, (request_type, method) in simple.items()
         }
         answers["ModelInfer"] = self._infer
         return {name: grpc.unary_unary_rpc_method_handler(answer) for name, answer in answers.items()}
 
     async def _infer(self, content: bytes, context: Context) -> bytes:
-        headers = _headers(context)
         left = context.time_remaining()
         deadline = None if left is None else time.perf_counter() + left
         # The prediction goes on if the caller hangs up or its deadline passes, so that it is logged or counted against
         # the version, as over HTTP.
-        task = asyncio.create_task(self._predict(content, headers, deadline))
+        task = asyncio.create_task(self._predict(content, pairs(context), address(context), deadline))
         self._predictions.add(task)
         task.add_done_callback(self._predictions.discard)
         outcome = await asyncio.shield(task)
@@ -103,7 +102,7 @@ class Servicer:
         return outcome.encoded.content
 
     async def _predict(
-        self, content: bytes, headers: Mapping[bytes, bytes], deadline: float | None
+        self, content: bytes, metadata: list[tuple[bytes, bytes]], client: str | None, deadline: float | None
     ) -> Prediction | RequestError:
         try:
             if len(content) <= _LARGE_BYTES:
@@ -121,30 +120,33 @@ class Servicer:
             return Body(content)
 
         route = PredictRoute(parse, message.model_name, message.model_version or None)
-        return await self._endpoint.answer(route, headers, receive, deadline)
+        return await self._endpoint.answer(IncomingRequest(route, metadata, dict(metadata), client, receive, deadline))
 
     async def _answer(
         self,
+        name: str,
         request_type: type[Any],
-        method: Callable[[Any, Mapping[bytes, bytes]], Any],
+        method: Callable[[Any, Caller], Any],
         content: bytes,
         context: Context,
     ) -> bytes:
         try:
-            answer = method(_decode(request_type, content), _headers(context))
+            request = _decode(request_type, content)
+            caller = self._door.authorize(name, _model_name(request), context)
+            answer = method(request, caller)
             message = await answer if asyncio.iscoroutine(answer) else answer
         except RequestError as error:
             await _abort(context, error)
         serialized: bytes = message.SerializeToString()
         return serialized
 
-    def _server_live(self, request: Any, headers: Mapping[bytes, bytes]) -> Any:
+    def _server_live(self, request: Any, caller: Caller) -> Any:
         return messages.ServerLiveResponse(live=True)
 
-    def _server_ready(self, request: Any, headers: Mapping[bytes, bytes]) -> Any:
+    def _server_ready(self, request: Any, caller: Caller) -> Any:
         return messages.ServerReadyResponse(ready=self._information.readiness()["ready"])
 
-    def _model_ready(self, request: messages.ModelReadyRequest, headers: Mapping[bytes, bytes]) -> Any:
+    def _model_ready(self, request: messages.ModelReadyRequest, caller: Caller) -> Any:
         try:
             self._information.ready_version(request.name, parse_version(request.version or None))
         except RequestError as error:
@@ -153,10 +155,10 @@ class Servicer:
             return messages.ModelReadyResponse(ready=False)
         return messages.ModelReadyResponse(ready=True)
 
-    def _server_metadata(self, request: Any, headers: Mapping[bytes, bytes]) -> Any:
+    def _server_metadata(self, request: Any, caller: Caller) -> Any:
         return messages.ServerMetadataResponse(**self._information.server())
 
-    def _model_metadata(self, request: messages.ModelMetadataRequest, headers: Mapping[bytes, bytes]) -> Any:
+    def _model_metadata(self, request: messages.ModelMetadataRequest, caller: Caller) -> Any:
         model = self._information.model(request.name, parse_version(request.version or None))
         response = messages.ModelMetadataResponse(
             name=model["name"], versions=model["versions"], platform=model["platform"]
@@ -166,8 +168,11 @@ class Servicer:
                 tensors.add(name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"])
         return response
 
-    def _statistics(self, request: messages.ModelStatisticsRequest, headers: Mapping[bytes, bytes]) -> Any:
-        entries = self._information.any_statistics(request.name, parse_version(request.version or None))
+    def _statistics(self, request: messages.ModelStatisticsRequest, caller: Caller) -> Any:
+        if request.name:
+            entries = self._information.statistics(request.name, parse_version(request.version or None))
+        else:
+            entries = self._information.all_statistics(caller)
         response = messages.ModelStatisticsResponse()
         for entry in entries:
             response.model_stats.add(
@@ -178,27 +183,28 @@ class Servicer:
             )
         return response
 
-    def _index(self, request: messages.RepositoryIndexRequest, headers: Mapping[bytes, bytes]) -> Any:
-        entries = self._information.index(request.ready)
+    def _index(self, request: messages.RepositoryIndexRequest, caller: Caller) -> Any:
+        entries = self._information.index(caller, request.ready)
         return messages.RepositoryIndexResponse(
             models=[messages.RepositoryIndexResponse.ModelIndex(**entry) for entry in entries]
         )
 
-    async def _load(self, request: messages.RepositoryModelLoadRequest, headers: Mapping[bytes, bytes]) -> Any:
-        authorization.require(headers, self._token)
+    async def _load(self, request: messages.RepositoryModelLoadRequest, caller: Caller) -> Any:
         await self._repository.load(_model_name(request), infer.parameters_of(request.parameters))
         return messages.RepositoryModelLoadResponse()
 
-    async def _unload(self, request: messages.RepositoryModelUnloadRequest, headers: Mapping[bytes, bytes]) -> Any:
-        authorization.require(headers, self._token)
+    async def _unload(self, request: messages.RepositoryModelUnloadRequest, caller: Caller) -> Any:
         await self._repository.unload(_model_name(request), infer.parameters_of(request.parameters))
         return messages.RepositoryModelUnloadResponse()
 
 
 def _model_name(request: Any) -> str:
-    """Return the name of the model, which KServe's clients send as the first field, Triton's as the second."""
-    name: str = request.model_name or request.repository_name
-    return name
+    """Return the model that a request names; empty if it names none.
+
+    To load a model, KServe's clients send its name as the first field, Triton's as the second.
+    """
+    name: str = getattr(request, "name", "") or getattr(request, "model_name", "")
+    return name or ("" if hasattr(request, "ready") else getattr(request, "repository_name", ""))
 
 
 def _decode(request_type: type[Any], content: bytes) -> Any:
@@ -206,14 +212,6 @@ def _decode(request_type: type[Any], content: bytes) -> Any:
         return request_type.FromString(content)
     except Exception as error:
         raise RequestError(400, f"The request is not a valid {request_type.__name__}: {error}."[:300]) from None
-
-
-def _headers(context: Context) -> dict[bytes, bytes]:
-    """Return the metadata of a call in the form of HTTP headers."""
-    return {
-        key.encode("latin-1"): value if isinstance(value, bytes) else value.encode("latin-1", "replace")
-        for key, value in context.invocation_metadata() or ()
-    }
 
 
 async def _abort(context: Context, error: RequestError) -> NoReturn:

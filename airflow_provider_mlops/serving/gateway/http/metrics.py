@@ -17,6 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from airflow_provider_mlops.serving.gateway.http import metrics_directory
 from airflow_provider_mlops.serving.policy.policy import VERIFICATION
+from airflow_provider_mlops.serving.rollouts.reward_matching import RewardOutcome
 from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -55,6 +56,13 @@ class Metrics:
         )
         self._rows = Counter("mlops_rows", "Predicted rows.", _LABELS, registry=self._registry)
         self._feedback = Counter("mlops_feedback", "Accepted labels and rewards.", registry=self._registry)
+        self._limited = Counter(
+            "mlops_limited_requests",
+            "Requests that were refused because a client had used up its limit of requests, rows, bytes or labels. The "
+            "client is empty for requests without a key.",
+            ("client", "limit"),
+            registry=self._registry,
+        )
         self._copies = Counter(
             "mlops_shadow_copies",
             "Copies of requests for a shadow by outcome: answered, failed or timed_out; or by the reason why they were "
@@ -66,6 +74,13 @@ class Metrics:
             "mlops_rollout_store_failures",
             "Failed attempts to follow rollouts in the rollout store or to ingest evidence into it.",
             ("work",),
+            registry=self._registry,
+        )
+        self._rewards = Counter(
+            "mlops_rollout_rewards",
+            "Rewards for predictions of rollouts by outcome: counted; late: after the reward window; unmatched: no "
+            "prediction of a rollout waited for it; missing: a prediction waited for it in vain.",
+            ("outcome",),
             registry=self._registry,
         )
         self._weights = Gauge(
@@ -113,6 +128,15 @@ class Metrics:
     def count_store_failure(self, work: Literal["follow", "ingest"]) -> None:
         """Count a failed attempt to use the rollout store."""
         self._store_failures.labels(work).inc()
+
+    def count_rewards(self, outcomes: Mapping[RewardOutcome, int]) -> None:
+        """Count rewards of rollouts by outcome."""
+        for outcome, count in outcomes.items():
+            self._rewards.labels(outcome).inc(count)
+
+    def count_limited(self, client: str, limit: str) -> None:
+        """Count a request that was refused because of a client's limit."""
+        self._limited.labels(client, limit).inc()
 
     def count_feedback(self, count: int) -> None:
         """Count accepted labels and rewards."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
@@ -30,12 +32,18 @@ from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
 from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.headers import combined
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.protocols.routes import PredictRoute, parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, ModelRefusalError, RequestError
+from airflow_provider_mlops.serving.rows.request_error import (
+    ModelFailureError,
+    ModelRefusalError,
+    RequestError,
+    internal_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +59,43 @@ T = TypeVar("T")
 class _RequestLabels:
     """The metric labels of a request, as far as they are known, and its deadline."""
 
-    __slots__ = ("arm", "deadline", "model", "received", "rows", "version")
+    __slots__ = ("arm", "caller", "deadline", "model", "received", "rows", "version")
 
     def __init__(self, deadline: float | None) -> None:
+        self.caller: Caller | None = None
         self.model = self.arm = ""
         self.deadline = deadline
         self.version: int | None = None
         self.received = 0.0
         self.rows = 0
+
+
+@dataclass(slots=True)
+class IncomingRequest:
+    """A prediction request of any protocol before its body has arrived.
+
+    Parameters
+    ----------
+    route
+        How the body is parsed, and the model and the version that the request names.
+    pairs
+        Headers, or metadata of a call, with names in lower case; a name may be repeated.
+    headers
+        The same by name.
+    address
+        Address of the client.
+    receive
+        Receives the body.
+    deadline
+        Time of `time.perf_counter` after which the caller no longer waits, if it has said so.
+    """
+
+    route: PredictRoute
+    pairs: Sequence[tuple[bytes, bytes]]
+    headers: Mapping[bytes, bytes]
+    address: str | None
+    receive: Callable[[], Awaitable[Body]]
+    deadline: float | None = None
 
 
 class PredictEndpoint:
@@ -80,8 +117,8 @@ class PredictEndpoint:
         Threads that parse large bodies before a version is chosen.
     settings
         Limits.
-    token
-        Token of the gateway, which verification requests need.
+    access
+        Decides who may send requests.
     metrics
         Metrics to update.
     """
@@ -94,7 +131,7 @@ class PredictEndpoint:
         writer: PredictionLogWriter,
         parse_executor: Executor,
         settings: Settings,
-        token: str,
+        access: Access,
         metrics: Metrics,
     ) -> None:
         self._models = models
@@ -103,7 +140,7 @@ class PredictEndpoint:
         self._writer = writer
         self._parse_executor = parse_executor
         self._settings = settings
-        self._token = token
+        self._access = access
         self._metrics = metrics
         self._batchers: dict[LoadedModel, Batcher] = {}
         self.in_progress = 0
@@ -119,30 +156,12 @@ class PredictEndpoint:
         for batcher in self._batchers.values():
             batcher.threads.close()
 
-    async def answer(
-        self,
-        predict_route: PredictRoute,
-        headers: Mapping[bytes, bytes],
-        receive: Callable[[], Awaitable[Body]],
-        deadline: float | None = None,
-    ) -> Prediction | RequestError:
-        """Predict one request of any protocol, and count it. Returns the error that rejects it, if any.
-
-        Parameters
-        ----------
-        predict_route
-            How the body is parsed, and the model and the version that the request names.
-        headers
-            Headers, with names in lower case.
-        receive
-            Receives the body.
-        deadline
-            Time of `time.perf_counter` after which the caller no longer waits, if it has said so.
-        """
-        labels = _RequestLabels(deadline)
+    async def answer(self, request: IncomingRequest) -> Prediction | RequestError:
+        """Predict one request of any protocol, and count it. Returns the error that rejects it, if any."""
+        labels = _RequestLabels(request.deadline)
         self.in_progress += 1
         try:
-            prediction = await self._predict(predict_route, headers, receive, labels)
+            prediction = await self._predict(request, labels)
             self._metrics.count_prediction(
                 labels.model, prediction.version, labels.arm, time.perf_counter() - labels.received, labels.rows
             )
@@ -151,28 +170,31 @@ class PredictEndpoint:
             self._metrics.count_error(labels.model, labels.version, labels.arm, error.status)
             return error
         except Exception as error:
-            log.exception("Internal error of the gateway during a request for model %r", labels.model)
+            message = internal_error(log, error, f"a request for model {labels.model!r}")
             self._metrics.count_error(labels.model, labels.version, labels.arm, 500)
-            return RequestError(500, f"Internal error of the gateway: {type(error).__name__}.")
+            return RequestError(500, message)
         finally:
             self.in_progress -= 1
+            if labels.caller is not None:
+                labels.caller.spend("rows", labels.rows)
 
-    async def _predict(
-        self,
-        predict_route: PredictRoute,
-        headers: Mapping[bytes, bytes],
-        receive: Callable[[], Awaitable[Body]],
-        labels: _RequestLabels,
-    ) -> Prediction:
+    async def _predict(self, request: IncomingRequest, labels: _RequestLabels) -> Prediction:
         if self.in_progress > self._settings.max_requests:
             raise RequestError(
                 429, f"Too many requests are in progress ({self.in_progress - 1:,}). Retry later.", Retry_After="1"
             )
-        parse, name, version = predict_route
+        parse, name, version = request.route
+        caller = self._access.authorize(request.pairs, "prediction", name, request.address)
         served = self._models.sole_active() if name is None else self._models.get(name)
-        labels.model = served.name
-        is_verification = verification.is_verification(headers, self._token)
-        body = await receive()
+        if name is None:
+            self._access.check_model(caller, "prediction", served.name)
+        labels.caller, labels.model = caller, served.name
+        headers = request.headers
+        is_verification = verification.is_verification(headers)
+        if is_verification:
+            self._access.require(request.pairs, "administration", served.name)
+        body = await request.receive()
+        caller.spend("bytes", len(body.content))
         labels.received = time.perf_counter()
         if labels.deadline is not None and labels.received >= labels.deadline:
             raise RequestError(504, "The deadline of the request passed before a version was chosen.")
@@ -181,7 +203,11 @@ class PredictEndpoint:
         if route is None:
             routed = RoutedRequest(*served.choose(number))
         else:
-            routed = await route_request(route, served, headers, partial(self._parse, parse, body))
+            # A sender, or a proxy on the way, may repeat a header.
+            repeats = len(headers) != len(request.pairs)
+            routed = await route_request(
+                route, served, combined(request.pairs) if repeats else headers, partial(self._parse, parse, body)
+            )
         if is_verification:
             routed = RoutedRequest(policy.verification(routed.choice), routed.model)
         labels.version, labels.arm = routed.choice.version, routed.choice.arm
@@ -211,6 +237,7 @@ class PredictEndpoint:
             )
         else:
             job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
+            labels.rows = job.parsed.rows.count
             batcher = self._batcher(model)
             done = batcher.submit(job)
             if model.pace.quick and labels.deadline is None:

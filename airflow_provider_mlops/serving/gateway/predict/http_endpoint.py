@@ -10,7 +10,8 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from airflow_provider_mlops.serving.gateway.predict.endpoint import PredictEndpoint
+from airflow_provider_mlops.serving.gateway.access.doors import address_of
+from airflow_provider_mlops.serving.gateway.predict.endpoint import IncomingRequest, PredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.job import Prediction
 from airflow_provider_mlops.serving.protocols import compression
 from airflow_provider_mlops.serving.protocols.body import receive_body
@@ -38,8 +39,9 @@ class HttpPredictEndpoint:
         predict_route = match_route(scope["path"])
         assert predict_route is not None
         headers = dict(scope["headers"])
+        arrives = partial(receive_body, headers, receive, self._max_body_bytes)
         outcome = await self._endpoint.answer(
-            predict_route, headers, partial(receive_body, headers, receive, self._max_body_bytes)
+            IncomingRequest(predict_route, scope["headers"], headers, address_of(scope), arrives)
         )
         if isinstance(outcome, RequestError):
             status, described, content = outcome.raw()

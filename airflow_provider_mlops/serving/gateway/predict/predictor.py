@@ -23,7 +23,13 @@ from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.repeated_log import RepeatedLog
-from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, ModelRefusalError, RequestError
+from airflow_provider_mlops.serving.rows.request_error import (
+    ModelFailureError,
+    ModelRefusalError,
+    RequestError,
+    internal_error,
+    log_reference,
+)
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 log = logging.getLogger(__name__)
@@ -106,13 +112,13 @@ def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogW
             model.version,
             error,
         )
-        failure = RequestError(503, f"The prediction could not be logged: {error}. Retry later.", Retry_After="5")
+        unlogged = RequestError(503, f"The prediction could not be logged: {error}. Retry later.", Retry_After="5")
         for job in batch.predicted:
-            job.outcome = failure
+            job.outcome = unlogged
     except Exception as error:
-        log.exception("Internal error of the gateway during a prediction of %s", model.version)
+        failure = ModelFailureError(500, internal_error(log, error, f"a prediction of {model.version}"))
         for job in jobs:
-            job.outcome = ModelFailureError(500, f"Internal error of the gateway: {type(error).__name__}.")
+            job.outcome = failure
 
 
 def _predict_one(job: Job, model: LoadedModel, batch: _PredictedBatch) -> None:
@@ -155,24 +161,31 @@ def call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
     except (ValueError, TypeError) as error:
         # scikit-learn raises these for values that it does not support, such as an unknown category.
         reason = _describe(error)
+        reference = log_reference(model.version, reason)
         repeated.warning(
-            (model.version, "refused", reason), "%s refused rows that match its signature: %s", model.version, reason
+            (model.version, "refused", reason),
+            "%s refused rows that match its signature (reference %s): %s",
+            model.version,
+            reference,
+            reason,
         )
-        message = f"{model.version} cannot predict these rows. The gateway's log says why."
+        message = f"{model.version} cannot predict these rows. The gateway's log says why (reference {reference})."
         raise ModelRefusalError(422, message, reason=reason) from error
     except BaseException as error:
         _stop_if_interrupted(error)
         is_output = isinstance(error, ModelOutputError)
         reason = str(error) if is_output else _describe(error)
+        reference = log_reference(model.version, reason)
         repeated.error(
             (model.version, "failed", reason),
-            "%s failed on %s that match its signature: %s",
+            "%s failed on %s that match its signature (reference %s): %s",
             model.version,
             pluralize(rows.count, "row"),
+            reference,
             reason,
             exc_info=None if is_output else error,
         )
-        message = f"{model.version} failed on these rows. The gateway's log says why."
+        message = f"{model.version} failed on these rows. The gateway's log says why (reference {reference})."
         raise ModelFailureError(500, message, reason=reason) from error
 
 

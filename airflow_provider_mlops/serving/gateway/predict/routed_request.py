@@ -78,6 +78,9 @@ def first_value(rows: Rows, name: str) -> Any:
     value = rows.columns()[position][0]
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else str(value.astype("datetime64[us]"))
+    if isinstance(value, np.float32):
+        # As the caller wrote it: 0.1 of 32 bits is 0.10000000149 of 64.
+        value = float(str(value))
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, bytes):
         return value.decode("latin-1")

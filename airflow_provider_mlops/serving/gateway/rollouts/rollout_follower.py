@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
@@ -18,16 +18,17 @@ from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.responses import RolloutStatus
+from airflow_provider_mlops.serving.repeated_log import RepeatedLog
+from airflow_provider_mlops.serving.rollouts.ageing import Ageing
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.rollout import step_text
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
-
-_KEEP_DECISIONS = timedelta(days=30)
-"""How long rewards still count after the end of a rollout; then its decisions are deleted."""
+repeated = RepeatedLog(log)
 
 
 class RolloutFollower:
@@ -59,6 +60,8 @@ class RolloutFollower:
         self._ingestion = Ingestion(self._store, write_ahead.root, write_ahead)
         self._poller = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
         self._ingester = ThreadPoolExecutor(1, thread_name_prefix="ingest")
+        self._ageing = Ageing(self._store.engine)
+        self._ager = ThreadPoolExecutor(1, thread_name_prefix="ageing")
         self._loading: dict[tuple[str, int], asyncio.Task[None]] = {}
         # The version that was active when this process first saw each rollout.
         self._active_at_start: dict[str, int | None] = {}
@@ -145,17 +148,25 @@ class RolloutFollower:
         route = self._router.route(model)
         if route is None:
             return None
-        state = route.rollout.state
+        plan, state, cohort = route.rollout.plan, route.rollout.state, route.rollout.plan.cohort
+        arms = plan.arms if plan.cohort_arm is None else (*plan.arms, plan.cohort_arm)
         weights: dict[str, float] = {}
         for (_, arm), weight in route.policy.weights().items():
             weights[arm] = weights.get(arm, 0.0) + weight
+        timeout, last = route.rollout.plan.unattended_timeout, self._router.last_check(route.rollout.id)
         return {
             "id": route.rollout.id,
-            "strategy": route.rollout.plan.strategy.kind,
+            "strategy": plan.strategy.kind,
             "status": state.status,
+            "paused": state.is_paused,
             "step": state.step,
-            "arms": {arm.name: arm.version for arm in route.rollout.plan.arms},
+            "step_text": step_text(plan, state.step),
+            "arms": {arm.name: arm.version for arm in arms},
             "weights": weights,
+            "cohort": None if cohort is None else cohort.text,
+            "last_check": None if last is None else last.at.isoformat(),
+            "last_check_by": None if last is None else last.by,
+            "unattended_timeout": None if timeout is None else timeout.total_seconds(),
             "store_error": self._router.error,
         }
 
@@ -200,6 +211,15 @@ class RolloutFollower:
             if self._ingest_problem is not None:
                 log.info("The evidence of rollouts is copied to the rollout store again")
             self._ingest_problem = None
+        outcomes = self._ingestion.take_outcomes()
+        self._metrics.count_rewards(outcomes)
+        if outcomes["late"]:
+            repeated.warning(
+                "late",
+                "Did not count %s that arrived after the reward window of the rollouts in progress. If they belong to "
+                "a rollout, set a longer window in its reward",
+                pluralize(outcomes["late"], "reward"),
+            )
 
     def _warn_not_ingested(self, error: Exception) -> None:
         """Log that evidence is not ingested, once per problem."""
@@ -222,22 +242,21 @@ class RolloutFollower:
         """Return whether a rollout is followed and has not finished."""
         return rollout in self._router.in_progress()
 
-    async def forget(self) -> None:
-        """Delete decisions of long-finished rollouts from the store. Never raises if the store is unavailable."""
-        before = datetime.now(UTC) - _KEEP_DECISIONS
+    async def age(self) -> None:
+        """Delete what has waited too long in the store. Never raises if the store is unavailable."""
         try:
-            deleted = await asyncio.get_running_loop().run_in_executor(self._poller, self._store.forget, before)
+            outcomes = await asyncio.get_running_loop().run_in_executor(self._ager, self._ageing.run)
         except BackendUnavailableError as error:
-            log.debug("Could not delete old decisions from the rollout store: %s", error)
+            log.debug("Could not delete old decisions and rewards from the rollout store: %s", error)
         else:
-            if deleted:
-                log.info("Deleted old decisions and rewards of finished rollouts: %s", f"{deleted:,}")
+            self._metrics.count_rewards(outcomes)
 
     async def close(self) -> None:
         """Ingest the rest of the log and disconnect from the store."""
         for task in self._loading.values():
             task.cancel()
         await self.ingest_now()
+        self._ager.shutdown(wait=False, cancel_futures=True)
         self._poller.shutdown(wait=False, cancel_futures=True)
         self._ingester.shutdown()
         self._store.close()

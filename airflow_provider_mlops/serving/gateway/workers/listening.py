@@ -8,20 +8,21 @@ from __future__ import annotations
 import logging
 import re
 
+from airflow_provider_mlops.serving.gateway.settings import Settings
+
 _MESSAGE = "Listening on {url} (storage: {storage}, workers: {workers})"
 _GRPC_MESSAGE = "Listening for gRPC on {address}"
 _GRPC_PATTERN = re.compile(_GRPC_MESSAGE.partition("{address}")[0] + r"(\S+)")
 _PATTERN = re.compile(_MESSAGE.partition("{url}")[0] + r"(https?://\S+)")
 
 
-def log_listening(
-    log: logging.Logger, host: str, port: int, storage_uri: str, workers: int = 1, *, grpc_port: int | None = None
-) -> None:
+def log_listening(log: logging.Logger, settings: Settings, port: int, workers: int = 1) -> None:
     """Log that a gateway listens on an address, and on another port for gRPC if it has one."""
-    address = f"[{host}]" if ":" in host else host
-    if grpc_port is not None:
-        log.info(_GRPC_MESSAGE.format(address=f"{address}:{grpc_port}"))
-    log.info(_MESSAGE.format(url=f"http://{address}:{port}", storage=storage_uri, workers=workers))
+    address = f"[{settings.host}]" if ":" in settings.host else settings.host
+    if settings.grpc_port is not None:
+        log.info(_GRPC_MESSAGE.format(address=f"{address}:{settings.grpc_port}"))
+    scheme = "http" if settings.tls_certificate is None else "https"
+    log.info(_MESSAGE.format(url=f"{scheme}://{address}:{port}", storage=settings.storage_uri, workers=workers))
 
 
 def find_url(text: str) -> str | None:

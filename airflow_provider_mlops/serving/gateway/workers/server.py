@@ -19,7 +19,8 @@ import uvicorn
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import opening
+from airflow_provider_mlops.serving.gateway.access.tls import tls_options
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.gateway import DRAIN_SECONDS, Gateway
 from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
@@ -40,22 +41,21 @@ _SWITCH_SECONDS = 0.0005
 """How long a thread may hold Python's lock while the event loop waits, in seconds; Python's default is 0.005."""
 
 
-def run(settings: Settings, host: str, port: int) -> None:
+def run(settings: Settings, port: int) -> None:
     """Serve until a signal arrives; then close the port, answer the requests in progress and compact the log.
 
     With port 0, the system chooses a free port, which is logged (`listening.find_url`). Raises InvalidSpecError if the
-    address cannot be used.
+    address or another setting cannot be used.
     """
-    listener = bind(host, port)
+    # The local key must exist before the log says that the gateway listens.
+    opening.check(settings)
+    listener = bind(settings.host, port)
     listener.listen(_BACKLOG)
-    if settings.token is None:
-        # The token must exist before the log says that the gateway listens.
-        token.find_or_make(settings.storage_uri)
     if settings.grpc_port is not None:
         # Reserved until gRPC itself binds it, so that the log can say which port it is.
-        with bind(host, settings.grpc_port, name="grpc_port") as reserved:
+        with bind(settings.host, settings.grpc_port, name="grpc_port") as reserved:
             settings = replace(settings, grpc_port=reserved.getsockname()[1])
-    log_listening(log, host, listener.getsockname()[1], settings.storage_uri, grpc_port=settings.grpc_port)
+    log_listening(log, settings, listener.getsockname()[1])
     serve(settings, listener, None)
     log.info("The gateway stopped")
     _leave_threads_behind()
@@ -75,7 +75,7 @@ def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | 
     mlflow = RegistrySettings.from_environment(
         settings.storage_uri, settings.tracking_uri, settings.registry_uri, settings.trusted_types
     )
-    gateway = Gateway(settings, Registry(mlflow), channel, listener.getsockname()[0])
+    gateway = Gateway(settings, Registry(mlflow), channel)
     config = uvicorn.Config(
         gateway.asgi(),
         interface="asgi3",
@@ -90,6 +90,7 @@ def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | 
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
         backlog=_BACKLOG,
+        **tls_options(settings),
     )
     uvicorn_server = uvicorn.Server(config)
 

@@ -29,8 +29,8 @@ class WorkerOptions:
     ----------
     settings
         Settings of the gateway.
-    host, port
-        Address that the workers share.
+    port
+        Port that the workers share.
     log_format
         One of `logs.FORMATS`.
     directory
@@ -40,7 +40,6 @@ class WorkerOptions:
     """
 
     settings: Settings
-    host: str
     port: int
     log_format: str
     directory: str
@@ -55,7 +54,7 @@ def main(options: WorkerOptions) -> None:
 
     logs.configure(options.log_format)
     try:
-        listener = server.bind(options.host, options.port, shared=True)
+        listener = server.bind(options.settings.host, options.port, shared=True)
         server.serve(options.settings, listener, WorkerChannel(options.directory))
     except MlopsError as error:
         log.error("%s", error)

@@ -21,7 +21,8 @@ from types import FrameType
 
 from prometheus_client import multiprocess
 
-from airflow_provider_mlops.serving.gateway.admin import token, worker_channel
+from airflow_provider_mlops.serving.gateway.access import opening
+from airflow_provider_mlops.serving.gateway.admin import worker_channel
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers import server, worker
 from airflow_provider_mlops.serving.gateway.workers.listening import log_listening
@@ -102,26 +103,26 @@ class Workers:
         self._stopping = True
 
 
-def run(settings: Settings, host: str, port: int, count: int, log_format: str) -> int:
+def run(settings: Settings, port: int, count: int, log_format: str) -> int:
     """Serve with `count` workers until a signal arrives.
 
-    Returns the exit code. Raises InvalidSpecError if the address cannot be used.
+    Returns the exit code. Raises InvalidSpecError if the address or another setting cannot be used.
     """
+    # The local key must exist before the log says that the gateway listens.
+    opening.check(settings)
     # Bound but not listening: this reserves the port for the workers, whichever of them are running.
-    reserved = server.bind(host, port, shared=True)
+    reserved = server.bind(settings.host, port, shared=True)
     port = reserved.getsockname()[1]
     reserved_grpc: socket.socket | None = None
     if settings.grpc_port is not None:
-        reserved_grpc = server.bind(host, settings.grpc_port, shared=True, name="grpc_port")
+        reserved_grpc = server.bind(settings.host, settings.grpc_port, shared=True, name="grpc_port")
         settings = replace(settings, grpc_port=reserved_grpc.getsockname()[1])
-    if settings.token is None:
-        token.find_or_make(settings.storage_uri)
     directory = tempfile.mkdtemp(prefix="airflow-mlops-workers-")
     try:
         metrics_directory = os.path.join(directory, "metrics")
         os.mkdir(metrics_directory)
-        log_listening(log, host, port, settings.storage_uri, count, grpc_port=settings.grpc_port)
-        options = worker.WorkerOptions(settings, host, port, log_format, directory, metrics_directory)
+        log_listening(log, settings, port, count)
+        options = worker.WorkerOptions(settings, port, log_format, directory, metrics_directory)
         code = Workers(options, count).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

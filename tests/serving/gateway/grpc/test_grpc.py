@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from airflow_provider_mlops.serving.gateway.admin import token
+from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.protocols.grpc import open_inference as messages
 from tests.helpers import served_registry
@@ -287,7 +287,7 @@ def test_only_the_token_loads_models(gateway: LiveGateway, client: GrpcClient) -
     assert refused(client, "RepositoryModelLoad", load).code() is CODES.UNAUTHENTICATED
     wrong = (("authorization", "Bearer wrong"),)
     assert refused(client, "RepositoryModelLoad", load, metadata=wrong).code() is CODES.UNAUTHENTICATED
-    allowed = (("authorization", f"Bearer {token.find(str(gateway.storage))}"),)
+    allowed = (("authorization", f"Bearer {local_key.find(str(gateway.storage))}"),)
     client.ask("RepositoryModelLoad", load, metadata=allowed)
     index = client.ask("RepositoryIndex", messages.RepositoryIndexRequest(ready=True))
     assert ("cancer", "2", "READY") in {(entry.name, entry.version, entry.state) for entry in index.models}
@@ -306,7 +306,7 @@ def test_a_check_of_the_gateway_needs_the_token(gateway: LiveGateway, client: Gr
     mark = ("x-verification", "true")
     error = refused(client, "ModelInfer", request("cancer", matrix(1)), metadata=(mark,))
     assert error.code() is CODES.UNAUTHENTICATED
-    allowed = (mark, ("authorization", f"Bearer {token.find(str(gateway.storage))}"))
+    allowed = (mark, ("authorization", f"Bearer {local_key.find(str(gateway.storage))}"))
     response, _ = client.infer(request("cancer", matrix(1)), metadata=allowed)
     log = prediction_log.read(str(gateway.storage), "cancer").execute().set_index("prediction_id")
     assert log.loc[response.parameters["prediction_id"].string_param, "arm"] == "verification"

@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from importlib import metadata
 
+from airflow_provider_mlops.serving.gateway.access.access import Caller
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
+from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import model_metadata, protocol_v2
 from airflow_provider_mlops.serving.protocols.responses import (
@@ -19,7 +21,6 @@ from airflow_provider_mlops.serving.protocols.responses import (
     ServerMetadata,
     VersionStatistics,
 )
-from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 DISTRIBUTION = "airflow-provider-mlops"
 
@@ -66,14 +67,14 @@ class Information:
         _, model = self._models.get(name).choose(version)
         return model.version.version
 
-    def model_names(self) -> list[str]:
-        """Return the names of the models that answer requests which name no version."""
-        return sorted(model.name for model in self._models.all() if model.active is not None)
+    def model_names(self, caller: Caller) -> list[str]:
+        """Return the names of the models with an active version, as far as the caller's key goes."""
+        return sorted(model.name for model in self._visible(caller) if model.active is not None)
 
-    def index(self, ready_only: bool = False) -> list[IndexEntry]:
-        """Return every version that is loaded, or that could not be loaded."""
+    def index(self, caller: Caller, ready_only: bool = False) -> list[IndexEntry]:
+        """Return every version that is loaded, or that could not be loaded, as far as the caller's key goes."""
         entries: list[IndexEntry] = []
-        for model in sorted(self._models.all(), key=lambda model: model.name):
+        for model in self._visible(caller):
             entries += [
                 {"name": model.name, "version": str(number), "state": "READY", "reason": ""}
                 for number in sorted(model.versions)
@@ -110,14 +111,11 @@ class Information:
             for number in versions
         ]
 
-    def any_statistics(self, name: str, version: int | None) -> list[VersionStatistics]:
-        """Return the statistics of one model or, without a name, of all. Raises RequestError (404)."""
-        if name:
-            return self.statistics(name, version)
-        if version is not None:
-            raise RequestError(400, "The request has a version but no model.", "name")
-        return [
-            entry
-            for model in sorted(self._models.all(), key=lambda model: model.name)
-            for entry in self.statistics(model.name)
-        ]
+    def all_statistics(self, caller: Caller) -> list[VersionStatistics]:
+        """Return the statistics of all models, as far as the caller's key goes."""
+        return [entry for model in self._visible(caller) for entry in self.statistics(model.name)]
+
+    def _visible(self, caller: Caller) -> list[ServedModel]:
+        return sorted(
+            (model for model in self._models.all() if caller.covers(model.name)), key=lambda model: model.name
+        )

@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_mlops.serving.gateway.http.information import Information
+from airflow_provider_mlops.serving.gateway.access.access import Caller
+from airflow_provider_mlops.serving.gateway.access.doors import CALLER
+from airflow_provider_mlops.serving.gateway.information.information import Information
 from airflow_provider_mlops.serving.protocols import body, encoding, openapi, routes
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value, json_response
 
@@ -67,7 +69,7 @@ class InformationApi:
 
     async def models(self, request: Request) -> Response:
         """Return the names of the models that answer requests."""
-        return json_response({"models": self._information.model_names()})
+        return json_response({"models": self._information.model_names(_caller(request))})
 
     async def model(self, request: Request) -> Response:
         """Return the inputs and outputs of a model, and its loaded versions."""
@@ -86,10 +88,11 @@ class InformationApi:
 
     async def all_statistics(self, request: Request) -> Response:
         """Return the statistics of all models."""
-        if "stats" in self._information.model_names():
+        caller = _caller(request)
+        if "stats" in self._information.model_names(caller):
             # A model that has the name of this path.
             return json_response(self._information.model("stats", None))
-        return json_response({"model_stats": self._information.any_statistics("", None)})
+        return json_response({"model_stats": self._information.all_statistics(caller)})
 
     async def index(self, request: Request) -> Response:
         """Return all versions and their states; with `{"ready": true}`, only those that are ready."""
@@ -100,7 +103,7 @@ class InformationApi:
             raise RequestError(
                 400, f'The body must be {{"ready": true or false}}, not {format_value(content)}.', "ready"
             )
-        return json_response(self._information.index(ready))
+        return json_response(self._information.index(_caller(request), ready))
 
     async def version(self, request: Request) -> Response:
         """Return the version of MLflow that loads the models, as MLflow's own server does."""
@@ -110,7 +113,9 @@ class InformationApi:
 
     async def endpoints(self, request: Request) -> Response:
         """Return the models in the form of MLflow's deployments client."""
-        return json_response({"endpoints": [_endpoint(name) for name in self._information.model_names()]})
+        return json_response(
+            {"endpoints": [_endpoint(name) for name in self._information.model_names(_caller(request))]}
+        )
 
     async def endpoint(self, request: Request) -> Response:
         """Return one model in the form of MLflow's deployments client."""
@@ -121,6 +126,11 @@ class InformationApi:
     async def openapi(self, request: Request) -> Response:
         """Return the OpenAPI document of this API."""
         return json_response(openapi.document(self._information.server()["version"]))
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.scope[CALLER]
+    return caller
 
 
 def _endpoint(name: str) -> dict[str, Any]:
