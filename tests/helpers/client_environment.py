@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("grpcio-tools", "kserve>=0.15", "tritonclient[grpc,http]>=2.60")
+PACKAGES = ("grpcio-tools", "kserve>=0.15", "ml-dtypes>=0.5", "tritonclient[grpc,http]>=2.70")
 DIRECTORY = ROOT / ".venv-clients"
 
 

@@ -105,22 +105,28 @@ async def _receive_bytes(headers: Mapping[bytes, bytes], receive: Receive, max_b
 def _check_json(headers: Mapping[bytes, bytes]) -> None:
     content_type = headers.get(b"content-type", _JSON)
     if content_type != _JSON:
-        kind = content_type.partition(b";")[0].strip().lower()
+        kind, _, parameters = content_type.partition(b";")
+        kind = kind.strip().lower()
         if kind != _JSON and not kind.endswith(b"+json"):
             received = kind[:100].decode("latin-1")
             raise RequestError(415, f"The content type must be application/json, not {received}.", "Content-Type")
+        _check_charset(parameters)
 
 
 def _is_csv(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether the content type is CSV. Raises RequestError (415) if it is CSV of another character set."""
-    kind, *parameters = headers[b"content-type"].lower().split(b";")
-    if kind.strip() != _CSV:
+    kind, _, parameters = headers[b"content-type"].partition(b";")
+    if kind.strip().lower() != _CSV:
         return False
-    for parameter in parameters:
+    _check_charset(parameters)
+    return True
+
+
+def _check_charset(parameters: bytes) -> None:
+    for parameter in parameters.lower().split(b";"):
         name, _, value = parameter.partition(b"=")
         if name.strip() == b"charset" and value.strip(b' "') not in (b"utf-8", b"utf8", b"us-ascii"):
-            raise RequestError(415, "CSV must be encoded in UTF-8.", "Content-Type")
-    return True
+            raise RequestError(415, "The body must be encoded in UTF-8.", "Content-Type")
 
 
 def _too_large(max_bytes: int) -> RequestError:

@@ -35,6 +35,7 @@ def document(version: str) -> dict[str, Any]:
         "paths": _with_doors(
             {
                 "/v2": _get("Get the server's metadata", "ServerMetadata"),
+                "/v2/": _get("Get the server's metadata", "ServerMetadata"),
                 "/v2/health/live": _get("Check whether the server is live", "Live"),
                 "/v2/health/ready": _get("Check whether predictions can be answered", "Ready", 503),
                 "/v2/models": _get("Get the names of the models that answer requests", "ModelNames"),

@@ -220,6 +220,11 @@ def test_other_content_types(gateway: LiveGateway) -> None:
     url = f"{gateway.url}/models/churn/invocations"
     for kind in ("text/plain", "application/vnd.apache.parquet", "text/csvx"):
         check(httpx.post(url, content=b"{}", headers={"Content-Type": kind}), 415, "Content-Type")
+    for charset in ("latin-1", "utf-16", '"UTF-7"'):
+        kind = f"application/json; charset={charset}"
+        check(httpx.post(url, content=b"{}", headers={"Content-Type": kind}), 415, "Content-Type")
+    good = {"Content-Type": 'application/json; charset="UTF-8"'}
+    assert httpx.post(url, content=json.dumps(record()), headers=good).status_code == 200
     csv = {"Content-Type": "text/csv"}
     check(httpx.post(f"{gateway.url}/v2/models/churn/infer", content=b"age\n1", headers=csv), 415, "Content-Type")
     check(httpx.post(f"{gateway.url}/feedback", content=b"age\n1", headers=csv), 415, "Content-Type")

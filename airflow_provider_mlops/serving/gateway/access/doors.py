@@ -25,6 +25,7 @@ PAGES = frozenset({"/", "/docs"})
 _ANY_RIGHT = frozenset(
     {
         "/v2",
+        "/v2/",
         "/v2/models",
         "/v2/models/stats",
         "/v2/models/{name}/stats",

@@ -34,6 +34,7 @@ class InformationApi:
         """Return the routes."""
         return [
             Route("/v2", self.server, methods=["GET"]),
+            Route("/v2/", self.server, methods=["GET"]),
             Route("/v2/health/live", self.live, methods=["GET"]),
             Route("/v2/health/ready", self.ready, methods=["GET"]),
             Route("/v2/models", self.models, methods=["GET"]),

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 TRITON = """
 import json, sys
+import ml_dtypes
 import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
@@ -49,7 +50,7 @@ for name, (kind, dtype) in kinds.items():
     columns.append(column)
 found["churn"] = [value.decode() for value in client.infer("churn", columns, request_id="mine").as_numpy("predict")]
 halves = triton.InferInput("rows", list(rows.shape), "BF16")
-halves.set_data_from_numpy(rows.astype(np.float32))
+halves.set_data_from_numpy(rows.astype(ml_dtypes.bfloat16))
 found["bf16"] = client.infer("cancer", [halves]).as_numpy("predict").tolist()
 empty = triton.InferInput("rows", [0, 30], "FP64")
 empty.set_data_from_numpy(np.zeros((0, 30)))
