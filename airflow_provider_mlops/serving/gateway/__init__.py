@@ -1,4 +1,4 @@
-"""The gateway: serves predictions over HTTP and gRPC, logs them, accepts labels, follows rollouts, and has an admin API.
+"""The gateway: serves predictions over HTTP and gRPC, logs them, accepts labels, follows rollouts, has an admin API.
 
 Folders
 -------
@@ -19,8 +19,8 @@ One request, walked
 1. `http/http_protocol.py`, `HttpProtocol`: uvicorn parses HTTP; `CoalescingTransport` will send the response.
 2. `predict/http_endpoint.py`, `FastPathApp.__call__`: a prediction path skips Starlette, and `protocols/routes.py`,
    `match_route` finds the protocol, model and version.
-3. `predict/endpoint.py`, `PredictEndpoint._predict`: `access/access.py`, `Access.authorize` checks the key and the limits of the client;
-   `models/served_models.py`, `ServedModels.get` finds the model.
+3. `predict/endpoint.py`, `PredictEndpoint._predict`: `access/access.py`, `Access.authorize` checks the key and the
+   limits of the client; `models/served_models.py`, `ServedModels.get` finds the model.
 4. `protocols/body.py`, `receive_body`: the body arrives, bounded in size, and is decompressed.
 5. `predict/routed_request.py`, `route_request` if a rollout is in progress (`rollouts/rollout_follower.py`,
    `RolloutFollower.route`), else `ServedModel.choose`: a `RoutedRequest` with the choice and the version.

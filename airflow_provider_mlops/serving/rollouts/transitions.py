@@ -56,9 +56,7 @@ def held(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutSta
 
 def extended(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
     """Return the state in which the step gets another `decision_timeout` from now on."""
-    return _changed(
-        state, now, by, reason, status="running", extensions=state.extensions + 1, waiting_since=now
-    )
+    return _changed(state, now, by, reason, status="running", extensions=state.extensions + 1, waiting_since=now)
 
 
 def paused(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:

@@ -16,7 +16,8 @@ from airflow_provider_mlops.serving.gateway.admin.repository import ModelReposit
 from airflow_provider_mlops.serving.gateway.grpc import status
 from airflow_provider_mlops.serving.gateway.grpc.door import Context, GrpcDoor, address, pairs
 from airflow_provider_mlops.serving.gateway.information.information import Information
-from airflow_provider_mlops.serving.gateway.predict.endpoint import IncomingRequest, PredictEndpoint
+from airflow_provider_mlops.serving.gateway.predict.endpoint import PredictEndpoint
+from airflow_provider_mlops.serving.gateway.predict.incoming_request import IncomingRequest
 from airflow_provider_mlops.serving.gateway.predict.job import Prediction
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.grpc import infer

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
+from airflow_provider_mlops.serving.gateway.access.access import Access
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
+from airflow_provider_mlops.serving.gateway.predict.incoming_request import (
+    IncomingRequest,
+    RequestLabels,
+    deadline_passed,
+)
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.gateway.predict.prediction_threads import PredictionThreads
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter, predict_unlogged
@@ -34,7 +38,7 @@ from airflow_provider_mlops.serving.policy import policy
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.headers import combined
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
-from airflow_provider_mlops.serving.protocols.routes import PredictRoute, parse_version
+from airflow_provider_mlops.serving.protocols.routes import parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
@@ -50,52 +54,7 @@ log = logging.getLogger(__name__)
 _LARGE_BYTES = 32 * 1024
 """Larger bodies are parsed and predicted in a thread, alone, to keep slow work off the event loop."""
 
-_FAIR_SECONDS = 1.0
-"""A version that misses a caller's deadline has failed if it had at least this long."""
-
 T = TypeVar("T")
-
-
-class _RequestLabels:
-    """The metric labels of a request, as far as they are known, and its deadline."""
-
-    __slots__ = ("arm", "caller", "deadline", "model", "received", "rows", "version")
-
-    def __init__(self, deadline: float | None) -> None:
-        self.caller: Caller | None = None
-        self.model = self.arm = ""
-        self.deadline = deadline
-        self.version: int | None = None
-        self.received = 0.0
-        self.rows = 0
-
-
-@dataclass(slots=True)
-class IncomingRequest:
-    """A prediction request of any protocol before its body has arrived.
-
-    Parameters
-    ----------
-    route
-        How the body is parsed, and the model and the version that the request names.
-    pairs
-        Headers, or metadata of a call, with names in lower case; a name may be repeated.
-    headers
-        The same by name.
-    address
-        Address of the client.
-    receive
-        Receives the body.
-    deadline
-        Time of `time.perf_counter` after which the caller no longer waits, if it has said so.
-    """
-
-    route: PredictRoute
-    pairs: Sequence[tuple[bytes, bytes]]
-    headers: Mapping[bytes, bytes]
-    address: str | None
-    receive: Callable[[], Awaitable[Body]]
-    deadline: float | None = None
 
 
 class PredictEndpoint:
@@ -158,7 +117,7 @@ class PredictEndpoint:
 
     async def answer(self, request: IncomingRequest) -> Prediction | RequestError:
         """Predict one request of any protocol, and count it. Returns the error that rejects it, if any."""
-        labels = _RequestLabels(request.deadline)
+        labels = RequestLabels(request.deadline)
         self.in_progress += 1
         try:
             prediction = await self._predict(request, labels)
@@ -178,7 +137,7 @@ class PredictEndpoint:
             if labels.caller is not None:
                 labels.caller.spend("rows", labels.rows)
 
-    async def _predict(self, request: IncomingRequest, labels: _RequestLabels) -> Prediction:
+    async def _predict(self, request: IncomingRequest, labels: RequestLabels) -> Prediction:
         if self.in_progress > self._settings.max_requests:
             raise RequestError(
                 429, f"Too many requests are in progress ({self.in_progress - 1:,}). Retry later.", Retry_After="1"
@@ -227,7 +186,7 @@ class PredictEndpoint:
         return prediction
 
     async def _run_job(
-        self, routed: RoutedRequest, served: ServedModel, parse: Parse, body: Body, labels: _RequestLabels
+        self, routed: RoutedRequest, served: ServedModel, parse: Parse, body: Body, labels: RequestLabels
     ) -> Job:
         """Return the job with its prediction. Raises RequestError."""
         model = routed.model
@@ -284,7 +243,7 @@ class PredictEndpoint:
             self._shadows.offer(route.rollout.id, strategy, model, ShadowCopy(choice, answered))
 
     async def _predict_large_body(
-        self, parse: Callable[[], ParsedRequest], routed: RoutedRequest, labels: _RequestLabels
+        self, parse: Callable[[], ParsedRequest], routed: RoutedRequest, labels: RequestLabels
     ) -> Job:
         batcher = self._batcher(routed.model)
         if batcher.large_requests >= self._settings.max_waiting:
@@ -312,7 +271,7 @@ class PredictEndpoint:
             return await asyncio.wait_for(work, min(seconds, left))
         except TimeoutError:
             if left < seconds:
-                raise _deadline_passed(left) from None
+                raise deadline_passed(left) from None
             batcher.give_up(seconds)
             raise ModelFailureError(
                 503,
@@ -331,16 +290,6 @@ class PredictEndpoint:
             batcher = Batcher(model, self._writer, threads, settings.max_waiting)
             self._batchers[model] = batcher
         return batcher
-
-
-def _deadline_passed(seconds: float) -> RequestError:
-    """Return the error for a caller whose deadline passed while a version was predicting.
-
-    It counts against the version if the caller waited for a fair time. Otherwise anyone could end a rollout by requests
-    with deadlines that no version can meet.
-    """
-    message = "The deadline of the request passed before the prediction was ready."
-    return ModelFailureError(504, message) if seconds >= _FAIR_SECONDS else RequestError(504, message)
 
 
 def _end_large_request(batcher: Batcher, work: asyncio.Future[Job]) -> None:

@@ -11,7 +11,8 @@ from functools import partial
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_mlops.serving.gateway.access.doors import address_of
-from airflow_provider_mlops.serving.gateway.predict.endpoint import IncomingRequest, PredictEndpoint
+from airflow_provider_mlops.serving.gateway.predict.endpoint import PredictEndpoint
+from airflow_provider_mlops.serving.gateway.predict.incoming_request import IncomingRequest
 from airflow_provider_mlops.serving.gateway.predict.job import Prediction
 from airflow_provider_mlops.serving.protocols import compression
 from airflow_provider_mlops.serving.protocols.body import receive_body
