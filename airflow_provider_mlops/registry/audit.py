@@ -43,7 +43,8 @@ class AuditEntry(BaseModel):
     to_version: int | None = Field(description="Champion after the change; null for `withdraw`.")
     previous_version: int | None = Field(description="Version that the alias `previous` points to after the change.")
     candidates: tuple[int, ...] = Field(
-        default=(), description="Versions that the rollout tried; empty unless the action is `keep`, `pause` or `resume`."
+        default=(),
+        description="Versions that the rollout tried; empty unless the action is `keep`, `pause` or `resume`.",
     )
     rollout_id: str | None = Field(default=None, description="ID of the rollout that the decision is about, if any.")
     by: Author = Field(description="Task that made the change, or the person who made it at the command line.")

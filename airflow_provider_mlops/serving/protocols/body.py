@@ -10,6 +10,7 @@ from starlette.types import Receive
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.protocols import compression
 from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER
+from airflow_provider_mlops.serving.protocols.memory_budget import Reservation
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 _JSON_LENGTH = JSON_LENGTH_HEADER.lower().encode()
@@ -36,17 +37,29 @@ class Body:
     is_csv: bool = False
 
 
-async def receive_json(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+async def receive_json(
+    headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int, reservation: Reservation | None = None
+) -> bytes:
     """Receive a body that must be JSON.
 
-    Raises RequestError: 400 if it is compressed and damaged, 408 if the client disconnects, 413 if the body is too
-    large, 415 if it is not JSON.
+    Parameters
+    ----------
+    reservation
+        Grows with the body: at once if its length is declared, otherwise as it arrives.
+
+    Raises
+    ------
+    RequestError
+        400 if it is compressed and damaged, 408 if the client disconnects, 413 if the body is too large, 415 if it is
+        not JSON, 429 if there is no memory for it.
     """
     _check_json(headers)
-    return await _receive(headers, receive, max_bytes)
+    return await _receive(headers, receive, max_bytes, reservation)
 
 
-async def receive_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> Body:
+async def receive_body(
+    headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int, reservation: Reservation | None = None
+) -> Body:
     """Receive a body that may be CSV, or have binary tensors after its JSON.
 
     Raises RequestError as `receive_json` does, and 400 if the header with the length of the JSON is invalid.
@@ -54,13 +67,13 @@ async def receive_body(headers: Mapping[bytes, bytes], receive: Receive, max_byt
     declared = headers.get(_JSON_LENGTH)
     if declared is None:
         if headers.get(b"content-type", _JSON)[: len(_CSV)].lower() == _CSV and _is_csv(headers):
-            return Body(await _receive(headers, receive, max_bytes), is_csv=True)
-        return Body(await receive_json(headers, receive, max_bytes))
+            return Body(await _receive(headers, receive, max_bytes, reservation), is_csv=True)
+        return Body(await receive_json(headers, receive, max_bytes, reservation))
     if not declared.isdigit() or len(declared) > 15:
         raise RequestError(
             400, f"{JSON_LENGTH_HEADER} must be a number of bytes, not {declared[:50]!r}.", JSON_LENGTH_HEADER
         )
-    content = await _receive(headers, receive, max_bytes)
+    content = await _receive(headers, receive, max_bytes, reservation)
     length = int(declared)
     if length > len(content):
         raise RequestError(
@@ -71,20 +84,30 @@ async def receive_body(headers: Mapping[bytes, bytes], receive: Receive, max_byt
     return Body(content, length)
 
 
-async def _receive(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+async def _receive(
+    headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int, reservation: Reservation | None
+) -> bytes:
     """Receive a body and decompress it; neither form may be larger than `max_bytes`."""
+    content = await _receive_bytes(headers, receive, max_bytes, reservation)
     encoding = headers.get(b"content-encoding")
     if encoding is None or not compression.is_compressed(encoding):
-        return await _receive_bytes(headers, receive, max_bytes)
-    return await compression.decompressed(await _receive_bytes(headers, receive, max_bytes), max_bytes)
+        return content
+    return await compression.decompressed(content, max_bytes, reservation)
 
 
-async def _receive_bytes(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+async def _receive_bytes(
+    headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int, reservation: Reservation | None
+) -> bytes:
     declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > max_bytes:
+    length = int(declared) if declared.isdigit() else 0
+    if length > max_bytes:
         raise _too_large(max_bytes)
+    if reservation is not None:
+        reservation.grow(length)
     message = await receive()
     content: bytes = message.get("body", b"")
+    if reservation is not None and len(content) > length:
+        reservation.grow(len(content) - length)
     if message.get("more_body"):
         parts = [content]
         size = len(content)
@@ -94,6 +117,8 @@ async def _receive_bytes(headers: Mapping[bytes, bytes], receive: Receive, max_b
             size += len(parts[-1])
             if size > max_bytes:
                 raise _too_large(max_bytes)
+            if reservation is not None and size > length:
+                reservation.grow(min(len(parts[-1]), size - length))
         content = b"".join(parts)
     if message["type"] == "http.disconnect":
         raise RequestError(408, "The connection was closed before the whole body arrived.")

@@ -8,6 +8,7 @@ import zlib
 from concurrent.futures import Executor
 from typing import Literal
 
+from airflow_provider_mlops.serving.protocols.memory_budget import Reservation
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 Encoding = Literal["gzip", "deflate"]
@@ -18,6 +19,8 @@ MIN_BYTES = 16 * 1024
 _INLINE_BYTES = 32 * 1024
 """More than this is compressed and decompressed in a thread."""
 _LEVEL = 1
+_MAX_RATIO = 1032
+"""How much larger than its compressed form something can be at most."""
 _EITHER = 47
 """What zlib calls a gzip or zlib header, found by looking at the first bytes."""
 
@@ -45,17 +48,22 @@ def is_compressed(content_encoding: bytes | None) -> bool:
     )
 
 
-async def decompressed(content: bytes, max_bytes: int) -> bytes:
-    """Return the content of a compressed body, at most `max_bytes`.
+async def decompressed(content: bytes, max_bytes: int, reservation: Reservation | None = None) -> bytes:
+    """Return the content of a compressed body, at most `max_bytes`, and add its size to the reservation.
 
     What may be large is decompressed in a thread. Raises RequestError: 400 if the body is damaged, 413 if it is larger
-    when decompressed, however small it was.
+    when decompressed, however small it was; 429 if there is no memory for it.
     """
     if len(content) <= _INLINE_BYTES:
         first = _start(content, _INLINE_BYTES)
         if first is not None:
             return _checked_size(first, max_bytes)
-    return await asyncio.get_running_loop().run_in_executor(None, _decompress, content, max_bytes)
+    if reservation is not None:
+        reservation.grow(min(max_bytes, _MAX_RATIO * len(content)))
+    found = await asyncio.get_running_loop().run_in_executor(None, _decompress, content, max_bytes)
+    if reservation is not None:
+        reservation.replace(len(content) + len(found))
+    return found
 
 
 def accepted(accept_encoding: bytes | None) -> Encoding | None:

@@ -26,7 +26,7 @@ from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, ModelResponse
 from airflow_provider_mlops.serving.protocols import encoding, tensors
 from airflow_provider_mlops.serving.protocols.body import Body
-from airflow_provider_mlops.serving.protocols.datatypes import NUMBERS
+from airflow_provider_mlops.serving.protocols.datatypes import NUMBERS, RAW_ONLY, check_range
 from airflow_provider_mlops.serving.protocols.parsed_request import Encoded
 from airflow_provider_mlops.serving.protocols.tensors import Tensor
 from airflow_provider_mlops.serving.rows.input_schema import V2_DATATYPES, InputSchema
@@ -103,6 +103,10 @@ def parse(body: Body, schema: InputSchema) -> InferRequest:
     inputs = content.get("inputs")
     if type(inputs) is not list or not inputs:
         raise RequestError(400, "inputs must be a non-empty list of tensors.", "inputs")
+    if body.json_bytes is None and len(inputs) == len(schema.names):
+        columns = _plain_columns(inputs, schema)
+        if columns is not None:
+            return InferRequest(signature_check.from_columns(schema, columns), request_id, outputs)
     parser = tensors.TensorParser(body.content, body.json_bytes)
     parsed = [parser.parse(tensor, position) for position, tensor in enumerate(inputs)]
     parser.check_end()
@@ -122,6 +126,43 @@ def output_tensors(
     if "predict_proba" in requested and response.probabilities is not None:
         probabilities = response.probabilities
         yield "predict_proba", "FP64", list(probabilities.shape), probabilities.ravel().tolist()
+
+
+def _plain_columns(inputs: list[Any], schema: InputSchema) -> dict[str, list[Any]] | None:
+    """Return the values of tensors that are one flat column each; None if anything else needs a look.
+
+    `TensorParser` accepts the same tensors and gives the same values, but takes longer for 30 of them than most models
+    take to predict.
+    """
+    columns: dict[str, list[Any]] = {}
+    by_name = schema.by_name
+    for tensor in inputs:
+        if type(tensor) is not dict:
+            return None
+        try:
+            name, datatype, shape, data = tensor["name"], tensor["datatype"], tensor["shape"], tensor["data"]
+            expected = V2_DATATYPES[by_name[name].kind]
+        except (KeyError, TypeError):
+            return None
+        if type(datatype) is not str or type(data) is not list or type(shape) is not list or not data:
+            return None
+        if datatype != expected and (datatype not in NUMBERS or expected not in NUMBERS):
+            return None
+        if datatype == RAW_ONLY:
+            return None
+        if type(data[0]) is list or shape[0:1] != [len(data)] or type(shape[0]) is not int:
+            return None
+        if len(shape) > 1 and (len(shape) > 2 or type(shape[1]) is not int or shape[1] != 1):
+            return None
+        if "parameters" in tensor:
+            parameters = tensor["parameters"]
+            if type(parameters) is dict and "binary_data_size" in parameters:
+                return None
+        if datatype != expected and datatype in NUMBERS:
+            # Otherwise, the type of the column has the same limits.
+            check_range(name, datatype, data)
+        columns[name] = data
+    return columns if len(columns) == len(inputs) else None
 
 
 def rows_of(inputs: list[Tensor], schema: InputSchema) -> Rows:

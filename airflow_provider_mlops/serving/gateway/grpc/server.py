@@ -24,15 +24,14 @@ class GrpcServer:
         Answers the calls.
     settings
         Address, certificate and limits. Larger requests than `max_body_bytes` get the status RESOURCE_EXHAUSTED.
-    shared
-        Whether other workers listen on the same port.
     """
 
-    def __init__(self, servicer: Servicer, settings: Settings, *, shared: bool) -> None:
+    def __init__(self, servicer: Servicer, settings: Settings) -> None:
         self._settings = settings
         self._server = grpc.aio.server(
             options=(
-                ("grpc.so_reuseport", int(shared)),
+                # The supervisor keeps the port, and all workers listen on it.
+                ("grpc.so_reuseport", 1),
                 ("grpc.max_receive_message_length", settings.max_body_bytes + _EXTRA_BYTES),
                 # A model's answer may be larger than its input; clients have limits of their own.
                 ("grpc.max_send_message_length", -1),

@@ -105,23 +105,35 @@ class Servicer:
     async def _predict(
         self, content: bytes, metadata: list[tuple[bytes, bytes]], client: str | None, deadline: float | None
     ) -> Prediction | RequestError:
+        reservation = self._endpoint.reservation()
         try:
-            if len(content) <= _LARGE_BYTES:
-                message = _decode(messages.ModelInferRequest, content)
-            else:
-                loop = asyncio.get_running_loop()
-                message = await loop.run_in_executor(self._parse_executor, _decode, messages.ModelInferRequest, content)
+            reservation.grow(len(content))
+            message = await self._decoded(content)
+
+            def parse(body: Body, schema: InputSchema) -> ParsedRequest:
+                return infer.parse(message, schema)
+
+            async def receive() -> Body:
+                return Body(content)
+
+            route = PredictRoute(parse, message.model_name, message.model_version or None)
+            return await self._endpoint.answer(
+                IncomingRequest(route, metadata, dict(metadata), client, receive, reservation, deadline)
+            )
         except RequestError as error:
             return error
+        finally:
+            reservation.release()
 
-        def parse(body: Body, schema: InputSchema) -> ParsedRequest:
-            return infer.parse(message, schema)
-
-        async def receive() -> Body:
-            return Body(content)
-
-        route = PredictRoute(parse, message.model_name, message.model_version or None)
-        return await self._endpoint.answer(IncomingRequest(route, metadata, dict(metadata), client, receive, deadline))
+    async def _decoded(self, content: bytes) -> messages.ModelInferRequest:
+        """Return the message of a prediction request, which is decoded in a thread if it is large."""
+        decode = partial(_decode, messages.ModelInferRequest, content)
+        message: messages.ModelInferRequest
+        if len(content) <= _LARGE_BYTES:
+            message = decode()
+        else:
+            message = await asyncio.get_running_loop().run_in_executor(self._parse_executor, decode)
+        return message
 
     async def _answer(
         self,

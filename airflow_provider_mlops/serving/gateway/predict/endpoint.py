@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.gateway.access.access import Access
+from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
@@ -37,6 +38,7 @@ from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.headers import combined
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.protocols.routes import parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
@@ -53,6 +55,9 @@ log = logging.getLogger(__name__)
 
 _LARGE_BYTES = 32 * 1024
 """Larger bodies are parsed and predicted in a thread, alone, to keep slow work off the event loop."""
+
+_PARSED_SIZE = 3
+"""How much larger the parsed rows and the answer of a small request are than its body."""
 
 T = TypeVar("T")
 
@@ -80,6 +85,8 @@ class PredictEndpoint:
         Decides who may send requests.
     metrics
         Metrics to update.
+    memory
+        Memory for requests in progress.
     """
 
     def __init__(
@@ -92,8 +99,10 @@ class PredictEndpoint:
         settings: Settings,
         access: Access,
         metrics: Metrics,
+        memory: MemoryBudget,
     ) -> None:
         self._models = models
+        self._memory = memory
         self._follower = follower
         self._shadows = shadows
         self._writer = writer
@@ -103,6 +112,10 @@ class PredictEndpoint:
         self._metrics = metrics
         self._batchers: dict[LoadedModel, Batcher] = {}
         self.in_progress = 0
+
+    def reservation(self) -> Reservation:
+        """Return the memory of one request. The caller releases it when the response has been sent."""
+        return self._memory.reservation()
 
     def hung(self) -> Iterator[tuple[LoadedModel, int, bool]]:
         """Yield the versions with predictions that hang, how many do, and whether the version gets no more requests."""
@@ -155,6 +168,9 @@ class PredictEndpoint:
         body = await request.receive()
         caller.spend("bytes", len(body.content))
         labels.received = time.perf_counter()
+        if len(body.content) <= _LARGE_BYTES:
+            # Small bodies are parsed before they wait for a batch; larger ones wait as they are.
+            request.reservation.grow(_PARSED_SIZE * len(body.content))
         if labels.deadline is not None and labels.received >= labels.deadline:
             raise RequestError(504, "The deadline of the request passed before a version was chosen.")
         number = parse_version(version)
@@ -198,11 +214,12 @@ class PredictEndpoint:
             job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
             labels.rows = job.parsed.rows.count
             batcher = self._batcher(model)
-            done = batcher.submit(job)
-            if model.pace.quick and labels.deadline is None:
-                await done
-            else:
-                await self._with_timeout(done, batcher, labels.deadline)
+            if not batcher.predict_now(job):
+                done = batcher.submit(job)
+                if model.pace.quick and labels.deadline is None:
+                    await done
+                else:
+                    await self._with_timeout(done, batcher, labels.deadline)
         labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
@@ -267,6 +284,7 @@ class PredictEndpoint:
     async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher, deadline: float | None = None) -> T:
         seconds = self._settings.predict_seconds
         left = seconds if deadline is None else deadline - time.perf_counter()
+        await eager_start.inside_task()
         try:
             return await asyncio.wait_for(work, min(seconds, left))
         except TimeoutError:

@@ -5,6 +5,7 @@ This is plain ASGI and runs ahead of Starlette, whose routing and request object
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from functools import partial
 
@@ -18,6 +19,9 @@ from airflow_provider_mlops.serving.protocols import compression
 from airflow_provider_mlops.serving.protocols.body import receive_body
 from airflow_provider_mlops.serving.protocols.routes import match_route
 from airflow_provider_mlops.serving.rows.request_error import RequestError
+
+_LARGE_BYTES = 32 * 1024
+"""Memory of a larger response is held until the client has received it."""
 
 
 class HttpPredictEndpoint:
@@ -40,20 +44,32 @@ class HttpPredictEndpoint:
         predict_route = match_route(scope["path"])
         assert predict_route is not None
         headers = dict(scope["headers"])
-        arrives = partial(receive_body, headers, receive, self._max_body_bytes)
-        outcome = await self._endpoint.answer(
-            IncomingRequest(predict_route, scope["headers"], headers, address_of(scope), arrives)
-        )
-        if isinstance(outcome, RequestError):
-            status, described, content = outcome.raw()
-        else:
-            status = 200
-            described, content = _response(outcome)
-            if len(content) >= compression.MIN_BYTES:
-                content = await _compress(described, content, headers)
-            described.append((b"content-length", b"%d" % len(content)))
-        await send({"type": "http.response.start", "status": status, "headers": described})
-        await send({"type": "http.response.body", "body": content})
+        reservation = self._endpoint.reservation()
+        try:
+            arrives = partial(receive_body, headers, receive, self._max_body_bytes, reservation)
+            outcome = await self._endpoint.answer(
+                IncomingRequest(predict_route, scope["headers"], headers, address_of(scope), arrives, reservation)
+            )
+            if isinstance(outcome, RequestError):
+                status, described, content = outcome.raw()
+            else:
+                status = 200
+                described, content = _response(outcome)
+                if len(content) >= compression.MIN_BYTES:
+                    content = await _compress(described, content, headers)
+                described.append((b"content-length", b"%d" % len(content)))
+            await send({"type": "http.response.start", "status": status, "headers": described})
+            if len(content) <= _LARGE_BYTES:
+                await send({"type": "http.response.body", "body": content})
+                return
+            # Held until the client has received it, or is disconnected because it does not.
+            reservation.replace(len(content))
+            await send({"type": "http.response.body", "body": content, "more_body": True})
+            # `CoalescingTransport` writes at the end of this turn; then uvicorn knows whether it has to wait.
+            await asyncio.sleep(0)
+            await send({"type": "http.response.body"})
+        finally:
+            reservation.release()
 
 
 def _response(prediction: Prediction) -> tuple[list[tuple[bytes, bytes]], bytes]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_mlops.serving.gateway.access.access import Caller
 from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.memory_budget import Reservation
 from airflow_provider_mlops.serving.protocols.routes import PredictRoute
 from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, RequestError
 
@@ -30,6 +31,8 @@ class IncomingRequest:
         Address of the client.
     receive
         Receives the body.
+    reservation
+        Memory of the request.
     deadline
         Time of `time.perf_counter` after which the caller no longer waits, if it has said so.
     """
@@ -39,6 +42,7 @@ class IncomingRequest:
     headers: Mapping[bytes, bytes]
     address: str | None
     receive: Callable[[], Awaitable[Body]]
+    reservation: Reservation
     deadline: float | None = None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from tests.serving.gateway.access.conftest import Keys, bearer
 
 ADMINISTRATION = ("/admin", "/v2/repository/models")
 PREDICTIONS = {path.template for path in PREDICT_PATHS}
-Send = Callable[..., Awaitable[httpx.Response]]
 
 
 def gateway(tmp_path: Path, **settings: Any) -> Gateway:
@@ -52,8 +50,8 @@ def statuses(made: Gateway, headers: dict[str, str] | None = None) -> dict[str, 
 
 
 @pytest.fixture
-def closed(tmp_path: Path, keys: Keys) -> Iterator[Gateway]:
-    yield gateway(tmp_path, keys=keys.path)
+def closed(tmp_path: Path, keys: Keys) -> Gateway:
+    return gateway(tmp_path, keys=keys.path)
 
 
 def test_a_stranger_gets_401_at_every_route(closed: Gateway) -> None:

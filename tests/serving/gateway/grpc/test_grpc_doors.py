@@ -17,7 +17,7 @@ from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
 from airflow_provider_mlops.serving.gateway.grpc.servicer import Servicer
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.workers import server
+from airflow_provider_mlops.serving.gateway.workers import sockets
 from airflow_provider_mlops.serving.protocols.grpc import open_inference as messages
 from tests.helpers import served_registry
 from tests.helpers.certificates import Authority
@@ -109,11 +109,11 @@ def only_live(settings: Settings) -> GrpcServer:
     """A server that can answer whether it is live."""
     door = GrpcDoor(Access(settings, Metrics()), settings)
     servicer = Servicer(None, None, None, door, None)  # type: ignore[arg-type]
-    return GrpcServer(servicer, settings, shared=False)
+    return GrpcServer(servicer, settings)
 
 
 def free_port() -> int:
-    with server.bind("127.0.0.1", 0) as listener:
+    with sockets.bind("127.0.0.1", 0) as listener:
         return int(listener.getsockname()[1])
 
 
@@ -167,7 +167,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     async def run(port: int) -> None:
         await only_live(Settings(str(tmp_path), grpc_port=port)).start()
 
-    with server.bind("127.0.0.1", 0) as taken:
+    with sockets.bind("127.0.0.1", 0) as taken:
         taken.listen()
         with pytest.raises(InvalidSpecError, match="grpc_port"):
             asyncio.run(run(taken.getsockname()[1]))
