@@ -57,18 +57,24 @@ def regret(
     lost, everyone = np.zeros(seeds), np.arange(seeds)
     for step, means in enumerate(expected):
         if discounts and step % PERIOD == 0:
-            for part in (statistics.count, statistics.total, statistics.squares):
+            for part in (statistics.count, statistics.total, statistics.deviations):
                 part *= FACTOR
         arm = choose(statistics, generator)
         if noise is None:
             reward = (generator.random(seeds) < means[arm]).astype(float)
         else:
             reward = means[arm] + noise * generator.standard_normal(seeds)
-        statistics.count[everyone, arm] += 1
-        statistics.total[everyone, arm] += reward
-        statistics.squares[everyone, arm] += reward**2
+        add_rewards(statistics, everyone, arm, reward)
         lost += means.max() - means[arm]
     return lost
+
+
+def add_rewards(statistics: RewardStatistics, problem: np.ndarray, arm: np.ndarray, reward: np.ndarray) -> None:
+    """Add one reward to each problem, in place."""
+    count, total = statistics.count[problem, arm], statistics.total[problem, arm]
+    statistics.deviations[problem, arm] += count / (count + 1) * (reward - total / np.maximum(count, 1)) ** 2
+    statistics.count[problem, arm] += 1
+    statistics.total[problem, arm] += reward
 
 
 def contextual_regret(policy: LinUCB | LinearThompson | None, decisions: int, seeds: int) -> np.ndarray:

@@ -35,7 +35,7 @@ with DAG(
     RolloutOperator(
         task_id="rollout",
         model=challenger.output,
-        strategy={"kind": "bandit", "algorithm": {"kind": "thompson_beta"}, "probability_limit": 0.99},
+        strategy={"kind": "bandit", "algorithm": {"kind": "thompson_beta"}},
         reward={"source": "correct"},
         gates=[{"kind": "error_rate", "margin": 0.05}],
         bake_time="{{ params.bake_time }}",

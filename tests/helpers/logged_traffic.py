@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
+from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, cluster_of, latency_cell
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
@@ -35,6 +36,19 @@ def champion_answers(log: WriteAhead, rollout: str | None = None) -> None:
     )
 
 
+class Expected(dict[tuple[int, str], ArmStatistics]):
+    """Statistics by step and arm. Deviations are rounded: their last digits depend on the order of additions."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, dict) and _rounded(self) == _rounded(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _rounded(statistics: Mapping[tuple[int, str], ArmStatistics]) -> dict[tuple[int, str], ArmStatistics]:
+    return {key: replace(arm, reward_deviations=round(arm.reward_deviations, 9)) for key, arm in statistics.items()}
+
+
 @dataclass
 class Traffic:
     """Logs what a gateway would, and adds up itself what that should come to."""
@@ -42,9 +56,10 @@ class Traffic:
     log: WriteAhead
     rollout: Rollout
     random: random.Random = field(default_factory=lambda: random.Random(1))
-    expected: dict[tuple[int, str], ArmStatistics] = field(default_factory=dict)
+    expected: Expected = field(default_factory=lambda: Expected())
     open: list[tuple[str, str]] = field(default_factory=list)
     rewarded: set[str] = field(default_factory=set)
+    of_rows: set[str] = field(default_factory=set)
 
     def add(self, arm: str, **counts: Any) -> None:
         self.expected[0, arm] = self.expected.get((0, arm), ArmStatistics()) + ArmStatistics(**counts)
@@ -63,7 +78,10 @@ class Traffic:
             rollout_context=answer_context(self.rollout.id, 0),
         )
         self.add(arm, requests=1, rows=rows, latency={latency_cell(latency): 1})
-        self.open += [(name, arm) for name in prediction_id.of_rows(request, rows)]
+        names = prediction_id.of_rows(request, rows)
+        self.open += [(name, arm) for name in names]
+        if rows > 1:
+            self.of_rows.update(names)
         return request
 
     def fail(self, arm: str) -> None:
@@ -82,7 +100,15 @@ class Traffic:
         self.log.feedback([(name, None, value)])
         if name not in self.rewarded:
             self.rewarded.add(name)
-            self.add(arm, reward_count=1, reward_total=value, reward_squares=value**2)
+            cluster = cluster_of(None, name[:32])
+            self.add(
+                arm,
+                reward_count=1,
+                reward_total=value,
+                rewards_at_bounds=1,
+                rewards_of_rows=int(name in self.of_rows),
+                reward_clusters={cluster: (1.0, value)},
+            )
 
     def some(self, count: int) -> None:
         """Answers, failures, rewards, rewards once more, and what belongs to no rollout."""

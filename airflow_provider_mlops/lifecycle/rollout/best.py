@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
-
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
-from airflow_provider_mlops.serving.rollouts.algorithms import LinearThompsonAlgorithm
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy
-
-if TYPE_CHECKING:
-    from airflow_provider_mlops.serving.rollouts.reward import Reward
-    from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 
 
 def probabilities_of_best(plan: RolloutPlan, evidence: Evidence) -> dict[str, float]:
@@ -23,8 +15,8 @@ def probabilities_of_best(plan: RolloutPlan, evidence: Evidence) -> dict[str, fl
     For a contextual bandit, it is the probability of being the best *for the average request*: the reward of an arm
     that answers all requests is its linear model at the mean of the features, which has a normal posterior.
 
-    A probability given a prior does not bound how often a decision is wrong if no version is best: two equal versions
-    pass any limit eventually if they are checked for long enough.
+    The probability is shown to people and decides nothing. It does not bound how often a decision is wrong: two equal
+    versions pass any limit eventually if they are checked for long enough. `winner` has the test that decides.
     """
     strategy = plan.strategy
     if isinstance(strategy, BanditStrategy):
@@ -55,7 +47,8 @@ def _of_bandit(plan: RolloutPlan, strategy: BanditStrategy, evidence: Evidence) 
 
 
 def _of_contextual(plan: RolloutPlan, strategy: ContextualStrategy, evidence: Evidence) -> list[float]:
-    from airflow_provider_mlops.serving.rollouts.arm_statistics import linear_statistics, reward_statistics
+    from airflow_provider_mlops.serving.rollouts.arm_statistics import linear_statistics
+    from airflow_provider_mlops.serving.rollouts.build_policy import noise_of
     from airflow_provider_mlops.serving.rollouts.evidence_delta import feature_encoding
     from airflow_provider_mlops.stats.bandits.linear_statistics import RidgeFit
     from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
@@ -66,18 +59,6 @@ def _of_contextual(plan: RolloutPlan, strategy: ContextualStrategy, evidence: Ev
     sums = linear_statistics(arms, size, mirror=reward.mirror)
     # The first feature is always one, so the first row of the sums of products holds the sums of the features.
     features = sums.gram[:, 0, :].sum(axis=0) / max(sums.count.sum(), 1.0)
-    std = _standard_deviation(reward, strategy, reward_statistics(arms))
+    std = noise_of(strategy, reward, arms, sums)
     fit = RidgeFit.of(sums, strategy.l2_regularization)
     return [float(probability) for probability in LinearThompson(std).probability_of_best(fit, features)]
-
-
-def _standard_deviation(reward: Reward, strategy: ContextualStrategy, rewards: RewardStatistics) -> float:
-    """Return the standard deviation of rewards around the models: declared, from the bounds, or that of all rewards."""
-    declared = strategy.algorithm.std if isinstance(strategy.algorithm, LinearThompsonAlgorithm) else None
-    if declared is not None:
-        return declared
-    if reward.low is not None:
-        return reward.range_width
-    count = max(float(rewards.count.sum()), 1.0)
-    variance = float(rewards.squares.sum()) / count - (float(rewards.total.sum()) / count) ** 2
-    return math.sqrt(variance) if variance > 0 else 1.0

@@ -15,10 +15,12 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
 from airflow_provider_mlops.data.times import format_duration
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, Finding, findings
+from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import Finding, findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
+from airflow_provider_mlops.lifecycle.rollout.winner import leader_of
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
@@ -43,7 +45,10 @@ class RolloutDecision(BaseModel):
     findings: tuple[Finding, ...] = Field(default=(), description="Verdict on each gate.")
     version: int | None = Field(default=None, description="Version to promote.")
     probabilities: dict[str, float] = Field(
-        default_factory=dict, description="For bandits, the probability that each arm is the best."
+        default_factory=dict,
+        description="For bandits, the probability that each arm is the best, given the rewards and a "
+        "prior. It is for display only: a sequential test decides, because this probability exceeds any limit if equal "
+        "versions are watched for long enough.",
     )
 
     @property
@@ -84,7 +89,7 @@ def decide(plan: RolloutPlan, state: RolloutState, evidence: Evidence, now: date
     if worse:
         return situation.decision("roll_back", _sentences(worse))
     if isinstance(plan.strategy, BanditStrategy | ContextualStrategy):
-        return _decide_bandit(situation, plan.strategy)
+        return _decide_bandit(situation)
     return _decide_gated(situation)
 
 
@@ -111,23 +116,22 @@ def apply(decision: RolloutDecision, plan: RolloutPlan, state: RolloutState, now
     return state
 
 
-def _decide_bandit(situation: _Situation, strategy: BanditStrategy | ContextualStrategy) -> RolloutDecision:
+def _decide_bandit(situation: _Situation) -> RolloutDecision:
     plan, state, probabilities = situation.plan, situation.state, situation.probabilities
     best = max(probabilities, key=lambda arm: probabilities[arm])
     candidates = [arm.name for arm in plan.arms[1:]]
     # If there are several candidates, the one to be promoted must have had enough requests.
     missing = _missing(situation, [best] if best in candidates else candidates)
-    limit = strategy.probability_limit
-    certainty = f"{best} is the best version with a probability of {probabilities[best]:.3f}"
-    if probabilities[best] < limit and not state.approved:
-        missing.append(f"{certainty}, below the limit of {limit:g}")
+    leader = leader_of(plan, situation.evidence, best)
+    if not leader.wins and not state.approved:
+        missing.append(f"{best} has the highest rewards so far, but may not be the best version: {leader.sentence}")
     missing += _failing_gates([finding for finding in situation.findings if finding.arm == best], state)
     if missing:
         return _decide_inconclusive(situation, missing)
-    if probabilities[best] < limit:
-        reason = f"approved by {state.changed_by}: {state.reason.rstrip('.')}; {certainty}"
+    if leader.wins:
+        reason = f"{best} is the best version: {leader.sentence}"
     else:
-        reason = f"{certainty}, above the limit of {limit:g}"
+        reason = f"approved by {state.changed_by}: {state.reason.rstrip('.')}; {leader.sentence}"
     if best == CHAMPION:
         return situation.decision("end", f"{reason}: the champion stays")
     return situation.decision("promote", reason, next(arm.version for arm in plan.arms if arm.name == best))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.lifecycle.rollout.decision import RolloutDecision, apply, decide
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, step_text

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.errors import InvalidSpecError
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from airflow_provider_mlops.serving.rollouts.store import RolloutStore
+    from airflow_provider_mlops.stats.bandits.off_policy import OffPolicyEstimate
 
 
 def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollout) -> None:
@@ -27,7 +29,7 @@ def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollo
         markup=False,
     )
     if plan.cohort is not None:
-        console.print(f"Cohort: requests of which {plan.cohort.text}", markup=False)
+        console.print(f"Cohort: requests in which {plan.cohort.text}", markup=False)
     sizes = sample_sizes(plan)
     if sizes is not None:
         console.print(f"Sample size: {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion.")
@@ -110,9 +112,12 @@ def _counterfactuals(storage_uri: str, rollout: Rollout) -> Table:
         except ValueError as error:
             table.add_row(name, str(error), "", "0")
             continue
-        cells = [
-            f"{estimate.value:.4f} ({estimate.interval.low:.4f} to {estimate.interval.high:.4f})"
-            for estimate in (result.self_normalized, result.doubly_robust)
-        ]
+        cells = [_with_interval(estimate) for estimate in (result.self_normalized, result.doubly_robust)]
         table.add_row(name, *cells, f"{result.self_normalized.effective_count:,.0f}")
     return table
+
+
+def _with_interval(estimate: OffPolicyEstimate) -> str:
+    if estimate.interval is None:
+        return f"{estimate.value:.4f} (too few decisions for an interval)"
+    return f"{estimate.value:.4f} ({estimate.interval.low:.4f} to {estimate.interval.high:.4f})"

@@ -91,8 +91,8 @@ class LinearThompsonAlgorithm(_Algorithm):
     std: float | None = Field(
         default=None,
         gt=0,
-        description="Standard deviation of the rewards around the linear model; greater values explore more. Defaults "
-        "to reward.high - reward.low, or 1 if rewards have no bounds.",
+        description="Standard deviation of the rewards around the linear model; greater values explore more. By "
+        "default, it is estimated from the rewards.",
     )
 
 

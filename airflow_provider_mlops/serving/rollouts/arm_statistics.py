@@ -1,10 +1,10 @@
-"""The statistics of an arm of a rollout. All are sums, so that replicas and log segments add up in any order."""
+"""The statistics of an arm of a rollout, which replicas and log segments add in any order."""
 
 from __future__ import annotations
 
 import json
+import zlib
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics
     from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
     from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments
+    from airflow_provider_mlops.stats.sequences.clusters import ClusterSums
     from airflow_provider_mlops.stats.sequences.mean import Moments
 
 LATENCY_EDGES: tuple[float, ...] = tuple(2.0 ** (exponent / 8) for exponent in range(-32, 129))
@@ -20,6 +21,12 @@ LATENCY_EDGES: tuple[float, ...] = tuple(2.0 ** (exponent / 8) for exponent in r
 
 A request belongs to the first cell whose edge it does not exceed; the last cell has no upper edge.
 """
+
+
+CLUSTERS = 1024
+"""Number of clusters that requests or users are divided among; a power of two of at most 2,048."""
+LATENCY_CLUSTERS = 128
+"""Number of clusters for histograms of latencies: those of `CLUSTERS`, modulo this number."""
 
 
 def latency_cell(milliseconds: float) -> int:
@@ -61,8 +68,19 @@ class ArmStatistics:
     outputs
         Number of answered requests in each cell of predictions. A request whose rows are in several cells is divided
         between them.
-    reward_count, reward_total, reward_squares
-        Number of rewards (at most one per row), their sum, and the sum of their squares.
+    reward_count, reward_total, reward_deviations
+        Number of rewards (at most one per row), their sum, and the sum of their squared deviations from their mean.
+    rewards_at_bounds
+        Number of rewards that are exactly `low` or `high`.
+    rewards_of_rows
+        Number of rewards that belong to requests with several rows.
+    request_clusters
+        For a sticky rollout, number of requests and of errors in each cluster; see `cluster_of`.
+    latency_clusters
+        For a sticky rollout with a latency gate, the histogram of latencies in each of `LATENCY_CLUSTERS` clusters.
+    reward_clusters
+        Sums of weights and of weighted rewards in each cluster. The weight is 1, or for a contextual bandit the inverse
+        of the propensity.
     gram
         For a contextual bandit, the sum over the rewards of the products of every two features, row by row.
     response
@@ -84,13 +102,19 @@ class ArmStatistics:
     outputs: Mapping[int, float] = field(default_factory=dict)
     reward_count: int = 0
     reward_total: float = 0.0
-    reward_squares: float = 0.0
+    reward_deviations: float = 0.0
+    rewards_at_bounds: int = 0
+    rewards_of_rows: int = 0
+    request_clusters: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    latency_clusters: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    reward_clusters: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     gram: tuple[float, ...] = ()
     response: tuple[float, ...] = ()
 
     def __add__(self, other: ArmStatistics) -> ArmStatistics:
         """Return the sums of both."""
         sums = {item.name: _add(getattr(self, item.name), getattr(other, item.name)) for item in fields(self)}
+        sums["reward_deviations"] = (self.moments() + other.moments()).deviations
         return ArmStatistics(**sums)
 
     @classmethod
@@ -109,9 +133,9 @@ class ArmStatistics:
     def from_json(cls, text: str) -> Self:
         """Return the statistics that `to_json` wrote."""
         content: dict[str, Any] = json.loads(text)
-        for name in ("latency", "outputs"):
+        for name in ("latency", "outputs", "request_clusters", "latency_clusters", "reward_clusters"):
             if name in content:
-                content[name] = {int(cell): count for cell, count in content[name].items()}
+                content[name] = {int(cell): _from_json(value) for cell, value in content[name].items()}
         for name in ("gram", "response"):
             if name in content:
                 content[name] = tuple(content[name])
@@ -129,13 +153,13 @@ class ArmStatistics:
         """Return the moments of the rewards."""
         from airflow_provider_mlops.stats.sequences.mean import Moments
 
-        return Moments(self.reward_count, self.reward_total, self.reward_squares)
+        return Moments(self.reward_count, self.reward_total, self.reward_deviations)
 
     def bounded_moments(self, expected_mean: float) -> BoundedMoments:
         """Return the moments of bounded rewards around an estimate of their mean that was made before the data."""
         from airflow_provider_mlops.stats.sequences.bounded_mean import BoundedMoments
 
-        return BoundedMoments.around(expected_mean, self.reward_count, self.reward_total, self.reward_squares)
+        return BoundedMoments.around(expected_mean, self.moments())
 
 
 def over_all_steps(statistics: Mapping[tuple[int, str], ArmStatistics]) -> dict[str, ArmStatistics]:
@@ -163,13 +187,11 @@ def reward_statistics(arms: Sequence[ArmStatistics], *, mirror: float | None = N
 
     from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 
-    count, total, squares = (
+    count, total, deviations = (
         np.array([float(getattr(arm, name)) for arm in arms])
-        for name in ("reward_count", "reward_total", "reward_squares")
+        for name in ("reward_count", "reward_total", "reward_deviations")
     )
-    if mirror is not None:
-        total, squares = mirror * count - total, mirror**2 * count - 2 * mirror * total + squares
-    return RewardStatistics(count, total, squares)
+    return RewardStatistics(count, total if mirror is None else mirror * count - total, deviations)
 
 
 def linear_statistics(arms: Sequence[ArmStatistics], features: int, *, mirror: float | None = None) -> LinearStatistics:
@@ -192,11 +214,36 @@ def linear_statistics(arms: Sequence[ArmStatistics], features: int, *, mirror: f
     return LinearStatistics(np.array([float(arm.reward_count) for arm in arms]), gram, response)
 
 
+def cluster_sums(steps: Sequence[Mapping[int, tuple[float, float]]]) -> ClusterSums:
+    """Return the sums of an arm's clusters, with a stratum for each step."""
+    from airflow_provider_mlops.stats.sequences.clusters import ClusterSums
+
+    return ClusterSums.of(steps, CLUSTERS)
+
+
+def cluster_of(key: str | None, prediction_id: str) -> int:
+    """Return the cluster of what was assigned at random: the user with a sticky key, or else the request.
+
+    A key is a hash in hexadecimal, whose first 53 bits also select the version. The cluster depends on its last bits.
+
+    >>> cluster_of("00000000000007ff", "any"), cluster_of("00000000000007ff", "other"), cluster_of(None, "any")
+    (1023, 1023, 948)
+    """
+    return (int(key, 16) if key is not None else zlib.crc32(prediction_id.encode())) % CLUSTERS
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {int(cell): count for cell, count in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _add(first: Any, second: Any) -> Any:
     if isinstance(first, Mapping):
-        sums = Counter(first)
-        sums.update(second)
-        return dict(sums)
+        sums = dict(first)
+        for cell, value in second.items():
+            sums[cell] = _add(sums[cell], value) if cell in sums else value
+        return sums
     if isinstance(first, tuple):
         return tuple(a + b for a, b in zip(first, second, strict=True)) if first and second else first or second
     return first + second

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from airflow_provider_mlops.serving.policy.bandit import Bandit
@@ -17,6 +17,7 @@ from airflow_provider_mlops.serving.rollouts.algorithms import (
     BetaThompsonAlgorithm,
     EpsilonGreedyAlgorithm,
     GaussianThompsonAlgorithm,
+    LinearThompsonAlgorithm,
     LinUCBAlgorithm,
 )
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
@@ -31,6 +32,7 @@ from airflow_provider_mlops.serving.rollouts.strategies import (
     ShadowStrategy,
 )
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
+from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, estimated_noise
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUCB
 from airflow_provider_mlops.stats.bandits.thompson_beta import BetaThompson
@@ -59,7 +61,7 @@ def build_policy(rollout: Rollout, statistics: Mapping[str, ArmStatistics]) -> P
     if isinstance(strategy, ContextualStrategy):
         reward, encoding = plan.required_reward, feature_encoding(strategy)
         sums = linear_statistics(arms, len(encoding.names), mirror=reward.mirror)
-        algorithm = contextual_algorithm(strategy, reward)
+        algorithm = contextual_algorithm(strategy, reward, noise_of(strategy, reward, arms, sums))
         return Contextual(plan.arms, algorithm, encoding, sums, strategy.l2_regularization)
     champion, candidate = plan.arms
     if isinstance(strategy, ShadowStrategy):
@@ -97,9 +99,19 @@ def bandit_algorithm(strategy: BanditStrategy, reward: Reward) -> _Algorithm:
     return UCB1(reward.range_width if algorithm.width is None else algorithm.width, floor)
 
 
-def contextual_algorithm(strategy: ContextualStrategy, reward: Reward) -> ContextualAlgorithm:
-    """Return the algorithm of `stats.bandits` for a contextual bandit."""
+def contextual_algorithm(strategy: ContextualStrategy, reward: Reward, noise: float) -> ContextualAlgorithm:
+    """Return the algorithm of `stats.bandits` for a contextual bandit; `noise` is the result of `noise_of`."""
     algorithm, floor = strategy.algorithm, strategy.min_propensity
     if isinstance(algorithm, LinUCBAlgorithm):
         return LinUCB(algorithm.exploration * reward.range_width, floor)
-    return LinearThompson(reward.range_width if algorithm.std is None else algorithm.std, floor)
+    return LinearThompson(noise, floor)
+
+
+def noise_of(
+    strategy: ContextualStrategy, reward: Reward, arms: Sequence[ArmStatistics], sums: LinearStatistics
+) -> float:
+    """Return the standard deviation of rewards around the linear models: as declared, or estimated from the rewards."""
+    if isinstance(strategy.algorithm, LinearThompsonAlgorithm) and strategy.algorithm.std is not None:
+        return strategy.algorithm.std
+    moments = reward_statistics(arms, mirror=reward.mirror)
+    return estimated_noise(sums, moments, prior_std=reward.range_width, strength=strategy.l2_regularization)

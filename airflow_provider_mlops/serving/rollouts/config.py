@@ -54,7 +54,7 @@ class HardLimits(BaseModel):
         gt=0,
         le=1,
         description="Limit for the candidate's error rate within the window. If this share of its requests fails, the "
-        "candidate is rolled back.",
+        "candidate is rolled back, unless the champion's requests within the window fail about as often.",
     )
     min_requests: int = Field(
         default=20,
@@ -92,7 +92,8 @@ class RolloutConfig(BaseModel):
         gt=0,
         lt=0.5,
         description="Maximum probability of a wrong decision by the gates at any time of the rollout, however often "
-        "the evidence is checked. Each test of one gate for one candidate gets an equal part of it.",
+        "the evidence is checked. Each test of one gate for one candidate gets an equal part of it. The winner of a "
+        "bandit is found by one more test for each candidate.",
     )
     expected_requests: int = Field(
         default=1000,
@@ -124,10 +125,10 @@ class RolloutConfig(BaseModel):
     max_extensions: int = Field(default=3, ge=1, description="Maximum number of extensions of a step.")
     on_cancel: OnCancel = Field(
         default="roll_back",
-        description="Behavior if the task is canceled, that is, marked as failed, successful or skipped, or deleted with "
-        "its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although nobody checks "
-        "the evidence until `unattended_timeout` has passed. A cleared or retried task is not canceled: it rejoins the "
-        "rollout.",
+        description="Behavior if the task is canceled, that is, marked as failed, successful or skipped, or deleted "
+        "with its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although nobody "
+        "checks the evidence until `unattended_timeout` has passed. A cleared or retried task is not canceled: it "
+        "rejoins the rollout.",
     )
     unattended_timeout: timedelta | None = Field(
         default=timedelta(hours=1),
@@ -187,6 +188,11 @@ class RolloutConfig(BaseModel):
     def metric_gates(self) -> tuple[MetricGate, ...]:
         """Gates that judge the reward."""
         return tuple(gate for gate in self.gates if isinstance(gate, MetricGate))
+
+    @property
+    def all_gates(self) -> tuple[Gate, ...]:
+        """All gates, including the cohort's."""
+        return self.gates if self.cohort is None else (*self.gates, *self.cohort.gates)
 
     @property
     def drift_gate(self) -> DriftGate | None:
@@ -315,6 +321,12 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         lambda config: config.sticky is not None and config.strategy.kind not in ("canary", "ab"),
         "sticky",
         "only the strategies canary and ab can be sticky. Remove sticky, or change the strategy",
+    ),
+    Rule(
+        lambda config: config.sticky is not None and config.drift_gate is not None,
+        "gates",
+        "the predictions for one user depend on each other, so a drift gate would decide too soon if sticky is set. "
+        "Remove the drift gate or sticky, or compare the predictions first with the strategy shadow",
     ),
     Rule(
         lambda config: config.cohort is not None and config.strategy.kind not in ("canary", "ab"),

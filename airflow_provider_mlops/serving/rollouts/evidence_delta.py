@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
-from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
+from airflow_provider_mlops.serving.rollouts.arm_statistics import (
+    LATENCY_CLUSTERS,
+    ArmStatistics,
+    cluster_of,
+    latency_cell,
+)
 from airflow_provider_mlops.serving.rollouts.context_features import CategoryFeature, NumberFeature
-from airflow_provider_mlops.serving.rollouts.gates import DriftGate
+from airflow_provider_mlops.serving.rollouts.gates import DriftGate, LatencyGate
 from airflow_provider_mlops.serving.rollouts.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
@@ -28,7 +33,10 @@ Key = tuple[str, int, str]
 
 
 class Decision(NamedTuple):
-    """An answer that a reward will belong to. `arm` is its position in the plan; `context` and `outputs` are JSON."""
+    """An answer that a reward will belong to. `arm` is its position in the plan; `context` and `outputs` are JSON.
+
+    `cluster` is known for sticky keys, and `propensity` for contextual bandits.
+    """
 
     prediction_id: bytes
     rollout: str
@@ -37,6 +45,8 @@ class Decision(NamedTuple):
     rows: int
     context: str | None
     outputs: str | None
+    cluster: int | None = None
+    propensity: float | None = None
 
 
 class Feedback(NamedTuple):
@@ -61,6 +71,8 @@ class _Counts:
     agreed: float = 0.0
     latency: Counter[int] = field(default_factory=Counter)
     outputs: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    request_clusters: dict[int, tuple[float, float]] = field(default_factory=dict)
+    latency_clusters: dict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
 
 class EvidenceDelta:
@@ -93,6 +105,8 @@ class EvidenceDelta:
                 agreed=counts.agreed,
                 latency=dict(counts.latency),
                 outputs=dict(counts.outputs),
+                request_clusters=counts.request_clusters,
+                latency_clusters=counts.latency_clusters,
             )
             for key, counts in self._counts.items()
         }
@@ -110,11 +124,14 @@ class EvidenceDelta:
             ]
         elif "rollout" in record and (plan := self._plan_of(record["rollout"])) is not None:
             if "failure" in record:
-                self._add(record, _Counts(requests=1, errors=1))
+                self._add(record, plan, _Counts(requests=1, errors=1))
             elif "predictions" in record:
-                self._add(record, _answer_counts(record, plan), _decision(record, plan))
+                self._add(record, plan, _answer_counts(record, plan), _decision(record, plan))
 
-    def _add(self, record: Mapping[str, Any], added: _Counts, decision: Decision | None = None) -> None:
+    def _add(
+        self, record: Mapping[str, Any], plan: RolloutPlan, added: _Counts, decision: Decision | None = None
+    ) -> None:
+        cluster = None if plan.sticky is None else _cluster(record)
         counts = self._counts[_key(record)]
         counts.requests += added.requests
         counts.errors += added.errors
@@ -124,6 +141,11 @@ class EvidenceDelta:
         counts.latency.update(added.latency)
         for cell, share in added.outputs.items():
             counts.outputs[cell] += share
+        if cluster is not None:
+            requests, errors = counts.request_clusters.get(cluster, (0, 0))
+            counts.request_clusters[cluster] = (requests + added.requests, errors + added.errors)
+            if added.latency and any(isinstance(gate, LatencyGate) for gate in plan.all_gates):
+                counts.latency_clusters[cluster % LATENCY_CLUSTERS].update(added.latency)
         if decision is not None:
             self.decisions.append(decision)
 
@@ -133,6 +155,10 @@ def _key(record: Mapping[str, Any]) -> Key:
     if type(step) is not int or not 0 <= step <= _MAX_STEP or type(arm) is not str:
         raise ValueError(f"the step {step!r} or the arm {arm!r} is not valid")
     return rollout, step, arm
+
+
+def _cluster(record: Mapping[str, Any]) -> int:
+    return cluster_of(record.get("key"), str(record.get("predictions") or record.get("failure")))
 
 
 def _answer_counts(record: Mapping[str, Any], plan: RolloutPlan) -> _Counts:
@@ -170,6 +196,8 @@ def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> Decision | None:
         len(outputs),
         _packed_context(plan, record.get("context")),
         _packed(outputs) if plan.reward.source == "correct" else None,
+        None if record.get("key") is None else _cluster(record),
+        record["propensity"] if isinstance(plan.strategy, ContextualStrategy) else None,
     )
 
 
@@ -265,26 +293,43 @@ def feature_encoding(strategy: ContextualStrategy) -> FeatureEncoding:
     )
 
 
-def statistics_of_rewards(plan: RolloutPlan, rewards: Sequence[tuple[str | None, float]]) -> ArmStatistics:
-    """Return what rewards add to the statistics of their arm. Each comes with the context of its decision."""
+def statistics_of_rewards(plan: RolloutPlan, rewards: Sequence[tuple[Decision, float]]) -> ArmStatistics:
+    """Return what rewards add to the statistics of their arm. Each comes with its decision."""
+    import numpy as np
+
+    from airflow_provider_mlops.stats.sequences.mean import Moments
+
+    values = [reward for _, reward in rewards]
+    moments = Moments.of(values)
     gram: tuple[float, ...] = ()
     response: tuple[float, ...] = ()
     if isinstance(plan.strategy, ContextualStrategy):
-        import numpy as np
-
         encoding, names = feature_encoding(plan.strategy), [feature.name for feature in plan.strategy.features]
+        contexts = [decision.context for decision, _ in rewards]
         features = np.array(
             [
                 encoding.encode(None if context is None else dict(zip(names, json.loads(context), strict=True)))
-                for context, _ in rewards
+                for context in contexts
             ]
         )
         gram = tuple((features.T @ features).ravel().tolist())
-        response = tuple((features.T @ [reward for _, reward in rewards]).tolist())
+        response = tuple((features.T @ values).tolist())
+    clusters: dict[int, tuple[float, float]] = {}
+    for decision, reward in rewards:
+        cluster = decision.cluster
+        if cluster is None:
+            cluster = cluster_of(None, decision.prediction_id.hex())
+        added = 1.0 if decision.propensity is None else 1 / decision.propensity
+        weight, total = clusters.get(cluster, (0.0, 0.0))
+        clusters[cluster] = (weight + added, total + added * reward)
+    bounds = () if plan.reward is None else (plan.reward.low, plan.reward.high)
     return ArmStatistics(
-        reward_count=len(rewards),
-        reward_total=sum(reward for _, reward in rewards),
-        reward_squares=sum(reward**2 for _, reward in rewards),
+        reward_count=moments.count,
+        reward_total=moments.total,
+        reward_deviations=moments.deviations,
+        rewards_at_bounds=sum(value in bounds for value in values),
+        rewards_of_rows=sum(decision.rows > 1 for decision, _ in rewards),
+        reward_clusters=clusters,
         gram=gram,
         response=response,
     )

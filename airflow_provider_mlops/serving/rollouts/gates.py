@@ -39,7 +39,8 @@ class ErrorRateGate(GateBase):
         ge=0,
         lt=1,
         description="Maximum difference between the candidate's error rate and the champion's; 0.01 is one percentage "
-        "point.",
+        "point. For the next step of a canary, it is enough that the candidate adds at most this much to the error "
+        "rate of all requests: 0.01 allows a difference of 0.04 before a step with a share of 0.25.",
     )
     max_rate: float | None = Field(
         default=None,

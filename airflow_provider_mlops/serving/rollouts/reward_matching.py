@@ -134,7 +134,7 @@ def match_rewards(
     }
     entries = merge_feedback([*_take_waiting(connection, new), *feedback])
     stored = _stored(connection, {name for name, _ in entries} - new.keys(), by_number)
-    rewards: dict[tuple[str, int, int], list[tuple[str | None, float]]] = defaultdict(list)
+    rewards: dict[tuple[str, int, int], list[tuple[Decision, float]]] = defaultdict(list)
     unmatched = []
     changed = set()
     for (name, place), entry in entries.items():
@@ -152,7 +152,7 @@ def match_rewards(
         output = None if decision.outputs is None else _output(decision.outputs, row)
         reward = observed_reward(waiting.rollout.reward, output, entry.label, entry.reward)
         if reward is not None:
-            rewards[decision.rollout, decision.step, decision.arm].append((decision.context, reward))
+            rewards[decision.rollout, decision.step, decision.arm].append((decision, reward))
             outcomes["counted"] += 1
     _insert_new(connection, [waiting for waiting in new.values() if not waiting.is_complete], now)
     _update_stored(connection, [stored[name] for name in changed if name in stored])
@@ -198,7 +198,17 @@ def _stored(
         query = select(DECISIONS).where(DECISIONS.c.rollout.in_(by_number), DECISIONS.c.prediction_id.in_(ids))
         for row in connection.execute(query):
             rollout, name = by_number[row.rollout], bytes(row.prediction_id)
-            decision = Decision(name, rollout.id, row.step, row.arm, row.rows, row.context, row.outputs)
+            decision = Decision(
+                name,
+                rollout.id,
+                row.step,
+                row.arm,
+                row.rows,
+                row.context,
+                row.outputs,
+                row.cluster,
+                row.propensity,
+            )
             found[name] = _Waiting(rollout, decision, int.from_bytes(row.rewarded or b"", "little"))
     return found
 
@@ -217,6 +227,8 @@ def _insert_new(connection: Connection, waiting: Sequence[_Waiting], now: int) -
             "rewarded": _bits(each),
             "context": each.decision.context,
             "outputs": each.decision.outputs,
+            "cluster": each.decision.cluster,
+            "propensity": each.decision.propensity,
         }
         for each in waiting
     ]

@@ -73,14 +73,17 @@ class RolloutPlan(RolloutConfig):
 
     @property
     def gate_confidence(self) -> float:
-        """Confidence level of each gate's test: the false alarm rate is divided between all gates and candidates.
+        """Confidence level of each test: the false alarm rate is divided between all gates and candidates.
+
+        The winner of a bandit is found by one more test for each candidate.
 
         >>> from airflow_provider_mlops.serving.rollouts.gates import ErrorRateGate, LatencyGate
         >>> RolloutPlan(champion=1, candidates=(2,), gates=(ErrorRateGate(), LatencyGate())).gate_confidence
         0.975
         """
         of_cohort = 0 if self.cohort is None else len(self.cohort.gates)
-        return 1 - self.false_alarm_rate / max(1, len(self.gates) * len(self.candidates) + of_cohort)
+        tests = (len(self.gates) + self.learns) * len(self.candidates) + of_cohort
+        return 1 - self.false_alarm_rate / max(1, tests)
 
 
 _PLAN_RULES: tuple[Rule[RolloutPlan], ...] = (
@@ -123,8 +126,8 @@ class RolloutState(BaseModel):
     extensions: int = Field(default=0, ge=0, description="Number of extensions of the current step.")
     paused_at: datetime | None = Field(
         default=None,
-        description="Time at which a person paused the rollout, in UTC; null if it is not paused. A paused rollout keeps "
-        "its weights, and only hard limits and `unattended_timeout` can end it.",
+        description="Time at which a person paused the rollout, in UTC; null if it is not paused. A paused rollout "
+        "keeps its weights, and only hard limits and `unattended_timeout` can end it.",
     )
     approved: bool = Field(
         default=False, description="Whether a person approved the current step without conclusive evidence."

@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from airflow_provider_mlops.data.times import format_duration
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
-from airflow_provider_mlops.serving.policy.policy import CHAMPION, Choice, Policy
+from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusableError, InvalidSpecError
+from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT, Choice, Policy
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
 from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_attendances
 from airflow_provider_mlops.serving.rollouts.build_policy import build_policy, to_version
 from airflow_provider_mlops.serving.rollouts.config import HardLimits
-from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
+from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
@@ -145,7 +145,7 @@ class Router:
 
         try:
             self._store.change(rollout_id, next_state)
-        except (BackendUnavailableError, InvalidSpecError) as error:
+        except (BackendUnavailableError, BackendUnusableError, InvalidSpecError) as error:
             log.warning(
                 "Could not end rollout %s yet: %s. It must end because %s; the gateway will try again",
                 rollout_id,
@@ -168,7 +168,7 @@ class Router:
                     self._update_statistics(rollout)
             self._seen = seen
             self._end_unattended()
-        except BackendUnavailableError as error:
+        except (BackendUnavailableError, BackendUnusableError) as error:
             if self._last_error is None:
                 log.warning("Could not read the rollout store: %s Keeping the last known routes", error)
             self._last_error = str(error)
@@ -221,12 +221,17 @@ class Router:
         watch = self._watches[rollout.id]
         if limits is not None and watch.rollback_reason is None:
             cohort = rollout.plan.cohort_arm
-            for candidate in rollout.plan.arms[1:] if cohort is None else (*rollout.plan.arms[1:], cohort):
+            watched = rollout.plan.arms if cohort is None else (*rollout.plan.arms, cohort)
+            recent: dict[str, tuple[int, int]] = {}
+            for arm in watched:
                 # The first reading is taken even before anything is counted, because growth starts from there.
-                counted = arms.get(candidate.name, ArmStatistics())
-                totals = watch.store.setdefault(candidate.name, RecentTotals(limits.window_seconds, self._clock))
-                requests, errors = totals.update(counted.requests, counted.errors)
-                self._check_limit(rollout, limits, candidate.name, requests, errors, "all gateways")
+                counted = arms.get(arm.name, ArmStatistics())
+                totals = watch.store.setdefault(arm.name, RecentTotals(limits.window_seconds, self._clock))
+                recent[arm.name] = totals.update(counted.requests, counted.errors)
+            for candidate in watched[1:]:
+                self._check_limit(
+                    rollout, limits, candidate.name, recent[candidate.name], recent[CHAMPION], "all gateways"
+                )
         # A paused bandit keeps its weights.
         if rollout.state.weights is None and not rollout.state.is_paused:
             self._make_route(rollout)
@@ -269,7 +274,7 @@ class Router:
             self._routes[rollout.model] = Route(rollout, policy)
 
     def _count(self, model: str, choice: Choice, *, failed: bool) -> None:
-        if choice.rollout_context is None or choice.arm == CHAMPION:
+        if choice.rollout_context is None:
             return
         watch = self._watches.get(choice.rollout_context["rollout"])
         if watch is None or watch.limits is None or watch.rollback_reason is not None:
@@ -277,18 +282,35 @@ class Router:
         recent = watch.own.get(choice.arm)
         if recent is None:
             recent = watch.own.setdefault(choice.arm, RecentErrors(watch.limits.window_seconds, self._clock))
-        requests, errors = recent.count(failed)
+        counts = recent.count(failed)
         rollout = self._rollouts.get(model)
-        if failed and rollout is not None and rollout.id == choice.rollout_context["rollout"]:
-            self._check_limit(rollout, watch.limits, choice.arm, requests, errors, "this gateway")
+        if not failed or choice.arm == CHAMPION or rollout is None:
+            return
+        if rollout.id == choice.rollout_context["rollout"]:
+            champion = watch.own.get(CHAMPION)
+            champion_counts = (0, 0) if champion is None else champion.totals()
+            self._check_limit(rollout, watch.limits, choice.arm, counts, champion_counts, "this gateway")
 
     def _check_limit(
-        self, rollout: Rollout, limits: HardLimits, arm: str, requests: int, errors: int, where: str
+        self,
+        rollout: Rollout,
+        limits: HardLimits,
+        arm: str,
+        candidate: tuple[int, int],
+        champion: tuple[int, int],
+        where: str,
     ) -> None:
-        if requests >= limits.min_requests and errors >= limits.error_rate * requests and errors:
+        """Return all traffic to the champion at the hard limit, unless the champion fails about as often.
+
+        Both counts are requests and errors within the window.
+        """
+        requests, errors = candidate
+        is_reached = requests >= limits.min_requests and errors >= limits.error_rate * requests and errors > 0
+        if is_reached and not fails_like_champion(candidate, champion):
+            whose = "of the cohort" if arm == COHORT else f"to {arm}"
             self._return_to_champion(
                 rollout,
-                f"{errors} of {requests} requests to {arm} failed within {limits.window_seconds} s in {where}; the "
+                f"{errors} of {requests} requests {whose} failed within {limits.window_seconds} s in {where}; the "
                 f"hard limit is {100 * limits.error_rate:g}%",
             )
 

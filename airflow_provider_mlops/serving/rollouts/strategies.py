@@ -17,18 +17,12 @@ from airflow_provider_mlops.serving.rollouts.context_features import ContextFeat
 from airflow_provider_mlops.serving.rollouts.rules import Rule, check
 
 _MIN_PROPENSITY = Field(
-    default=0.01,
+    default=0.1,
     ge=0,
     le=0.1,
-    description="Minimum probability with which each version is drawn. It lets a weaker version show that it has "
-    "improved, and it lets you estimate from the log what another policy would have earned.",
-)
-_PROBABILITY_LIMIT = Field(
-    default=0.99,
-    gt=0.5,
-    lt=1,
-    description="The rollout ends when the probability that one version is the best reaches this value. It is a "
-    "probability given the rewards and the prior, not a bound on false alarms over repeated checks.",
+    description="Minimum probability with which each version is drawn. The rollout ends when one version is certain to "
+    "be the best, which needs rewards of the others too: with a smaller value, fewer requests go to weaker versions, "
+    "but the decision takes longer.",
 )
 _MAX_CONTEXT_SIZE = 64
 """The maximum number of encoded features; the statistics of a contextual bandit grow with its square."""
@@ -184,7 +178,11 @@ class AbStrategy(_Strategy):
 
 
 class BanditStrategy(_Strategy):
-    """A strategy in which versions with higher rewards get more requests."""
+    """A strategy in which versions with higher rewards get more requests.
+
+    The rollout ends when the mean reward of one version is certain to be higher than that of all others, at the
+    `false_alarm_rate` of the rollout.
+    """
 
     kind: Literal["bandit"] = "bandit"
     algorithm: BanditAlgorithm = Field(
@@ -192,11 +190,14 @@ class BanditStrategy(_Strategy):
         description="Algorithm that uses the rewards to set the probability of each version.",
     )
     min_propensity: float = _MIN_PROPENSITY
-    probability_limit: float = _PROBABILITY_LIMIT
 
 
 class ContextualStrategy(_Strategy):
-    """A strategy in which the version with the highest reward for similar requests gets the request."""
+    """A strategy in which the version with the highest reward for similar requests gets the request.
+
+    The rollout ends when one version is certain to earn more than all others if it answered all requests, at the
+    `false_alarm_rate` of the rollout: one version answers all of them afterwards.
+    """
 
     kind: Literal["contextual_bandit"] = "contextual_bandit"
     algorithm: ContextualAlgorithm = Field(
@@ -213,13 +214,6 @@ class ContextualStrategy(_Strategy):
         description="L2 regularization strength; keeps the model well defined while rewards are few.",
     )
     min_propensity: float = _MIN_PROPENSITY
-    probability_limit: float = Field(
-        default=0.99,
-        gt=0.5,
-        lt=1,
-        description="The rollout ends when one version is the best for the average request with at least this "
-        "probability. The average request decides, because one version answers all requests after the rollout.",
-    )
 
     @model_validator(mode="after")
     def _encodable(self) -> Self:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
 
 METADATA = MetaData()
 
@@ -58,6 +71,10 @@ DECISIONS = Table(
     Column("since", BigInteger, nullable=False),
     # Number of rows of the request. Each earns a reward of its own.
     Column("rows", Integer, nullable=False),
+    # Cluster of the user, for a sticky rollout; see `cluster_of`.
+    Column("cluster", SmallInteger),
+    # Probability with which the arm was chosen, if the statistics of rewards depend on it.
+    Column("propensity", Float),
     # Bit set of the rows whose rewards have been counted; null if there are none.
     Column("rewarded", LargeBinary),
     # Values of the declared features, as JSON.

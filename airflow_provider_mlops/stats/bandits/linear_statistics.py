@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from airflow_provider_mlops.stats.arrays import Floats
+from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 from airflow_provider_mlops.stats.checks import check_positive
 
 
@@ -104,3 +105,53 @@ class RidgeFit:
         r"""Return the standard deviations of the predictions for a noise of one: :math:`\sqrt{x^\top A^{-1} x}`."""
         x = np.asarray(features, dtype=np.float64)
         return np.asarray(np.sqrt(np.maximum(np.einsum("...i,...aij,...j->...a", x, self.inverse, x), 0.0)))
+
+
+def estimated_noise(
+    statistics: LinearStatistics,
+    moments: RewardStatistics,
+    *,
+    prior_std: float,
+    prior_count: float = 1.0,
+    strength: float = 1.0,
+) -> float:
+    r"""Estimate the standard deviation of rewards around the linear models, from the residuals of all arms together.
+
+    .. math:: \hat\sigma^2 = \frac{\nu \sigma_0^2 + \sum_a \sum_i (r_i - x_i^\top \theta_a)^2}
+              {\nu + \sum_a \max(n_a - d_a, 0)}
+
+    with the effective number :math:`d_a = \operatorname{tr}(A_a^{-1} \sum x x^\top)` of parameters of each arm's ridge
+    regression: Hastie, Tibshirani and Friedman (2009), *The Elements of Statistical Learning*, section 3.4.1. The prior
+    is that of `GaussianThompson`: a guess of the standard deviation, and the number of rewards that it counts as. The
+    first feature must be a constant of one. The mean reward of an arm is removed before anything is squared, so that
+    large rewards lose no digits.
+
+    Parameters
+    ----------
+    statistics, moments
+        Sums and moments of the same rewards.
+    prior_std, prior_count
+        A guess of the standard deviation, and its weight, both above 0.
+    strength
+        As for `RidgeFit.of`.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(1)
+    >>> x = np.column_stack([np.ones(500), generator.normal(size=500)])
+    >>> rewards, arms = x @ [1.0, 2.0] + 0.1 * generator.normal(size=500), np.zeros(500, dtype=int)
+    >>> sums, moments = LinearStatistics.of(arms, x, rewards, 1), RewardStatistics.of(arms, rewards, 1)
+    >>> round(estimated_noise(sums, moments, prior_std=1.0), 2)
+    0.11
+    """
+    check_positive(prior_std=prior_std, prior_count=prior_count)
+    mean = np.where(statistics.count > 0, moments.total / np.maximum(statistics.count, 1.0), 0.0)
+    response = statistics.response - mean[..., None] * statistics.gram[..., 0, :]
+    fit = RidgeFit.of(LinearStatistics(statistics.count, statistics.gram, response), strength)
+    theta = fit.coefficients
+    squares = moments.deviations - 2 * np.sum(theta * response, axis=-1)
+    squares = squares + np.einsum("...ai,...aij,...aj->...a", theta, statistics.gram, theta)
+    parameters = np.einsum("...aij,...aji->...a", fit.inverse, statistics.gram)
+    degrees = np.maximum(statistics.count - parameters, 0.0)
+    variance = prior_count * prior_std**2 + np.maximum(squares, 0.0).sum(axis=-1)
+    return float(np.sqrt(variance / (prior_count + degrees.sum(axis=-1))))

@@ -12,6 +12,11 @@ from airflow_provider_mlops.stats.arrays import Floats
 from airflow_provider_mlops.stats.checks import check_confidence
 from airflow_provider_mlops.stats.intervals.interval import Interval
 
+MIN_EFFECTIVE_COUNT = 200.0
+"""Effective decisions that an interval requires."""
+MIN_SPREAD = 40.0
+"""Decisions that the standard error must come from, as :math:`(\\sum s^2)^2 / \\sum s^4` of the scores' deviations."""
+
 
 @dataclass(frozen=True, slots=True)
 class OffPolicyEstimate:
@@ -20,19 +25,21 @@ class OffPolicyEstimate:
     Parameters
     ----------
     value, standard_error, interval
-        The estimate, its standard error and its normal interval, valid for one look at the end.
+        The estimate, its standard error and its interval, valid for one look at the end. The interval is None if it
+        would not cover the value as often as stated: with fewer than `MIN_EFFECTIVE_COUNT` effective decisions, or if
+        the standard error comes from fewer than `MIN_SPREAD` of them, such as a few large rewards.
     count
         Number of decisions in the log.
     effective_count
         Number of decisions of the policy itself that would be as informative: :math:`(\sum w)^2 / \sum w^2` of the
-        weights (Kish 1965, *Survey Sampling*). Do not rely on an estimate with a hundred or fewer.
+        weights (Kish 1965, *Survey Sampling*).
     largest_weight
         Greatest ratio of the policy's propensity to the logged one.
     """
 
     value: float
     standard_error: float
-    interval: Interval
+    interval: Interval | None
     count: int
     effective_count: float
     largest_weight: float
@@ -79,10 +86,12 @@ def self_normalized(
     is no model of the rewards.
 
     .. math:: \hat V = \frac{\sum_i w_i r_i}{\sum_i w_i}, \quad
-              \widehat{\mathrm{se}} = \frac{\sqrt{\sum_i w_i^2 (r_i - \hat V)^2}}{\sum_i w_i}
+              \widehat{\mathrm{se}} = \frac{1}{W} \sqrt{\sum_i \Big(\frac{w_i (r_i - \hat V)}{1 - w_i / W}\Big)^2},
+              \quad W = \sum_i w_i
 
     Swaminathan and Joachims (2015), *The self-normalized estimator for counterfactual learning*, NeurIPS 28; the
-    standard error by the delta method, Owen (2013), *Monte Carlo Theory, Methods and Examples*. The parameters are
+    standard error by the delta method with the jackknife's correction, Owen (2013), *Monte Carlo Theory, Methods and
+    Examples*. The parameters are
     those of `inverse_propensity`.
 
     Raises
@@ -102,8 +111,9 @@ def self_normalized(
             "the policy assigns zero probability to every logged decision, so its value cannot be estimated"
         )
     value = float(weight @ reward) / total
-    error = float(np.sqrt(np.square(weight * (reward - value)).sum())) / total
-    return _estimate_with_interval(value, error, weight, confidence)
+    # A decision with a large share of the weight pulls the estimate toward its own reward: the jackknife corrects that.
+    leverage = np.minimum(weight / total, 0.99)
+    return _estimate_with_interval(value, weight * (reward - value) / (1 - leverage) / total, weight, confidence)
 
 
 def doubly_robust(
@@ -183,16 +193,20 @@ def _rewards_and_weights(
 
 def _estimate_from_scores(scores: Floats, weight: Floats, confidence: float) -> OffPolicyEstimate:
     """Return the estimate from one score per decision."""
-    return _estimate_with_interval(
-        float(scores.mean()), float(scores.std(ddof=1) / np.sqrt(scores.size)), weight, confidence
-    )
+    value, count = float(scores.mean()), scores.size
+    return _estimate_with_interval(value, (scores - value) / np.sqrt(count * (count - 1)), weight, confidence)
 
 
-def _estimate_with_interval(value: float, error: float, weight: Floats, confidence: float) -> OffPolicyEstimate:
+def _estimate_with_interval(value: float, deviations: Floats, weight: Floats, confidence: float) -> OffPolicyEstimate:
+    """Return the estimate whose error is the sum of independent deviations."""
     check_confidence(confidence)
-    half = float(stats.norm.isf((1 - confidence) / 2)) * error
+    error = float(np.sqrt(np.square(deviations).sum()))
+    fourth = float((deviations**4).sum())
+    spread = error**4 / fourth if fourth > 0 else 0.0
     squares = float(np.square(weight).sum())
     effective = float(weight.sum()) ** 2 / squares if squares else 0.0
-    return OffPolicyEstimate(
-        value, error, Interval(value - half, value + half), weight.size, effective, float(weight.max())
-    )
+    interval = None
+    if effective >= MIN_EFFECTIVE_COUNT and spread >= MIN_SPREAD:
+        half = float(stats.t.isf((1 - confidence) / 2, effective - 1)) * error
+        interval = Interval(value - half, value + half)
+    return OffPolicyEstimate(value, error, interval, weight.size, effective, float(weight.max()))

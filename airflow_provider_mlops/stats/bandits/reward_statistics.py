@@ -17,21 +17,21 @@ class RewardStatistics:
 
     Parameters
     ----------
-    count, total, squares
-        Number of rewards, their sum and the sum of their squares, shape `(..., arms)`. They are fractions after
-        `discount_periods`.
+    count, total, deviations
+        Number of rewards, their sum, and the sum of their squared deviations from the arm's mean, shape `(..., arms)`.
+        They are fractions after `discount_periods`.
 
     Examples
     --------
     >>> first, second = RewardStatistics.of([0, 1, 1], [1.0, 0.0, 1.0], 2), RewardStatistics.of([0], [2.0], 2)
     >>> both = first + second
-    >>> both.count, both.total, both.squares
-    (array([2., 2.]), array([3., 1.]), array([5., 1.]))
+    >>> both.count, both.total, both.deviations
+    (array([2., 2.]), array([3., 1.]), array([0.5, 0.5]))
     """
 
     count: Floats
     total: Floats
-    squares: Floats
+    deviations: Floats
 
     @classmethod
     def empty(cls, *shape: int) -> RewardStatistics:
@@ -51,14 +51,19 @@ class RewardStatistics:
             raise ValueError("rewards must be finite")
         if np.any((arm < 0) | (arm >= arm_count)):
             raise ValueError(f"arms must be indices from 0 to {arm_count - 1}")
-        count, total, squares = (
+        count, total = (
             np.bincount(arm, weights=part, minlength=arm_count).astype(np.float64)
-            for part in (np.ones_like(reward), reward, reward**2)
+            for part in (np.ones_like(reward), reward)
         )
-        return cls(count, total, squares)
+        squares = np.square(reward - (total / np.maximum(count, 1))[arm])
+        return cls(count, total, np.bincount(arm, weights=squares, minlength=arm_count).astype(np.float64))
 
     def __add__(self, other: RewardStatistics) -> RewardStatistics:
-        return RewardStatistics(self.count + other.count, self.total + other.total, self.squares + other.squares)
+        count = self.count + other.count
+        distance = self.total / np.maximum(self.count, 1e-300) - other.total / np.maximum(other.count, 1e-300)
+        share = np.where(count > 0, self.count * other.count / np.where(count > 0, count, 1.0), 0.0)
+        between = np.where(share > 0, distance**2 * share, 0.0)
+        return RewardStatistics(count, self.total + other.total, self.deviations + other.deviations + between)
 
     @property
     def mean(self) -> Floats:
@@ -93,6 +98,6 @@ def discount_periods(periods: Sequence[RewardStatistics], factor: float) -> Rewa
         raise ValueError("periods must have at least one element")
     discounted = RewardStatistics.empty(*periods[0].count.shape)
     for period in periods:
-        faded = RewardStatistics(factor * discounted.count, factor * discounted.total, factor * discounted.squares)
+        faded = RewardStatistics(factor * discounted.count, factor * discounted.total, factor * discounted.deviations)
         discounted = faded + period
     return discounted

@@ -80,7 +80,7 @@ class GaussianThompson:
         if self.known_std is not None:
             return center, self.known_std / np.sqrt(weight), np.full_like(n, np.inf)
         mean = statistics.total / np.maximum(n, 1e-300)
-        within = np.maximum(statistics.squares - n * mean**2, 0.0)
+        within = statistics.deviations
         between = self.prior_count * n * (mean - self.prior_mean) ** 2 / weight
         degrees_of_freedom = self.prior_degrees_of_freedom + n
         spread = (self.prior_degrees_of_freedom * self.prior_std**2 + within + between) / degrees_of_freedom

@@ -12,6 +12,7 @@ from scipy import special
 from airflow_provider_mlops.stats.arrays import Floats
 from airflow_provider_mlops.stats.checks import check_confidence, check_positive
 from airflow_provider_mlops.stats.intervals.interval import Interval
+from airflow_provider_mlops.stats.sequences.mean import Moments
 from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 
@@ -59,17 +60,20 @@ class BoundedMoments:
         return BoundedMoments(self.count + sample.size, float(sums[-1]), variation)
 
     @classmethod
-    def around(cls, expected: float, count: int, total: float, squares: float) -> BoundedMoments:
-        """Create moments from a count, a sum and a sum of squares, with the same prediction for every value.
+    def around(cls, expected: float, moments: Moments) -> BoundedMoments:
+        """Create moments from those of `mean`, with the same prediction for every value.
 
         Use it if the order of the values is lost. It is valid for every prediction within the bounds that was declared
         before the data. If the true mean is near the prediction, the sequence is as narrow as with the running mean.
         The champion's mean of the previous week is a good choice.
 
-        >>> round(BoundedMoments.around(0.5, 2, 0.6, 0.2).variation, 6)
+        >>> round(BoundedMoments.around(0.5, Moments.of([0.2, 0.4])).variation, 6)
         0.1
         """
-        return cls(count, total, max(0.0, squares - 2 * expected * total + count * expected**2))
+        if not moments.count:
+            return cls()
+        distance = moments.count * (moments.mean - expected) ** 2
+        return cls(moments.count, moments.total, moments.deviations + distance)
 
     def __add__(self, other: BoundedMoments) -> BoundedMoments:
         return BoundedMoments(self.count + other.count, self.total + other.total, self.variation + other.variation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from airflow_provider_mlops.stats.checks import check_unit_interval
 from airflow_provider_mlops.stats.sequences.comparison import (
     Goal,
@@ -9,6 +11,7 @@ from airflow_provider_mlops.stats.sequences.comparison import (
     judge_difference,
     judge_with_limit,
 )
+from airflow_provider_mlops.stats.sequences.concurrent_rates import ConcurrentCounts, concurrent_rate_difference
 from airflow_provider_mlops.stats.sequences.rate import rate_sequence
 from airflow_provider_mlops.stats.sequences.rate_difference import rate_difference_sequence
 
@@ -78,6 +81,64 @@ def compare_rates(
         min_count=min_trials,
         confidence=confidence,
         format_value=points,
+    )
+
+
+def compare_concurrent_rates(
+    stretches: Sequence[ConcurrentCounts],
+    *,
+    what: str,
+    greater_is_better: bool,
+    margin: float = 0.0,
+    margin_for_now: float | None = None,
+    confidence: float = 0.95,
+) -> SequentialComparison:
+    """Compare two rates of requests that were assigned at random, with `concurrent_rate_difference`.
+
+    It is valid even if both rates vary together. Only stretches in which both versions answered are compared.
+
+    Parameters
+    ----------
+    stretches
+        Counts of each stretch of time with a constant share.
+    margin_for_now
+        As for `judge_difference`.
+    what, greater_is_better, margin, confidence
+        As for `compare_rates`.
+
+    Examples
+    --------
+    >>> counts = ConcurrentCounts(9, 5000, 40, 5000, share=0.5)
+    >>> compare_concurrent_rates([counts], what="error rate", greater_is_better=False, margin=0.002).verdict
+    'better'
+    """
+    compared = [stretch for stretch in stretches if 0 < stretch.share < 1]
+    n1, n0 = (round(sum(stretch[place] for stretch in compared)) for place in (1, 3))
+    weights = [
+        stretch.candidate_trials * stretch.champion_trials / total
+        for stretch in compared
+        if (total := stretch.candidate_trials + stretch.champion_trials)
+    ]
+    differences = [
+        stretch.candidate_successes / max(stretch.candidate_trials, 1)
+        - stretch.champion_successes / max(stretch.champion_trials, 1)
+        for stretch in compared
+        if stretch.candidate_trials + stretch.champion_trials
+    ]
+    total = sum(weights)
+    estimate = sum(w * d for w, d in zip(weights, differences, strict=True)) / total if total else 0.0
+    return judge_difference(
+        concurrent_rate_difference(compared, confidence=confidence),
+        estimate,
+        (n1, n0),
+        what=what,
+        greater_is_better=greater_is_better,
+        margin=margin,
+        goal="non_inferior",
+        min_count=0,
+        confidence=confidence,
+        format_value=points,
+        margin_for_now=margin_for_now,
     )
 
 

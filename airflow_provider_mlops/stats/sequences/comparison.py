@@ -86,6 +86,7 @@ def judge_difference(
     min_count: int,
     confidence: float,
     format_value: Callable[[float], str],
+    margin_for_now: float | None = None,
 ) -> SequentialComparison:
     """Compare an interval of candidate minus champion with the difference that the candidate must pass.
 
@@ -101,11 +102,18 @@ def judge_difference(
         Observations required of each arm; with fewer the verdict is inconclusive.
     format_value
         Function that formats a difference for the sentence.
+    margin_for_now
+        Margin that is enough to be `better` for the moment, at least `margin`; None for `margin`. It does not change
+        when the candidate is `worse`.
     """
     required = required_difference(margin, goal, greater_is_better)
     needed = max(min_count, 1)
     enough = min(counts) >= needed
     verdict = interval_verdict(interval, required, greater_is_better) if enough else "inconclusive"
+    if verdict == "inconclusive" and enough and margin_for_now is not None:
+        wider = required_difference(margin_for_now, goal, greater_is_better)
+        if interval_verdict(interval, wider, greater_is_better) == "better":
+            verdict, required = "better", wider
     if enough:
         sentence = (
             f"candidate minus champion {_outcome(verdict, greater_is_better)} {format_value(required)}; "

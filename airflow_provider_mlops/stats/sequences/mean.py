@@ -1,4 +1,4 @@
-"""Asymptotic confidence sequences for a mean and for a difference of means, from counts, sums and sums of squares."""
+"""Asymptotic confidence sequences for a mean and for a difference of means, from moments of the values."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ FIRST_LOOK = 500
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Number of values, their sum and the sum of their squares. The moments of several replicas can be added.
+    """Number of values, their sum, and the sum of their squared deviations from their mean.
+
+    The moments of several replicas can be added: Chan, Golub and LeVeque (1983), *Algorithms for computing the sample
+    variance*, The American Statistician 37(3). Unlike a sum of squares, the deviations lose no digits if all values are
+    large.
 
     >>> Moments.of([1.0, 2.0]) + Moments.of([3.0])
-    Moments(count=3, total=6.0, squares=14.0)
+    Moments(count=3, total=6.0, deviations=2.0)
     """
 
     count: int = 0
     total: float = 0.0
-    squares: float = 0.0
+    deviations: float = 0.0
 
     @classmethod
     def of(cls, values: ArrayLike) -> Moments:
@@ -35,10 +39,16 @@ class Moments:
         sample = np.asarray(values, dtype=np.float64)
         if sample.ndim != 1 or not np.all(np.isfinite(sample)):
             raise ValueError(f"values must be a vector of finite numbers, got shape {sample.shape}")
-        return cls(sample.size, float(sample.sum()), float(np.square(sample).sum()))
+        if not sample.size:
+            return cls()
+        return cls(sample.size, float(sample.sum()), float(np.square(sample - sample.mean()).sum()))
 
     def __add__(self, other: Moments) -> Moments:
-        return Moments(self.count + other.count, self.total + other.total, self.squares + other.squares)
+        if not self.count or not other.count:
+            return self if self.count else other
+        count = self.count + other.count
+        between = (other.mean - self.mean) ** 2 * self.count * other.count / count
+        return Moments(count, self.total + other.total, self.deviations + other.deviations + between)
 
     @property
     def mean(self) -> float:
@@ -54,8 +64,7 @@ class Moments:
         """
         if self.count < 2:
             return math.nan
-        # Rounding can make it slightly negative.
-        return max(0.0, (self.squares - self.total * self.mean) / (self.count - 1))
+        return self.deviations / (self.count - 1)
 
 
 def mean_sequence(
@@ -88,9 +97,9 @@ def mean_sequence(
 
     Examples
     --------
-    >>> [round(end, 3) for end in mean_sequence(Moments(1000, 10_000.0, 104_000.0))]
+    >>> [round(end, 3) for end in mean_sequence(Moments(1000, 10_000.0, 4000.0))]
     [9.808, 10.192]
-    >>> mean_sequence(Moments(50, 500.0, 5200.0))
+    >>> mean_sequence(Moments(50, 500.0, 200.0))
     Interval(low=-inf, high=inf)
     """
     if not first_look >= 2:
@@ -142,7 +151,7 @@ def mean_difference_sequence(
 
     Examples
     --------
-    >>> values = Moments(1000, 10_000.0, 104_000.0)
+    >>> values = Moments(1000, 10_000.0, 4000.0)
     >>> [round(end, 3) for end in mean_difference_sequence(values, values)]
     [-0.306, 0.306]
     """

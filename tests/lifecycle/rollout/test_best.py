@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mlops.lifecycle.rollout.best import probabilities_of_best
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.build_policy import build_policy
@@ -20,7 +20,7 @@ UNBOUNDED: dict[str, Any] = {"low": None, "high": None}
 
 
 def earned(count: int, mean: float, std: float = 1.0) -> ArmStatistics:
-    return ArmStatistics(reward_count=count, reward_total=count * mean, reward_squares=count * (mean**2 + std**2))
+    return ArmStatistics(reward_count=count, reward_total=count * mean, reward_deviations=count * std**2)
 
 
 def shares(plan: RolloutPlan, champion: ArmStatistics, candidate: ArmStatistics) -> tuple[float, float]:

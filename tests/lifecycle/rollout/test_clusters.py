@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta
 from tests.helpers.rollouts import canary

@@ -12,7 +12,8 @@ from scipy import stats
 from airflow_provider_mlops.lifecycle.rollout import decision as rollout_decision
 from airflow_provider_mlops.lifecycle.rollout import question
 from airflow_provider_mlops.lifecycle.rollout.decision import RolloutDecision, decide
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
@@ -87,7 +88,7 @@ def test_a_person_may_continue_without_the_cohort() -> None:
     state = transitions.held(begun(plan), NOW, "task", "too few requests")
     rollout = Rollout("f00d", "churn", task(), plan, state, 2)
     text = question.body(rollout, findings(plan, Evidence.of({(0, "cohort"): requests(60)}, 0)), NOW)
-    assert "step 1 of 3, in which only the cohort gets version 2 (requests of which the header 'X-Group' is" in text
+    assert "step 1 of 3, in which only the cohort gets version 2 (requests in which the header 'X-Group' is" in text
     assert "| 2 (cohort) | error rate | better |" in text
     assert "the rollout starts the next step" in text
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta
 from tests.helpers.rollouts import canary
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from airflow_provider_mlops.lifecycle.rollout import decision as rollout_decision
 from airflow_provider_mlops.lifecycle.rollout.decision import decide
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
@@ -59,7 +59,7 @@ def wins(champion: float, candidate: float) -> Draw:
     def draw(generator: np.random.Generator, count: int) -> tuple[ArmStatistics, ArmStatistics]:
         won = [float(generator.binomial(count, rate)) for rate in (champion, candidate)]
         one, other = (
-            ArmStatistics(requests=count, reward_count=count, reward_total=win, reward_squares=win) for win in won
+            ArmStatistics(requests=count, reward_count=count, reward_total=win, reward_deviations=win) for win in won
         )
         return one, other
 

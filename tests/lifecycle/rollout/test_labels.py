@@ -50,7 +50,7 @@ def test_labels_of_every_type_earn_the_same_in_store_and_log(
         log.feedback([(name, label), (name, "1")])
     Ingestion(store, log.root, log).run()
     learnt = over_all_steps(store.statistics(rollout.id))["candidate"]
-    expected = learnt.reward_count, learnt.reward_total, learnt.reward_squares
+    expected = learnt.reward_count, learnt.reward_total, learnt.rewards_at_bounds
     for compacted in (False, True):
         if compacted:
             log.rotate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from airflow_provider_mlops.lifecycle.rollout.decision import decide
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
@@ -25,7 +25,7 @@ def test_of_several_versions_it_is_the_one_to_be_promoted() -> None:
 
     def earned(requests: int, rate: float) -> ArmStatistics:
         won = rate * requests
-        return ArmStatistics(requests=requests, reward_count=requests, reward_total=won, reward_squares=won)
+        return ArmStatistics(requests=requests, reward_count=requests, reward_total=won, reward_deviations=won)
 
     known = {"champion": earned(500, 0.1), "candidate_2": earned(500, 0.1)}
     few = decided(plan, **known, candidate_3=earned(60, 0.9))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from airflow_provider_mlops.lifecycle.rollout.findings import Evidence, findings
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
-from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
+from tests.helpers.rewards import rewarded
 from tests.helpers.rollouts import canary
 
 Draw = Callable[[np.random.Generator, float, int], np.ndarray]
@@ -70,11 +71,7 @@ def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str)
             arms = {}
             for arm, mean, count in zip(("candidate", "champion"), (candidate, champion), planned, strict=True):
                 rewards = draw(generator, mean, int(share * count))
-                arms[arm] = ArmStatistics(
-                    reward_count=rewards.size,
-                    reward_total=float(rewards.sum()),
-                    reward_squares=float(np.square(rewards).sum()),
-                )
+                arms[arm] = rewarded(rewards)
             passed += findings(plan, Evidence(total=arms))[0].verdict == "better"
         return passed
 

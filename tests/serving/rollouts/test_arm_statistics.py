@@ -16,6 +16,7 @@ from airflow_provider_mlops.stats.sequences.latency import count_slower_than
 
 COUNT = st.integers(0, 10**9)
 CELLS = st.dictionaries(st.integers(0, 20), st.integers(1, 1000), max_size=5)
+CLUSTERS = st.dictionaries(st.integers(0, 9), st.tuples(COUNT, COUNT), max_size=3)
 # Sums of halves are exact, so that the order of additions cannot matter.
 HALVES = st.integers(-1000, 1000).map(lambda whole: whole / 2)
 
@@ -28,9 +29,11 @@ def statistics(draw: st.DrawFn) -> ArmStatistics:
         **values,
         latency=draw(CELLS),
         outputs=draw(CELLS),
-        reward_count=draw(COUNT),
-        reward_total=draw(HALVES),
-        reward_squares=draw(HALVES),
+        rewards_at_bounds=draw(COUNT),
+        rewards_of_rows=draw(COUNT),
+        request_clusters=draw(CLUSTERS),
+        latency_clusters=draw(st.dictionaries(st.integers(0, 9), CELLS, max_size=3)),
+        reward_clusters=draw(CLUSTERS),
         gram=tuple(draw(st.lists(HALVES, min_size=4, max_size=4))) if linear else (),
         response=tuple(draw(st.lists(HALVES, min_size=2, max_size=2))) if linear else (),
     )
@@ -77,7 +80,7 @@ def test_conversions_say_what_the_observations_say() -> None:
             ArmStatistics(
                 reward_count=len(r),
                 reward_total=r.sum(),
-                reward_squares=(r**2).sum(),
+                reward_deviations=float(((r - r.mean()) ** 2).sum()),
                 gram=tuple((x.T @ x).ravel()),
                 response=tuple(x.T @ r),
             )
@@ -89,7 +92,7 @@ def test_conversions_say_what_the_observations_say() -> None:
     assert not found.gram[2].any()
     costs = arm_statistics.reward_statistics(arms, mirror=1.0)
     np.testing.assert_allclose(costs.mean, [1 - rewards[place == arm].mean() for arm in (0, 1)])
-    np.testing.assert_allclose(costs.squares, [((1 - rewards[place == arm]) ** 2).sum() for arm in (0, 1)])
+    np.testing.assert_allclose(costs.deviations, [rewards[place == arm].var() * (place == arm).sum() for arm in (0, 1)])
     assert arms[0].moments().variance == pytest.approx(rewards[place == 0].var(ddof=1))
     moments = arms[0].bounded_moments(0.5)
     assert moments.variation == pytest.approx(((rewards[place == 0] - 0.5) ** 2).sum())

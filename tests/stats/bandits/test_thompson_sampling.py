@@ -62,6 +62,13 @@ def test_the_posterior_of_a_mean_against_integration(rewards: list[float], at: f
     assert ratio == pytest.approx(expected, rel=1e-4)
 
 
+def add_rewards(statistics: RewardStatistics, problem: np.ndarray, arm: np.ndarray, reward: np.ndarray) -> None:
+    count, total = statistics.count[problem, arm], statistics.total[problem, arm]
+    statistics.deviations[problem, arm] += count / (count + 1) * (reward - total / np.maximum(count, 1)) ** 2
+    statistics.count[problem, arm] += 1
+    statistics.total[problem, arm] += reward
+
+
 def regrets(
     policy: BetaThompson | GaussianThompson, means: np.ndarray, decisions: int, noise: float | None
 ) -> np.ndarray:
@@ -75,9 +82,7 @@ def regrets(
             reward = (generator.random(seeds) < means[arm]).astype(float)
         else:
             reward = means[arm] + noise * generator.standard_normal(seeds)
-        statistics.count[everyone, arm] += 1
-        statistics.total[everyone, arm] += reward
-        statistics.squares[everyone, arm] += reward**2
+        add_rewards(statistics, everyone, arm, reward)
         regret += means.max() - means[arm]
     return regret
 

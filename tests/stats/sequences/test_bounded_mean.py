@@ -14,6 +14,7 @@ from airflow_provider_mlops.stats.sequences.bounded_mean import (
     gamma_mixture_bound,
     log_gamma_mixture,
 )
+from airflow_provider_mlops.stats.sequences.mean import Moments
 from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 
 
@@ -93,12 +94,11 @@ def test_scales_with_the_range(values: list[float]) -> None:
 def test_declared_predictions_need_only_sums_and_are_as_narrow_near_the_mean() -> None:
     values = np.random.default_rng(2).beta(20, 60, 5000)
     running = BoundedMoments().updated(values, low=0, high=1)
-    sums = (5000, float(values.sum()), float((values**2).sum()))
-    declared = BoundedMoments.around(0.25, *sums)
+    declared = BoundedMoments.around(0.25, Moments.of(values))
     assert declared.variation == pytest.approx(float(((values - 0.25) ** 2).sum()))
     widths = [np.ptp(bounded_mean_sequence(moments, low=0, high=1)) for moments in (running, declared)]
     assert widths[1] == pytest.approx(widths[0], rel=0.02)
-    assert np.ptp(bounded_mean_sequence(BoundedMoments.around(0.9, *sums), low=0, high=1)) > 2 * widths[0]
+    assert np.ptp(bounded_mean_sequence(BoundedMoments.around(0.9, Moments.of(values)), low=0, high=1)) > 2 * widths[0]
 
 
 def test_adapts_to_a_small_variance() -> None:

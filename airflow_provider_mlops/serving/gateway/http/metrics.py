@@ -116,14 +116,14 @@ class Metrics:
         """Count a failed attempt to use the rollout store."""
         self._store_failures.labels(work).inc()
 
-    def count_limited(self, client: str, limit: str) -> None:
-        """Count a request that was refused because of a client's limit."""
-        self._limited.labels(client, limit).inc()
-
     def count_rewards(self, outcomes: Mapping[RewardOutcome, int]) -> None:
         """Count rewards of rollouts by outcome."""
         for outcome, count in outcomes.items():
             self._rewards.labels(outcome).inc(count)
+
+    def count_limited(self, client: str, limit: str) -> None:
+        """Count a request that was refused because of a client's limit."""
+        self._limited.labels(client, limit).inc()
 
     def count_feedback(self, count: int) -> None:
         """Count accepted labels and rewards."""
