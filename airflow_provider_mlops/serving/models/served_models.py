@@ -73,15 +73,23 @@ class ServedModels:
         Source of the models, such as an MLflow registry.
     names
         Models to serve. Without names, all models that have a champion are served.
+    default
+        Model for requests that name none; by default, the only active one.
     load_backoff
         Delays between attempts to load a version.
     """
 
     def __init__(
-        self, source: ModelSource, names: Sequence[str] = (), *, load_backoff: LoadBackoff | None = None
+        self,
+        source: ModelSource,
+        names: Sequence[str] = (),
+        *,
+        default: str | None = None,
+        load_backoff: LoadBackoff | None = None,
     ) -> None:
         self._source = source
         self._names = tuple(names)
+        self._default = default
         # More than the number of champions that are loaded at the same time: some may wait for storage.
         self._loader = ThreadPoolExecutor(2 * _CHAMPIONS_AT_ONCE, thread_name_prefix=threads.LOAD)
         # Apart from the loader, so that the aliases are looked up while versions are loaded.
@@ -115,7 +123,12 @@ class ServedModels:
         return model
 
     def sole_active(self) -> ServedModel:
-        """Return the model for a request that names none: the only active one. Raises RequestError (404)."""
+        """Return the model for a request that names none: the default, or the only active one.
+
+        Raises RequestError (404).
+        """
+        if self._default is not None:
+            return self.get(self._default)
         active = [model for model in self._models.values() if model.active is not None]
         if len(active) != 1:
             names = ", ".join(sorted(model.name for model in active)[:20]) or "none"
