@@ -40,6 +40,7 @@ from airflow_provider_mlops.serving.gateway.workers import listening
 from airflow_provider_mlops.serving.log import prediction_log
 
 MODEL = "cancer"
+_REQUESTS_PER_CONNECTION = 20
 _PATIENCE = 600.0
 """How long a gateway may take to start on a busy machine, in seconds."""
 
@@ -160,8 +161,10 @@ class Clients:
         while not stop.is_set():
             with httpx.Client(base_url=url, timeout=60) as client:
                 try:
-                    while not stop.is_set():
-                        self._ask(client)
+                    # New connections now and then, so that all workers have some.
+                    for _ in range(_REQUESTS_PER_CONNECTION):
+                        if not stop.is_set():
+                            self._ask(client)
                 except httpx.HTTPError:
                     self.outcome.failed_connections += 1
                     time.sleep(0.05)
