@@ -51,22 +51,22 @@ def check(storage: Path, *loads: TrafficProcess) -> None:
     assert not rewarded - set(log.loc[log["reward"].notna(), "prediction_id"])
 
 
-def check_counted(storage: Path, store: RolloutStore, rollout: Rollout, process: LiveGateway) -> None:
-    """The store has counted what is in the log: no more, and in the end no less."""
+def check_counted(
+    storage: Path, store: RolloutStore, rollout: Rollout, process: LiveGateway, *, is_over: bool = False
+) -> None:
+    """The store has counted what is in the log, no more and no less, and of a rollout that is over no later rewards."""
     log = prediction_log.read(str(storage), "cancer").execute()
     of_rollout = log[log["rollout"] == rollout.id]
     for arm in ("champion", "candidate"):
         logged = of_rollout[of_rollout["arm"] == arm]
-        process.wait(
-            lambda arm=arm, logged=logged: (
-                (
-                    counted(store, rollout, arm).requests,
-                    counted(store, rollout, arm).reward_count,
-                )
-                == (len(logged), logged["reward"].notna().sum())
-            ),
-            f"what the {arm} did is counted",
-        )
+        rewarded = logged["reward"].notna().sum()
+
+        def is_counted(arm: str = arm, requests: int = len(logged), rewarded: int = rewarded) -> bool:
+            found = counted(store, rollout, arm)
+            rewards = 0 < found.reward_count <= rewarded if is_over else found.reward_count == rewarded
+            return found.requests == requests and rewards
+
+        process.wait(is_counted, f"what the {arm} did is counted")
 
 
 def test_swaps_and_a_canary_that_is_taken_back(
@@ -91,7 +91,7 @@ def test_swaps_and_a_canary_that_is_taken_back(
     load.stop()
     assert not load.failures()
     check(storage, load)
-    check_counted(storage, store, rollout, process)
+    check_counted(storage, store, rollout, process, is_over=True)
     store.close()
 
 
