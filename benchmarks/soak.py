@@ -53,7 +53,7 @@ ROLLED_OUT, SWAPPED = "rolled-out", "swapped"
 ROWS = 64
 CAPACITY_SECONDS = 5.0
 SHARE_OF_CAPACITY = 0.7
-WARM_UP_SECONDS = 15.0
+WARM_UP_SECONDS = 30.0
 """What a process uses in its first seconds does not count as growth."""
 
 
@@ -125,7 +125,7 @@ class Gateway:
                     command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
                     if pid == self.process.pid:
                         found[pid] = "parent"
-                    elif "spawn_main" in command:
+                    elif "resource_tracker" not in command:
                         found[pid] = "worker"
         return found
 

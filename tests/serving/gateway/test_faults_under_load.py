@@ -23,7 +23,6 @@ from tests.helpers.postgresql_cluster import Cluster
 from tests.helpers.rollouts import canary
 from tests.helpers.rollouts_in_gateway import HALF, begin, counted, now
 from tests.helpers.traffic_process import TrafficProcess
-from tests.serving.gateway.workers.test_workers import workers
 
 CLIENTS = 6
 REWARDED = {"strategy": HALF, "reward": {"binary": True}}
@@ -99,15 +98,15 @@ def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[LiveGatewa
     process = LiveGateway.launch(storage, "--model", "cancer", "--workers", "2")
     running.append(process)
     process.wait_until_ready()
-    process.wait(lambda: len(workers(process)) == 2, "there are two workers")
+    process.wait(lambda: len(process.workers()) == 2, "there are two workers")
     store = RolloutStore(default_url(str(storage)))
     rollout = begin(store, process, canary(**REWARDED))
     load = TrafficProcess(process.url, tmp_path / "load", CLIENTS)
     running.append(load)
     time.sleep(1)
-    victim = workers(process)[0]
+    victim = process.workers()[0]
     os.kill(victim, signal.SIGKILL)
-    process.wait(lambda: len(workers(process)) == 2 and victim not in workers(process), "it is replaced")
+    process.wait(lambda: len(process.workers()) == 2 and victim not in process.workers(), "it is replaced")
     time.sleep(1)
     load.stop()
     # Each connection to the dead worker fails once. Until the kernel has removed its socket, the next one may, too.
