@@ -292,7 +292,7 @@ class Gateway:
 
     async def _follow_champions(self) -> None:
         await self._models.follow()
-        if not self._loaded.is_set() and not self._models.waiting_for():
+        if not self._loaded.is_set() and self._models.has_started:
             # Imported modules and loaded models stay: later garbage collections need not scan them.
             gc.collect()
             gc.freeze()

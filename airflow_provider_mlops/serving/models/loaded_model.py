@@ -102,6 +102,7 @@ class LoadedModel:
         self.classes = _classes(version, estimator)
         self._estimator = SplitEstimator(estimator, len(self.classes))
         self.as_array = False
+        self._gets_copy = batch_profile.may_change_input(estimator)
         self.compiled: CompiledModel | None = None
         self.schema = schema
         rows = example_of.blank(schema) if example is None else example
@@ -238,7 +239,11 @@ class LoadedModel:
 
     def _judge(self, rows: Rows) -> Prediction:
         """Predict with the estimator itself."""
-        return self._estimator.predict(rows.tensor() if self.as_array else rows.frame())
+        return self._estimator.predict(self._own(rows.tensor() if self.as_array else rows.frame()))
+
+    def _own(self, features: Any) -> Any:
+        """Return rows that the model may change: the log, a retry and a shadow must see them as they were sent."""
+        return features.copy() if self._gets_copy else features
 
     def _compile(self, estimator: Any, example: Rows) -> CompiledModel | None:
         if self.schema.row_shape is not None:
@@ -261,9 +266,9 @@ class LoadedModel:
 
     def _accepts_array(self, rows: Rows) -> bool:
         """Return whether the model predicts the same for an array as for a DataFrame."""
-        output, probabilities = self._estimator.predict(rows.frame())
+        output, probabilities = self._estimator.predict(self._own(rows.frame()))
         try:
-            array_output, array_probabilities = self._estimator.predict(rows.tensor())
+            array_output, array_probabilities = self._estimator.predict(self._own(rows.tensor()))
         except Exception:
             return False
         if not _same(output, array_output):
