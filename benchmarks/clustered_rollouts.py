@@ -202,7 +202,7 @@ def main() -> None:
     print_table(
         ["traffic", "measure", "null: found", "by one request", "one look", "half found by", "ratio"],
         rows,
-        f"{arguments.streams:,} null streams, {LOOKS} looks, at most 5.0 % may find a difference; others: {FEW} streams",
+        f"{arguments.streams:,} null streams, {LOOKS} looks, at most 5.0 % may differ; otherwise {FEW} streams",
     )
     if arguments.json:
         write_json(arguments.json, results)

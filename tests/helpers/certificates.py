@@ -48,9 +48,7 @@ class Authority:
         Path(files.key).write_bytes(private_bytes(key, serialization.NoEncryption()))
         return files
 
-    def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 1
-    ) -> x509.CertificateBuilder:
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 1) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -63,8 +61,6 @@ class Authority:
         )
 
 
-def private_bytes(
-    key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption
-) -> bytes:
+def private_bytes(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
     """The key as PEM."""
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

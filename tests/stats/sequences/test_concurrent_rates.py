@@ -85,6 +85,9 @@ def test_counts_that_do_not_fit_the_shares_are_noticed() -> None:
     generator = np.random.default_rng(2)
     own = generator.binomial(50, 0.1, (200, 100)).cumsum(axis=1)
     trials = 50 * np.arange(1, 101)
-    fits = [all(fits_shares([ConcurrentCounts(0, n, 0, t - n, 0.1)]) for n, t in zip(row, trials)) for row in own]
+    fits = [
+        all(fits_shares([ConcurrentCounts(0, n, 0, t - n, 0.1)]) for n, t in zip(row, trials, strict=True))
+        for row in own
+    ]
     assert all(fits)
     assert not fits_shares([ConcurrentCounts(0, 500, 0, 6000, 0.1)])
