@@ -30,7 +30,7 @@ MEASURES = ("error rate", "latency", "mean", "binary")
 RATES = {"error rate": 0.02, "latency": 0.05, "binary": 0.1}
 CHUNK = 100
 POWER_Z = 1.96 + 0.84
-LOOKS, FEW = 60, 400
+LOOKS, FEW = 60, 200
 
 
 @dataclass(frozen=True)

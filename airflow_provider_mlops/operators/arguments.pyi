@@ -33,6 +33,7 @@ from airflow_provider_mlops.lifecycle.validate.gates import (
 )
 from airflow_provider_mlops.operators.task_arguments import StepSettings
 from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.serving.rollouts.cohort import Cohort
 from airflow_provider_mlops.serving.rollouts.config import HardLimits, StickyKey
 from airflow_provider_mlops.serving.rollouts.gates import AgreementGate, DriftGate, ErrorRateGate, MetricGate
 from airflow_provider_mlops.serving.rollouts.gates import LatencyGate as RolloutsLatencyGate
@@ -317,9 +318,12 @@ class RolloutSettings(StepSettings, total=False):
     decision_timeout: timedelta | float | Rendered
     on_inconclusive: Literal["hold", "extend", "ask", "roll_back"] | Rendered
     max_extensions: int | Rendered
+    on_cancel: Literal["roll_back", "keep"] | Rendered
+    unattended_timeout: timedelta | float | Rendered | None
     hard_limits: HardLimits | Mapping[str, object] | Rendered | None
     reward: Reward | Mapping[str, object] | Rendered | None
     sticky: StickyKey | Mapping[str, object] | Rendered | None
+    cohort: Cohort | Mapping[str, object] | Rendered | None
     candidates: Sequence[ModelVersion | Mapping[str, object] | Rendered] | Rendered
     on_conflict: Literal["fail", "wait"] | Rendered
     on_rollback: Literal["skip", "fail", "succeed"] | Rendered
