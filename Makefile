@@ -106,6 +106,10 @@ benchmarks: .venv/.installed ## All benchmarks, at full size
 	@.venv/bin/python -m benchmarks.extract_analyze
 	@.venv/bin/python -m benchmarks.pipeline
 	@.venv/bin/python -m benchmarks.serving
+	@.venv/bin/python -m benchmarks.serving_peers
+	@.venv/bin/python -m benchmarks.serving_parts
+	@.venv/bin/python -m benchmarks.kills
+	@.venv/bin/python -m benchmarks.unfinished_bodies
 
 clean: ## Remove what the targets above have made
 	@rm -rf .venv .venv-* .demo docs/_build .mypy_cache .ruff_cache .pytest_cache

@@ -141,6 +141,38 @@ class BackendUnavailableError(MlopsError):
         return f"{self.backend} at {self.address} is unavailable ({self.cause.strip().rstrip('.')}). {hint}"
 
 
+class BackendUnusableError(MlopsError):
+    """A service or its files must be repaired by a person before they can be used. A retry cannot help.
+
+    Parameters
+    ----------
+    backend
+        Name of the service, at the beginning of a sentence: `The rollout store`.
+    address
+        Its address, without credentials.
+    cause
+        What happened: `it is read-only`.
+    hint
+        What to do.
+
+    Examples
+    --------
+    >>> print(BackendUnusableError("The rollout store", "sqlite:////data/rollouts.db", "it is read-only", "Remount it"))
+    The rollout store at sqlite:////data/rollouts.db cannot be used (it is read-only). Remount it.
+    """
+
+    def __init__(self, backend: str, address: str, cause: str, hint: str) -> None:
+        super().__init__(backend, address, cause, hint)
+        self.backend = backend
+        self.address = address
+        self.cause = cause
+        self.hint = hint
+
+    def __str__(self) -> str:
+        cause = self.cause.strip().rstrip(".")
+        return f"{self.backend} at {self.address} cannot be used ({cause}). {_end_sentence(self.hint)}"
+
+
 def _end_sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
@@ -154,6 +186,7 @@ BY_NAME: dict[str, type[MlopsError]] = {
         PromotionConflictError,
         RolloutConflictError,
         BackendUnavailableError,
+        BackendUnusableError,
     )
 }
 """Errors that keep their type when a step in another process returns them as JSON."""

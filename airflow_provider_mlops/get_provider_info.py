@@ -20,7 +20,15 @@ _SENSORS = (
     "rollout_finished",
     "enough_feedback",
 )
-_LINKS = ("MlflowRunLink", "ModelVersionLink", "DataDocsLink", "ReportLink")
+_LINKS = (
+    "MlflowRunLink",
+    "ModelVersionLink",
+    "DataDocsLink",
+    "ReportLink",
+    "PromotedLink",
+    "RolledBackLink",
+    "EndedLink",
+)
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Server:
 @contextlib.contextmanager
 def mlflow(directory: Path, tracking_uri: str, model: str) -> Iterator[Server]:
     """`mlflow models serve` with one worker, in this environment."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{model}/1"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = _environment() | {"MLFLOW_TRACKING_URI": tracking_uri}
@@ -54,10 +54,23 @@ def mlflow(directory: Path, tracking_uri: str, model: str) -> Iterator[Server]:
 @contextlib.contextmanager
 def empty(directory: Path, kind: str) -> Iterator[Server]:
     """The empty handler; `kind` is `bare` or `starlette`."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, str(HERE / "serving_empty.py"), kind, str(port)]
     url = f"http://127.0.0.1:{port}"
     with _running(f"empty-{kind}", command, directory, _environment(), lambda log: url, None) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def peer(
+    name: str, command: list[str], directory: Path, port: int, variables: dict[str, str], ready: str
+) -> Iterator[Server]:
+    """Another server, in an environment of its own."""
+    binaries = str(Path(command[0]).parent)
+    environment = _environment() | variables
+    environment["PATH"] = os.pathsep.join([binaries, environment["PATH"]])
+    url = f"http://127.0.0.1:{port}"
+    with _running(name.replace(" ", "-"), command, directory, environment, lambda log: url, ready) as server:
         yield server
 
 
@@ -132,7 +145,8 @@ def _environment() -> dict[str, str]:
     return clean | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that is free now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

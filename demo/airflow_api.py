@@ -25,6 +25,18 @@ class AirflowApi:
         """Return the JSON at a path. Raises httpx.HTTPStatusError."""
         return cast("dict[str, Any]", self._http.get(path, params=query).raise_for_status().json())
 
+    def patch(self, path: str, values: dict[str, Any]) -> None:
+        """Change what is at a path. Raises httpx.HTTPStatusError."""
+        self._http.patch(path, json=values).raise_for_status()
+
+    def post(self, path: str, values: dict[str, Any]) -> None:
+        """Send values to a path. Raises httpx.HTTPStatusError."""
+        self._http.post(path, json=values).raise_for_status()
+
+    def delete(self, path: str) -> None:
+        """Delete what is at a path. Raises httpx.HTTPStatusError."""
+        self._http.delete(path).raise_for_status()
+
     def wait_for_dag(self, dag_id: str, seconds: float) -> None:
         """Return when the DAG can be triggered.
 

@@ -10,12 +10,15 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from airflow_provider_mlops import __version__
-from airflow_provider_mlops.cli import keys, report, sample, serve, step, traffic
+from airflow_provider_mlops.cli import audit, keys, report, rollouts, sample, serve, step, traffic
 from airflow_provider_mlops.errors import MlopsError
+
+# Typer has a copy of Click in some releases, and names its errors only there.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 class Commands(TyperGroup):
-    """The commands. An error of this package is printed as a sentence, with exit code 2 and without a traceback."""
+    """The commands. Wrong arguments, and errors of this package, are printed as a sentence, with exit code 2."""
 
     @override
     def invoke(self, ctx: Any) -> Any:
@@ -23,6 +26,13 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except MlopsError as error:
             typer.echo(f"airflow-mlops {ctx.invoked_subcommand}: {error}", err=True)
+            raise typer.Exit(2) from error
+        except _UsageError as error:
+            message = getattr(error, "format_message", error.__str__)()
+            if ctx.invoked_subcommand is None or "\n" in message:
+                # A command without arguments shows its help.
+                raise
+            typer.echo(f"airflow-mlops {ctx.invoked_subcommand}: {message.rstrip('.')}. See --help.", err=True)
             raise typer.Exit(2) from error
 
 
@@ -56,6 +66,8 @@ def _options(
 app.command()(serve.serve)
 app.command()(traffic.traffic)
 app.command()(report.report)
+app.add_typer(rollouts.app, name="rollouts")
+app.command()(audit.audit)
 app.command()(step.step)
 keys_ = typer.Typer(help="Make, list and revoke the keys of the gateway's clients.", no_args_is_help=True)
 keys_.command()(keys.create)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Annotated
 
 import typer
 
 from airflow_provider_mlops import extras
+from airflow_provider_mlops.cli.rollouts import open_store
 from airflow_provider_mlops.cli.storage_options import RolloutStoreUrl, StorageUri
 from airflow_provider_mlops.data.default_storage import default_storage_uri
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -28,17 +28,9 @@ def report(
     from rich.console import Console
 
     from airflow_provider_mlops.lifecycle.rollout import report as rollout_report
-    from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 
     storage = storage_uri or default_storage_uri()
-    with contextlib.closing(RolloutStore(rollout_store or default_url(storage))) as store:
-        if not store.engine.is_there:
-            raise InvalidSpecError(
-                "rollout_store",
-                store.engine.address,
-                "the rollout store does not exist. Set --storage-uri or --rollout-store to the same value as for "
-                "the gateway",
-            )
+    with open_store(storage, rollout_store) as store:
         newest = next(iter(store.of_model(rollout, limit=1)), None) or store.find(rollout)
         if newest is None:
             raise InvalidSpecError(

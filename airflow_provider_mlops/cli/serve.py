@@ -36,6 +36,15 @@ def serve(
         int,
         typer.Option("--workers", min=1, max=64, help="Number of processes that serve on the same port.", metavar="N"),
     ] = 1,
+    max_worker_memory: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Resident memory in MiB above which a worker is replaced, after it has answered its requests; for "
+            "models whose memory grows. By default, there is no limit.",
+            metavar="MIB",
+        ),
+    ] = None,
     log_format: Annotated[
         Literal["text", "json"], typer.Option(help="Format of the gateway's own log; json writes one object per line.")
     ] = "text",
@@ -47,10 +56,8 @@ def serve(
     # One thread per prediction: for a few rows, more of them would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     extras.require("The command serve", "serving")
-    from airflow_provider_mlops.serving.gateway.workers import logs, server, workers
+    from airflow_provider_mlops.serving.gateway.workers import logs, workers
 
     logs.configure(log_format)
-    if worker_count == 1:
-        server.run(settings, port)
-    else:
-        raise typer.Exit(workers.run(settings, port, worker_count, log_format))
+    max_worker_bytes = None if max_worker_memory is None else max_worker_memory << 20
+    raise typer.Exit(workers.run(settings, port, worker_count, max_worker_bytes=max_worker_bytes))

@@ -1,4 +1,4 @@
-"""Options that several commands share: where the prediction log and the rollouts are stored."""
+"""Options that several commands share: where the prediction log, the rollouts and the models are stored."""
 
 from __future__ import annotations
 
@@ -34,4 +34,12 @@ RolloutStoreUrl = Annotated[
     typer.Option(
         envvar=list(ROLLOUT_STORE.environment), help=_HELP["rollout_store"], metavar="URL", show_default=False
     ),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(envvar="MLFLOW_TRACKING_URI", help=_HELP["tracking_uri"], metavar="URI", show_default=False),
+]
+RegistryUri = Annotated[
+    str | None,
+    typer.Option(envvar="MLFLOW_REGISTRY_URI", help=_HELP["registry_uri"], metavar="URI", show_default=False),
 ]

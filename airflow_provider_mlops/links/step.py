@@ -66,6 +66,27 @@ class ReportLink(StepLink):
     key = "report"
 
 
+class PromotedLink(StepLink):
+    """Tells that the rollout promoted its candidate, and opens its report."""
+
+    name = "Promoted"
+    key = "promoted"
+
+
+class RolledBackLink(StepLink):
+    """Tells that the rollout was rolled back, and opens its report."""
+
+    name = "Rolled back"
+    key = "rolled_back"
+
+
+class EndedLink(StepLink):
+    """Tells that the rollout ended without a promotion or a rollback, and opens its report."""
+
+    name = "Ended"
+    key = "ended"
+
+
 def link_addresses(step: str, mlflow_conn_id: str, workspace: Workspace, outcome: dict[str, Any]) -> dict[str, str]:
     """Return the URLs of the task's links. The report is linked even if the step rejected its input."""
     hook = MlflowHook(mlflow_conn_id)
@@ -84,9 +105,14 @@ def link_addresses(step: str, mlflow_conn_id: str, workspace: Workspace, outcome
 
 def publish_links(context: Context, addresses: dict[str, str]) -> None:
     """Push the URLs to the XCom key that the links read."""
+    links = context["task"].operator_extra_links
     # Also without URLs: Airflow logs an error for a link that finds no XCom.
-    if context["task"].operator_extra_links:
+    if links:
         context["ti"].xcom_push(key=XCOM_KEY, value=addresses)
+    for link in links:
+        # Airflow stores the addresses itself only when the task ends or defers. Until then, a button needs its own.
+        if isinstance(link, StepLink) and addresses.get(link.key):
+            context["ti"].xcom_push(key=link.xcom_key, value=addresses[link.key])
 
 
 def served_url(workspace: Workspace, uri: str | None) -> str | None:

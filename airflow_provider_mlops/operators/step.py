@@ -12,11 +12,8 @@ from pydantic import SecretStr
 from typing_extensions import override
 
 from airflow_provider_mlops.assets.events import AssetUpdate, emit
-from airflow_provider_mlops.errors import InvalidSpecError, MissingExtraError, RejectedError
-from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
-from airflow_provider_mlops.hooks.mlflow import MlflowHook
-from airflow_provider_mlops.hooks.rollout_store import rollout_secrets
-from airflow_provider_mlops.hooks.storage import storage_uri
+from airflow_provider_mlops.errors import BackendUnusableError, InvalidSpecError, MissingExtraError, RejectedError
+from airflow_provider_mlops.hooks.workspace import open_workspace
 from airflow_provider_mlops.lifecycle.step import Result, ResultT, SpecT, Step
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.links.step import (
@@ -102,16 +99,16 @@ class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
             workspace = self.workspace(context)
             spec = self.spec()
             result = cast("ResultT", self._runtime().run(self.definition, spec, workspace))
-        except (InvalidSpecError, MissingExtraError, RejectedError) as error:
+        except (BackendUnusableError, InvalidSpecError, MissingExtraError, RejectedError) as error:
             if workspace is not None:
-                publish_links(context, link_addresses(self.step, self.mlflow_conn_id, workspace, {}))
+                publish_links(context, self.addresses(workspace, {}))
             raise AirflowFailException(str(error)) from error
         return workspace, spec, result
 
     def finish(self, context: Context, workspace: Workspace, spec: SpecT, result: ResultT) -> dict[str, Any]:
         """Publish links and asset events. Returns the fields of the Result as JSON."""
         outcome = result.model_dump(mode="json")
-        addresses = link_addresses(self.step, self.mlflow_conn_id, workspace, outcome)
+        addresses = self.addresses(workspace, outcome)
         _refuse_large(self.task_id, self._stored(outcome, addresses))
         publish_links(context, addresses)
         if self.events is not None:
@@ -124,6 +121,13 @@ class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
         if self.runtime is not None:
             self.runtime.kill()
 
+    def addresses(self, workspace: Workspace, outcome: dict[str, Any]) -> dict[str, str]:
+        """Return the URLs of the task's links, by their keys.
+
+        :param outcome: the Result as JSON; an empty dict if the step has rejected its input.
+        """
+        return link_addresses(self.step, self.mlflow_conn_id, workspace, outcome)
+
     def spec(self) -> SpecT:
         """Return the Spec, made from the rendered fields. Raises InvalidSpecError."""
         values = {}
@@ -134,18 +138,8 @@ class StepOperator(BaseOperator, Generic[SpecT, ResultT]):
 
     def workspace(self, context: Context) -> Workspace:
         """Return the backends that the step may use, from Airflow's connections, and the identity of the task."""
-        mlflow = MlflowHook(self.mlflow_conn_id).settings()
-        gateway = MlopsGatewayHook(self.gateway_conn_id).settings()
-        return Workspace(
-            storage_uri=storage_uri(),
-            task=identify(context),
-            tracking_uri=mlflow.tracking_uri,
-            registry_uri=mlflow.registry_uri,
-            trusted_types=mlflow.trusted_types,
-            gateway_url=gateway.url,
-            gateway_tls=gateway.tls,
-            secrets=mlflow.secrets() | gateway.secrets() | rollout_secrets() | self.secrets(),
-        )
+        workspace = open_workspace(identify(context), self.mlflow_conn_id, self.gateway_conn_id)
+        return workspace.model_copy(update={"secrets": {**workspace.secrets, **self.secrets()}})
 
     def secrets(self) -> dict[str, SecretStr]:
         """Return more secrets for the step, by the names that it asks for."""

@@ -69,7 +69,8 @@ def promote(
     expected
         Champion that the version was compared with; None if there was none.
     by
-        Task or person that promotes. A retry of it for the same version completes the promotion and writes no second entry.
+        Task or person that promotes. A retry of it for the same version completes the promotion and writes no second
+        entry.
     reason
         Reason for the audit trail.
     check
@@ -235,7 +236,7 @@ def _record(
     reason: str,
     rollout_id: str,
 ) -> AuditEntry:
-    """Append an entry that leaves the champion in place. Returns the entry that has ended the rollout, if there is one."""
+    """Append an entry that leaves the champion in place. If the rollout has ended, returns the entry that ended it."""
     while True:
         newest = settle_aliases(registry, name)
         end = audit.of_rollout(registry, name, rollout_id)

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from typing_extensions import override
 
-from airflow_provider_mlops.errors import InvalidSpecError, MissingExtraError
+from airflow_provider_mlops.errors import BackendUnusableError, InvalidSpecError, MissingExtraError
 from airflow_provider_mlops.operators.task_arguments import TaskArguments
 from airflow_provider_mlops.triggers.waiting import EventT
 
@@ -129,5 +129,5 @@ class WaitingSensor(BaseSensorOperator, Generic[EventT]):
     def _check(self) -> EventT | None:
         try:
             return self._get_trigger().check_if_available()
-        except (InvalidSpecError, MissingExtraError) as error:
+        except (BackendUnusableError, InvalidSpecError, MissingExtraError) as error:
             raise AirflowFailException(str(error)) from error

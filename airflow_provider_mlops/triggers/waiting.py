@@ -69,6 +69,10 @@ class WaitingTrigger(BaseEventTrigger, Generic[EventT]):
     def advance(self, event: EventT) -> None:
         """Wait for what comes after this event from now on."""
 
+    def seconds_to_next_check(self) -> float:
+        """Return how long to wait after a check that found nothing."""
+        return self.poke_interval
+
     def check(self) -> EventT | None:
         """Check once and log what was seen. Returns None if the wait is not over.
 
@@ -94,7 +98,7 @@ class WaitingTrigger(BaseEventTrigger, Generic[EventT]):
             return self.check()
         except BackendUnavailableError as error:
             self.log.warning(
-                "Waiting for %s: %s Checking again in %g s.", self.waiting_for(), error, self.poke_interval
+                "Waiting for %s: %s Checking again in %g s.", self.waiting_for(), error, self.seconds_to_next_check()
             )
             return None
 
@@ -114,7 +118,8 @@ class WaitingTrigger(BaseEventTrigger, Generic[EventT]):
         """Fire with each event, or once the deadline has passed. An unavailable backend is waited for."""
         check = sync_to_async(self.check_if_available, thread_sensitive=False)
         while True:
-            event = await check()
+            # That a user canceled the task is in the message of the CancelledError, which sync_to_async loses.
+            event = await asyncio.shield(asyncio.ensure_future(check()))
             left = self._seconds_left()
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
@@ -122,7 +127,8 @@ class WaitingTrigger(BaseEventTrigger, Generic[EventT]):
             elif left is not None and left <= 0:
                 yield TriggerEvent(TimedOutEvent(timed_out=self.last_seen))  # type: ignore[no-untyped-call]
                 return
-            await asyncio.sleep(self.poke_interval if left is None else min(self.poke_interval, max(left, 0)))
+            pause = self.seconds_to_next_check()
+            await asyncio.sleep(pause if left is None else min(pause, max(left, 0)))
 
     def _seconds_left(self) -> float | None:
         if self.deadline is None:

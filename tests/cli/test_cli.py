@@ -19,7 +19,7 @@ from airflow_provider_mlops.cli.app import app
 from airflow_provider_mlops.cli.options import option_rows
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.workers import server
+from airflow_provider_mlops.serving.gateway.workers import workers
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
 
@@ -158,7 +158,7 @@ def test_options_are_those_of_the_settings() -> None:
 
 def test_values_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Settings] = []
-    monkeypatch.setattr(server, "run", lambda settings, port: taken.append(settings))
+    monkeypatch.setattr(workers, "run", lambda settings, *_, **__: taken.append(settings) or 0)
     monkeypatch.setenv("AIRFLOW_MLOPS_GATEWAY_KEYS", "")
     arguments = ["serve", "--storage-uri", str(tmp_path), "--model", "a", "--model", "b", "--no-prediction-log"]
     result = CliRunner().invoke(app, arguments)

@@ -108,3 +108,32 @@ def test_one_operator_in_a_dag_that_was_there_before(run_example: Callable[..., 
     assert ran.state == "success"
     assert ran.xcoms("check_features")["expectations"] == 4
     assert 0.3 < ran.xcoms("train")["return_value"] < 0.7
+
+
+def test_the_rollback_form_returns_to_the_version_before_or_to_a_named_one(
+    run_example: Callable[..., Any], gateway: LiveGateway
+) -> None:
+    from airflow_provider_mlops.data.task_identity import TaskIdentity
+    from airflow_provider_mlops.registry import audit, promotion
+    from tests.helpers.served_registry import CANCER, cancer_model, register
+
+    registry = Registry(RegistrySettings(str(gateway.storage)))
+    by = TaskIdentity(dag_id="deploy", run_id="r1", task_id="deploy")
+    made = [register(registry, "cancer", cancer_model(1.0), CANCER, f"r{number}") for number in range(3)]
+    for expected, version in zip((None, 1, 2), made, strict=True):
+        promotion.promote(registry, version, expected=expected, by=by, reason="")
+    for conf, champion in (({}, 2), ({"version": 3}, 3), ({"version": 1}, 1)):
+        ran = run_example("operate/rollback.py", run_conf={"model_name": "cancer", "reason": "42", **conf})
+        assert ran.state == "success"
+        assert models.aliases(registry, "cancer")["champion"] == champion
+        entry = audit.last(registry, "cancer")
+        assert entry is not None
+        assert (entry.action, entry.reason) == ("rollback", "by hand: 42")
+    assert made[0].version == 1
+
+
+def test_the_rollback_form_requires_a_reason(run_example: Callable[..., Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError, match="reason"):
+        run_example("operate/rollback.py", run_conf={"model_name": "cancer"})

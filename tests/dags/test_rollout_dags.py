@@ -23,6 +23,7 @@ from airflow_provider_mlops.registry import audit, models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.access import local_key
+from airflow_provider_mlops.serving.log import prediction_log
 from tests.dags.test_example_dags import DAGS, load
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.served_registry import register
@@ -159,6 +160,20 @@ def test_canary(roll_out: Callable[..., Any], registry: Registry) -> None:
     assert ran.xcoms("rollout")["step"] == 2
     assert ran.xcoms("healthy")["return_value"]["error_rate"] == 0
     assert trail(registry, "canary") == [("promote", 2)]
+
+
+def test_own_people_first(roll_out: Callable[..., Any], registry: Registry, serving: LiveGateway) -> None:
+    ran = roll_out("own_people_first", "people")
+    assert ran.state == "success"
+    assert (ran.xcoms("rollout")["status"], ran.xcoms("rollout")["step"]) == ("promoted", 2)
+    assert "cohort" in {finding["arm"] for finding in ran.xcoms("rollout")["findings"]}
+    logged = prediction_log.read(str(serving.storage), "people").execute()
+    cohort = logged[logged["arm"] == "cohort"]
+    assert (set(cohort["feature_city"]), set(cohort["version"])) == ({"Zürich"}, {2})
+    # After the promotion, everyone gets the candidate, and nobody is part of the rollout's evidence.
+    divided = logged[logged["rollout"].notna() & (logged["arm"] == "candidate")]
+    assert len(divided)
+    assert "Zürich" not in set(divided["feature_city"])
 
 
 def test_ab_test(roll_out: Callable[..., Any], registry: Registry) -> None:

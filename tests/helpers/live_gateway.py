@@ -23,6 +23,23 @@ _START_SECONDS = 240.0
 """A start takes some seconds, but minutes on a machine that is busy with other tests."""
 
 
+def children(process: int) -> list[int]:
+    """The processes that a process has started, as far as they live."""
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except FileNotFoundError:
+        return []
+    return [child for child in map(int, text.split()) if is_alive(child)]
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
 class LiveGateway:
     """`airflow-mlops serve` on a free port.
 
@@ -35,6 +52,7 @@ class LiveGateway:
         self.log = storage / "gateway.log"
         self.port = 0
         self.tls = ClientTls()
+        self.key: str | None = None
         self._options = options
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,15 +109,30 @@ class LiveGateway:
 
     def client(self, given_key: str | None = None) -> GatewayClient:
         """A client with a key: one that is given, the one in the gateway's environment, or the gateway's local key."""
-        key = given_key or self._environment.get(KEY_VARIABLE) or local_key.find(str(self.storage))
+        key = given_key or self.key or self._environment.get(KEY_VARIABLE) or local_key.find(str(self.storage))
         return GatewayClient(self.url, key, tls=self.tls)
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers and trials."""
+        return children(self.process.pid)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to all processes, the supervisor first."""
+        for process in (self.process.pid, *self.workers()):
+            os.kill(process, number)
 
     def kill(self) -> None:
         """End it with SIGKILL, at once; do nothing if it has ended."""
         if self._process is not None:
+            own = children(self._process.pid)
             self._process.kill()
             self._process.wait(10)
             self._process = None
+            # The kernel kills them with the supervisor, which takes a moment.
+            until = time.monotonic() + 30
+            while any(is_alive(process) for process in own):
+                assert time.monotonic() < until, "a worker has outlived its supervisor"
+                time.sleep(0.01)
 
     def stop(self) -> int:
         """End it with SIGTERM. Returns the exit code."""

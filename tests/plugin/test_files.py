@@ -22,7 +22,7 @@ def written(storage: Path) -> Path:
         f"{ROOT}/secret.parquet": "rows",
         "reports/other/run_1/analyze/analyze.html": "other",
         "datasets/churn/run_1/extract/rows/manifest.json": "{}",
-        "gateway.token": "token",
+        "gateway.key": "key",
     }.items():
         path = storage / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def test_a_user_reads_a_report_in_the_browser(api_server, written, token, way):
         "churn/reports/churn/%2e%2e/other/run_1/analyze/analyze.html",
         "churn/reports/churn/..%2Fother/run_1/analyze/analyze.html",
         "churn/datasets/churn/run_1/extract/rows/manifest.json",
-        "churn/gateway.token",
+        "churn/gateway.key",
         "churn/reports/churn/%2fetc/passwd.html",
         "churn/reports/churn//etc/hosts.html",
     ],

@@ -46,9 +46,10 @@ def send(gateway: LiveGateway, rows: str, requests: int) -> Any:
 @contextmanager
 def full_disk(gateway: LiveGateway) -> Iterator[None]:
     """The gateway can write no file meanwhile, and so it answers no prediction."""
-    before = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    (worker,) = gateway.workers()
+    before = resource.prlimit(worker, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     yield
-    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, before)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
 
 
 def trigger(**options: Any) -> EndpointHealthyTrigger:

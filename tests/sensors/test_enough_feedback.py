@@ -28,7 +28,9 @@ def log(storage: Path) -> Iterator[WriteAhead]:
     log.close()
 
 
-def predict(log: WriteAhead, count: int, *, version: int = 1, rollout: str | None = None) -> list[str]:
+def predict(
+    log: WriteAhead, count: int, *, version: int = 1, rollout: str | None = None, arm: str = "champion"
+) -> list[str]:
     """Log predictions; returns their ids."""
     names = [prediction_id.new() for _ in range(count)]
     for name in names:
@@ -36,7 +38,7 @@ def predict(log: WriteAhead, count: int, *, version: int = 1, rollout: str | Non
             log,
             LogSchema("churn", version, (("age", "double"),), "string"),
             name,
-            arm="champion",
+            arm=arm,
             propensity=1.0,
             features=[[45.0]],
             output=["yes"],
@@ -80,7 +82,10 @@ def test_of_a_version_a_rollout_and_from_a_time_on(storage, log):
         return roundtrip(EnoughFeedbackTrigger(model_name="churn", **options)).check()["labels"]
 
     assert [counted(version=1), counted(version=2), counted(rollout="r1")] == [3, 3, 1]
-    assert counted(since=later.isoformat()) == 1
+    # The cohort of a rollout is no part of what the rollout divides at random.
+    label(log, predict(log, 4, version=2, rollout="r1", arm="cohort"))
+    assert [counted(version=2), counted(rollout="r1")] == [7, 1]
+    assert counted(since=later.isoformat()) == 5
     assert counted(since=(later + timedelta(hours=1)).isoformat()) == 0
     with pytest.raises(InvalidSpecError, match="since='yesterday'"):
         counted(since="yesterday")

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.lifecycle.reports.style import STYLE
+from airflow_provider_mlops.lifecycle.reports.timeline import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_GOOD = frozenset({"passed", "approved", "ok", "healthy", "succeeded", "deployed", "done"})
-_BAD = frozenset({"failed", "rejected", "alarm", "error", "broken"})
-_DOUBTFUL = frozenset({"warned", "warning", "inconclusive", "suspicious", "attention", "skipped"})
+_GOOD = frozenset({"passed", "approved", "ok", "healthy", "succeeded", "deployed", "done", "promoted"})
+_BAD = frozenset({"failed", "rejected", "alarm", "error", "broken", "rolled back"})
+_DOUBTFUL = frozenset({"warned", "warning", "inconclusive", "suspicious", "attention", "skipped", "held", "paused"})
 
 
 @dataclass(frozen=True)
@@ -154,20 +155,32 @@ class Report:
         title = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
         return self._add(f'<figure><div class="bars">{lines}</div>{title}</figure>')
 
-    def html(self) -> str:
-        """Return the whole document."""
+    def timeline(self, timeline: Timeline, caption: str = "") -> Self:
+        """Add a chart of values over time."""
+        title = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+        return self._add(f"<figure>{timeline.html()}{title}</figure>")
+
+    def html(self, refresh_seconds: int | None = None) -> str:
+        """Return the whole document.
+
+        Parameters
+        ----------
+        refresh_seconds
+            Time after which a browser loads the document again, for a report of something that is in progress.
+        """
         contents = ""
         if len(self._sections) >= 3:
             links = "".join(f'<a href="#{escape(anchor)}">{escape(title)}</a>' for title, anchor in self._sections)
             contents = f'<nav aria-label="Contents">{links}</nav>'
         subtitle = f'<p class="subtitle">{escape(self.subtitle)}</p>' if self.subtitle else ""
+        refresh = "" if refresh_seconds is None else f'<meta http-equiv="refresh" content="{refresh_seconds}">'
         created = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             '<meta name="color-scheme" content="light dark">'
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-            "img-src data:; style-src 'unsafe-inline'\">"
+            f"img-src data:; style-src 'unsafe-inline'\">{refresh}"
             f"<title>{escape(self.title)}</title><style>{STYLE}</style></head><body><main>"
             f"<header><h1>{escape(self.title)}</h1>{subtitle}</header>{contents}"
             f"{''.join(self._parts)}<footer>Created on {created} by "

@@ -61,6 +61,20 @@ font-size:.9rem}
 .bars i{display:block;height:100%;border-radius:4px;background:var(--accent);min-width:1px}
 .bars i.minus{background:var(--doubtful)}
 .bars b{font-weight:500;text-align:right;font-variant-numeric:tabular-nums}
+.plot{display:grid;grid-template-columns:auto minmax(0,1fr);gap:4px 8px}
+.plot .axis{display:flex;flex-direction:column;justify-content:space-between;text-align:right}
+.plot .axis,.plot .ends,.legend{font-size:.8rem;color:var(--faint);font-variant-numeric:tabular-nums}
+.plot svg{display:block;width:100%;height:180px;background:var(--stripe);border-radius:4px;overflow:visible}
+.plot .ends{grid-column:2;font-size:.8rem}
+.plot polyline{fill:none;stroke:var(--line-color);stroke-width:2;vector-effect:non-scaling-stroke}
+.plot polygon{fill:var(--line-color);opacity:.2}
+.plot .limit{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:6 4;vector-effect:non-scaling-stroke}
+.legend{display:flex;flex-wrap:wrap;gap:2px 16px;margin-top:8px}
+.legend i{display:inline-block;width:14px;height:0;border-top:3px solid var(--line-color);margin-right:6px;
+vertical-align:middle}
+.legend i.limit{border-top:2px dashed var(--ink)}
+.c0{--line-color:var(--accent)}.c1{--line-color:var(--doubtful)}.c2{--line-color:var(--good)}
+.c3{--line-color:var(--bad)}.c4{--line-color:#8a63d2}.c5{--line-color:var(--faint)}
 footer{margin-top:48px;color:var(--faint);font-size:.82rem}
 @media print{body{background:#fff}nav{display:none}.wide,figure,.card{break-inside:avoid}}
 """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from airflow_provider_mlops.data.names import must_be_a_column, pluralize
+from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.deploy.deployment import connect_gateway
 from airflow_provider_mlops.lifecycle.deploy.expected_champion import expected_version
@@ -72,11 +73,25 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
         )
     if plan.cohort is not None:
         log.info(
-            "The first step is for the cohort: requests of which %s get version %d, all others the champion",
+            "The first step is for the cohort: requests in which %s get version %d, all others the champion",
             plan.cohort.text,
             plan.candidates[0],
         )
-    return store.start(spec.model.name, plan, workspace.task)
+    rollout = store.start(spec.model.name, plan, workspace.task)
+    log.info("%s", _unattended(plan))
+    return rollout
+
+
+def _unattended(plan: RolloutPlan) -> str:
+    canceled = "rolled back" if plan.on_cancel == "roll_back" else "kept at its weights"
+    if plan.unattended_timeout is None:
+        absent = "If the task no longer checks the rollout, the weights stay (unattended_timeout is None)"
+    else:
+        absent = (
+            f"If the task does not check the rollout for {format_duration(plan.unattended_timeout)} "
+            "(unattended_timeout), the gateways roll it back"
+        )
+    return f"{absent}. If the task is canceled, the rollout is {canceled} (on_cancel={plan.on_cancel!r})"
 
 
 def _check_columns(plan: RolloutPlan, champion: ModelVersion, registry: Registry) -> None:

@@ -11,6 +11,7 @@ all their requests.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +48,18 @@ class Finding(BaseModel):
         "requests are needed."
     )
     sentence: str = Field(description="Verdict in a sentence, with the numbers.")
+    estimate: float | None = Field(
+        default=None, description="Estimate of the value that the gate compares; None if there is none."
+    )
+    low: float | None = Field(
+        default=None, description="Lower end of its confidence interval; None if it is unbounded."
+    )
+    high: float | None = Field(
+        default=None, description="Upper end of its confidence interval; None if it is unbounded."
+    )
+    required: float | None = Field(
+        default=None, description="Value that the whole interval must be above or below; None if there is none."
+    )
 
 
 def findings(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
@@ -76,8 +89,16 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, evidence: Evidence) -> Fin
         comparison = compare_error_rates(plan, gate, evidence, arm, confidence)
     elif isinstance(gate, LatencyGate):
         if gate.max_latency_ms is None:
-            verdict, sentence = compare_latencies(plan, gate, candidate, champion, confidence)
-            return Finding(gate=gate.title, arm=arm, verdict=verdict, sentence=sentence)
+            latencies = compare_latencies(plan, gate, candidate, champion, confidence)
+            return Finding(
+                gate=gate.title,
+                arm=arm,
+                verdict=latencies.verdict,
+                sentence=latencies.sentence,
+                low=_finite(latencies.low),
+                high=_finite(latencies.high),
+                required=gate.ratio,
+            )
         comparison = compare_latency_with_limit(plan, gate, gate.max_latency_ms, candidate, confidence)
     elif isinstance(gate, AgreementGate):
         from airflow_provider_mlops.stats.sequences.compare_rates import compare_rate_with_limit
@@ -97,7 +118,20 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, evidence: Evidence) -> Fin
         if gate.classes is not None and (unknown := _undeclared(gate, champion)) is not None:
             return Finding(gate=gate.title, arm=arm, verdict="inconclusive", sentence=unknown)
         comparison = _drift(plan, gate, candidate, champion, confidence)
-    return Finding(gate=gate.title, arm=arm, verdict=comparison.verdict, sentence=comparison.sentence)
+    return Finding(
+        gate=gate.title,
+        arm=arm,
+        verdict=comparison.verdict,
+        sentence=comparison.sentence,
+        estimate=_finite(comparison.estimate),
+        low=_finite(comparison.interval.low),
+        high=_finite(comparison.interval.high),
+        required=comparison.required,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _drift(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data.names import pluralize
@@ -18,6 +19,26 @@ from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.intervals.interval import Interval
     from airflow_provider_mlops.stats.sequences.comparison import SequentialComparison, Verdict
+
+
+@dataclass(frozen=True)
+class LatencyComparison:
+    """The comparison of two quantiles.
+
+    Parameters
+    ----------
+    verdict
+        Whether the candidate's quantile is at most the allowed multiple of the champion's.
+    sentence
+        The finding in words.
+    low, high
+        Bounds of the ratio of the candidate's quantile to the champion's.
+    """
+
+    verdict: Verdict
+    sentence: str
+    low: float
+    high: float
 
 
 def compare_latency_with_limit(
@@ -62,7 +83,7 @@ def compare_latency_with_limit(
 
 def compare_latencies(
     plan: RolloutPlan, gate: LatencyGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
-) -> tuple[Verdict, str]:
+) -> LatencyComparison:
     """Compare the arms' quantiles, each with a confidence interval at half the error rate."""
     own, reference = (_quantile(plan, gate, arm, (1 + confidence) / 2) for arm in (candidate, champion))
     verdict: Verdict = "inconclusive"
@@ -71,11 +92,14 @@ def compare_latencies(
     elif own.low > gate.ratio * reference.high:
         verdict = "worse"
     relation = {"better": "is at most", "worse": "exceeds", "inconclusive": "may or may not exceed"}[verdict]
-    return verdict, (
+    sentence = (
         f"The candidate's {100 * gate.quantile:g}th latency percentile {relation} {gate.ratio:g} times the champion's: "
         f"{_milliseconds(own)} for the candidate ({pluralize(sum(candidate.latency.values()), 'answer')}), "
         f"{_milliseconds(reference)} for the champion ({pluralize(sum(champion.latency.values()), 'answer')})."
     )
+    low = own.low / reference.high if own.low > 0 else 0.0
+    high = own.high / reference.low if reference.low > 0 else math.inf
+    return LatencyComparison(verdict, sentence, low, high)
 
 
 def _quantile(plan: RolloutPlan, gate: LatencyGate, arm: ArmStatistics, confidence: float) -> Interval:

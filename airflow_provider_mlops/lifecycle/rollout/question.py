@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.data.times import format_duration
-from airflow_provider_mlops.lifecycle.rollout.findings import Finding
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 
@@ -34,38 +33,35 @@ def subject(rollout: Rollout) -> str:
     return f"Continue the rollout of {rollout.model}, {versions}? The evidence is inconclusive."
 
 
-def body(rollout: Rollout, findings: tuple[Finding, ...], now: datetime | None = None) -> str:
-    """Return the evidence, and what each answer does, in Markdown."""
-    state, plan = rollout.state, rollout.plan
-    versions: dict[str, object] = {arm.name: arm.version for arm in plan.arms}
-    if plan.cohort_arm is not None:
-        versions[plan.cohort_arm.name] = f"{plan.cohort_arm.version} (cohort)"
-    timeout = format_duration(plan.decision_timeout)
-    last_step = state.step + 1 == plan.step_count
-    effect = "the candidate becomes the champion" if last_step else "the rollout starts the next step"
+def body(rollout: Rollout, report_url: str | None) -> str:
+    """Return what is asked, and what each answer does, in Markdown.
+
+    Airflow keeps the text of a task's first question for all later ones. The text therefore has no step, weights or
+    evidence, which would be old by then, but a link to the report, which is written at each check.
+
+    Parameters
+    ----------
+    report_url
+        Address of the report; None if it is not served.
+    """
+    plan = rollout.plan
+    versions = ", ".join(map(str, plan.candidates))
+    present = "in the task's log" if report_url is None else f"in the [report of the rollout]({report_url})"
     lines = [
-        f"Rollout `{rollout.id}` (strategy {plan.strategy.kind}) compares the candidate with champion version "
-        f"{plan.champion}. It is at step {state.step + 1} of {plan.step_count}{_weights(rollout)}.",
+        f"Rollout `{rollout.id}` (strategy {plan.strategy.kind}) compares version {versions} with champion version "
+        f"{plan.champion}. At its present step, the gates could not decide in time.",
         "",
-        f"Why you are asked: {state.reason.rstrip('.')}.",
-        "",
-        "| Version | Gate | Verdict | Evidence |",
-        "|---|---|---|---|",
-        *(
-            f"| {versions.get(finding.arm)} | {finding.gate} | {finding.verdict} | {_cell(finding.sentence)} |"
-            for finding in findings
-        ),
+        f"The step, the weights and the evidence of each gate are {present}, as of the last check.",
         "",
         "What do you want to do?",
         "",
-        f"- **{CONTINUE}**: the step counts as passed, and {effect}. If the candidate fails a gate before that, it is "
-        "rolled back.",
-        f"- **{WAIT}**: the weights stay as they are for another {timeout}. After that, you are asked again.",
+        f"- **{CONTINUE}**: the present step counts as passed. The rollout starts the next step or, after the last "
+        "one, the candidate becomes the champion. If the candidate fails a gate before that, it is rolled back.",
+        f"- **{WAIT}**: the weights stay as they are for another {format_duration(plan.decision_timeout)} from your "
+        "answer. After that, you are asked again.",
         f"- **{ROLL_BACK}**: all requests go to champion version {plan.champion}, and the rollout is over.",
         "",
-        "While this question is open, the evidence is still checked and may decide the rollout before "
-        f"you answer. The numbers above are from {now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC; newer "
-        "ones are in the task's log.",
+        "While this question is open, the evidence is still checked and may decide the rollout before you answer.",
     ]
     return "\n".join(lines)
 
@@ -96,18 +92,3 @@ def answer(store: RolloutStore, rollout_id: str, option: str, by: str, now: date
         return transitions.extended(seen.state, moment, by, reason)
 
     return store.change(rollout_id, next_state)
-
-
-def _weights(rollout: Rollout) -> str:
-    plan, weights = rollout.plan, rollout.state.weights
-    if weights is None:
-        return ""
-    if plan.cohort is not None and plan.is_cohort_step(rollout.state.step):
-        return f", in which only the cohort gets version {plan.candidates[0]} (requests of which {plan.cohort.text})"
-    versions = {arm.name: arm.version for arm in rollout.plan.arms}
-    shares = ", ".join(f"{100 * weight:g}% to version {versions[arm]}" for arm, weight in weights.items())
-    return f", with {shares}" if plan.cohort is None else f", with {shares}, apart from the cohort"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

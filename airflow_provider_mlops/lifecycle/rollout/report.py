@@ -29,7 +29,7 @@ def show(console: Console, store: RolloutStore, storage_uri: str, rollout: Rollo
         markup=False,
     )
     if plan.cohort is not None:
-        console.print(f"Cohort: requests of which {plan.cohort.text}", markup=False)
+        console.print(f"Cohort: requests in which {plan.cohort.text}", markup=False)
     sizes = sample_sizes(plan)
     if sizes is not None:
         console.print(f"Sample size: {sizes[0]:,} rewards of the candidate and {sizes[1]:,} of the champion.")

@@ -129,7 +129,8 @@ def _notify(workspace: Workspace, entry: AuditEntry, timeout: float) -> None:
             gateway.activate(name, version, champion=True)
     except MlopsError as error:
         log.warning(
-            "Version %s of %s is champion. Could not notify the gateway (%s). It will pick up the alias at its next poll",
+            "Version %s of %s is champion. Could not notify the gateway (%s). It will pick up the alias at its next "
+            "poll",
             version,
             name,
             error,

@@ -7,6 +7,7 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from airflow_provider_mlops.data.times import format_duration
 from airflow_provider_mlops.lifecycle.deploy.deployment import Deployment
 from airflow_provider_mlops.lifecycle.deploy.expected_champion import Replacement
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding
@@ -68,6 +69,14 @@ _RULES: tuple[Rule[RolloutSpec], ...] = (
             "candidates, or use the strategy bandit or contextual_bandit"
         ),
     ),
+    Rule(
+        lambda spec: spec.unattended_timeout is not None and spec.unattended_timeout < 3 * spec.check_interval,
+        "unattended_timeout",
+        lambda spec: (
+            f"unattended_timeout must be at least three times check_interval ({format_duration(spec.check_interval)}), "
+            "so that a late check does not end the rollout. Increase it, or reduce check_interval"
+        ),
+    ),
 )
 
 ResultStatus: TypeAlias = Literal["waiting"] | Status
@@ -89,5 +98,8 @@ class RolloutResult(Result):
     findings: tuple[Finding, ...] = Field(description="Verdict on each gate, the worst first; at most ten.")
     deployment: Deployment | None = Field(
         description="Deployment after the rollout, with the audit entry of the decision; None until the rollout ends."
+    )
+    report_uri: str | None = Field(
+        default=None, description="URI of the report, which is written at each check; None if there was no rollout."
     )
     model: ModelVersion = Field(description="Version that was rolled out.")

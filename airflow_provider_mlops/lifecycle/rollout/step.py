@@ -50,8 +50,10 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
         If MLflow, the gateway or the rollout store is unavailable.
     """
     from airflow_provider_mlops.lifecycle.rollout.begin import already_champion, begin
+    from airflow_provider_mlops.lifecycle.rollout.live_report import write_report
     from airflow_provider_mlops.lifecycle.rollout.look import look
     from airflow_provider_mlops.lifecycle.rollout.settle import settle
+    from airflow_provider_mlops.serving.rollouts.attendance import attend
 
     with contextlib.closing(workspace.rollout_store()) as store:
         try:
@@ -75,6 +77,8 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
                 deployment=None,
                 model=spec.model,
             )
+        if current.state.is_in_progress:
+            attend(store, current, workspace.task.key)
         current = look(workspace, store, current)
         deployment = None
         if not current.state.is_in_progress:
@@ -82,10 +86,13 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
                 workspace, store, current, by=workspace.task, reason=spec.reason, timeout=spec.verify_timeout
             )
             deployment = Deployment.of(entry, workspace.gateway_url)
-        return _result(spec, store, current, deployment)
+        written = write_report(workspace.storage_uri, store, store.get(current.id))
+        return _result(spec, store, current, deployment, written)
 
 
-def _result(spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment: Deployment | None) -> RolloutResult:
+def _result(
+    spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment: Deployment | None, written: str
+) -> RolloutResult:
     from airflow_provider_mlops.lifecycle.rollout.look import evidence_of
 
     order = ("worse", "inconclusive", "better")
@@ -99,6 +106,7 @@ def _result(spec: RolloutSpec, store: RolloutStore, current: Rollout, deployment
         reason=state.reason[:1000],
         findings=tuple(sorted(verdicts, key=lambda finding: order.index(finding.verdict))[:MAX_FINDINGS]),
         deployment=deployment,
+        report_uri=written,
         model=spec.model,
     )
 

@@ -254,7 +254,9 @@ class GatewayClient:
                 "The gateway",
                 self.url,
                 f"{type(error).__name__} {error}".strip(),
-                "Check that `airflow-mlops serve` is running there and that the address is right",
+                "Check that `airflow-mlops serve` is running there and that the address is right"
+                # A server that refuses a certificate often closes the connection without a word.
+                + (", and the client certificate if the gateway requires one" if self.url.startswith("https") else ""),
             ) from error
         if response.status_code == 200:
             return response

@@ -9,7 +9,7 @@ Folders
 - `rollouts/`: routes from the rollout store, and evidence into it.
 - `access/`: who may do what: keys, limits of clients, TLS, web pages of other origins.
 - `admin/`: the admin API, and changes that all workers apply.
-- `workers/`: one server process, or a supervisor with several workers; the gateway's own log.
+- `workers/`: the supervisor, its workers, and the processes in which versions are tried; the gateway's own log.
 
 One request, walked
 -------------------

@@ -13,9 +13,10 @@ from airflow_provider_mlops.serving.gateway.access.doors import CALLER
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.protocols import body, encoding, feedback
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.rows.request_error import RequestError, json_response
 
-_LARGE_BYTES = 32 * 1024
+_LARGE_BYTES = 64 * 1024
 _MAX_LARGE = 8
 """Number of large bodies in progress; further ones are rejected with status 429."""
 
@@ -33,9 +34,12 @@ class FeedbackEndpoint:
         Maximum size of a body.
     metrics
         Metrics to update.
+    memory
+        Memory for requests in progress.
     """
 
-    def __init__(self, write_ahead: WriteAhead, max_body_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, write_ahead: WriteAhead, max_body_bytes: int, metrics: Metrics, memory: MemoryBudget) -> None:
+        self._memory = memory
         self._write_ahead = write_ahead
         self._max_body_bytes = max_body_bytes
         self._metrics = metrics
@@ -44,8 +48,15 @@ class FeedbackEndpoint:
 
     async def accept(self, request: Request) -> Response:
         """Accept labels and rewards. They are in the write-ahead log before the response is sent."""
+        reservation = self._memory.reservation()
+        try:
+            return await self._accept(request, reservation)
+        finally:
+            reservation.release()
+
+    async def _accept(self, request: Request, reservation: Reservation) -> Response:
         headers = dict(request.scope["headers"])
-        content = await body.receive_json(headers, request.receive, self._max_body_bytes)
+        content = await body.receive_json(headers, request.receive, self._max_body_bytes, reservation)
         caller: Caller = request.scope[CALLER]
         caller.spend("bytes", len(content))
         labels = await self._parse(content)
@@ -64,16 +75,12 @@ class FeedbackEndpoint:
 
     async def _parse(self, content: bytes) -> Labels:
         if len(content) <= _LARGE_BYTES:
-            return _parse(content)
+            return feedback.parse(encoding.decode_exactly(content))
         if self._large >= _MAX_LARGE:
             message = f"Too many large requests with labels are in progress ({self._large}). Retry later."
             raise RequestError(429, message, Retry_After="1")
         self._large += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, _parse, content)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, feedback.parse_large, content)
         finally:
             self._large -= 1
-
-
-def _parse(content: bytes) -> Labels:
-    return feedback.parse(encoding.decode_exactly(content))

@@ -37,9 +37,11 @@ from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import Rol
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.models.model_source import RegistrySource
+from airflow_provider_mlops.serving.models.crash_list import CrashList
+from airflow_provider_mlops.serving.models.model_source import RegistrySource, Trial
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget
 from airflow_provider_mlops.serving.rollouts.ageing import AGEING_SECONDS
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, internal_error, json_response
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 _DISTRIBUTION = "airflow-provider-mlops"
 _LOAD_SECONDS = 20.0
 """How long one of several workers waits for its models before it accepts connections, in seconds."""
+_LOAD_CHECK_SECONDS = 0.02
+_FOLLOW_SECONDS = 0.2
 _SHADOW_CHECK_SECONDS = 0.5
 
 
@@ -63,11 +67,28 @@ class Gateway:
         MLflow, from which models are loaded.
     channel
         Channel to the other workers; None for a single process.
+    trial
+        Tries each version in a process of its own before it is loaded.
+
+    Attributes
+    ----------
+    is_stopping
+        Whether the process was told to stop, so that nothing waits any longer.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, channel: WorkerChannel | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        channel: WorkerChannel | None = None,
+        trial: Trial | None = None,
+    ) -> None:
         self._settings = settings
-        source = RegistrySource(registry, settings.models, allow_pickle=settings.allow_pickle)
+        self.is_stopping = False
+        crashes = CrashList.of_storage(settings.storage_uri)
+        source = RegistrySource(
+            registry, settings.models, allow_pickle=settings.allow_pickle, trial=trial, crashes=crashes
+        )
         self._models = ServedModels(source, settings.models)
         self._parse_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="parse")
         # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
@@ -81,7 +102,8 @@ class Gateway:
         self._control = ModelControl(self._models, self.compact, channel)
         self._loaded = asyncio.Event()
         self._compaction_problem: str | None = None
-        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics)
+        memory = MemoryBudget(settings.max_in_flight_bytes)
+        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics, memory)
         self._predict_endpoint = PredictEndpoint(
             self._models,
             self._follower,
@@ -91,6 +113,7 @@ class Gateway:
             settings,
             self._access,
             self._metrics,
+            memory,
         )
 
     def asgi(self) -> ASGIApp:
@@ -126,6 +149,10 @@ class Gateway:
         # A redirect would be built from the Host header, which a client chooses.
         app.router.redirect_slashes = False
         return app
+
+    def stop_loading(self) -> None:
+        """Answer requests that wait for a version to be loaded with an error."""
+        self._models.stop_loading()
 
     async def compact(self) -> int:
         """Compact everything logged so far. Returns the number of segments; raises what the storage raises."""
@@ -217,7 +244,8 @@ class Gateway:
         tasks = [
             asyncio.create_task(repeat(name, work, seconds))
             for name, work, seconds in (
-                ("follow the champions", self._follow_champions, self._settings.poll_seconds),
+                ("look up the champions", self._models.look_up, self._settings.poll_seconds),
+                ("follow the champions", self._follow_champions, min(_FOLLOW_SECONDS, self._settings.poll_seconds)),
                 ("compact the prediction log", self._compact_regularly, self._settings.compact_seconds),
                 ("follow the rollouts", self._follower.follow, POLL_SECONDS),
                 ("ingest the evidence of rollouts", self._follower.ingest_now, POLL_SECONDS),
@@ -228,8 +256,9 @@ class Gateway:
         ]
         if self._is_worker:
             # The other workers serve in the meantime; a worker that listens receives its share of the connections.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._loaded.wait(), _LOAD_SECONDS)
+            until = asyncio.get_running_loop().time() + _LOAD_SECONDS
+            while not (self._loaded.is_set() or self.is_stopping) and asyncio.get_running_loop().time() < until:
+                await asyncio.sleep(_LOAD_CHECK_SECONDS)
             await self._control.catch_up()
             tasks.append(
                 asyncio.create_task(
@@ -259,7 +288,7 @@ class Gateway:
             self._write_ahead.close()
 
     async def _follow_champions(self) -> None:
-        await self._models.poll()
+        await self._models.follow()
         if not self._loaded.is_set() and not self._models.waiting_for():
             # Imported modules and loaded models stay: later garbage collections need not scan them.
             gc.collect()

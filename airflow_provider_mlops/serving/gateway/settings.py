@@ -175,6 +175,15 @@ class Settings:
             "Maximum size of a request body in bytes; larger requests receive status 413.", metavar="BYTES", min_=1024
         ),
     )
+    max_in_flight_bytes: int = field(
+        default=256 * 1024 * 1024,
+        metadata=describe(
+            "Maximum memory in bytes for the requests in progress per process: bodies that arrive, rows that wait and "
+            "answers that are sent; further requests receive status 429.",
+            metavar="BYTES",
+            min_=1024 * 1024,
+        ),
+    )
     poll_seconds: float = field(
         default=2.0,
         metadata=describe("Seconds between checks of MLflow for a new champion.", metavar="SECONDS", min_=0.05),

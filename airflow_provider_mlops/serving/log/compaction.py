@@ -11,7 +11,7 @@ import io
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,9 @@ from airflow_provider_mlops.serving.log import layout, segments, write_ahead
 from airflow_provider_mlops.serving.log.segment_content import SegmentContent
 
 log = logging.getLogger(__name__)
+
+_MAX_PROBLEMS = 3
+"""Number of segments after which the storage is to blame. Each may have waited for it for a long time."""
 
 
 def compact(
@@ -45,17 +48,28 @@ def compact(
         Number of segments that were compacted.
     """
     began = time.monotonic()
-    done = 0
-    for segment in filter(may_go, own.sealed()):
-        compact_segment(storage_uri, segment)
-        done += 1
+    done = _compact_all(storage_uri, filter(may_go, own.sealed()))
     with write_ahead.orphans(own.root) as left:
-        for segment in filter(may_go, left):
-            compact_segment(storage_uri, segment)
-            done += 1
+        done += _compact_all(storage_uri, filter(may_go, left))
     if done:
         elapsed = time.monotonic() - began
         log.info("Compacted %s of the prediction log in %.2f s to %s", pluralize(done, "segment"), elapsed, storage_uri)
+    return done
+
+
+def _compact_all(storage_uri: str, found: Iterable[segments.Segment]) -> int:
+    """Compact segments and return how many. One that cannot be written stops the others only if several cannot."""
+    done, problems = 0, []
+    for segment in found:
+        try:
+            compact_segment(storage_uri, segment)
+            done += 1
+        except Exception as error:
+            problems.append(error)
+            if len(problems) >= _MAX_PROBLEMS:
+                break
+    if problems:
+        raise problems[0]
     return done
 
 

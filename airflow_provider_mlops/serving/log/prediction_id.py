@@ -12,6 +12,8 @@ PATTERN = r"[0-9a-f]{32}(-[0-9]{1,9})?"
 _DRAWN = 200
 _chances: list[str] = []
 """Random digits that are not used yet. Drawing many at once is faster."""
+_latest = 0
+"""Milliseconds since 1970 of the latest id."""
 
 _FORMAT = re.compile(PATTERN)
 
@@ -19,15 +21,20 @@ _FORMAT = re.compile(PATTERN)
 def new() -> str:
     """Return an id for a request: 12 hexadecimal digits of milliseconds since 1970, then 20 random ones.
 
-    The time comes first, as in a UUID of version 7, so that ids sort by the time of the request.
+    The time comes first, as in a UUID of version 7, so that ids sort by the time of the request. If the clock is set
+    back, ids keep the latest time until it is reached again, so that they still sort in the order of the requests.
     """
+    global _latest
     try:
         chance = _chances.pop()
     except IndexError:
         drawn = secrets.token_hex(10 * _DRAWN)
         _chances.extend(drawn[place : place + 20] for place in range(20, len(drawn), 20))
         chance = drawn[:20]
-    return f"{time.time_ns() // 1_000_000:012x}{chance}"
+    now = time.time_ns() // 1_000_000
+    if now > _latest:
+        _latest = now
+    return f"{_latest:012x}{chance}"
 
 
 def of_rows(request_id: str, rows: int) -> list[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import threading
@@ -25,8 +26,12 @@ from airflow_provider_mlops.serving.log.record import FeedbackRow
 from airflow_provider_mlops.serving.log.rollout_fields import RolloutContext
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.segments import SUFFIX, Segment, file_names, segments_of
+from airflow_provider_mlops.serving.repeated_log import RepeatedLog
+
+repeated = RepeatedLog(logging.getLogger(__name__))
 
 SEGMENT_BYTES = 8 * 1024 * 1024
+_LABELS_PER_RECORD = 1000
 _LOCK = "lock"
 _PROBE_BYTES = 256 * 1024
 
@@ -102,7 +107,7 @@ class WriteAhead:
         """Log labels as (prediction id, label as text), or with a reward as (prediction id, label or None, reward).
 
         If a prediction gets two labels, the later one counts; if it gets two rewards, the first one counts. Raises
-        OSError as `append` does.
+        OSError as `append` does; then some of the labels may be in the log. Sending all of them again changes nothing.
         """
         with self._guard:
             first = max(time.time_ns() // 1000, self._last_time + 1)
@@ -111,12 +116,16 @@ class WriteAhead:
             (name, label, first + position, reward[0] if reward else None)
             for position, (name, label, *reward) in enumerate(labels)
         ]
-        self._append(log_record.encode_feedback(rows), None)
+        # In parts, because predictions wait for each write, and other threads for the encoding.
+        for start in range(0, len(rows), _LABELS_PER_RECORD):
+            self._append(log_record.encode_feedback(rows[start : start + _LABELS_PER_RECORD]), None)
 
     def rotate(self) -> None:
         """Begin a new segment, unless nothing was written to the current one."""
         with self._guard:
-            if self._size:
+            if not os.path.exists(self._path):
+                self._start_over()
+            elif self._size:
                 self._open_next()
 
     def position(self) -> tuple[int, int]:
@@ -132,6 +141,9 @@ class WriteAhead:
     def problem(self) -> str | None:
         """Return why the last write failed; None if it did not, or if a file can be written again."""
         if self._problem is not None:
+            with self._guard, contextlib.suppress(OSError):
+                if self._file >= 0 and not os.path.exists(self._path):
+                    self._start_over()
             path = os.path.join(self.directory, "probe")
             try:
                 with open(path, "wb") as file:
@@ -168,13 +180,37 @@ class WriteAhead:
                 raise OSError("the write-ahead log is closed")
             if self._size >= self._segment_bytes:
                 self._open_next()
-            if schema is None or id(schema) in self._described:
-                self._write(line)
-            else:
-                self._write(log_record.encode_schema(schema) + line)
-                self._described[id(schema)] = schema
+            self._write_described(line, schema)
+            if not os.fstat(self._file).st_nlink:
+                self._start_over()
+                self._write_described(line, schema)
             if evidence:
                 self._evidence = (self._number, self._size)
+
+    def _write_described(self, line: bytes, schema: LogSchema | None) -> None:
+        if schema is None or id(schema) in self._described:
+            self._write(line)
+        else:
+            self._write(log_record.encode_schema(schema) + line)
+            self._described[id(schema)] = schema
+
+    def _start_over(self) -> None:
+        """Continue in a new directory: someone has deleted the file, and nobody could find what is written to it."""
+        repeated.error(
+            self.directory,
+            "Someone has deleted the write-ahead log %s. What was not compacted is lost; the gateway continues in a "
+            "new directory",
+            self.directory,
+        )
+        try:
+            writer, directory, lock_file = _new_writer(self.root)
+            os.close(self._lock_file)
+            self.writer, self.directory, self._lock_file = writer, directory, lock_file
+            self._number, self._evidence = 0, (0, 0)
+            self._open_next()
+        except OSError as error:
+            self._problem = str(error)
+            raise
 
     def _write(self, block: bytes) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.model_output import ModelOutputError
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.log.schema import LogSchema, OutputKind
-from airflow_provider_mlops.serving.models import batch_profile
+from airflow_provider_mlops.serving.models import activity, batch_profile
 from airflow_provider_mlops.serving.models import example as example_of
-from airflow_provider_mlops.serving.models.linear import Linear
+from airflow_provider_mlops.serving.models.compiled.compiled_model import CompiledModel
+from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError
 from airflow_provider_mlops.serving.models.split_estimator import Prediction, SplitEstimator
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.rows import Rows
@@ -68,8 +70,8 @@ class LoadedModel:
       by name, or that have columns that are not numbers, get one.
     - Which columns may have missing values: those that had some in training, and those in which the model accepts one
       in a trial.
-    - The steps of a Pipeline, so that classes and probabilities share their preprocessing (see `SplitEstimator`), and
-      the arithmetic of linear models (see `linear`).
+    - The steps of a Pipeline, so that classes and probabilities share their preprocessing (see `SplitEstimator`).
+    - Its arithmetic, if it has a compiled form (see `compiled`), which then predicts instead of scikit-learn.
     - How long it takes, and whether it can predict rows of several requests together.
 
     Parameters
@@ -81,20 +83,24 @@ class LoadedModel:
     ----------
     as_array
         Whether the model gets arrays instead of DataFrames.
-    linear
-        The model's arithmetic, if it is a linear model of scikit-learn.
+    compiled
+        The model's arithmetic, if it has a compiled form.
     pace
         Measured speed of the model.
+    last_crash
+        Number of the latest crash of any version when this one was loaded: later ones of this version concern it.
     """
 
     def __init__(self, version: ModelVersion, estimator: Any, schema: InputSchema, example: Rows | None) -> None:
         self.version = version
         self.loaded_at = time.time()
+        self.last_crash = 0
+        self._activity = 2 * activity.register(version)
         _use_one_thread(estimator)
         self.classes = _classes(version, estimator)
         self._estimator = SplitEstimator(estimator, len(self.classes))
         self.as_array = False
-        self.linear: Linear | None = None
+        self.compiled: CompiledModel | None = None
         self.schema = schema
         rows = example_of.blank(schema) if example is None else example
         try:
@@ -109,10 +115,10 @@ class LoadedModel:
         self.output = _output_kind(example_output)
         self._targets = example_output.shape[1:]
         self.schema = schema.with_nullable(self._nullable(rows))
-        if self.as_array:
-            split = self._estimator
-            self.linear = Linear.of(split.transformers, split.final, rows.array(), split.predict)
-        self.pace = batch_profile.measure(estimator, self.predict, rows, by_array=self.as_array)
+        self.compiled = self._compile(estimator, Rows(self.schema, rows.count, columns=rows.columns()))
+        self.pace = batch_profile.measure(
+            estimator, self.predict, rows, by_array=self.as_array or self.compiled is not None
+        )
         self._failed_batches = 0
         self.log_schema = LogSchema(
             model=version.name,
@@ -128,26 +134,36 @@ class LoadedModel:
 
         Raises InvalidSpecError or RejectedError if it cannot be served, and BackendUnavailableError.
         """
+        # One download for everything: an MLflow server sends the files again each time.
+        with models.downloaded(registry, version) as directory:
+            return cls.read(registry, version, directory, allow_pickle=allow_pickle)
+
+    @classmethod
+    def read(
+        cls, registry: Registry, version: ModelVersion, directory: Path, *, allow_pickle: bool = False
+    ) -> LoadedModel:
+        """Load a version from its files in a local directory, and try it on its input example.
+
+        Raises InvalidSpecError or RejectedError if it cannot be served.
+        """
         from mlflow.models import Model
 
-        began = time.monotonic()
-        # One download for all three: an MLflow server sends the files again each time.
-        with models.downloaded(registry, version) as directory:
+        with activity.loading(version):
             packaged = Model.load(str(directory))
             schema = InputSchema.of(packaged.signature)
             estimator = models.read(registry, directory, allow_pickle=allow_pickle)
             example = packaged.load_input_example(str(directory)) if packaged.saved_input_example_info else None
-        model = cls(version, estimator, schema, example_of.example_rows(schema, example))
-        log.info(
-            "Loaded %s in %.2f s: %s as %s, batches of up to %s, predicts %s",
-            version.uri,
-            time.monotonic() - began,
-            pluralize(len(schema.features), "feature"),
-            "an array" if model.as_array else "a DataFrame",
-            pluralize(model.pace.batch_rows, "row"),
-            "on the event loop" if model.pace.quick else "in a thread",
+            return cls(version, estimator, schema, example_of.example_rows(schema, example))
+
+    def describe(self) -> str:
+        """Return how the model is served, in words."""
+        features = pluralize(len(self.schema.features), "feature")
+        rows = pluralize(self.pace.batch_rows, "row")
+        return (
+            f"{features} as {'an array' if self.as_array else 'a DataFrame'}, "
+            f"{'' if self.compiled is None else 'compiled, '}batches of up to {rows}, predicts "
+            f"{'on the event loop' if self.pace.quick else 'in a thread'}"
         )
-        return model
 
     @property
     def v2_output(self) -> str:
@@ -156,7 +172,21 @@ class LoadedModel:
 
     def predict(self, rows: Rows) -> ModelResponse:
         """Predict checked rows. Raises ModelOutputError, or any exception of the estimator."""
-        output, probabilities = self._predict(rows)
+        cells, place = activity.slot()
+        before = cells[place]
+        cells[place] = self._activity
+        try:
+            return self._respond(rows, self._predict(rows))
+        finally:
+            cells[place] = before
+
+    def predict_compiled(self, rows: Rows) -> ModelResponse | None:
+        """Predict checked rows with the model's arithmetic alone; None if scikit-learn must predict them."""
+        prediction = None if self.compiled is None else self.compiled.predict(rows)
+        return None if prediction is None else self._respond(rows, prediction)
+
+    def _respond(self, rows: Rows, prediction: Prediction) -> ModelResponse:
+        output, probabilities = prediction
         if output.shape[1:] != self._targets:
             raise ModelOutputError(f"it returned an array of shape {output.shape} for {pluralize(rows.count, 'row')}")
         if _output_kind(output) != self.output:
@@ -194,14 +224,32 @@ class LoadedModel:
         )
 
     def _predict(self, rows: Rows) -> Prediction:
-        if not self.as_array:
-            return self._estimator.predict(rows.frame())
-        features = rows.array()
-        if self.linear is not None:
-            prediction = self.linear.predict(features)
+        if self.compiled is not None:
+            prediction = self.compiled.predict(rows)
             if prediction is not None:
                 return prediction
-        return self._estimator.predict(features)
+        return self._judge(rows)
+
+    def _judge(self, rows: Rows) -> Prediction:
+        """Predict with the estimator itself."""
+        return self._estimator.predict(rows.array() if self.as_array else rows.frame())
+
+    def _compile(self, estimator: Any, example: Rows) -> CompiledModel | None:
+        try:
+            return CompiledModel.of(
+                estimator, example, self._judge, classes=len(self.classes), gets_array=self.as_array
+            )
+        except NotCompilableError as reason:
+            log.info("%s is predicted by its own code, which takes longer: %s", self.version.uri, reason)
+        except Exception as error:
+            # Attributes of an estimator that were changed after the training, or that another release calls otherwise.
+            log.warning(
+                "%s is predicted by its own code, because compiling it failed (%s: %s)",
+                self.version.uri,
+                type(error).__name__,
+                error,
+            )
+        return None
 
     def _accepts_array(self, rows: Rows) -> bool:
         """Return whether the model predicts the same for an array as for a DataFrame."""

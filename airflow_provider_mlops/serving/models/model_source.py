@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from typing_extensions import override
@@ -12,8 +16,12 @@ from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecEr
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.aliases import CHAMPION, PREVIOUS
 from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.serving.models.crash_list import CrashList
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.rows.request_error import RequestError
+
+log = logging.getLogger(__name__)
 
 
 class Aliases(NamedTuple):
@@ -29,12 +37,63 @@ class ModelSource(Protocol):
     def aliases(self) -> dict[str, Aliases]:
         """Return the aliases of each model to serve that has a champion. May raise any exception."""
 
-    def load(self, name: str, version: int) -> LoadedModel:
+    def load(self, name: str, version: int, *, again: bool = False) -> LoadedModel:
         """Load a version.
+
+        Parameters
+        ----------
+        again
+            Whether someone asks for this version, so that it is tried even if it has ended a process before.
 
         Raises RequestError: 404 if there is no such version, 422 if it cannot be served, 503 if the source is
         unavailable.
         """
+
+    def crash_of(self, model: LoadedModel) -> str | None:
+        """Return why a loaded version must not be used anymore; None if it may be."""
+        return None
+
+    def is_deleted(self, version: ModelVersion) -> bool:
+        """Return whether a version no longer exists. May raise any exception."""
+        return False
+
+
+class Trial(Protocol):
+    """Tries a version in another process, because it may end the process that loads it or predicts with it."""
+
+    def __call__(self, version: ModelVersion, directory: Path, *, again: bool) -> None:
+        """Return if the version can be loaded from a directory and predict its example.
+
+        Raises RequestError: 422 if it cannot, 503 if it could not be tried.
+        """
+
+
+@contextlib.contextmanager
+def _explained(version: int) -> Iterator[None]:
+    """Turn what a version raises when it is loaded into a RequestError."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except BackendUnavailableError as error:
+        raise RequestError(503, str(error), Retry_After="5") from error
+    except MlopsError as error:
+        raise RequestError(422, f"Version {version} cannot be loaded: {error}", "version") from error
+    except BaseException as error:
+        # A module of the model may call `sys.exit` when it is imported.
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise RequestError(
+            422, f"Version {version} cannot be loaded ({type(error).__name__}: {error}).", "version"
+        ) from error
+
+
+def read_version(
+    registry: Registry, version: ModelVersion, directory: Path, *, allow_pickle: bool = False
+) -> LoadedModel:
+    """Load a version from its files. Raises RequestError (422 if it cannot be served, 503)."""
+    with _explained(version.version):
+        return LoadedModel.read(registry, version, directory, allow_pickle=allow_pickle)
 
 
 class RegistrySource(ModelSource):
@@ -46,13 +105,28 @@ class RegistrySource(ModelSource):
         Models to serve. Without names, all models that have a champion are served.
     allow_pickle
         Whether pickled models may be loaded.
+    trial
+        Tries each version in a process of its own first.
+    crashes
+        The versions that ended a process, which are skipped.
     """
 
-    def __init__(self, registry: Registry, names: Sequence[str] = (), *, allow_pickle: bool = False) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        names: Sequence[str] = (),
+        *,
+        allow_pickle: bool = False,
+        trial: Trial | None = None,
+        crashes: CrashList | None = None,
+    ) -> None:
         self._registry = registry
         self._names = tuple(names)
         self._allow_pickle = allow_pickle
+        self._trial = trial
+        self._crashes = crashes
         self._imports = threading.Lock()
+        self._loads = threading.Lock()
 
     @override
     def aliases(self) -> dict[str, Aliases]:
@@ -72,7 +146,8 @@ class RegistrySource(ModelSource):
                 return champions
 
     @override
-    def load(self, name: str, version: int) -> LoadedModel:
+    def load(self, name: str, version: int, *, again: bool = False) -> LoadedModel:
+        began = time.monotonic()
         self._import_mlflow()
         try:
             model = models.get(self._registry, name, version)
@@ -85,19 +160,35 @@ class RegistrySource(ModelSource):
         except Exception as error:
             message = f"Version {version} of the model {name!r} could not be looked up: {error}"
             raise RequestError(503, message, Retry_After="5") from error
-        try:
-            return LoadedModel.load(self._registry, model, allow_pickle=self._allow_pickle)
-        except BackendUnavailableError as error:
-            raise RequestError(503, str(error), Retry_After="5") from error
-        except MlopsError as error:
-            raise RequestError(422, f"Version {version} cannot be loaded: {error}", "version") from error
-        except BaseException as error:
-            # A module of the model may call `sys.exit` when it is imported.
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise RequestError(
-                422, f"Version {version} cannot be loaded ({type(error).__name__}: {error}).", "version"
-            ) from error
+        last_crash = 0
+        if self._crashes is not None:
+            if again:
+                self._crashes.forget(name, version)
+            last_crash = self._crashes.last_number()
+        self._raise_if_skipped(model)
+        with _explained(version), models.downloaded(self._registry, model) as directory:
+            if self._trial is not None:
+                self._trial(model, directory, again=again)
+            # One at a time: the next version is tried in its own process meanwhile.
+            with self._loads:
+                loaded = read_version(self._registry, model, directory, allow_pickle=self._allow_pickle)
+        loaded.last_crash = last_crash
+        log.info("Loaded %s in %.2f s: %s", model.uri, time.monotonic() - began, loaded.describe())
+        return loaded
+
+    @override
+    def crash_of(self, model: LoadedModel) -> str | None:
+        crash = None if self._crashes is None else self._crashes.find(model.version)
+        return None if crash is None or crash.number <= model.last_crash else crash.reason
+
+    @override
+    def is_deleted(self, version: ModelVersion) -> bool:
+        return models.find(self._registry, version.name, version.version) is None
+
+    def _raise_if_skipped(self, model: ModelVersion) -> None:
+        crash = None if self._crashes is None else self._crashes.find(model)
+        if crash is not None:
+            raise RequestError(422, f"Version {model.version} is not loaded: {crash.reason}.", "version")
 
     def _import_mlflow(self) -> None:
         """Import MLflow once: its modules import each other in circles, which two threads must not do at once."""

@@ -59,7 +59,10 @@ class ServedModel:
         elif self.policy is not None:
             choice = self.policy.choose(request)
         else:
+            failure = next(iter(reversed(self.failures.values())), None)
             message = f"No version of the model {self.name!r} is active. Deploy one, or name a version in the request."
+            if failure is not None:
+                message += f" {failure}"
             raise RequestError(404, message, "name")
         return choice, self.versions[choice.version]
 
@@ -72,6 +75,12 @@ class ServedModel:
         spare = [version for version in self.versions if version not in needed]
         for version in spare[: max(0, len(self.versions) - WARM)]:
             del self.versions[version]
+
+    def remove(self, version: int) -> None:
+        """Remove a version that is not active from memory."""
+        self.versions.pop(version, None)
+        if self.previous == version:
+            self.previous = None
 
     def activate(self, version: int) -> None:
         """Let a loaded version answer all requests from now on. The previous one stays in memory."""

@@ -7,12 +7,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
 
+from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.errors import MlopsError
+from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.models import threads
 from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from airflow_provider_mlops.serving.models.model_source import ModelSource
+from airflow_provider_mlops.serving.models.model_source import Aliases, ModelSource
 from airflow_provider_mlops.serving.models.served_model import ModelStatus, ServedModel
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
@@ -20,10 +24,47 @@ log = logging.getLogger(__name__)
 
 _SILENT_SECONDS = 30.0
 """Time without an answer of MLflow after which the gateway reports it."""
+_NO_ANSWER_SECONDS = 15.0
+"""Time without an answer of MLflow after which requests no longer wait for a version to be loaded."""
+_WAIT_SECONDS = 120.0
+"""Longest time that a request waits for a version to be loaded."""
+_CHECK_SECONDS = 0.2
+_CHAMPIONS_AT_ONCE = 4
+"""Number of champions that are loaded at the same time: one is tried in a process of its own while another one is
+loaded, and others may wait for their files."""
+_CHECKED_AT_ONCE = 5
+"""Number of versions that each look at MLflow checks for deletion."""
+
+
+class _Behind(NamedTuple):
+    """A model that does not follow its alias yet.
+
+    Parameters
+    ----------
+    champion, previous
+        Versions that the aliases point to.
+    activations
+        The model's activations when the aliases were looked up: a later one is newer than the alias.
+    again
+        Whether the alias moved while the gateway was running, which asks for the version again.
+    """
+
+    champion: int
+    previous: int | None
+    activations: int
+    again: bool
+
+
+class _LookUp(NamedTuple):
+    """The findings of a look at MLflow and at the list of crashes."""
+
+    aliases: dict[str, Aliases]
+    deleted: list[ModelVersion]
+    crashed: list[tuple[LoadedModel, str]]
 
 
 class ServedModels:
-    """The models by name. Its methods run on the event loop; two other threads look up aliases and load versions.
+    """The models by name. Its methods run on the event loop; other threads look up aliases and load versions.
 
     Parameters
     ----------
@@ -40,24 +81,34 @@ class ServedModels:
     ) -> None:
         self._source = source
         self._names = tuple(names)
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
-        # Apart from the loader, so that a version can be loaded while a look at the aliases takes long.
+        # More than the number of champions that are loaded at the same time: some may wait for storage.
+        self._loader = ThreadPoolExecutor(2 * _CHAMPIONS_AT_ONCE, thread_name_prefix=threads.LOAD)
+        # Apart from the loader, so that the aliases are looked up while versions are loaded.
         self._poller = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
         self._polled_at = time.monotonic()
         self._models: dict[str, ServedModel] = {}
-        # The champions at the last poll, and the models that do not follow theirs yet.
+        # The champions at the last look, and the models that do not follow theirs yet.
         self._aliased: dict[str, int] = {}
-        self._behind: set[str] = set()
+        self._behind: dict[str, _Behind] = {}
+        # Models that were requested before they were loaded, the earliest first.
+        self._requested: dict[str, None] = {}
+        # Versions that are no longer used, because they ended a process.
+        self._withdrawn: set[tuple[str, int]] = set()
+        self._loading: dict[tuple[str, int], asyncio.Task[LoadedModel]] = {}
         self._load_backoff = LoadBackoff() if load_backoff is None else load_backoff
-        self._polled = False
+        self._looked_up = self._polled = False
+        self._is_stopping = False
+        self._checked = 0
         self.registry_error: str | None = None
 
     def get(self, name: str) -> ServedModel:
-        """Return the model of that name. Raises RequestError (404, or 503 while the models are first loaded)."""
+        """Return the model of that name. Raises RequestError (404, or 503 while its champion is first loaded)."""
         model = self._models.get(name)
         if model is None:
-            if not self._polled and (not self._names or name in self._names):
-                raise RequestError(503, "The gateway is loading its models. Retry later.", Retry_After="5")
+            if name in self._behind or (not self._looked_up and (not self._names or name in self._names)):
+                if name in self._behind:
+                    self._requested[name] = None
+                raise RequestError(503, "The gateway is loading its models. Retry later.", Retry_After="1")
             raise RequestError(404, f"The gateway does not serve a model {name[:200]!r}.", "name")
         return model
 
@@ -77,8 +128,10 @@ class ServedModels:
         It is ready when the champions have been loaded. Each model that it was told to serve by name must have an
         active version. If another model cannot be loaded, the rest is served anyway.
         """
+        if not self._looked_up:
+            return [self.registry_error or "the champions are being looked up"]
         if not self._polled:
-            return [self.registry_error or "the champions are being loaded"]
+            return [f"{pluralize(len(self._behind), 'champion')} of {len(self._aliased)} being loaded"]
         return [
             f"the model {name!r} has no active version"
             for name in self._names
@@ -95,9 +148,10 @@ class ServedModels:
     def failing(self, wanted: Iterable[tuple[str, int]] = ()) -> list[str]:
         """Return which champions, and which of the `wanted` versions, cannot be loaded, and why."""
         champions = ((name, version) for name, version in self._aliased.items() if name in self._behind)
+        withdrawn = self._withdrawn
         return [
             f"model {name!r}: {reason}"
-            for name, version in sorted({*champions, *wanted})
+            for name, version in sorted({*champions, *wanted, *withdrawn})
             if (reason := self._load_backoff.reason((name, version))) is not None
         ]
 
@@ -131,17 +185,25 @@ class ServedModels:
         for model in self._models.values():
             model.kept = frozenset(versions_of(model.name))
 
-    async def load(self, name: str, version: int) -> ServedModel:
-        """Load a version in addition to the others, unless it is in memory. Raises RequestError as the source does."""
+    async def load(self, name: str, version: int, *, again: bool = False) -> ServedModel:
+        """Load a version in addition to the others, unless it is in memory. Raises RequestError as the source does.
+
+        If it takes long, RequestError (503) is raised, and the version is loaded in the background.
+
+        Parameters
+        ----------
+        again
+            Whether someone asks for this version, so that it is tried even if it has ended a process before.
+        """
         model = self._models.get(name)
         if model is None or version not in model.versions:
-            loaded = await self._load(name, version)
-            self._load_backoff.succeeded((name, version))
-            model = self._models.setdefault(name, ServedModel(name))
-            model.add(loaded)
+            loaded = await self._wait_for(name, version, again)
+            model = self._models[name]
+            if version not in model.versions:
+                model.add(loaded)
         return model
 
-    async def activate(self, name: str, version: int, *, champion: bool = False) -> ServedModel:
+    async def activate(self, name: str, version: int, *, champion: bool = False, again: bool = False) -> ServedModel:
         """Load a version if necessary, and let it answer from now on. Raises RequestError as `load` does.
 
         Parameters
@@ -149,8 +211,10 @@ class ServedModels:
         champion
             Whether the caller has seen that this version is the champion. Otherwise, the poll would not notice an alias
             that moves to this version and back between two polls.
+        again
+            As for `load`.
         """
-        model = await self.load(name, version)
+        model = await self.load(name, version, again=again)
         before = model.active
         model.activate(version)
         if champion:
@@ -170,15 +234,23 @@ class ServedModels:
         return model
 
     async def poll(self) -> None:
-        """Follow the champion alias of each model if it has moved or was deleted since the last poll.
+        """Look up the champions, and follow those that have moved. Never raises."""
+        await self.look_up()
+        await self.follow()
 
-        Only moves count: a version that was activated through the admin API stays active until the alias moves. Never
-        raises; errors are logged and shown in the status.
+    async def look_up(self) -> None:
+        """Look up the champion alias of each model, and whether loaded versions were deleted or have crashed.
+
+        Only moves of an alias count: a version that was activated through the admin API stays active until the alias
+        moves. Never raises; errors are logged and shown in the status.
         """
         # Counted before the lookup: an activation during the lookup is newer than its result.
         activations = {name: model.activations for name, model in self._models.items()}
+        loaded = [version for model in self._models.values() for version in model.versions.values()]
         try:
-            aliases = await asyncio.get_running_loop().run_in_executor(self._poller, self._source.aliases)
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._poller, self._look_up, loaded, self._to_check()
+            )
         except Exception as error:
             if self.registry_error is None:
                 log.warning("Could not look up the champions; keeping the active versions: %s", error)
@@ -188,29 +260,97 @@ class ServedModels:
         if self.registry_error is not None:
             log.info("MLflow is available again")
             self.registry_error = None
-        for name, (champion, previous) in aliases.items():
+        for version in found.deleted:
+            self._remove_deleted(version)
+        for name, (champion, previous) in found.aliases.items():
             model = self._models.get(name)
             if model is not None and model.activations != activations.get(name, 0):
-                # The activation is newer than this result. The next poll shows the current alias.
+                # The activation is newer than this result. The next look shows the current alias.
                 continue
-            if self._aliased.get(name) != champion:
+            moved = self._aliased.get(name) != champion
+            if moved or name in self._behind:
+                again = name in self._aliased if moved else self._behind[name].again
                 self._aliased[name] = champion
-                self._behind.add(name)
-            if name in self._behind:
-                try:
-                    await self._follow(name, champion, previous, activations.get(name, 0))
-                except Exception:
-                    log.exception("Could not follow the champion of %s; the other models are not affected", name)
-        for name in [name for name in self._aliased if name not in aliases]:
+                self._behind[name] = _Behind(champion, previous, activations.get(name, 0), again)
+        for name in [name for name in self._aliased if name not in found.aliases]:
             model = self._models.get(name)
             if model is None:
                 del self._aliased[name]
+                self._behind.pop(name, None)
             elif model.activations == activations.get(name, 0):
                 self._stop(model)
-        self._polled = True
+        for crashed, reason in found.crashed:
+            self._withdraw(crashed, reason)
+        self._looked_up = True
+
+    async def follow(self) -> None:
+        """Load the champions that are not active yet, and activate each as soon as it is loaded. Never raises.
+
+        Models that were requested come first.
+        """
+        tried: set[str] = set()
+
+        def next_name() -> str | None:
+            requested = (name for name in self._requested if name in self._behind)
+            return next((name for name in (*requested, *self._behind) if name not in tried), None)
+
+        async def follow_some() -> None:
+            while (name := next_name()) is not None:
+                tried.add(name)
+                self._requested.pop(name, None)
+                try:
+                    await self._follow(name, self._behind[name])
+                except Exception:
+                    log.exception("Could not follow the champion of %s; the other models are not affected", name)
+
+        await asyncio.gather(*(follow_some() for _ in range(_CHAMPIONS_AT_ONCE)))
+        self._polled = self._polled or self._looked_up
+
+    def stop_loading(self) -> None:
+        """Answer those who wait for a version to be loaded with an error."""
+        self._is_stopping = True
+
+    def _look_up(self, loaded: list[LoadedModel], to_check: list[ModelVersion]) -> _LookUp:
+        aliases = self._source.aliases()
+        crashed = [(model, reason) for model in loaded if (reason := self._source.crash_of(model)) is not None]
+        return _LookUp(aliases, [version for version in to_check if self._source.is_deleted(version)], crashed)
+
+    def _to_check(self) -> list[ModelVersion]:
+        """Return some of the versions that do not answer by default, in turn: they may have been deleted."""
+        spare = [
+            loaded.version
+            for model in self._models.values()
+            for number, loaded in model.versions.items()
+            if number != model.active
+        ]
+        chosen = [spare[(self._checked + place) % len(spare)] for place in range(min(len(spare), _CHECKED_AT_ONCE))]
+        self._checked += len(chosen)
+        return chosen
+
+    def _remove_deleted(self, version: ModelVersion) -> None:
+        model = self._models.get(version.name)
+        if model is not None and version.version in model.versions and version.version != model.active:
+            log.warning("Removed %s from memory, because it was deleted in MLflow", version)
+            model.remove(version.version)
+
+    def _withdraw(self, loaded: LoadedModel, reason: str) -> None:
+        """Stop using a version that has ended another process of the gateway."""
+        name, number = loaded.version.name, loaded.version.version
+        model = self._models[name]
+        if model.versions.get(number) is not loaded:
+            return
+        log.error("Model %s: version %d is no longer used: %s", name, number, reason)
+        if model.active == number:
+            model.deactivate()
+        model.remove(number)
+        message = f"Version {number} is not loaded: {reason}."
+        model.failures[number] = message
+        self._withdrawn.add((name, number))
+        self._load_backoff.failed((name, number), message)
 
     def close(self) -> None:
-        """Stop both threads after their current tasks."""
+        """Stop the threads after their current tasks."""
+        self._is_stopping = True
         self._loader.shutdown(wait=False, cancel_futures=True)
         self._poller.shutdown(wait=False, cancel_futures=True)
 
@@ -222,20 +362,27 @@ class ServedModels:
                 model.active,
             )
         self._aliased.pop(model.name, None)
-        self._behind.discard(model.name)
+        self._behind.pop(model.name, None)
         model.deactivate()
 
-    async def _follow(self, name: str, champion: int, previous: int | None, activations: int) -> None:
+    async def _follow(self, name: str, behind: _Behind) -> None:
+        champion, previous, activations, again = behind
         model = self._models.get(name)
         loaded = model is not None and champion in model.versions
-        if not loaded and not self.is_due(name, champion):
+        if not loaded and not (again or self.is_due(name, champion)):
             return
+        if again:
+            self._behind[name] = behind._replace(again=False)
         try:
-            model = await self.load(name, champion)
+            model = await self.load(name, champion, again=again)
         except RequestError:
             self._models.setdefault(name, ServedModel(name))
             return
-        self._behind.discard(name)
+        current = self._behind.get(name)
+        if current is None or current.champion != champion:
+            # The alias has moved meanwhile.
+            return
+        del self._behind[name]
         if model.activations == activations and model.active != champion:
             before = "no version" if model.active is None else f"version {model.active}"
             model.activate(champion)
@@ -257,9 +404,40 @@ class ServedModels:
             if model.previous is None and model.active != version:
                 model.previous = version
 
-    async def _load(self, name: str, version: int) -> LoadedModel:
+    async def _wait_for(self, name: str, version: int, again: bool) -> LoadedModel:
+        """Load a version and wait for it, as long as there is hope. Raises RequestError."""
+        key = (name, version)
+        task = self._loading.get(key)
+        if task is None:
+            task = self._loading[key] = asyncio.create_task(self._load(name, version, again))
+            task.add_done_callback(partial(self._end_load, key))
+        began = time.monotonic()
+        while True:
+            done, _ = await asyncio.wait({task}, timeout=_CHECK_SECONDS)
+            if done:
+                return task.result()
+            waited = time.monotonic() - began
+            silent = time.monotonic() - self._polled_at
+            later = f"Version {version} of the model {name!r} is not loaded yet"
+            if self._is_stopping:
+                raise RequestError(503, f"{later}, and the gateway is stopping. Retry later.", Retry_After="5")
+            if waited > _NO_ANSWER_SECONDS and silent > _NO_ANSWER_SECONDS:
+                message = f"{later}: MLflow has not answered for {silent:.0f} s. Retry later."
+                raise RequestError(503, message, Retry_After="5")
+            if waited > _WAIT_SECONDS:
+                message = f"{later} after {waited:.0f} s. The gateway goes on loading it; retry later."
+                raise RequestError(503, message, Retry_After="5")
+
+    def _end_load(self, key: tuple[str, int], task: asyncio.Task[LoadedModel]) -> None:
+        self._loading.pop(key, None)
+        if not task.cancelled():
+            # Retrieved because no one may wait for it any longer.
+            task.exception()
+
+    async def _load(self, name: str, version: int, again: bool) -> LoadedModel:
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._loader, self._source.load, name, version)
+            loaded = await loop.run_in_executor(self._loader, partial(self._source.load, name, version, again=again))
         except RequestError as error:
             if error.status != 503 and self._load_backoff.failed((name, version), error.message):
                 active = self._models[name].active if name in self._models else None
@@ -269,3 +447,7 @@ class ServedModels:
             if error.status == 422:
                 self._models.setdefault(name, ServedModel(name)).failures[version] = error.message
             raise
+        self._load_backoff.succeeded((name, version))
+        self._withdrawn.discard((name, version))
+        self._models.setdefault(name, ServedModel(name)).add(loaded)
+        return loaded

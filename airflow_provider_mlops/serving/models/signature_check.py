@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.serving.models import plain_values
 from airflow_provider_mlops.serving.models.column_values import NUMBERS_OR_NULL, column_values
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
@@ -20,6 +21,9 @@ _NO_ROWS = "The request has no rows. Send at least one."
 
 def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> Rows:
     """Return rows from values by column, in any order of columns. Raises RequestError (422), naming the column."""
+    rows = _plain(schema, columns)
+    if rows is not None:
+        return rows
     _check_names(schema, columns)
     lengths = {name: len(values) for name, values in columns.items()}
     count = next(iter(lengths.values()))
@@ -108,6 +112,32 @@ def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
                 raise RequestError(422, f"Row {position} lacks the column {format_value(name)}.", name)
         columns[name] = [record.get(name) for record in records]
     return from_columns(schema, columns)
+
+
+def _plain(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> Rows | None:
+    """Return rows from lists of plain values; None if there is anything else, which the slow path then reports."""
+    names = schema.names
+    if len(columns) != len(names):
+        return None
+    lists: list[Any] = [columns.get(name) for name in names]
+    if type(lists[0]) is not list or not lists[0]:
+        return None
+    count = len(lists[0])
+    for values in lists:
+        if type(values) is not list or len(values) != count:
+            return None
+    if schema.double:
+        if not NUMBERS_OR_NULL.issuperset(map(type, chain.from_iterable(lists))):
+            return None
+        try:
+            matrix = np.array(lists, dtype=np.float64)
+        except OverflowError:
+            return None
+        return _finite_matrix(schema, np.ascontiguousarray(matrix.T))
+    if count > plain_values.MAX_ROWS:
+        return None
+    cells = plain_values.plain_cells(schema, lists)
+    return None if cells is None else Rows(schema, count, cells=cells)
 
 
 def _check_names(schema: InputSchema, names: Iterable[str]) -> None:

@@ -12,5 +12,14 @@ LOAD = "load"
 
 
 def any_running() -> bool:
-    """Return whether a thread that predicts or loads is alive."""
-    return any(thread.name.startswith((PREDICT, LOAD)) for thread in threading.enumerate())
+    """Return whether a thread that predicts, or that loads or waits for MLflow, is alive."""
+    return _any((PREDICT, LOAD))
+
+
+def any_predicting() -> bool:
+    """Return whether a thread that predicts is alive."""
+    return _any((PREDICT,))
+
+
+def _any(prefixes: tuple[str, ...]) -> bool:
+    return any(thread.name.startswith(prefixes) for thread in threading.enumerate())

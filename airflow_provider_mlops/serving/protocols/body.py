@@ -9,6 +9,7 @@ from starlette.types import Receive
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER
+from airflow_provider_mlops.serving.protocols.memory_budget import Reservation
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 _JSON_LENGTH = JSON_LENGTH_HEADER.lower().encode()
@@ -31,29 +32,42 @@ class Body:
     json_bytes: int | None = None
 
 
-async def receive_json(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+async def receive_json(
+    headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int, reservation: Reservation | None = None
+) -> bytes:
     """Receive a body that must be JSON.
 
-    Raises RequestError: 408 if the client disconnects, 413 if the body is too large, 415 if it is not JSON.
+    Parameters
+    ----------
+    reservation
+        Grows with the body: at once if its length is declared, otherwise as it arrives.
+
+    Raises
+    ------
+    RequestError
+        408 if the client disconnects, 413 if the body is too large, 415 if it is not JSON, 429 if there is no memory
+        for it.
     """
     _check_json(headers)
-    return await _receive(headers, receive, max_bytes)
+    return await _receive(headers, receive, max_bytes, reservation)
 
 
-async def receive_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> Body:
+async def receive_body(
+    headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int, reservation: Reservation | None = None
+) -> Body:
     """Receive a body that may have binary tensors after its JSON.
 
     Raises RequestError as `receive_json` does, and 400 if the header with the length of the JSON is invalid.
     """
     declared = headers.get(_JSON_LENGTH)
     if declared is None:
-        return Body(await receive_json(headers, receive, max_bytes))
+        return Body(await receive_json(headers, receive, max_bytes, reservation))
     if not declared.isdigit() or len(declared) > 15:
         raise RequestError(
             400, f"{JSON_LENGTH_HEADER} must be a number of bytes, not {declared[:50]!r}.", JSON_LENGTH_HEADER
         )
     _check_encoding(headers)
-    content = await _receive(headers, receive, max_bytes)
+    content = await _receive(headers, receive, max_bytes, reservation)
     length = int(declared)
     if length > len(content):
         raise RequestError(
@@ -64,12 +78,19 @@ async def receive_body(headers: Mapping[bytes, bytes], receive: Receive, max_byt
     return Body(content, length)
 
 
-async def _receive(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+async def _receive(
+    headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int, reservation: Reservation | None
+) -> bytes:
     declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > max_bytes:
+    length = int(declared) if declared.isdigit() else 0
+    if length > max_bytes:
         raise _too_large(max_bytes)
+    if reservation is not None:
+        reservation.grow(length)
     message = await receive()
     content: bytes = message.get("body", b"")
+    if reservation is not None and len(content) > length:
+        reservation.grow(len(content) - length)
     if message.get("more_body"):
         parts = [content]
         size = len(content)
@@ -79,6 +100,8 @@ async def _receive(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: 
             size += len(parts[-1])
             if size > max_bytes:
                 raise _too_large(max_bytes)
+            if reservation is not None and size > length:
+                reservation.grow(min(len(parts[-1]), size - length))
         content = b"".join(parts)
     if message["type"] == "http.disconnect":
         raise RequestError(408, "The connection was closed before the whole body arrived.")

@@ -7,9 +7,12 @@ import math
 from typing import Any
 
 from airflow_provider_mlops.serving.log import prediction_id
+from airflow_provider_mlops.serving.protocols import encoding, long_list
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
 
 MAX_LABEL_LENGTH = 10_000
+_MAX_SINGLE_BYTES = 128 * 1024
+"""More than one label takes, in which each character may be two escapes of six characters."""
 
 
 def parse(content: Any) -> list[tuple[str, str | None, float | None]]:
@@ -25,6 +28,16 @@ def parse(content: Any) -> list[tuple[str, str | None, float | None]]:
             raise RequestError(400, "feedback must be a non-empty list and the only field of the body.", "feedback")
         return [_parse_entry(entry, f"feedback[{position}]") for position, entry in enumerate(content["feedback"])]
     return [_parse_entry(content, "The body")]
+
+
+def parse_large(body: bytes) -> list[tuple[str, str | None, float | None]]:
+    """Parse the body of a large request in steps, so that other threads run in between. See `parse`."""
+    if len(body) <= _MAX_SINGLE_BYTES:
+        return parse(encoding.decode_exactly(body))
+    labels = []
+    for position, entry in enumerate(long_list.entries(body, "feedback")):
+        labels.append(_parse_entry(entry, f"feedback[{position}]"))
+    return labels
 
 
 def _parse_entry(entry: Any, where: str) -> tuple[str, str | None, float | None]:

@@ -109,6 +109,10 @@ def parse(body: Body, schema: InputSchema) -> InferRequest:
     inputs = content.get("inputs")
     if type(inputs) is not list or not inputs:
         raise RequestError(400, "inputs must be a non-empty list of tensors.", "inputs")
+    if body.json_bytes is None and len(inputs) == len(schema.names):
+        columns = _plain_columns(inputs, schema)
+        if columns is not None:
+            return InferRequest(signature_check.from_columns(schema, columns), request_id, outputs)
     parser = tensors.TensorParser(body.content, body.json_bytes)
     parsed = [parser.parse(tensor, position) for position, tensor in enumerate(inputs)]
     parser.check_end()
@@ -144,6 +148,38 @@ def metadata(name: str, versions: list[int], model: LoadedModel) -> ModelMetadat
         "inputs": inputs,
         "outputs": outputs,
     }
+
+
+def _plain_columns(inputs: list[Any], schema: InputSchema) -> dict[str, list[Any]] | None:
+    """Return the values of tensors that are one flat column each; None if anything else needs a look.
+
+    `TensorParser` accepts the same tensors and gives the same values, but takes longer for 30 of them than most models
+    take to predict.
+    """
+    columns: dict[str, list[Any]] = {}
+    by_name = schema.by_name
+    for tensor in inputs:
+        if type(tensor) is not dict:
+            return None
+        try:
+            name, datatype, shape, data = tensor["name"], tensor["datatype"], tensor["shape"], tensor["data"]
+            expected = V2_DATATYPES[by_name[name].kind]
+        except (KeyError, TypeError):
+            return None
+        if type(datatype) is not str or type(data) is not list or type(shape) is not list or not data:
+            return None
+        if datatype != expected and (datatype not in tensors.NUMBERS or expected not in tensors.NUMBERS):
+            return None
+        if type(data[0]) is list or shape[0:1] != [len(data)] or type(shape[0]) is not int:
+            return None
+        if len(shape) > 1 and (len(shape) > 2 or type(shape[1]) is not int or shape[1] != 1):
+            return None
+        if "parameters" in tensor:
+            parameters = tensor["parameters"]
+            if type(parameters) is dict and "binary_data_size" in parameters:
+                return None
+        columns[name] = data
+    return columns if len(columns) == len(inputs) else None
 
 
 def _rows(inputs: list[Tensor], schema: InputSchema) -> Rows:

@@ -73,7 +73,7 @@ def _encodings(values: tuple[str, ...]) -> list[bytes]:
 
 
 def _numbers(values: tuple[str, ...]) -> list[int | float]:
-    """Return the values that are numbers, exactly: large integers are no floating-point numbers."""
+    """Return the values that are numbers, without rounding large integers to floating-point numbers."""
     numbers = []
     for value in values:
         try:

@@ -125,10 +125,10 @@ class RolloutConfig(BaseModel):
     max_extensions: int = Field(default=3, ge=1, description="Maximum number of extensions of a step.")
     on_cancel: OnCancel = Field(
         default="roll_back",
-        description="Behavior if the task is canceled, that is, marked as failed, successful or skipped, or deleted with "
-        "its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although nobody checks "
-        "the evidence until `unattended_timeout` has passed. A cleared or retried task is not canceled: it rejoins the "
-        "rollout.",
+        description="Behavior if the task is canceled, that is, marked as failed, successful or skipped, or deleted "
+        "with its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although nobody "
+        "checks the evidence until `unattended_timeout` has passed. A cleared or retried task is not canceled: it "
+        "rejoins the rollout.",
     )
     unattended_timeout: timedelta | None = Field(
         default=timedelta(hours=1),

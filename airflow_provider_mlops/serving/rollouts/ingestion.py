@@ -16,7 +16,7 @@ import time
 from collections import Counter
 
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.errors import BackendUnavailableError
+from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusableError
 from airflow_provider_mlops.serving.log import record, segments, write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.repeated_log import RepeatedLog
@@ -36,7 +36,10 @@ from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 log = logging.getLogger(__name__)
 repeated = RepeatedLog(log)
 
-_STRETCH_BYTES = 2 * 1024 * 1024
+_STRETCH_BYTES = 512 * 1024
+"""Size of what one transaction adds; other threads of a gateway run in between."""
+_STORE_ERRORS = (BackendUnavailableError, BackendUnusableError)
+"""Errors of the store, for which no record is to blame."""
 
 
 class Ingestion:
@@ -61,7 +64,8 @@ class Ingestion:
     def run(self) -> int:
         """Ingest the records of this process and of dead processes, and return the number of transactions.
 
-        Raises BackendUnavailableError. The log keeps what was not ingested, and the next run continues there.
+        Raises BackendUnavailableError and BackendUnusableError. The log keeps what was not ingested, and the next run
+        continues there.
         """
         began, done = time.monotonic(), 0
         if self._own is not None:
@@ -153,7 +157,7 @@ class Ingestion:
             if record.is_evidence(line):
                 try:
                     delta.add(record.parse(line))
-                except BackendUnavailableError:
+                except _STORE_ERRORS:
                     raise
                 except Exception as error:
                     _skipped(segment, position, error)
@@ -170,7 +174,7 @@ class Ingestion:
         writer = segment.writer
         try:
             self._commit(writer, delta, (segment.number, end))
-        except (BackendUnavailableError, CursorMovedError):
+        except (*_STORE_ERRORS, CursorMovedError):
             raise
         except Exception:
             log.debug("The rollout store refuses a stretch of %s", segment.path, exc_info=True)
@@ -184,7 +188,7 @@ class Ingestion:
             try:
                 self._commit(writer, delta, (segment.number, start))
                 done += 1
-            except (BackendUnavailableError, CursorMovedError):
+            except (*_STORE_ERRORS, CursorMovedError):
                 raise
             except Exception as error:
                 _skipped(segment, start, error)

@@ -126,8 +126,8 @@ class RolloutState(BaseModel):
     extensions: int = Field(default=0, ge=0, description="Number of extensions of the current step.")
     paused_at: datetime | None = Field(
         default=None,
-        description="Time at which a person paused the rollout, in UTC; null if it is not paused. A paused rollout keeps "
-        "its weights, and only hard limits and `unattended_timeout` can end it.",
+        description="Time at which a person paused the rollout, in UTC; null if it is not paused. A paused rollout "
+        "keeps its weights, and only hard limits and `unattended_timeout` can end it.",
     )
     approved: bool = Field(
         default=False, description="Whether a person approved the current step without conclusive evidence."

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from airflow_provider_mlops.data.times import format_duration
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
-from airflow_provider_mlops.serving.policy.policy import CHAMPION, Choice, Policy
+from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusableError, InvalidSpecError
+from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT, Choice, Policy
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
 from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_attendances
@@ -145,7 +145,7 @@ class Router:
 
         try:
             self._store.change(rollout_id, next_state)
-        except (BackendUnavailableError, InvalidSpecError) as error:
+        except (BackendUnavailableError, BackendUnusableError, InvalidSpecError) as error:
             log.warning(
                 "Could not end rollout %s yet: %s. It must end because %s; the gateway will try again",
                 rollout_id,
@@ -168,7 +168,7 @@ class Router:
                     self._update_statistics(rollout)
             self._seen = seen
             self._end_unattended()
-        except BackendUnavailableError as error:
+        except (BackendUnavailableError, BackendUnusableError) as error:
             if self._last_error is None:
                 log.warning("Could not read the rollout store: %s Keeping the last known routes", error)
             self._last_error = str(error)
@@ -307,9 +307,10 @@ class Router:
         requests, errors = candidate
         is_reached = requests >= limits.min_requests and errors >= limits.error_rate * requests and errors > 0
         if is_reached and not fails_like_champion(candidate, champion):
+            whose = "of the cohort" if arm == COHORT else f"to {arm}"
             self._return_to_champion(
                 rollout,
-                f"{errors} of {requests} requests to {arm} failed within {limits.window_seconds} s in {where}; the "
+                f"{errors} of {requests} requests {whose} failed within {limits.window_seconds} s in {where}; the "
                 f"hard limit is {100 * limits.error_rate:g}%",
             )
 

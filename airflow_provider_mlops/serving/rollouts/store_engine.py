@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusableError, InvalidSpecError
 from airflow_provider_mlops.serving.rollouts.tables import (
     CHANGES,
     CLOCK,
@@ -33,8 +34,8 @@ _TIMEOUT_SECONDS = 10
 _LOCK = 0x6D6C6F7073
 """Key of the advisory lock that makes writers to PostgreSQL take turns. SQLite has only one writer at a time."""
 _UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_PRIVILEGE = "42P01", "3F000", "42501"
-_INACCESSIBLE = (_UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _NO_PRIVILEGE)
-"""PostgreSQL's codes for a table or schema that does not exist, or that the user may no longer use."""
+_INACCESSIBLE = (_UNDEFINED_TABLE, _UNDEFINED_SCHEMA)
+"""PostgreSQL's codes for a table or schema that does not exist; it may come back."""
 
 
 _MIN_UNUSED_PAGES, _MAX_PAGES_AT_ONCE = 1000, 10_000
@@ -100,7 +101,10 @@ class StoreEngine:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that sees one state of the database. Raises BackendUnavailableError."""
+        """Open a transaction that sees one state of the database.
+
+        Raises BackendUnavailableError, and BackendUnusableError if the database must be repaired.
+        """
         with self._guarded():
             self._ensure_tables()
             with self._engine.begin() as connection:
@@ -111,7 +115,7 @@ class StoreEngine:
         """Open a transaction for writing. No other writer has one at the same time.
 
         Write transactions are short and never overlap. A reader in one of them therefore sees everything that earlier
-        writers have written. Raises BackendUnavailableError; in that case, nothing is written.
+        writers have written. Raises as `reading` does; in that case, nothing is written.
         """
         with self._guarded():
             self._ensure_tables()
@@ -207,30 +211,71 @@ class StoreEngine:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, InterfaceError) as error:
-            raise self._unavailable(str(error.orig).strip() if error.orig else str(error)) from error
         except DBAPIError as error:
-            if error.connection_invalidated or _sqlstate(error) in _INACCESSIBLE:
-                raise self._unavailable(str(error.orig).strip()) from error
+            cause = str(error.orig).strip() if error.orig else str(error)
+            if (unusable := self._unusable(error.orig, cause)) is not None:
+                raise unusable from error
+            if (
+                isinstance(error, OperationalError | InterfaceError)
+                or error.connection_invalidated
+                or _sqlstate(error) in _INACCESSIBLE
+            ):
+                is_full = _primary_code(error.orig) == sqlite3.SQLITE_FULL
+                raise self._unavailable(cause, "Free space on its disk" if is_full else None) from error
             raise
         except PoolTimeoutError as error:
             raise self._unavailable("all connections are in use") from error
-        except sqlite3.OperationalError as error:
-            raise self._unavailable(str(error)) from error
+        except sqlite3.DatabaseError as error:
+            if (unusable := self._unusable(error, str(error))) is not None:
+                raise unusable from error
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._unavailable(str(error)) from error
+            raise
         except FileNotFoundError as error:
             raise self._unavailable(f"its file is missing: {error}") from error
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise self._not_writable(str(error)) from error
             raise self._unavailable(f"its directory cannot be used: {error}") from error
 
-    def _unavailable(self, cause: str) -> BackendUnavailableError:
+    def _unavailable(self, cause: str, hint: str | None = None) -> BackendUnavailableError:
         # The tables may be missing when the database comes back, for example after a restore.
         self._has_tables = False
-        hint = (
+        hint = hint or (
             "Check that the file exists and can be written"
             if self.is_sqlite
             else "Check that the database is running and that [mlops] rollout_store_url is correct"
         )
         return BackendUnavailableError("The rollout store", self.address, cause, hint)
+
+    def _unusable(self, error: BaseException | None, cause: str) -> BackendUnusableError | None:
+        """Return the error for a database that must be repaired; None if a retry may help."""
+        if getattr(error, "sqlstate", None) == _NO_PRIVILEGE or getattr(error, "pgcode", None) == _NO_PRIVILEGE:
+            hint = "Grant its user the rights to read and write all tables of the rollout store"
+            return BackendUnusableError("The rollout store", self.address, cause, hint)
+        primary = _primary_code(error)
+        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            self._has_tables = False
+            hint = (
+                "Stop the gateways, restore the file from a backup or move it away together with its -wal and -shm "
+                "files, and start them again. Without a backup, start the rollouts in it again; the prediction log is "
+                "not affected"
+            )
+            return BackendUnusableError("The rollout store", self.address, cause, hint)
+        if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+            return self._not_writable(cause)
+        path = self._path or ""
+        if primary == sqlite3.SQLITE_CANTOPEN and os.path.isfile(path) and not _is_writable(path):
+            return self._not_writable(cause)
+        return None
+
+    def _not_writable(self, cause: str) -> BackendUnusableError:
+        self._has_tables = False
+        hint = (
+            "The user of this process must be able to write the file and its directory: check their owner and mode, "
+            "and that the disk is not mounted read-only"
+        )
+        return BackendUnusableError("The rollout store", self.address, cause, hint)
 
 
 _NAMES = {
@@ -275,6 +320,17 @@ def _prepare(connection: Any, record: Any) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _primary_code(error: BaseException | None) -> int | None:
+    """Return SQLite's code of an error, without the details; None for other databases."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else int(code) & 0xFF
+
+
+def _is_writable(path: str) -> bool:
+    places = (path, os.path.dirname(os.path.abspath(path)))
+    return all(os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids) for place in places)
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -67,7 +67,7 @@ def paused(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutS
 
 
 def resumed(state: RolloutState, now: datetime, by: str, reason: str) -> RolloutState:
-    """Return the state in which the evidence decides again. The time of the pause counts toward no limit of the step."""
+    """Return the state in which the evidence decides again. The time of the pause does not count toward the step."""
     if not state.is_in_progress or state.paused_at is None:
         raise ValueError(f"a rollout that is {state.status_text} cannot be resumed")
     pause = now - state.paused_at

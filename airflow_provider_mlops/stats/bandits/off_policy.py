@@ -12,7 +12,6 @@ from airflow_provider_mlops.stats.arrays import Floats
 from airflow_provider_mlops.stats.checks import check_confidence
 from airflow_provider_mlops.stats.intervals.interval import Interval
 
-
 MIN_EFFECTIVE_COUNT = 200.0
 """Effective decisions that an interval requires."""
 MIN_SPREAD = 40.0

@@ -88,7 +88,7 @@ def test_a_person_may_continue_without_the_cohort() -> None:
     state = transitions.held(begun(plan), NOW, "task", "too few requests")
     rollout = Rollout("f00d", "churn", task(), plan, state, 2)
     text = question.body(rollout, findings(plan, Evidence.of({(0, "cohort"): requests(60)}, 0)), NOW)
-    assert "step 1 of 3, in which only the cohort gets version 2 (requests of which the header 'X-Group' is" in text
+    assert "step 1 of 3, in which only the cohort gets version 2 (requests in which the header 'X-Group' is" in text
     assert "| 2 (cohort) | error rate | better |" in text
     assert "the rollout starts the next step" in text
 

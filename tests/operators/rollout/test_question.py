@@ -126,9 +126,11 @@ def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
     first, second = human.asked
     assert first["options"] == ["Continue", "Wait for more evidence", "Roll back"]
     assert "rollout of asked, version 2" in first["subject"]
-    assert "step 1 of 2" in first["body"]
-    assert "| 2 | error rate | inconclusive |" in first["body"]
-    assert second["options"] == first["options"]
+    assert (second["options"], second["body"]) == (first["options"], first["body"])
+    # Airflow keeps the text of the first question, so it has nothing that changes, but says where that is.
+    assert "/mlops/files/asked/reports/asked/" in first["body"]
+    assert "step 1" not in first["body"]
+    assert "%" not in first["body"]
 
     found = ran.xcoms("rollout")
     assert (found["status"], found["step"]) == ("rolled_back", 1)

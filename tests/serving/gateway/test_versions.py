@@ -265,7 +265,7 @@ def test_a_given_key_counts_and_named_models_must_be_there(served_models: Path, 
     process = LiveGateway.launch(tmp_path, "--model", "churn", "--model", "nobody", environment=environment)
     try:
         with GatewayClient(process.url, "s3cret-key") as client:
-            process.wait(lambda: client.model_ready("churn"), "churn is loaded")
+            process.wait(lambda: client.model_ready("churn"), "churn is loaded", 240)
             assert client.models()[0]["name"] == "churn"
         assert httpx.get(f"{process.url}/v2/health/ready").status_code == 401
         answer = httpx.get(f"{process.url}/v2/health/ready", headers={"Authorization": "Bearer s3cret-key"})

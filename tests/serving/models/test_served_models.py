@@ -33,8 +33,8 @@ class SlowSource(ModelSource):
             assert self.go_on.wait(30)
         return aliases
 
-    def load(self, name: str, version: int) -> LoadedModel:
-        return self.source.load(name, version)
+    def load(self, name: str, version: int, *, again: bool = False) -> LoadedModel:
+        return self.source.load(name, version, again=again)
 
 
 class CountingSource(ModelSource):
@@ -48,9 +48,9 @@ class CountingSource(ModelSource):
     def aliases(self) -> dict[str, Aliases]:
         return self.source.aliases()
 
-    def load(self, name: str, version: int) -> LoadedModel:
+    def load(self, name: str, version: int, *, again: bool = False) -> LoadedModel:
         self.tried.append((self.clock(), version))
-        return self.source.load(name, version)
+        return self.source.load(name, version, again=again)
 
 
 def test_an_alias_that_moved_here_and_back_between_two_looks_is_followed(storage: Path) -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.policy.policy import Choice
+from airflow_provider_mlops.serving.policy.policy import Choice, RoutingRequest
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
@@ -158,3 +158,45 @@ def test_the_comparison_with_the_champion_is_fishers(own: tuple[int, int], other
     table = [[own[1], own[0] - own[1]], [others[1], others[0] - others[1]]]
     expected = stats.fisher_exact(table, alternative="greater").pvalue >= 1e-4
     assert fails_like_champion(own, others) == expected
+
+
+def test_the_hard_limit_holds_for_the_cohort_by_itself(store: RolloutStore, tmp_path: Path) -> None:
+    staff = {"name": "X-Group", "values": ["staff"]}
+    rollout = store.start("churn", limited(cohort=staff), task())
+    router, other = following(store), following(store)
+    cohort = RoutingRequest(in_cohort=True)
+    choice = route_of(router).choose(cohort)
+    assert (choice.version, choice.arm) == (2, "cohort")
+    # Successes of the candidate elsewhere do not hide that the cohort gets errors only.
+    for _ in range(1000):
+        router.answered("churn", Choice(2, "candidate", 0.5, {"rollout": rollout.id, "step": 0}))
+    for _ in range(9):
+        router.failed("churn", choice)
+    assert route_of(router).choose(cohort).version == 2
+    router.failed("churn", choice)
+    assert route_of(router).choose(cohort) == Choice(1, "champion", 1.0)
+    router.poll()
+    other.poll()
+    assert other.route("churn") is None
+    state = store.get(rollout.id).state
+    assert state.status == "rolled_back"
+    assert "10 of 10 requests of the cohort failed within 30 s in this gateway" in state.reason
+
+
+def test_failures_of_the_cohort_in_other_gateways_are_seen_in_the_store(store: RolloutStore, tmp_path: Path) -> None:
+    rollout = store.start("churn", limited(cohort={"name": "X-Group", "values": ["staff"]}), task())
+    router, log = following(store), WriteAhead(str(tmp_path / "write-ahead"))
+    for _ in range(10):
+        log.failure(
+            prediction_id.new(),
+            model="churn",
+            version=2,
+            arm="cohort",
+            latency_ms=1.0,
+            error="ValueError",
+            rollout_context={"rollout": rollout.id, "step": 0},
+        )
+    Ingestion(store, log.root, log).run()
+    router.poll()
+    router.poll()
+    assert "10 of 10 requests of the cohort failed within 30 s in all gateways" in store.get(rollout.id).state.reason

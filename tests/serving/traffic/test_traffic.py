@@ -125,7 +125,7 @@ def test_the_rate_does_not_wait_for_answers(dataset: str, gateway: LiveGateway) 
     # Without `seconds` no request is too late, however slow this machine is.
     replay = Replay(traffic(dataset, gateway, rate=100, requests=50, clients=60))
     few = Replay(traffic(dataset, gateway, rate=100, seconds=0.5, clients=4))
-    gateway.process.send_signal(signal.SIGSTOP)
+    gateway.send_signal(signal.SIGSTOP)
     try:
         with in_background(replay) as finish, in_background(few) as finish_few:
             wait(lambda: replay.summary.requests == 50)
@@ -134,11 +134,11 @@ def test_the_rate_does_not_wait_for_answers(dataset: str, gateway: LiveGateway) 
             time.sleep(2)
             sent = few.summary.requests
             assert 1 <= sent <= 4
-            gateway.process.send_signal(signal.SIGCONT)
+            gateway.send_signal(signal.SIGCONT)
             assert (finish().answered, finish().unsent) == (50, 0)
             assert (finish_few().answered, finish_few().unsent) == (sent, 50 - sent)
     finally:
-        gateway.process.send_signal(signal.SIGCONT)
+        gateway.send_signal(signal.SIGCONT)
 
 
 def test_a_dataset_begins_again_up_to_a_bound(tmp_path: Path, gateway: LiveGateway) -> None:

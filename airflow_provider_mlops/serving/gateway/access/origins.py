@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -15,6 +14,7 @@ from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 _ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?")
+_HOST = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:\[\]]+))(?::[0-9]+)?")
 _REQUEST_HEADERS = ("Authorization", "Content-Type", "Content-Encoding", "Accept-Encoding", JSON_LENGTH_HEADER)
 _RESPONSE_HEADERS = ("X-Prediction-Id", "X-Model-Version", "Retry-After", "WWW-Authenticate", JSON_LENGTH_HEADER)
 _MAX_AGE_SECONDS = 600
@@ -52,8 +52,8 @@ def check_origin(origin: bytes, headers: Iterable[tuple[bytes, bytes]], allowed:
     """
     text = origin.decode("latin-1")
     host = next((value.decode("latin-1") for name, value in headers if name == b"host"), "")
-    own = urlsplit(f"//{host}")
-    if text in allowed or (text.partition("://")[2] == host and is_loopback_name(own.hostname or "")):
+    own = _HOST.fullmatch(host)
+    if text in allowed or (own and text.partition("://")[2] == host and is_loopback_name(own["v6"] or own["name"])):
         return
     raise RequestError(
         403,

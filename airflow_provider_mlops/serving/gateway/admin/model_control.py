@@ -42,16 +42,16 @@ class ModelControl:
 
     async def load(self, name: str, version: int) -> ServedModel:
         """Load a version without activating it. Raises RequestError as `ServedModels.load` does."""
-        model = await self._models.load(name, version)
+        model = await self._models.load(name, version, again=True)
         await self._announce(Change("load", name, version))
         return model
 
     async def activate(self, name: str, version: int, *, champion: bool = False) -> ServedModel:
         """Activate a version. Raises RequestError as `ServedModels.activate` does."""
         if self._channel is None:
-            return await self._models.activate(name, version, champion=champion)
+            return await self._models.activate(name, version, champion=champion, again=True)
         # A version that cannot be served is rejected before the other workers hear of it.
-        model = await self._models.load(name, version)
+        model = await self._models.load(name, version, again=True)
         alias = version if champion else self._models.aliased(name)
         await self._announce(Change("activate", name, version, champion, alias))
         return model

@@ -26,15 +26,16 @@ class CoalescingTransport:
     def write(self, data: bytes) -> None:
         """Write the data at the end of this turn."""
         if not self._parts:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._parts.append(data)
 
     def close(self) -> None:
         """Write the remaining data and close the connection."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the data now."""
         if self._parts:
             parts, self._parts = self._parts, []
             self._transport.write(b"".join(parts))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.coalescing_transport import CoalescingTransport
+from airflow_provider_mlops.serving.protocols.routes import match_route
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 REQUEST_SECONDS = 30.0
-"""Maximum time between the first and the last byte of a request, and until the first byte of a connection."""
+"""Maximum time between the first and the last byte of a request, until the first byte of a connection, and until a
+client reads more of a large response."""
 MAX_HEAD_BYTES = 64 * 1024
 """Maximum size of the request line and the headers."""
 
@@ -30,7 +34,10 @@ class HttpProtocol(HttpToolsProtocol):
     _is_refused = False
     _is_head_too_large = False
     _head_bytes = 0
+    _is_in_head = False
+    _unstarted: tuple[RequestResponseCycle, Any] | None = None
     _timer: asyncio.TimerHandle | None = None
+    _slow_reader_timer: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -51,6 +58,8 @@ class HttpProtocol(HttpToolsProtocol):
         # Counted up to the head's end only; a request that arrives at once is counted as a whole, and looked at there.
         self._head_bytes += len(data)
         super().data_received(data)
+        if self._unstarted is not None:
+            self._start_unstarted(*self._unstarted)
         if self._is_receiving and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._is_head_too_large = True
             self.send_400_response("")
@@ -67,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._stop_timer()
+        self._stop_slow_reader_timer()
         super().connection_lost(exc)
 
     @override
@@ -85,7 +95,32 @@ class HttpProtocol(HttpToolsProtocol):
                 raise ValueError("the headers are too large")
         # The body has a limit of its own.
         self._head_bytes = -_UNLIMITED
-        super().on_headers_complete()
+        self._is_in_head = True
+        try:
+            super().on_headers_complete()
+        finally:
+            self._is_in_head = False
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._is_in_head and self.scope["method"] == "POST" and match_route(self.scope["path"]) is not None:
+            # The body may have arrived together with the head.
+            self._unstarted = (cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start_unstarted(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._unstarted = None
+        if cycle.more_body:
+            super()._start_asgi_task(cycle, app)
+            return
+        rest = eager_start.start(cycle.run_asgi(app))
+        if rest is None:
+            self.transport.flush()  # type: ignore[attr-defined]
+            return
+        task = self.loop.create_task(rest)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     @override
     def on_message_complete(self) -> None:
@@ -103,6 +138,31 @@ class HttpProtocol(HttpToolsProtocol):
             )
         else:
             self._respond_with_error(b"400 Bad Request", RequestError(400, msg, Connection="close"))
+
+    @override
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that only closes its own side after its request; close the connection otherwise."""
+        if self._is_refused or self._is_receiving or not self._is_responding():
+            return False
+        # The last response closes the connection; uvicorn adds requests that wait on the left.
+        last = self.pipeline[0][0] if self.pipeline else self.cycle
+        last.keep_alive = False
+        return True
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._slow_reader_timer = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_slow_reader_timer()
+
+    def _stop_slow_reader_timer(self) -> None:
+        if self._slow_reader_timer is not None:
+            self._slow_reader_timer.cancel()
+            self._slow_reader_timer = None
 
     def _close_silent(self) -> None:
         """Close a connection on which nothing has arrived."""

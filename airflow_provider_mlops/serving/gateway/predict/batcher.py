@@ -3,12 +3,12 @@
 Requests that arrive during a prediction are batched: one model call and one log write serve them all. After a batch of
 several requests, the next batch waits until as many requests have arrived, but no longer than one prediction takes,
 because clients whose requests were answered together send their next ones at about the same time. A single client
-never waits.
+never waits: if the model is compiled, its request is predicted at once.
 
 The size of a batch is limited by the time that additional rows take (`BatchProfile`).
 
-Fast scikit-learn models, for which passing the work to a thread would take longer than the work itself, predict on the
-event loop. All other models predict in threads, so that slow work never blocks the event loop.
+Compiled models and fast scikit-learn models, for which passing the work to a thread would take longer than the work
+itself, predict on the event loop. All other models predict in threads, so that slow work never blocks the event loop.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Batcher:
         self.large_requests = 0
         self._state: Literal["idle", "gathering"] = "idle"
         self._expected_jobs = 1
+        self._has_company = False
         self._gather_until = 0.0
 
     def submit(self, job: Job) -> asyncio.Future[None]:
@@ -101,6 +102,24 @@ class Batcher:
             self._loop.call_soon(self._gather)
         return job.done
 
+    def predict_now(self, job: Job) -> bool:
+        """Predict a job at once if it is alone and the model is compiled. Returns False if it must be submitted.
+
+        A further request in the same turn of the event loop is not alone: a batch costs less.
+        """
+        if self._has_company or self._state != "idle" or self._waiting or self._expected_jobs > 1:
+            return False
+        if not self._model.pace.quick or job.parsed.rows.count > ROWS_ON_THE_LOOP:
+            return False
+        if not predictor.predict_compiled([job], self._model, self._writer):
+            return False
+        self._has_company = True
+        self._loop.call_soon(self._end_turn)
+        return True
+
+    def _end_turn(self) -> None:
+        self._has_company = False
+
     def _exhausted(self) -> ModelFailureError:
         return ModelFailureError(
             503, f"{self._model.version} does not return from {self.threads.hung} predictions. Use another version."
@@ -117,8 +136,7 @@ class Batcher:
             if not jobs:
                 return
             self._expected_jobs = len(jobs)
-            if self._model.pace.quick and rows <= ROWS_ON_THE_LOOP:
-                predictor.predict_jobs(jobs, self._model, self._writer)
+            if self._model.pace.quick and rows <= ROWS_ON_THE_LOOP and self._predict_at_once(jobs):
                 _resolve(jobs)
                 if self._waiting:
                     # The event loop does other work between two batches.
@@ -129,6 +147,16 @@ class Batcher:
             self._running += 1
             work = self.threads.run(partial(predictor.predict_jobs, jobs, self._model, self._writer))
             work.add_done_callback(partial(self._end, jobs, self._generation))
+
+    def _predict_at_once(self, jobs: list[Job]) -> bool:
+        """Predict on the event loop. Returns False if the rows must be predicted in a thread.
+
+        scikit-learn sees rows that the arithmetic of a compiled model declines, and may take a thousand times as long.
+        """
+        if self._model.compiled is not None:
+            return predictor.predict_compiled(jobs, self._model, self._writer)
+        predictor.predict_jobs(jobs, self._model, self._writer)
+        return True
 
     def _take_batch(self) -> tuple[list[Job], int]:
         """Return the next jobs that can be predicted together, without abandoned ones, and their number of rows."""

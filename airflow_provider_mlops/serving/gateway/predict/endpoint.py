@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
 from airflow_provider_mlops.serving.gateway.access.doors import address_of
+from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
@@ -38,6 +39,7 @@ from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
 from airflow_provider_mlops.serving.protocols.body import Body, receive_body
 from airflow_provider_mlops.serving.protocols.headers import combined
+from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.protocols.routes import match_route, parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
@@ -54,6 +56,9 @@ log = logging.getLogger(__name__)
 
 _LARGE_BYTES = 32 * 1024
 """Larger bodies are parsed and predicted in a thread, alone, to keep slow work off the event loop."""
+
+_PARSED_SIZE = 3
+"""How much larger the parsed rows and the answer of a small request are than its body."""
 
 T = TypeVar("T")
 
@@ -94,6 +99,8 @@ class PredictEndpoint:
         Decides who may send requests.
     metrics
         Metrics to update.
+    memory
+        Memory for requests in progress.
     """
 
     def __init__(
@@ -106,8 +113,10 @@ class PredictEndpoint:
         settings: Settings,
         access: Access,
         metrics: Metrics,
+        memory: MemoryBudget,
     ) -> None:
         self._models = models
+        self._memory = memory
         self._follower = follower
         self._shadows = shadows
         self._writer = writer
@@ -132,9 +141,10 @@ class PredictEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
         labels = _RequestLabels()
+        reservation = self._memory.reservation()
         self.in_progress += 1
         try:
-            prediction = await self._predict(scope, receive, labels)
+            prediction = await self._predict(scope, receive, labels, reservation)
             content = prediction.encoded.content
             status = 200
             headers = [
@@ -153,14 +163,30 @@ class PredictEndpoint:
             message = internal_error(log, error, f"a request for model {labels.model!r}")
             status, headers, content = RequestError(500, message).raw()
             self._metrics.count_error(labels.model, labels.version, labels.arm, status)
+        except BaseException:
+            reservation.release()
+            raise
         finally:
             self.in_progress -= 1
             if labels.caller is not None:
                 labels.caller.spend("rows", labels.rows)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            if len(content) <= _LARGE_BYTES:
+                await send({"type": "http.response.body", "body": content})
+                return
+            # Held until the client has received it, or is disconnected because it does not.
+            reservation.replace(len(content))
+            await send({"type": "http.response.body", "body": content, "more_body": True})
+            # `CoalescingTransport` writes at the end of this turn; then uvicorn knows whether it has to wait.
+            await asyncio.sleep(0)
+            await send({"type": "http.response.body"})
+        finally:
+            reservation.release()
 
-    async def _predict(self, scope: Scope, receive: Receive, labels: _RequestLabels) -> Prediction:
+    async def _predict(
+        self, scope: Scope, receive: Receive, labels: _RequestLabels, reservation: Reservation
+    ) -> Prediction:
         if self.in_progress > self._settings.max_requests:
             raise RequestError(
                 429, f"Too many requests are in progress ({self.in_progress - 1:,}). Retry later.", Retry_After="1"
@@ -177,9 +203,12 @@ class PredictEndpoint:
         is_verification = verification.is_verification(headers)
         if is_verification:
             self._access.require(scope["headers"], "administration", served.name)
-        body = await receive_body(headers, receive, self._settings.max_body_bytes)
+        body = await receive_body(headers, receive, self._settings.max_body_bytes, reservation)
         caller.spend("bytes", len(body.content))
         labels.received = time.perf_counter()
+        if len(body.content) <= _LARGE_BYTES:
+            # Small bodies are parsed before they wait for a batch; larger ones wait as they are.
+            reservation.grow(_PARSED_SIZE * len(body.content))
         number = parse_version(version)
         route = None if number is not None else self._follower.route(served)
         if route is None:
@@ -220,11 +249,12 @@ class PredictEndpoint:
             job = Job(routed.choice, labels.received, parse_for_version(routed, served, parse, body))
             labels.rows = job.parsed.rows.count
             batcher = self._batcher(model)
-            done = batcher.submit(job)
-            if model.pace.quick:
-                await done
-            else:
-                await self._with_timeout(done, batcher)
+            if not batcher.predict_now(job):
+                done = batcher.submit(job)
+                if model.pace.quick:
+                    await done
+                else:
+                    await self._with_timeout(done, batcher)
         labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
@@ -288,6 +318,7 @@ class PredictEndpoint:
 
     async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher) -> T:
         seconds = self._settings.predict_seconds
+        await eager_start.inside_task()
         try:
             return await asyncio.wait_for(work, seconds)
         except TimeoutError:

@@ -11,6 +11,7 @@ import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.registry.model_output import ModelOutputError
@@ -98,11 +99,20 @@ def predict_unlogged(parse: Parse, body: Body, model: LoadedModel) -> None:
 def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogWriter) -> None:
     """Set `outcome` on every job. Never raises: a failure becomes the outcome of the jobs it affects."""
     batch = _PredictedBatch(writer.logs_all)
+    predict = partial(_predict_one, jobs[0]) if len(jobs) == 1 else partial(_predict_together, jobs)
+    _record_and_log(jobs, model, writer, batch, partial(predict, model, batch))
+
+
+def _record_and_log(
+    jobs: Sequence[Job],
+    model: LoadedModel,
+    writer: PredictionLogWriter,
+    batch: _PredictedBatch,
+    predict: Callable[[], None],
+) -> None:
+    """Set `outcome` on every job with `predict`, and log the predictions with one write."""
     try:
-        if len(jobs) == 1:
-            _predict_one(jobs[0], model, batch)
-        else:
-            _predict_together(jobs, model, batch)
+        predict()
         if batch.lines:
             writer.write_ahead.append(batch.lines, model.log_schema, evidence=batch.is_evidence)
     except OSError as error:
@@ -119,6 +129,43 @@ def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogW
         failure = ModelFailureError(500, internal_error(log, error, f"a prediction of {model.version}"))
         for job in jobs:
             job.outcome = failure
+
+
+def predict_compiled(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogWriter) -> bool:
+    """Set `outcome` on every job with the model's arithmetic alone, which takes microseconds.
+
+    Returns False, with nothing done, if the model has no arithmetic, or if scikit-learn must see the rows.
+    """
+    if model.compiled is None:
+        return False
+    began = time.perf_counter()
+    parts = [job.parsed.rows for job in jobs]
+    try:
+        response = model.predict_compiled(parts[0] if len(parts) == 1 else Rows.concatenate(parts))
+    except Exception:
+        # The estimator itself answers, or fails, as it does for other models.
+        return False
+    if response is None:
+        return False
+    predict_ms = (time.perf_counter() - began) * 1000
+    batch = _PredictedBatch(writer.logs_all)
+    _record_and_log(jobs, model, writer, batch, partial(_finish_all, jobs, parts, model, response, predict_ms, batch))
+    return True
+
+
+def _finish_all(
+    jobs: Sequence[Job],
+    parts: Sequence[Rows],
+    model: LoadedModel,
+    response: ModelResponse,
+    predict_ms: float,
+    batch: _PredictedBatch,
+) -> None:
+    if len(jobs) == 1:
+        _finish(jobs[0], model, response, predict_ms, batch)
+        return
+    for job, part in zip(jobs, batches.split(response, parts), strict=True):
+        _finish(job, model, part, predict_ms, batch)
 
 
 def _predict_one(job: Job, model: LoadedModel, batch: _PredictedBatch) -> None:
@@ -141,8 +188,7 @@ def _predict_together(jobs: Sequence[Job], model: LoadedModel, batch: _Predicted
         _predict_alone(jobs, model, batch, error)
         return
     predict_ms = (time.perf_counter() - began) * 1000
-    for job, part in zip(jobs, batches.split(response, parts), strict=True):
-        _finish(job, model, part, predict_ms, batch)
+    _finish_all(jobs, parts, model, response, predict_ms, batch)
 
 
 def _predict_alone(jobs: Sequence[Job], model: LoadedModel, batch: _PredictedBatch, error: BaseException) -> None:

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.errors import BackendUnavailableError
+from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusableError
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id
@@ -223,8 +223,8 @@ class RolloutFollower:
 
     def _warn_not_ingested(self, error: Exception) -> None:
         """Log that evidence is not ingested, once per problem."""
-        is_outage = isinstance(error, BackendUnavailableError)
-        problem = "unavailable" if is_outage else repr(error)
+        is_outage = isinstance(error, BackendUnavailableError | BackendUnusableError)
+        problem = type(error).__name__ if is_outage else repr(error)
         if problem != self._ingest_problem:
             log.warning(
                 "Could not copy the evidence of rollouts to the rollout store: %s. It stays in the write-ahead log "
@@ -246,7 +246,7 @@ class RolloutFollower:
         """Delete what has waited too long in the store. Never raises if the store is unavailable."""
         try:
             outcomes = await asyncio.get_running_loop().run_in_executor(self._ager, self._ageing.run)
-        except BackendUnavailableError as error:
+        except (BackendUnavailableError, BackendUnusableError) as error:
             log.debug("Could not delete old decisions and rewards from the rollout store: %s", error)
         else:
             self._metrics.count_rewards(outcomes)

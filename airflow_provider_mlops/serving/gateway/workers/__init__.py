@@ -1,1 +1,1 @@
-"""Processes of the gateway: one server, or several workers that a supervisor starts, replaces and stops."""
+"""Processes of the gateway: a supervisor starts, replaces and stops the workers, and has versions tried."""

@@ -3,75 +3,53 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import resource
 import signal
 import socket
 import sys
-import threading
 import time
 from types import FrameType
 
 import uvicorn
+from typing_extensions import override
 
-from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from airflow_provider_mlops.serving.gateway.access import opening
 from airflow_provider_mlops.serving.gateway.access.tls import tls_options
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.workers.listening import log_listening
-from airflow_provider_mlops.serving.models import threads
+from airflow_provider_mlops.serving.gateway.workers import sockets
+from airflow_provider_mlops.serving.gateway.workers.link import SupervisorLink
+from airflow_provider_mlops.serving.models import activity, threads
 
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 30
-_MAX_FILES = 65_536
-_MAX_CONNECTIONS = 32_768
-_OTHER_FILES = 128
 _KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 2048
 _LEAVE_THREADS_AFTER_SECONDS = 5.0
 """How long a process that stops waits for threads that still run model code."""
 _SWITCH_SECONDS = 0.0005
 """How long a thread may hold Python's lock while the event loop waits, in seconds; Python's default is 0.005."""
 
 
-def run(settings: Settings, port: int) -> None:
-    """Serve until a signal arrives; then close the port, answer the requests in progress and compact the log.
-
-    With port 0, the system chooses a free port, which is logged (`listening.find_url`). Raises InvalidSpecError if the
-    address or another setting cannot be used.
-    """
-    # The local key must exist before the log says that the gateway listens.
-    opening.check(settings)
-    listener = bind(settings.host, port)
-    listener.listen(_BACKLOG)
-    log_listening(log, settings, listener.getsockname()[1])
-    serve(settings, listener, None)
-    log.info("The gateway stopped")
-    _leave_threads_behind()
-
-
-def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | None) -> None:
-    """Serve on a socket until a signal arrives.
+def serve(settings: Settings, listener: socket.socket, link: SupervisorLink, channel: WorkerChannel | None) -> None:
+    """Serve on a socket until a signal arrives; then close it, answer the requests in progress and compact the log.
 
     Parameters
     ----------
+    link
+        Link to the supervisor, which tries versions before they are loaded here.
     channel
-        For one of several workers, the channel to the others. A worker starts to listen once its models are loaded,
-        and stops when its parent process ends.
+        For one of several workers, the channel to the others. A worker starts to listen once its models are loaded.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
-    HttpProtocol.max_connections = max_connections()
+    HttpProtocol.max_connections = sockets.max_connections()
     mlflow = RegistrySettings.from_environment(
         settings.storage_uri, settings.tracking_uri, settings.registry_uri, settings.trusted_types
     )
-    gateway = Gateway(settings, Registry(mlflow), channel)
+    gateway = Gateway(settings, Registry(mlflow), channel, trial=link.try_version)
     config = uvicorn.Config(
         gateway.asgi(),
         interface="asgi3",
@@ -85,69 +63,47 @@ def serve(settings: Settings, listener: socket.socket, channel: WorkerChannel | 
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         server_header=False,
-        backlog=_BACKLOG,
+        backlog=sockets.BACKLOG,
         **tls_options(settings),
     )
-    uvicorn_server = uvicorn.Server(config)
+    uvicorn_server = _Server(config, gateway)
 
     def stop(number: int, frame: FrameType | None) -> None:
+        activity.stopping()
+        gateway.is_stopping = True
         uvicorn_server.should_exit = True
 
     # This stops uvicorn before its own signal handlers are installed. After draining, uvicorn raises the signal again;
     # then this has no effect, because a drained server has stopped successfully.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    if channel is not None:
-        threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
     uvicorn_server.run(sockets=[listener])
-    if channel is not None:
-        _leave_threads_behind()
+    _leave_threads_behind()
 
 
-def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Return a bound socket that does not listen yet. Several sockets can be `shared`. Raises InvalidSpecError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise InvalidSpecError(
-            "port", port, f"it must be free on {host}, but binding failed: {error}. Use another port"
-        ) from error
-    return listener
+class _Server(uvicorn.Server):
+    """uvicorn's server, which lets no request wait for MLflow while it stops."""
 
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
 
-def max_connections() -> int:
-    """Raise the limit of open files as far as allowed, and return how many of them may be connections."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < hard:
-        wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
-        if wanted > soft:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    files = _MAX_FILES if soft == resource.RLIM_INFINITY else soft
-    # The rest is for logs, the rollout store, MLflow and models.
-    return max(16, min(_MAX_CONNECTIONS, files - max(_OTHER_FILES, files // 4)))
-
-
-def _stop_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        log.warning("The parent process of this worker ended; stopping")
-        os.kill(os.getpid(), signal.SIGTERM)
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gateway.stop_loading()
+        await super().shutdown(sockets)
 
 
 def _leave_threads_behind() -> None:
-    """End the process even if a model call never returns; everything that matters is on disk."""
+    """End the process even if a model call never returns; everything that matters is on disk.
+
+    Threads that wait for MLflow are not waited for.
+    """
     until = time.monotonic() + _LEAVE_THREADS_AFTER_SECONDS
-    while threads.any_running():
-        if time.monotonic() > until:
-            log.warning("A model call did not finish within %g s; exiting anyway", _LEAVE_THREADS_AFTER_SECONDS)
-            logging.shutdown()
-            os._exit(0)
+    while threads.any_predicting() and time.monotonic() < until:
         time.sleep(0.05)
+    if threads.any_predicting():
+        log.warning("A model call did not finish within %g s; exiting anyway", _LEAVE_THREADS_AFTER_SECONDS)
+    if threads.any_running():
+        logging.shutdown()
+        os._exit(0)

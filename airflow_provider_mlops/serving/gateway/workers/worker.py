@@ -1,19 +1,17 @@
-"""The entry point of a worker process.
-
-Nothing that imports prometheus_client may be imported at module level: prometheus_client chooses its storage when it is
-imported, by the environment variable that `main` sets.
-"""
+"""What a worker process does."""
 
 from __future__ import annotations
 
 import logging
-import os
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_provider_mlops.errors import MlopsError
-from airflow_provider_mlops.serving.gateway.http import metrics_directory
+from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.workers import logs
+from airflow_provider_mlops.serving.gateway.workers import server, sockets
+from airflow_provider_mlops.serving.gateway.workers.link import SupervisorLink
 
 log = logging.getLogger(__name__)
 
@@ -30,32 +28,35 @@ class WorkerOptions:
     settings
         Settings of the gateway.
     port
-        Port that the workers share.
-    log_format
-        One of `logs.FORMATS`.
+        Port on which the gateway listens.
+    listener
+        Socket of the only worker, which keeps waiting connections while the worker is replaced. None if there are
+        several workers: each of them has its own, so that the kernel distributes the connections evenly.
     directory
-        Directory of the worker channel.
-    metrics_directory
-        Directory of the workers' metrics.
+        Directory of the channel between several workers.
     """
 
     settings: Settings
     port: int
-    log_format: str
+    listener: socket.socket | None
     directory: str
-    metrics_directory: str
 
 
-def main(options: WorkerOptions) -> None:
-    """Serve until a signal arrives."""
-    os.environ[metrics_directory.VARIABLE] = options.metrics_directory
-    from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
-    from airflow_provider_mlops.serving.gateway.workers import server
+def main(options: WorkerOptions, leave: Callable[[], None], link: SupervisorLink) -> None:
+    """Serve until a signal arrives.
 
-    logs.configure(options.log_format)
+    Parameters
+    ----------
+    leave
+        Releases what only the supervisor needs.
+    """
     try:
-        listener = server.bind(options.settings.host, options.port, shared=True)
-        server.serve(options.settings, listener, WorkerChannel(options.directory))
+        if options.listener is not None:
+            server.serve(options.settings, options.listener, link, None)
+        else:
+            leave()
+            listener = sockets.bind(options.settings.host, options.port, shared=True)
+            server.serve(options.settings, listener, link, WorkerChannel(options.directory))
     except MlopsError as error:
         log.error("%s", error)
         raise SystemExit(REJECTED_EXIT_CODE) from error

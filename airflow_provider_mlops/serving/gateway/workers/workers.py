@@ -1,125 +1,115 @@
-"""The supervisor of several gateway processes on one port: starts them, replaces those that exit, and stops them all.
+"""Runs a gateway: prepares its address and its directory, and starts the supervisor with its workers.
 
-Each worker listens on its own socket on the same port (SO_REUSEPORT), and the kernel distributes the connections.
-A worker accepts connections once its models are loaded.
+Nothing that imports prometheus_client may be imported at module level: prometheus_client chooses its storage when it is
+imported, by the environment variable that `run` sets if there are several workers.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
-import multiprocessing
+import math
 import os
 import shutil
-import signal
+import socket
 import tempfile
-import time
-from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
-from types import FrameType
 
-from prometheus_client import multiprocess
-
-from airflow_provider_mlops.serving.gateway.access import opening
-from airflow_provider_mlops.serving.gateway.admin import worker_channel
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.registry.packaging import import_skops
+from airflow_provider_mlops.registry.telemetry import disable_telemetry
+from airflow_provider_mlops.serving.gateway.http import metrics_directory
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.gateway.workers import server, worker
+from airflow_provider_mlops.serving.gateway.workers import sockets
 from airflow_provider_mlops.serving.gateway.workers.listening import log_listening
+from airflow_provider_mlops.serving.gateway.workers.stop import Stop
+from airflow_provider_mlops.serving.protocols.memory_budget import LARGE_SHARE
 
 log = logging.getLogger(__name__)
 
-_STOP_SECONDS = 60.0
-_MAX_PAUSE_SECONDS = 30.0
-_STABLE_SECONDS = 30.0
-"""A worker that ran for less than this counts as failing to start."""
+_PRELOADED = (
+    "mlflow.models",
+    "mlflow.sklearn",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "airflow_provider_mlops.serving.gateway.workers.server",
+)
+"""Modules that all workers and trials need."""
 
 
-class Workers:
-    """The workers of one gateway, as their parent process sees them."""
+def run(settings: Settings, port: int, count: int, *, max_worker_bytes: int | None = None) -> int:
+    """Serve with `count` workers until a signal arrives; then they close the port, answer and compact the log.
 
-    def __init__(self, options: worker.WorkerOptions, count: int) -> None:
-        self._options = options
-        self._count = count
-        self._context = multiprocessing.get_context("spawn")
-        self._running: dict[SpawnProcess, float] = {}
-        self._failed_starts = 0
-        self._stopping = False
+    With port 0, the system chooses a free port, which is logged (`listening.find_url`).
 
-    def run(self) -> int:
-        """Keep the workers running until a signal arrives. Returns the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        try:
-            while not self._stopping:
-                while len(self._running) < self._count and not self._stopping:
-                    self._start()
-                connection.wait([process.sentinel for process in self._running], timeout=0.5)
-                for process in [process for process in self._running if not process.is_alive()]:
-                    if self._reap(process) == worker.REJECTED_EXIT_CODE:
-                        return worker.REJECTED_EXIT_CODE
-            return 0
-        finally:
-            self._end_all()
+    Parameters
+    ----------
+    max_worker_bytes
+        Resident memory above which a worker is replaced; None for no limit.
 
-    def _start(self) -> None:
-        process = self._context.Process(target=worker.main, args=(self._options,), name="worker")
-        process.start()
-        self._running[process] = time.monotonic()
+    Returns
+    -------
+    int
+        The exit code.
 
-    def _reap(self, process: SpawnProcess) -> int:
-        """Remove a worker that exited, and pause if workers keep exiting. Returns its exit code."""
-        assert process.pid is not None
-        process.join()
-        lifetime = time.monotonic() - self._running.pop(process)
-        worker_channel.remove_worker(self._options.directory, process.pid)
-        multiprocess.mark_process_dead(process.pid, self._options.metrics_directory)  # type: ignore[no-untyped-call]
-        code = process.exitcode or 0
-        if code != worker.REJECTED_EXIT_CODE and not self._stopping:
-            log.error("Worker %d exited with code %d after %.0f s; starting a replacement", process.pid, code, lifetime)
-            self._failed_starts = self._failed_starts + 1 if lifetime < _STABLE_SECONDS else 0
-            self._pause()
-        return code
-
-    def _pause(self) -> None:
-        """Replace the first worker at once, and later ones after increasing pauses."""
-        seconds = 0.0 if self._failed_starts < 2 else min(_MAX_PAUSE_SECONDS, 2.0 ** (self._failed_starts - 2))
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._stopping:
-            time.sleep(0.1)
-
-    def _end_all(self) -> None:
-        for process in self._running:
-            process.terminate()
-        until = time.monotonic() + _STOP_SECONDS
-        for process in self._running:
-            process.join(max(0.1, until - time.monotonic()))
-            if process.is_alive():
-                log.error("Worker %s did not stop within %.0f s; killing it", process.pid, _STOP_SECONDS)
-                process.kill()
-                process.join()
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
-
-
-def run(settings: Settings, port: int, count: int, log_format: str) -> int:
-    """Serve with `count` workers until a signal arrives.
-
-    Returns the exit code. Raises InvalidSpecError if the address or another setting cannot be used.
+    Raises
+    ------
+    InvalidSpecError
+        If the address or another setting cannot be used, or if `max_worker_bytes` is less than a worker needs without
+        models.
     """
-    # The local key must exist before the log says that the gateway listens.
-    opening.check(settings)
-    # Bound but not listening: this reserves the port for the workers, whichever of them are running.
-    reserved = server.bind(settings.host, port, shared=True)
-    port = reserved.getsockname()[1]
-    directory = tempfile.mkdtemp(prefix="airflow-mlops-workers-")
+    if settings.max_in_flight_bytes * LARGE_SHARE < settings.max_body_bytes:
+        raise InvalidSpecError(
+            "max_in_flight_bytes",
+            settings.max_in_flight_bytes,
+            f"it must be at least {math.ceil(settings.max_body_bytes / LARGE_SHARE)}, so that bodies of max_body_bytes "
+            "can be received. Use more, or a smaller max_body_bytes",
+        )
+    stop = Stop()
+    directory = tempfile.mkdtemp(prefix="airflow-mlops-gateway-")
+    listener: socket.socket | None = None
     try:
-        metrics_directory = os.path.join(directory, "metrics")
-        os.mkdir(metrics_directory)
+        if count > 1:
+            os.environ[metrics_directory.VARIABLE] = os.path.join(directory, "metrics")
+            os.mkdir(os.environ[metrics_directory.VARIABLE])
+        from airflow_provider_mlops.serving.gateway.access import opening
+
+        # The local key must exist before the log says that the gateway listens.
+        opening.check(settings)
+        # With several workers, this socket only reserves the port, whichever of them are running.
+        listener = sockets.bind(settings.host, port, shared=count > 1)
+        port = listener.getsockname()[1]
+        if count == 1:
+            listener.listen(sockets.BACKLOG)
         log_listening(log, settings, port, count)
-        options = worker.WorkerOptions(settings, port, log_format, directory, metrics_directory)
-        code = Workers(options, count).run()
+        _preload()
+        from airflow_provider_mlops.serving.gateway.workers.supervisor import Supervisor
+        from airflow_provider_mlops.serving.gateway.workers.worker import WorkerOptions
+
+        own = listener if count == 1 else None
+        options = WorkerOptions(settings, port, own, directory)
+        code = Supervisor(options, count, listener, stop, max_worker_bytes=max_worker_bytes).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        reserved.close()
+        if listener is not None:
+            listener.close()
     log.info("The gateway stopped")
     return code
+
+
+def _preload() -> None:
+    """Import what workers and trials need, so that they are ready as soon as they are forked, and share its memory.
+
+    None of this may start a thread: forked processes do not have it.
+    """
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    disable_telemetry()
+    import_skops()
+    # Garbage collections of the workers would otherwise write to all of it, so that it is no longer shared.
+    gc.collect()
+    gc.freeze()

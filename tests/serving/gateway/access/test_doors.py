@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from airflow_provider_mlops.serving.rows.request_error import RequestError
 from tests.serving.gateway.access.conftest import Keys, bearer
 
 PREDICTIONS = {path.template for path in PREDICT_PATHS}
-Send = Callable[..., Awaitable[httpx.Response]]
 
 
 def gateway(tmp_path: Path, **settings: Any) -> Gateway:
@@ -51,8 +49,8 @@ def statuses(made: Gateway, headers: dict[str, str] | None = None) -> dict[str, 
 
 
 @pytest.fixture
-def closed(tmp_path: Path, keys: Keys) -> Iterator[Gateway]:
-    yield gateway(tmp_path, keys=keys.path)
+def closed(tmp_path: Path, keys: Keys) -> Gateway:
+    return gateway(tmp_path, keys=keys.path)
 
 
 def test_a_stranger_gets_401_at_every_route(closed: Gateway) -> None:

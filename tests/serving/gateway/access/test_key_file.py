@@ -61,10 +61,10 @@ def test_two_keys_of_a_client_overlap_until_one_is_revoked(tmp_path: Path) -> No
     ("arguments", "words"),
     [
         (("create", "web"), "right=None"),
-        (("create", "web", "--right", "everything"), "prediction, feedback, monitoring"),
+        (("create", "web", "--right", "everything"), "'prediction', 'feedback', 'monitoring'"),
         (("create", "a b", "--right", "prediction"), "client='a b'"),
         (("create", "web", "--right", "feedback", "--model", "churn"), "concern all models"),
-        (("create", "known", "--right", "administration"), "already exists, with the rights prediction"),
+        (("create", "known", "--right", "administration"), "already exists, with the rights 'prediction'"),
         (("revoke", "knwon"), "Did you mean 'known'"),
         (("revoke", "known", "--id", "123"), "Its keys are"),
     ],

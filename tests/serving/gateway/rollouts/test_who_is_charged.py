@@ -17,7 +17,7 @@ from tests.helpers import misbehaving_versions as versions
 from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.misbehaving_versions import CANDIDATE, CHAMPION, row
 from tests.helpers.rollouts import bandit, canary
-from tests.helpers.rollouts_in_gateway import HALF, Serve, begin, counted
+from tests.helpers.rollouts_in_gateway import BODY, HALF, Serve, begin, counted
 
 REQUESTS = 12
 
@@ -49,6 +49,7 @@ ELSEWHERE = {
     ),
     "an error, because too many requests were waiting for the version": "test_requests_that_wait_too_long_are_charged",
     "an error, because too many requests were in progress in the gateway": "test_a_full_gateway_charges_nobody",
+    "an error, because the client has used up one of its limits": "test_a_client_over_its_limit_charges_nobody",
     "an error, because the prediction could not be logged": "test_full_disk",
 }
 """Rows that need a gateway of their own, and their tests."""
@@ -115,6 +116,7 @@ def test_what_a_caller_receives_decides(
     rollout = begin(store, process, STRATEGIES[strategy]())
     arm = "shadow" if strategy == "shadow" else "candidate"
     charged = answered = 0
+    references: set[str] = set()
     for outcome, bodies in ROWS.items():
         status, whom = TABLE[outcome]
         for body in bodies:
@@ -132,6 +134,7 @@ def test_what_a_caller_receives_decides(
                 answered += sum(answer.headers.get("x-model-version") == str(CANDIDATE) for answer in answers)
                 assert whom == "the version, as a success" or failures, outcome
             assert not any("secret" in answer.text for answer in failures)
+            references.update(*(re.findall(r"\(reference ([0-9a-f]{8})\)", answer.text) for answer in failures))
 
         def is_counted(charged: int = charged, answered: int = answered) -> bool:
             sums = counted(store, rollout, arm)
@@ -139,6 +142,9 @@ def test_what_a_caller_receives_decides(
 
         process.wait(is_counted, f"{outcome!r} is counted: {charged} of {charged + answered}")
         assert counted(store, rollout, "champion").errors == 0
+    # A caller who reports the reference leads to the line.
+    text = process.log.read_text()
+    assert (len(references) > 3 or strategy == "shadow") and all(f"reference {name}" in text for name in references)
     # The reason is for those who read logs. Of copies it is in the prediction log only.
     files = [process.log] if strategy != "shadow" else list((process.storage / "write-ahead").rglob("*.jsonl"))
     assert any("secret: broken" in file.read_text() for file in files)
@@ -177,3 +183,23 @@ def test_a_full_gateway_charges_nobody(serve: Serve, store: RolloutStore, misbeh
 
     process.wait(lambda: total() == len(answered), "what was answered is counted")
     assert counted(store, rollout, "candidate").errors == counted(store, rollout, "champion").errors == 0
+
+
+def test_a_client_over_its_limit_charges_nobody(serve: Serve, store: RolloutStore) -> None:
+    process = serve("--client-requests", "2")
+    rollout = begin(store, process, canary(strategy=HALF, hard_limits=None))
+    answers = ask(process, BODY, 24)
+    answered = [answer for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert answered
+    assert len(answered) + len(refused) == 24
+    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+    assert "limit of 2 requests per second" in refused[0].text
+
+    def total() -> int:
+        return sum(counted(store, rollout, arm).requests for arm in ("candidate", "champion"))
+
+    process.wait(lambda: total() == len(answered), "what was answered is counted")
+    assert counted(store, rollout, "candidate").errors == counted(store, rollout, "champion").errors == 0
+    metrics = httpx.get(f"{process.url}/metrics").text
+    assert f'mlops_limited_requests_total{{client="",limit="requests"}} {float(len(refused))}' in metrics

@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
-from airflow_provider_mlops.serving.gateway.workers.server import max_connections
+from airflow_provider_mlops.serving.gateway.workers.sockets import max_connections
 print(max_connections(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 

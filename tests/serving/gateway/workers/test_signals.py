@@ -11,17 +11,18 @@ import pytest
 
 SCRIPT = """
 import os, sys, uvicorn
-from airflow_provider_mlops.serving.gateway.workers import server
+from airflow_provider_mlops.serving.gateway.workers import workers
 from airflow_provider_mlops.serving.gateway.settings import Settings
 
 run = uvicorn.Server.run
 
 def signalled(self, *arguments, **options):
-    os.kill(os.getpid(), int(sys.argv[2]))
+    os.kill(os.getppid(), int(sys.argv[2]))
     run(self, *arguments, **options)
 
 uvicorn.Server.run = signalled
-server.run(Settings(storage_uri=sys.argv[1], tracking_uri="sqlite:///" + sys.argv[1] + "/mlflow.db"), "127.0.0.1", 0)
+settings = Settings(storage_uri=sys.argv[1], tracking_uri="sqlite:///" + sys.argv[1] + "/mlflow.db")
+sys.exit(workers.run(settings, 0, 1))
 """
 
 

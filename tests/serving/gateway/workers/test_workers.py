@@ -22,19 +22,6 @@ from tests.helpers.served_registry import CANCER
 BODY = {"instances": CANCER.head(1).to_numpy().tolist()}
 
 
-def children(process: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
-def workers(process: LiveGateway) -> list[int]:
-    """The workers, and not what Python starts beside them."""
-    return [
-        child
-        for child in children(process.process.pid)
-        if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
-    ]
-
-
 def answering(url: str) -> set[str]:
     """The versions that answer, on 24 connections of their own: with two workers, both are among them."""
     versions = set()
@@ -58,7 +45,7 @@ def test_one_life_of_two_workers(storage: Path) -> None:
     process = LiveGateway.launch(storage, "--model", "cancer", "--workers", "2", "--log-format", "json")
     try:
         process.wait_until_ready()
-        process.wait(lambda: len(workers(process)) == 2, "there are two workers")
+        process.wait(lambda: len(process.workers()) == 2, "there are two workers")
         with process.client() as client:
             assert answering(process.url) == {"1"}
             client.load("cancer", 2)
@@ -72,9 +59,9 @@ def test_one_life_of_two_workers(storage: Path) -> None:
 
             counted = requests_counted(process.url)
             assert counted == 48
-            victim = workers(process)[0]
+            victim = process.workers()[0]
             os.kill(victim, signal.SIGKILL)
-            process.wait(lambda: len(workers(process)) == 2 and victim not in workers(process), "it is replaced")
+            process.wait(lambda: len(process.workers()) == 2 and victim not in process.workers(), "it is replaced")
             # The other one answers meanwhile, and the new one knows what was activated before it was there.
             assert answering(process.url) == {"2"}
             process.wait(lambda: process.log.read_text().count("Loaded models:/cancer/2") >= 3, "it has loaded it")
@@ -94,9 +81,9 @@ def test_one_life_of_two_workers(storage: Path) -> None:
 def test_workers_do_not_outlive_who_started_them(storage: Path) -> None:
     process = LiveGateway.launch(storage, "--model", "cancer", "--workers", "2")
     try:
-        process.wait(lambda: len(workers(process)) == 2, "there are two workers")
+        process.wait(lambda: len(process.workers()) == 2, "there are two workers")
         process.wait_until_ready()
-        own = workers(process)
+        own = process.workers()
     finally:
         process.kill()
     until = time.monotonic() + 20

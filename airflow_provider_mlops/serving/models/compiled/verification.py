@@ -1,0 +1,109 @@
+"""Compares a compiled model with scikit-learn, which is the judge."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_provider_mlops.registry import model_output
+from airflow_provider_mlops.serving.models.compiled import trial_rows
+from airflow_provider_mlops.serving.models.compiled.elementwise import Floats
+from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError
+from airflow_provider_mlops.serving.models.compiled.predictor import Predictor
+from airflow_provider_mlops.serving.models.split_estimator import Prediction
+from airflow_provider_mlops.serving.rows.rows import Rows
+
+_RELATIVE, _ABSOLUTE = 1e-9, 1e-12
+"""Permitted difference of probabilities and of a regressor's values. Classes must be equal."""
+
+
+def verify_estimator(estimator: Any, predictor: Predictor) -> None:
+    """Compare an estimator with its arithmetic where a wrong number would show. Raises NotCompilableError.
+
+    For trees, these rows reach every leaf, over thresholds that are hit exactly.
+    """
+    edges = predictor.edges()
+    if edges is None:
+        return
+    random = np.random.default_rng(0)
+    holes = edges[random.integers(len(edges), size=min(len(edges), 256))]
+    holes[random.random(holes.shape) < 0.3] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for features in (edges, holes, holes[:1]):
+            try:
+                expected = model_output.predict(estimator, features)
+            except ValueError:
+                expected = None
+            _compare(expected, predictor.predict(features), f"{len(features)} rows at the thresholds of the trees")
+
+
+def verify_model(
+    predict: Callable[[Rows], Prediction | None],
+    judge: Callable[[Rows], Prediction],
+    example: Rows,
+    known: Mapping[int, Sequence[Any]],
+) -> None:
+    """Compare a whole model with its arithmetic on many rows. Raises NotCompilableError if a result differs."""
+    declined = tried = 0
+    for rows in trial_rows.usual(example, known):
+        tried += 1
+        declined += _agree(predict, judge, rows, f"{rows.count} usual rows")
+    if declined == tried:
+        raise NotCompilableError("scikit-learn would have to predict all rows")
+    for group in trial_rows.unusual(example, known):
+        # One by one only if one of them keeps the others from being predicted.
+        if _agree(predict, judge, Rows.concatenate(group), f"{len(group)} unusual rows"):
+            for rows in group:
+                _agree(predict, judge, rows, f"an unusual row ({_describe(rows)})")
+
+
+def _agree(
+    predict: Callable[[Rows], Prediction | None], judge: Callable[[Rows], Prediction], rows: Rows, what: str
+) -> bool:
+    """Compare the results for some rows. Returns whether the arithmetic declined them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected = judge(rows)
+        except Exception:
+            expected = None
+    try:
+        prediction = predict(rows)
+    except model_output.ModelOutputError as error:
+        if expected is not None:
+            raise NotCompilableError(f"{error}, for {what}") from None
+        return False
+    _compare(expected, prediction, what)
+    return prediction is None
+
+
+def _compare(
+    expected: tuple[NDArray[Any], Floats | None] | None, actual: tuple[NDArray[Any], Floats | None] | None, what: str
+) -> None:
+    if actual is None:
+        # Declined: scikit-learn predicts, or refuses.
+        return
+    if expected is None:
+        raise NotCompilableError(f"scikit-learn refuses {what}, and the arithmetic does not")
+    for mine, theirs, name in zip(actual, expected, ("predictions", "probabilities"), strict=True):
+        if (mine is None) != (theirs is None):
+            raise NotCompilableError(f"its {name} are not compiled")
+        if mine is not None and theirs is not None and not _same(mine, theirs):
+            raise NotCompilableError(f"its {name} for {what} differ")
+
+
+def _same(mine: NDArray[Any], theirs: NDArray[Any]) -> bool:
+    if mine.shape != theirs.shape or mine.dtype.kind != theirs.dtype.kind:
+        return False
+    if mine.dtype.kind == "f":
+        return bool(np.allclose(mine, theirs, rtol=_RELATIVE, atol=_ABSOLUTE))
+    return bool(np.array_equal(mine, theirs))
+
+
+def _describe(rows: Rows) -> str:
+    return ", ".join(repr(column.tolist()[0])[:30] for column in rows.columns()[:3])
