@@ -31,8 +31,8 @@ _MAX_FAULT_BYTES = 200_000
 class Child:
     """A forked process.
 
-    It is forked so that it has everything that the supervisor has imported, and a replacement is ready at once. It
-    inherits settings and secrets without naming them in its command line or environment.
+    Forked and not started again: it has everything that the supervisor has imported, so that a replacement is ready at
+    once, and it inherits settings and secrets without naming them in its command line or environment.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The main function of a worker process."""
+"""The work of a worker process."""
 
 from __future__ import annotations
 
