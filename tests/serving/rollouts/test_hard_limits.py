@@ -10,10 +10,11 @@ from scipy import stats
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.policy.policy import Choice, RoutingRequest
+from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.followed_rollouts import Clock, fail, following, limited, route_of, versions
+from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions
 from tests.helpers.rollouts import task
 
 
@@ -200,3 +201,16 @@ def test_failures_of_the_cohort_in_other_gateways_are_seen_in_the_store(store: R
     router.poll()
     router.poll()
     assert "10 of 10 requests of the cohort failed within 30 s in all gateways" in store.get(rollout.id).state.reason
+
+
+def test_a_cohort_is_not_excused_by_a_champion_that_fails_too(store: RolloutStore) -> None:
+    """The champion answers other people, so its failures say nothing about the cohort's."""
+    rollout = store.start("churn", limited(cohort={"name": "X-Group", "values": ["staff"]}), task(), NOW)
+    store.compare_and_set(rollout, transitions.next_step(rollout.plan, rollout.state, NOW, "task", "ok"))
+    router = following(store)
+    cohort = RoutingRequest(in_cohort=True)
+    for _ in range(100):
+        router.failed("churn", Choice(1, "champion", 0.5, {"rollout": rollout.id, "step": 1}))
+    for _ in range(10):
+        router.failed("churn", route_of(router).choose(cohort))
+    assert route_of(router).choose(cohort).version == 1
