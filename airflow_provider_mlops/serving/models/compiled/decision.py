@@ -1,4 +1,4 @@
-"""From scores to classes and probabilities."""
+"""Classes and probabilities of scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCom
 
 
 class Decision:
-    """How a classifier decides by its scores.
+    """The decision of a classifier by its scores.
 
     Parameters
     ----------

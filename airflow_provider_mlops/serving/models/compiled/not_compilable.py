@@ -1,4 +1,4 @@
-"""Why a model is not compiled."""
+"""The error that says why a model is not compiled."""
 
 from __future__ import annotations
 

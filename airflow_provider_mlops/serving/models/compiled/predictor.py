@@ -1,4 +1,4 @@
-"""What every compiled estimator offers."""
+"""The interface of compiled estimators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From rows to the matrix that an estimator gets: compiled transformers, also of single columns."""
+"""Compiled transformers: they turn rows into the matrix that an estimator gets."""
 
 from __future__ import annotations
 
