@@ -4,7 +4,7 @@ A gateway polls the store twice per second; one small query shows whether anythi
 unavailable, the last known routes stay. The gateway checks the hard limits at each failure in its own process, and at
 each poll for the failures in the store. If a candidate reaches its limit, the route returns to the champion
 immediately. At the next poll, or when the store is available again, the gateway writes the rollback to the store by
-compare-and-set, from which all other gateways read it. The same happens to a rollout that nobody has checked for its
+compare-and-set, from which all other gateways read it. The same happens to a rollout that no one has checked for its
 `unattended_timeout`.
 """
 
@@ -220,8 +220,7 @@ class Router:
         arms = self._statistics[rollout.id] = over_all_steps(self._store.statistics(rollout.id))
         watch = self._watches[rollout.id]
         if limits is not None and watch.rollback_reason is None:
-            cohort = rollout.plan.cohort_arm
-            watched = rollout.plan.arms if cohort is None else (*rollout.plan.arms, cohort)
+            watched = rollout.plan.all_arms
             recent: dict[str, tuple[int, int]] = {}
             for arm in watched:
                 # The first reading is taken even before anything is counted, because growth starts from there.
@@ -237,14 +236,14 @@ class Router:
             self._make_route(rollout)
 
     def _end_unattended(self) -> None:
-        """Roll back the rollouts that nobody has checked for too long."""
+        """Roll back the rollouts that no one has checked for too long."""
         watched = list(self._rollouts.values())
         for rollout, last in self._unattended.overdue(watched, lambda: read_attendances(self._store)):
             timeout = rollout.plan.unattended_timeout
             if timeout is not None:
                 self._return_to_champion(
                     rollout,
-                    f"nobody has checked the rollout for {format_duration(timeout)} (unattended_timeout); the last "
+                    f"no one has checked the rollout for {format_duration(timeout)} (unattended_timeout); the last "
                     f"check was by {last.by} at {last.at:%Y-%m-%d %H:%M:%S} UTC",
                 )
 
@@ -302,11 +301,12 @@ class Router:
     ) -> None:
         """Return all traffic to the champion at the hard limit, unless the champion fails about as often.
 
-        Both counts are requests and errors within the window.
+        A cohort is not compared with the champion, whose requests are those of other people. Both counts are requests
+        and errors within the window.
         """
         requests, errors = candidate
         is_reached = requests >= limits.min_requests and errors >= limits.error_rate * requests and errors > 0
-        if is_reached and not fails_like_champion(candidate, champion):
+        if is_reached and (arm == COHORT or not fails_like_champion(candidate, champion)):
             whose = "of the cohort" if arm == COHORT else f"to {arm}"
             self._return_to_champion(
                 rollout,

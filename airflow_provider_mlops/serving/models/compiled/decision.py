@@ -1,4 +1,4 @@
-"""Classes and probabilities of scores."""
+"""The classes and probabilities that follow from scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCom
 
 
 class Decision:
-    """The decision of a classifier by its scores.
+    """How a classifier decides by its scores.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The error that says why a model is not compiled."""
+"""Why a model is not compiled."""
 
 from __future__ import annotations
 

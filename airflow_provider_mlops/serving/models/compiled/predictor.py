@@ -1,4 +1,4 @@
-"""The interface of compiled estimators."""
+"""The interface of every compiled estimator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled transformers: they turn rows into the matrix that an estimator gets."""
+"""The matrix that an estimator gets for rows: compiled transformers, also of single columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the leaf of each tree that a row reaches.
+"""The leaf of each tree that a row reaches.
 
 `MaskedTrees` asks the questions of all nodes of all trees at once. A bit of a word stands for a leaf, from left to
 right. A node whose answer is "right" clears the bits of the leaves on its left. When all nodes have answered, the
