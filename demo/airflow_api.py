@@ -18,8 +18,8 @@ class AirflowApi:
     """A client of `/api/v2` of an Airflow in which everyone is an administrator."""
 
     def __init__(self, url: str) -> None:
-        token = httpx.get(f"{url}/auth/token", timeout=30).json()["access_token"]
-        self._http = httpx.Client(base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        token = httpx.get(f"{url}/auth/token", timeout=120).json()["access_token"]
+        self._http = httpx.Client(base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=120)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """Return the JSON at a path. Raises httpx.HTTPStatusError."""

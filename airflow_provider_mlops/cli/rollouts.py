@@ -77,7 +77,7 @@ def pause(
 ) -> None:
     """Keep the weights of a rollout, and decide nothing until it is resumed.
 
-    Hard limits still hold, and if nobody checks the rollout for its unattended_timeout, it is rolled back.
+    Hard limits still hold, and if no one checks the rollout for its unattended_timeout, it is rolled back.
     """
     _intervene(
         lambda interventions, reason: interventions.pause(rollout, reason),

@@ -49,7 +49,7 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
 
     Between two checks the task waits in the triggerer, which needs no worker slot; with `deferrable=False` it waits in
     the worker. The state of the rollout is kept in the rollout store, so a task that is killed, retried or cleared
-    continues the same rollout. If the task is canceled, `on_cancel` says what happens to the rollout, and if nobody
+    continues the same rollout. If the task is canceled, `on_cancel` says what happens to the rollout, and if no one
     checks it anymore, the gateways roll it back after `unattended_timeout`.
     """
 

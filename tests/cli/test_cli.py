@@ -22,6 +22,7 @@ from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers import workers
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
+from tests.helpers.rollouts import bandit, canary, task
 
 
 def run(*arguments: str, directory: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -68,8 +69,20 @@ def test_the_command_is_installed() -> None:
         (["traffic", "rows.csv", "churn", "--reward-from", "label"], "reward_from='label'", "'correct'"),
         (["traffic", "missing.parquet", "churn"], "missing.parquet", ""),
         (["report", "churn", "--storage-uri", "nowhere"], "rollout_store=", "--storage-uri"),
+        (["rollouts", "--storage-uri", "nowhere"], "rollout_store=", "--storage-uri"),
+        (["rollouts", "pause", "1a", "--reason", "r", "--storage-uri", "nowhere"], "rollout_store=", "--storage-uri"),
+        (["rollouts", "resume"], "ID=''", "lists them"),
+        (["rollouts", "roll-back", "1a"], "reason=None", "--reason TEXT"),
+        (["rollouts", "roll-back", "1a", "--reason", " "], "reason=' '", "--reason TEXT"),
+        (["rollouts", "promote", "1a", "--reason", "r", "--version", "two"], "--version", "--help"),
+        (["rollouts", "promote", "1a", "2b", "--reason", "r"], "2b", "--help"),
+        (["rollouts", "stop", "1a"], "'stop'", "--help"),
+        (["rollouts", "pause", "--why", "r"], "--why", "--help"),
+        (["rollouts", "--json", "pause", "1a", "--reason", "r"], "--json", "after the subcommand"),
+        (["audit"], "MODEL", "--help"),
+        (["audit", "chrun", "--storage-uri", "nowhere"], "model='chrun'", "no audit trail"),
     ],
-    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_an_error_is_one_sentence_and_no_traceback(
     tmp_path: Path, arguments: list[str], field: str, remedy: str
@@ -231,3 +244,24 @@ def test_step(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Invalid source=None" in done.stderr
     assert json.loads((tmp_path / "result.json").read_text())["error"]["type"] == "InvalidSpecError"
+
+
+def test_rollouts_are_listed_with_who_checked_them(tmp_path: Path) -> None:
+    store = RolloutStore(default_url(str(tmp_path)))
+    first = store.start("churn", canary(), task())
+    store.start("prices", bandit(), task(run="run-2"))
+    store.close()
+    options = ("--storage-uri", str(tmp_path))
+    listed = run("rollouts", *options)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    title, *lines = listed.stdout.splitlines()
+    assert title.split() == ["model", "id", "strategy", "state", "step", "weights", "age", "last", "check", "by"]
+    assert [line.split()[0] for line in lines] == ["churn", "prices"]
+    assert first.id in lines[0]
+    assert "champion 95%, candidate 5%" in lines[0]
+    assert lines[0].rstrip().endswith("churn/run-1/rollout")
+    assert "from the rewards" in lines[1]
+    (row,) = map(json.loads, run("rollouts", "--model", "prices", "--json", *options).stdout.splitlines())
+    assert (row["model"], row["state"], row["by"]) == ("prices", "running", "churn/run-2/rollout")
+    none = run("rollouts", "--model", "other", *options)
+    assert none.stdout.startswith("No rollout of other is in progress in sqlite:")

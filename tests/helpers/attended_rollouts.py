@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
+from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.registry import audit, models, promotion
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
@@ -33,11 +35,14 @@ PATIENCE = 240.0
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """Wait until a condition has a true value, and return the value."""
     until = time.monotonic() + seconds
-    while not (value := condition()):
+    while True:
+        # A component that is restarted, or a busy machine, may let a request fail.
+        with contextlib.suppress(httpx.TransportError, BackendUnavailableError):
+            if value := condition():
+                return value
         if time.monotonic() > until:
             raise AssertionError(f"not true within {seconds:g} s: {what}")
-        time.sleep(0.3)
-    return value
+        time.sleep(0.5)
 
 
 class AttendedRollouts:
@@ -51,6 +56,7 @@ class AttendedRollouts:
 
     def start(self, model: str, dag_id: str, **params: Any) -> AttendedRollout:
         """Make a model, and trigger a run of a DAG that rolls its version 2 out."""
+        model = f"{model}-{secrets.token_hex(2)}"
         client = self.registry.client
         first = client.get_model_version("attended", str(self._source.version))
         client.create_registered_model(model)

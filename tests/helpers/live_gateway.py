@@ -102,6 +102,13 @@ class LiveGateway:
         return f"{'https' if '--tls-certificate' in self._options else 'http'}://127.0.0.1:{self.port}"
 
     @property
+    def grpc_address(self) -> str:
+        """Its address for gRPC; the option --grpc-port must be given."""
+        address = listening.find_grpc_address(self.log.read_text())
+        assert address is not None
+        return address
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The process, which must be running."""
         assert self._process is not None
@@ -129,7 +136,7 @@ class LiveGateway:
             self._process.wait(10)
             self._process = None
             # The kernel kills them with the supervisor, which takes a moment.
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while any(is_alive(process) for process in own):
                 assert time.monotonic() < until, "a worker has outlived its supervisor"
                 time.sleep(0.01)

@@ -130,7 +130,7 @@ def test_a_dag_that_is_paused_leaves_its_rollout_to_the_gateways(site: AttendedR
     rollout = site.start("dag-paused", PAUSED, bake_time=45, unattended_timeout=30).wait_for_start("deferred")
     site.airflow.patch(f"/dags/{PAUSED}", {"is_paused": True})
     state = rollout.wait_for_status("rolled_back")
-    assert "nobody has checked the rollout for 30 seconds" in state.reason
+    assert "no one has checked the rollout for 30 seconds" in state.reason
     assert state.changed_by.startswith("gateway ")
     site.airflow.patch(f"/dags/{PAUSED}", {"is_paused": False})
     rollout.wait_for_task("success")
@@ -168,7 +168,7 @@ def test_a_rollout_is_paused_resumed_and_promoted_at_the_command_line(
     site: AttendedRollouts, started: dict[str, AttendedRollout]
 ) -> None:
     rollout = started["promoted"]
-    listed = site.command("rollouts", "--model", "promoted")
+    listed = site.command("rollouts", "--model", rollout.model)
     assert rollout.id in listed.stdout
     assert f"{DEFERRED}/{rollout.run_id}/rollout" in listed.stdout
     assert "Report" in rollout.links()
@@ -181,13 +181,13 @@ def test_a_rollout_is_paused_resumed_and_promoted_at_the_command_line(
     done = site.command("rollouts", "promote", rollout.id, "--reason", "the review is over")
     assert done.returncode == 0, done.stderr
     rollout.wait_for_task("success")
-    assert models.aliases(site.registry, "promoted") == {"champion": 2, "previous": 1}
+    assert models.aliases(site.registry, rollout.model) == {"champion": 2, "previous": 1}
     assert rollout.actions() == ["pause", "resume", "promote"]
     assert (rollout.xcom("status"), rollout.xcom("version")) == ("promoted", 2)
     assert set(rollout.links()) >= {"Report", "Promoted"}
     assert '<meta http-equiv="refresh"' not in rollout.report()
     assert rollout.task()["rendered_map_index"] == "promoted"
-    printed = site.command("audit", "promoted")
+    printed = site.command("audit", rollout.model)
     assert "the review is over" in printed.stdout
 
 
@@ -225,5 +225,5 @@ def test_a_worker_that_dies_for_good_leaves_its_rollout_to_the_gateways(
 ) -> None:
     # It was killed as soon as it had started its rollout.
     state = started["worker-lost"].wait_for_status("rolled_back")
-    assert "nobody has checked the rollout for 30 seconds" in state.reason
+    assert "no one has checked the rollout for 30 seconds" in state.reason
     started["worker-lost"].wait_for_task("failed")

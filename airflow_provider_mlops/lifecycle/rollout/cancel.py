@@ -1,4 +1,4 @@
-"""What happens to a rollout whose task was canceled: `on_cancel` rolls it back, or lets it continue."""
+"""The end of a rollout whose task was canceled, or its continuation, as `on_cancel` says."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _what_continues(workspace: Workspace, rollout: Rollout) -> str:
         else f"The gateways roll it back after {format_duration(plan.unattended_timeout)} without a check"
     )
     return (
-        f"It stays at {step_text(plan, state.step)}, version {versions} still gets requests, and nobody checks the "
+        f"It stays at {step_text(plan, state.step)}, version {versions} still gets requests, and no one checks the "
         f"evidence. {end}. {_how_to_stop(workspace, rollout.id)} To check the evidence again, clear the task."
     )
 

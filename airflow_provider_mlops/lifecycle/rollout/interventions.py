@@ -1,4 +1,4 @@
-"""What a person may do to a rollout that is in progress: pause, resume, roll back and promote it.
+"""Changes by a person of a rollout that is in progress: pause, resume, roll back and promote.
 
 Each change is a compare-and-set on the rollout store, which the gateways and the rollout's task follow, and an entry of
 the audit trail. A promotion settles the rollout as its task would, with the same audit entry and aliases; the task then

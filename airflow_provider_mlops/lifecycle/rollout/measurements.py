@@ -1,4 +1,4 @@
-"""What the gates of a rollout measured at each check: a small file next to its report.
+"""The measurements of the gates of a rollout at each check, in a small file next to its report.
 
 The rollout store has only the present statistics. The file keeps at most `MAX_MEASUREMENTS` checks: when it is full,
 every second one is dropped, so that it always covers the whole rollout.
@@ -21,7 +21,7 @@ MAX_MEASUREMENTS = 200
 
 
 class Measurement(BaseModel):
-    """What one gate said about one candidate at one check."""
+    """The measurement of one gate for one candidate at one check."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -27,7 +27,7 @@ def settle(
 ) -> AuditEntry:
     """Apply the decision of a finished rollout, and return its audit entry. Repeated calls return the same entry.
 
-    The rollout's task does so, and a person who decides at the command line; whoever comes second finds the entry of
+    The rollout's task does so, and a person who decides at the command line; the second of them finds the entry of
     the first. Raises PromotionConflictError if another version has become the champion, which then stays;
     InvalidSpecError if the version to promote was deleted; BackendUnavailableError.
 

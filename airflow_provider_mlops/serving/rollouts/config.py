@@ -126,7 +126,7 @@ class RolloutConfig(BaseModel):
     on_cancel: OnCancel = Field(
         default="roll_back",
         description="Behavior if the task is canceled, that is, marked as failed, successful or skipped, or deleted "
-        "with its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although nobody "
+        "with its run or DAG. `roll_back`: send all traffic to the champion; `keep`: keep the weights, although no one "
         "checks the evidence until `unattended_timeout` has passed. A cleared or retried task is not canceled: it "
         "rejoins the rollout.",
     )

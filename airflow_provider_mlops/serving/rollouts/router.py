@@ -4,7 +4,7 @@ A gateway polls the store twice per second; one small query shows whether anythi
 unavailable, the last known routes stay. The gateway checks the hard limits at each failure in its own process, and at
 each poll for the failures in the store. If a candidate reaches its limit, the route returns to the champion
 immediately. At the next poll, or when the store is available again, the gateway writes the rollback to the store by
-compare-and-set, from which all other gateways read it. The same happens to a rollout that nobody has checked for its
+compare-and-set, from which all other gateways read it. The same happens to a rollout that no one has checked for its
 `unattended_timeout`.
 """
 
@@ -236,14 +236,14 @@ class Router:
             self._make_route(rollout)
 
     def _end_unattended(self) -> None:
-        """Roll back the rollouts that nobody has checked for too long."""
+        """Roll back the rollouts that no one has checked for too long."""
         watched = list(self._rollouts.values())
         for rollout, last in self._unattended.overdue(watched, lambda: read_attendances(self._store)):
             timeout = rollout.plan.unattended_timeout
             if timeout is not None:
                 self._return_to_champion(
                     rollout,
-                    f"nobody has checked the rollout for {format_duration(timeout)} (unattended_timeout); the last "
+                    f"no one has checked the rollout for {format_duration(timeout)} (unattended_timeout); the last "
                     f"check was by {last.by} at {last.at:%Y-%m-%d %H:%M:%S} UTC",
                 )
 

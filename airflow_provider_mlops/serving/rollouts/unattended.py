@@ -1,4 +1,4 @@
-"""How long nobody has checked each rollout, measured by a gateway.
+"""How long no one has checked each rollout, measured by a gateway.
 
 A gateway never compares its clock with that of the task. It takes the time of the last check as a mark, and measures
 with its monotonic clock for how long the mark has stayed the same, so that a clock that is set changes nothing. Time
@@ -20,7 +20,7 @@ from airflow_provider_mlops.serving.rollouts.attendance import Attendance, spaci
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 
 _LONGEST_GAP = 5.0
-"""Seconds between two polls from which the store, or this process, was away."""
+"""Seconds between two polls; after a longer gap, the store was unavailable or this process was stopped."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class _Mark:
 
 
 class UnattendedRollouts:
-    """The rollouts that nobody checks. One thread at a time may use it.
+    """The rollouts that no one checks. One thread at a time may use it.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class UnattendedRollouts:
     def overdue(
         self, rollouts: Iterable[Rollout], read: Callable[[], Mapping[str, Attendance]]
     ) -> list[tuple[Rollout, Attendance]]:
-        """Return the rollouts that nobody has checked for their `unattended_timeout`, each with the last check.
+        """Return the rollouts that no one has checked for their `unattended_timeout`, each with the last check.
 
         Call it after each successful poll of the store.
 

@@ -122,7 +122,9 @@ def test_an_ab_test_is_decided_and_ends_by_its_random_share_alone() -> None:
     assert sizes is not None
 
     def wins(count: int, rate: float) -> ArmStatistics:
-        return requests(count, reward_count=count, reward_total=count * rate, reward_deviations=count * rate)
+        return requests(
+            count, reward_count=count, reward_total=count * rate, reward_deviations=count * rate * (1 - rate)
+        )
 
     enthusiasts: Seen = {(0, "cohort"): wins(50_000, 1.0), (1, "cohort"): wins(50_000, 1.0)}
     equal: Seen = {(1, "champion"): wins(400, 0.3), (1, "candidate"): wins(400, 0.3)}

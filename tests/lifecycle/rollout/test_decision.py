@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,35 @@ def test_what_is_held_goes_on_when_the_evidence_is_there_or_a_human_says_so() ->
     assert decide(plan, agreed, BAD, NOW + 20 * HOUR).action == "roll_back"
     with pytest.raises(ValueError, match="is over"):
         decide(plan, transitions.ended(plan, state, NOW, "a", ""), GOOD, NOW)
+
+
+@pytest.mark.parametrize("late", [0, 0.4, 2.3])
+def test_another_wait_is_as_long_as_it_was_said_to_be(late: float) -> None:
+    """However long a person takes to answer, the next question comes one decision_timeout after the answer."""
+    timeout = timedelta(seconds=45)
+    plan = canary(on_inconclusive="ask", bake_time=0, min_requests=0, decision_timeout=timeout)
+    asked = NOW + timeout
+    state = rollout_decision.apply(decide(plan, begun(plan), UNCLEAR, asked), plan, begun(plan), asked, "task")
+    answered = asked + late * timeout
+    waiting = transitions.extended(state, answered, "ada", "wait")
+    assert decide(plan, waiting, UNCLEAR, answered + timeout - timedelta(seconds=1)).action == "wait"
+    again = decide(plan, waiting, UNCLEAR, answered + timeout)
+    assert again.action == "ask"
+    assert again.reason.startswith("no decision within another 45 seconds: ")
+
+
+def test_a_paused_rollout_decides_nothing() -> None:
+    plan = canary()
+    paused = transitions.paused(begun(plan), NOW, "ada", "a review")
+    for found in (GOOD, BAD, UNCLEAR):
+        decision = decide(plan, paused, found, NOW + 100 * HOUR)
+        assert (decision.action, decision.reason) == ("wait", "paused by ada: a review")
+    resumed = transitions.resumed(paused, NOW + 100 * HOUR, "ada", "done")
+    assert decide(plan, resumed, UNCLEAR, NOW + 101 * HOUR).action == "wait"
+    assert decide(plan, resumed, BAD, NOW + 101 * HOUR).action == "roll_back"
+    for change in (transitions.paused, lambda *a: transitions.resumed(begun(plan), *a[1:])):
+        with pytest.raises(ValueError, match="cannot be"):
+            change(paused, NOW, "ada", "")
 
 
 def test_a_shadow_is_promoted_or_ends_as_asked() -> None:

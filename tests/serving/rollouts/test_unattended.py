@@ -1,4 +1,4 @@
-"""Gateways roll back what nobody checks, by their own clocks, and not because of an outage of the store."""
+"""Gateways roll back what no one checks, by their own clocks, and not because of an outage of the store."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Watch:
         return self.store.get(self.rollout.id)
 
 
-def test_what_nobody_checks_is_rolled_back_after_the_time(
+def test_what_no_one_checks_is_rolled_back_after_the_time(
     store: RolloutStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     watch = Watch(store)
@@ -61,7 +61,7 @@ def test_what_nobody_checks_is_rolled_back_after_the_time(
         state = watch.let_pass(70).state
     assert (state.status, state.version, state.changed_by) == ("rolled_back", 1, "gateway 1")
     assert state.reason.startswith(
-        "nobody has checked the rollout for 10 minutes (unattended_timeout); the last check was by churn/run-1/rollout"
+        "no one has checked the rollout for 10 minutes (unattended_timeout); the last check was by churn/run-1/rollout"
     )
     assert state.reason in caplog.text
     assert [each.status for each in store.history(watch.rollout.id)] == ["running", "rolled_back"]
@@ -106,7 +106,7 @@ def test_a_clock_that_jumps_changes_nothing(store: RolloutStore) -> None:
     assert any(overdue() for _ in range(int(TIMEOUT) + 60))
 
 
-def test_an_outage_of_the_store_is_nobodys_fault(store: RolloutStore, tmp_path: Path) -> None:
+def test_an_outage_of_the_store_is_no_ones_fault(store: RolloutStore, tmp_path: Path) -> None:
     watch = Watch(store)
     assert watch.let_pass(TIMEOUT * 0.9).state.status == "running"
     database = tmp_path / "store" / "rollouts.db"

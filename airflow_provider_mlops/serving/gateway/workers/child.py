@@ -133,7 +133,11 @@ def _begin(
     faulthandler.enable(faults, all_threads=True)
     link = SupervisorLink(theirs)
     activity.use(table, link.announce)
-    main(link)
+    try:
+        main(link)
+    finally:
+        # An end in order is no version's doing, whatever other threads do meanwhile. `os._exit` does not come here.
+        activity.stopping()
 
 
 def _end_with(parent: int) -> None:

@@ -1,0 +1,1 @@
+"""Information about the gateway and its models, over HTTP and gRPC."""
