@@ -14,7 +14,7 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.followed_rollouts import Clock, NOW, fail, following, limited, route_of, versions
+from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions
 from tests.helpers.rollouts import task
 
 
