@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from airflow_provider_mlops.serving.policy.policy import COHORT
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
 
 
@@ -42,8 +43,8 @@ class Evidence:
 
     @property
     def step_numbers(self) -> tuple[int, ...]:
-        """Numbers of the steps with statistics, in their order."""
-        return tuple(sorted({number for number, _ in self.steps}))
+        """Numbers of the steps with statistics, in their order. A step in which only a cohort took part is none."""
+        return tuple(sorted({number for number, arm in self.steps if arm != COHORT}))
 
     def by_step(self, arm: str) -> list[ArmStatistics]:
         """Return the statistics of an arm in each of `step_numbers`; those over all steps if no steps are known."""
