@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,29 +49,36 @@ def goes_on(rollout: AttendedRollout) -> None:
     assert rollout.actions() == []
 
 
+WANTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "failed": (DEFERRED, {}),
+    "succeeded": (DEFERRED, {"on_cancel": "keep"}),
+    "run-deleted": (DEFERRED, {}),
+    "dag-deleted": (DELETED, {}),
+    "cleared": (DEFERRED, {}),
+    "retried": (DEFERRED, {"fails_first": True}),
+    # No step ever has so many requests.
+    "asked": (DEFERRED, {"on_inconclusive": "ask", "bake_time": 0, "decision_timeout": 6, "min_requests": 10**6}),
+    "promoted": (DEFERRED, {}),
+    "worker-lost": (ONCE, {"unattended_timeout": 30}),
+}
+
+
+class Started(dict[str, AttendedRollout]):
+    """The rollouts of this module by name, each started when it is first asked for."""
+
+    def __init__(self, site: AttendedRollouts) -> None:
+        super().__init__()
+        self._site = site
+
+    def __missing__(self, name: str) -> AttendedRollout:
+        dag_id, params = WANTED[name]
+        self[name] = self._site.start(name, dag_id, **params)
+        return self[name].wait_for_start("deferred", "running")
+
+
 @pytest.fixture(scope="module")
-def started(site: AttendedRollouts) -> dict[str, AttendedRollout]:
-    """All rollouts of this module at once, because most of the time of each is spent waiting."""
-    wanted = {
-        "failed": (DEFERRED, {}),
-        "succeeded": (DEFERRED, {"on_cancel": "keep"}),
-        "run-deleted": (DEFERRED, {}),
-        "dag-deleted": (DELETED, {}),
-        "cleared": (DEFERRED, {}),
-        "retried": (DEFERRED, {"fails_first": True}),
-        "asked": (DEFERRED, {"on_inconclusive": "ask", **ASKED}),
-        "promoted": (DEFERRED, {}),
-        "worker-lost": (ONCE, {"unattended_timeout": 30}),
-    }
-    rollouts = {name: site.start(name, dag_id, **params) for name, (dag_id, params) in wanted.items()}
-    for name, rollout in rollouts.items():
-        task = rollout.wait_for_start("deferred", "running").task()
-        if name == "worker-lost":
-            os.kill(task["pid"], signal.SIGKILL)
-    return rollouts
-
-
-ASKED = {"bake_time": 0, "decision_timeout": 6, "min_requests": 10**6}
+def started(site: AttendedRollouts) -> Started:
+    return Started(site)
 
 
 def test_a_task_marked_as_failed_rolls_its_rollout_back(started: dict[str, AttendedRollout]) -> None:
@@ -223,7 +231,7 @@ def test_a_killed_worker_rejoins(site: AttendedRollouts) -> None:
 def test_a_worker_that_dies_for_good_leaves_its_rollout_to_the_gateways(
     started: dict[str, AttendedRollout],
 ) -> None:
-    # It was killed as soon as it had started its rollout.
+    os.kill(started["worker-lost"].task()["pid"], signal.SIGKILL)
     state = started["worker-lost"].wait_for_status("rolled_back")
     assert "no one has checked the rollout for 30 seconds" in state.reason
     started["worker-lost"].wait_for_task("failed")
