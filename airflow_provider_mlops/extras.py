@@ -17,6 +17,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "tune": ("optuna",),
     "fairness": ("fairlearn",),
     "reports": ("matplotlib",),
+    "grpc": ("grpc",),
     "serving": ("httptools", "orjson", "prometheus_client", "starlette", "uvicorn"),
 }
 """The modules that each extra adds to those of the extras that it includes."""
@@ -27,6 +28,7 @@ INCLUDES: dict[str, tuple[str, ...]] = {
     "tune": ("train",),
     "fairness": ("train",),
     "serving": ("train",),
+    "grpc": ("serving",),
 }
 """The extras that an extra includes."""
 

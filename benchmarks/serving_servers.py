@@ -36,7 +36,7 @@ class Server:
 
     def memory(self) -> float:
         """Resident MiB of the process and its children, what they share counted once."""
-        return sum(_proportional(process) for process in _family(self.process.pid)) / 1024
+        return sum(_proportional(process) for process in process_family(self.process.pid)) / 1024
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def mlflow(directory: Path, tracking_uri: str, model: str) -> Iterator[Server]:
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{model}/1"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = _environment() | {"MLFLOW_TRACKING_URI": tracking_uri}
+    environment = clean_environment() | {"MLFLOW_TRACKING_URI": tracking_uri}
     url = f"http://127.0.0.1:{port}"
     with _running(f"mlflow-{model}", command, directory, environment, lambda log: url, "/ping") as server:
         yield server
@@ -57,7 +57,7 @@ def empty(directory: Path, kind: str) -> Iterator[Server]:
     port = free_port()
     command = [sys.executable, str(HERE / "serving_empty.py"), kind, str(port)]
     url = f"http://127.0.0.1:{port}"
-    with _running(f"empty-{kind}", command, directory, _environment(), lambda log: url, None) as server:
+    with _running(f"empty-{kind}", command, directory, clean_environment(), lambda log: url, None) as server:
         yield server
 
 
@@ -67,7 +67,7 @@ def peer(
 ) -> Iterator[Server]:
     """Another server, in an environment of its own."""
     binaries = str(Path(command[0]).parent)
-    environment = _environment() | variables
+    environment = clean_environment() | variables
     environment["PATH"] = os.pathsep.join([binaries, environment["PATH"]])
     url = f"http://127.0.0.1:{port}"
     with _running(name.replace(" ", "-"), command, directory, environment, lambda log: url, ready) as server:
@@ -79,7 +79,7 @@ def gateway(directory: Path, storage: Path, name: str, *options: str) -> Iterato
     """`airflow-mlops serve` with its defaults and the given options."""
     command = [sys.executable, "-m", "airflow_provider_mlops.cli", "serve", "--storage-uri", str(storage)]
     command += ["--port", "0", *options]
-    with _running(name, command, directory, _environment(), listening.find_url, "/v2/health/ready") as server:
+    with _running(name, command, directory, clean_environment(), listening.find_url, "/v2/health/ready") as server:
         yield server
 
 
@@ -138,7 +138,7 @@ def _answers(url: str, path: str | None) -> bool:
         return False
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AIRFLOW"))}
     clean.pop("PYTHONDONTWRITEBYTECODE", None)
     path = os.pathsep.join([str(Path(sys.executable).parent), clean.get("PATH", "")])
@@ -152,11 +152,11 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _family(process: int) -> list[int]:
+def process_family(process: int) -> list[int]:
     family = [process]
     for thread in Path(f"/proc/{process}/task").iterdir():
         for pid in (thread / "children").read_text().split():
-            family += _family(int(pid))
+            family += process_family(int(pid))
     return family
 
 

@@ -56,6 +56,8 @@ def serve(
     # One thread per prediction: for a few rows, more of them would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     extras.require("The command serve", "serving")
+    if settings.grpc_port is not None:
+        extras.require("The option --grpc-port", "grpc")
     from airflow_provider_mlops.serving.gateway.workers import logs, workers
 
     logs.configure(log_format)

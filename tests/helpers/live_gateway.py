@@ -102,6 +102,13 @@ class LiveGateway:
         return f"{'https' if '--tls-certificate' in self._options else 'http'}://127.0.0.1:{self.port}"
 
     @property
+    def grpc_address(self) -> str:
+        """Its address for gRPC; the option --grpc-port must be given."""
+        address = listening.find_grpc_address(self.log.read_text())
+        assert address is not None
+        return address
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The process, which must be running."""
         assert self._process is not None

@@ -23,7 +23,8 @@ from tests.helpers.attended_rollouts import AttendedRollout, AttendedRollouts, w
 DEFERRED, WAITING, ONCE, PAUSED, DELETED = (
     f"attended_{name}" for name in ("deferred", "waiting", "once", "paused", "deleted")
 )
-pytestmark = pytest.mark.timeout(900)
+# Each of them takes a minute or more; tests/operators/rollout/ has a quick one of each kind.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,6 @@ def test_a_retry_rejoins_its_rollout(started: dict[str, AttendedRollout]) -> Non
     goes_on(started["retried"])
 
 
-@pytest.mark.slow
 def test_a_dag_that_is_paused_leaves_its_rollout_to_the_gateways(site: AttendedRollouts) -> None:
     rollout = site.start("dag-paused", PAUSED, bake_time=45, unattended_timeout=30).wait_for_start("deferred")
     site.airflow.patch(f"/dags/{PAUSED}", {"is_paused": True})
@@ -199,7 +199,6 @@ def test_a_rollout_is_paused_resumed_and_promoted_at_the_command_line(
     assert "the review is over" in printed.stdout
 
 
-@pytest.mark.slow
 def test_a_restarted_triggerer_and_scheduler_rejoin(site: AttendedRollouts) -> None:
     rollout = site.start("restarted", DEFERRED).wait_for_start("deferred")
     for component in ("triggerer", "scheduler"):
@@ -216,7 +215,6 @@ def test_a_waiting_task_that_is_marked_as_failed_rolls_its_rollout_back(site: At
     rolled_back_by_the_task(rollout, "was marked as failed")
 
 
-@pytest.mark.slow
 def test_a_killed_worker_rejoins(site: AttendedRollouts) -> None:
     rollout = site.start("waiting-killed", WAITING).wait_for_start("running")
     rollout.wait_for_checks(1)

@@ -1,4 +1,4 @@
-"""What a caller of the gateway sends to be let in, and how it knows the gateway: its key and its certificates."""
+"""The key that a caller sends to the gateway, and the certificates by which they recognize each other."""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -29,7 +30,11 @@ from airflow_provider_mlops.serving.gateway.admin.model_control import FOLLOW_SE
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.feedback_endpoint import FeedbackEndpoint
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
-from airflow_provider_mlops.serving.gateway.predict.endpoint import FastPathApp, PredictEndpoint
+from airflow_provider_mlops.serving.gateway.information.api import InformationApi
+from airflow_provider_mlops.serving.gateway.information.information import Information
+from airflow_provider_mlops.serving.gateway.pages import pages
+from airflow_provider_mlops.serving.gateway.predict.endpoint import PredictEndpoint
+from airflow_provider_mlops.serving.gateway.predict.http_endpoint import FastPathApp, HttpPredictEndpoint
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter
 from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
 from airflow_provider_mlops.serving.gateway.repetition import repeat
@@ -40,15 +45,21 @@ from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.models.crash_list import CrashList
 from airflow_provider_mlops.serving.models.model_source import RegistrySource, Trial
 from airflow_provider_mlops.serving.models.served_models import ServedModels
-from airflow_provider_mlops.serving.protocols import openapi, protocol_v2, routes
+from airflow_provider_mlops.serving.protocols import compression, routes
 from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget
+from airflow_provider_mlops.serving.protocols.responses import Readiness
 from airflow_provider_mlops.serving.rollouts.ageing import AGEING_SECONDS
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, internal_error, json_response
 
+if TYPE_CHECKING:
+    from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
+
 log = logging.getLogger(__name__)
 
-_DISTRIBUTION = "airflow-provider-mlops"
+DRAIN_SECONDS = 30
+"""How long a gateway that stops waits for the requests in progress."""
+
 _LOAD_SECONDS = 20.0
 """How long one of several workers waits for its models before it accepts connections, in seconds."""
 _LOAD_CHECK_SECONDS = 0.02
@@ -89,17 +100,19 @@ class Gateway:
         source = RegistrySource(
             registry, settings.models, allow_pickle=settings.allow_pickle, trial=trial, crashes=crashes
         )
-        self._models = ServedModels(source, settings.models)
+        self._models = ServedModels(source, settings.models, default=settings.default_model)
         self._parse_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="parse")
         # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
         self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
         self._metrics = Metrics()
         self._access = Access(settings, self._metrics)
+        self._information = Information(self._models, self._metrics, self.readiness, self._weights)
         self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._follower.record_copy)
         self._is_worker = channel is not None
         self._control = ModelControl(self._models, self.compact, channel)
+        self._admin = AdminApi(self._models, self._follower, self._control)
         self._loaded = asyncio.Event()
         self._compaction_problem: str | None = None
         memory = MemoryBudget(settings.max_in_flight_bytes)
@@ -115,37 +128,31 @@ class Gateway:
             self._metrics,
             memory,
         )
+        self._http_endpoint = HttpPredictEndpoint(self._predict_endpoint, settings.max_body_bytes)
 
     def asgi(self) -> ASGIApp:
         """Return the application that the server calls: `app`, with a fast path for prediction requests."""
-        app = FastPathApp(self.app(), self._predict_endpoint)
+        app = FastPathApp(self.app(), self._http_endpoint)
         return allow_origins(app, self._settings.cors_origins) if self._settings.cors_origins else app
 
     def app(self) -> Starlette:
         """Return the application with all routes. Its lifespan loads the models and finally compacts the log."""
-        admin = AdminApi(self._models, self._follower, self._control)
         paths = [
-            Route("/v2", self.server_metadata, methods=["GET"]),
-            Route("/v2/health/live", self.live, methods=["GET"]),
-            Route("/v2/health/ready", self.ready, methods=["GET"]),
-            Route("/v2/models/{name}", self.model_metadata, methods=["GET"]),
-            Route("/v2/models/{name}/ready", self.model_ready, methods=["GET"]),
-            Route("/v2/models/{name}/versions/{version}", self.model_metadata, methods=["GET"]),
-            Route("/v2/models/{name}/versions/{version}/ready", self.model_ready, methods=["GET"]),
-            *(Route(path.template, self._predict_endpoint, methods=["POST"]) for path in routes.PREDICT_PATHS),
+            *pages.routes(),
+            *InformationApi(self._information).routes(),
+            *(Route(path.template, self._http_endpoint, methods=["POST"]) for path in routes.PREDICT_PATHS),
             Route("/metrics", self.metrics, methods=["GET"]),
-            Route("/ping", self.live, methods=["GET"]),
             Route("/feedback", self._feedback.accept, methods=["POST"]),
-            Route("/openapi.json", self.openapi, methods=["GET"]),
-            *admin.routes(),
+            *self._admin.routes(),
         ]
         handlers: dict[Any, Any] = {
             RequestError: _request_error,
             HTTPException: _http_error,
             Exception: _internal_error,
         }
+        compress = Middleware(GZipMiddleware, minimum_size=compression.MIN_BYTES, compresslevel=1)
         routes_ = doors.guard(paths, self._access, self._settings.without_key)
-        app = Starlette(routes=routes_, exception_handlers=handlers, lifespan=self._lifespan)
+        app = Starlette(routes=routes_, exception_handlers=handlers, middleware=[compress], lifespan=self._lifespan)
         # A redirect would be built from the Host header, which a client chooses.
         app.router.redirect_slashes = False
         return app
@@ -179,12 +186,8 @@ class Gateway:
                 for (version, arm), weight in policy.weights().items():
                     yield served.name, version, arm, weight
 
-    async def live(self, request: Request) -> Response:
-        """Respond to a liveness check."""
-        return json_response({"live": True})
-
-    async def ready(self, request: Request) -> Response:
-        """Respond 200 if requests can be answered, else 503 with the reasons.
+    def readiness(self) -> Readiness:
+        """Return whether requests can be answered, and why not.
 
         What does not stop answers yet, such as an MLflow that does not respond, is listed as `degraded`; what could not
         be loaded as `failing`.
@@ -208,36 +211,13 @@ class Gateway:
             (reasons if is_exhausted and is_active else degraded).append(text)
         status = "not ready" if reasons else "degraded" if degraded else "ready"
         failing = self._models.failing(self._follower.wanted())
-        content = {
+        return {
             "ready": not reasons,
             "status": status,
             "reasons": reasons,
             "degraded": degraded,
             "failing": failing,
         }
-        return json_response(content, 503 if reasons else 200)
-
-    async def model_ready(self, request: Request) -> Response:
-        """Respond 200 if a model or one of its versions is served, else 404 with the reason."""
-        name = request.path_params["name"]
-        _, model = self._models.get(name).choose(_version(request))
-        return json_response({"name": name, "version": str(model.version.version), "ready": True})
-
-    async def model_metadata(self, request: Request) -> Response:
-        """Return the inputs and outputs of a model, and its loaded versions."""
-        served = self._models.get(request.path_params["name"])
-        _, model = served.choose(_version(request))
-        return json_response(protocol_v2.metadata(served.name, sorted(served.versions), model))
-
-    async def server_metadata(self, request: Request) -> Response:
-        """Return the name, version and extensions of this server."""
-        return json_response(
-            {"name": _DISTRIBUTION, "version": metadata.version(_DISTRIBUTION), "extensions": [protocol_v2.BINARY]}
-        )
-
-    async def openapi(self, request: Request) -> Response:
-        """Return the OpenAPI document of this API."""
-        return json_response(openapi.document(metadata.version(_DISTRIBUTION)))
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -265,9 +245,12 @@ class Gateway:
                     repeat("apply the changes of other workers", self._control.catch_up, FOLLOW_SECONDS)
                 )
             )
+        grpc_server = await self._start_grpc()
         try:
             yield
         finally:
+            if grpc_server is not None:
+                await grpc_server.stop(DRAIN_SECONDS)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -287,9 +270,29 @@ class Gateway:
             self._compact_executor.shutdown()
             self._write_ahead.close()
 
+    async def _start_grpc(self) -> GrpcServer | None:
+        settings = self._settings
+        if settings.grpc_port is None:
+            return None
+        # Imported here, because it comes with an extra of its own.
+        from airflow_provider_mlops.serving.gateway.grpc.door import GrpcDoor
+        from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
+        from airflow_provider_mlops.serving.gateway.grpc.servicer import Servicer
+
+        servicer = Servicer(
+            self._predict_endpoint,
+            self._information,
+            self._admin.repository,
+            GrpcDoor(self._access, settings),
+            self._parse_executor,
+        )
+        server = GrpcServer(servicer, settings)
+        await server.start()
+        return server
+
     async def _follow_champions(self) -> None:
         await self._models.follow()
-        if not self._loaded.is_set() and not self._models.waiting_for():
+        if not self._loaded.is_set() and self._models.has_started:
             # Imported modules and loaded models stay: later garbage collections need not scan them.
             gc.collect()
             gc.freeze()
@@ -310,10 +313,6 @@ class Gateway:
                 str(error).rstrip("."),
                 self._settings.compact_seconds,
             )
-
-
-def _version(request: Request) -> int | None:
-    return routes.parse_version(request.path_params.get("version"))
 
 
 async def _request_error(request: Request, error: Exception) -> Response:

@@ -139,6 +139,21 @@ class Settings:
         default=False,
         metadata=describe("Also load pickled models, which can run arbitrary code when they are loaded."),
     )
+    default_model: str | None = field(
+        default=None,
+        metadata=describe(
+            "Model that answers /invocations, which names none, if several models are active.", metavar="NAME"
+        ),
+    )
+    grpc_port: int | None = field(
+        default=None,
+        metadata=describe(
+            "Port for the Open Inference Protocol in gRPC; 0 chooses a free port and logs it. By default, the gateway "
+            "has no gRPC port. Requires the extra grpc.",
+            metavar="PORT",
+            min_=0,
+        ),
+    )
     threads: int = field(
         default=1,
         metadata=describe(

@@ -7,11 +7,12 @@ and nothing is duplicated.
 
 from __future__ import annotations
 
+import glob
 import io
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,10 +20,14 @@ import pyarrow.parquet as pq
 from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.serving.log import layout, segments, write_ahead
-from airflow_provider_mlops.serving.log.segment_content import SegmentContent
+from airflow_provider_mlops.serving.log.segment_content import RejectedRecord, SegmentContent
 
 log = logging.getLogger(__name__)
 
+DAMAGED_SUFFIX = ".damaged"
+MAX_DAMAGED_SEGMENTS = 20
+MAX_REJECTED_FILES, MAX_REJECTED_BYTES = 200, 1_000_000
+"""Files in `log-rejected/` at most, and the size of each. Everything else of the log is kept until it is deleted."""
 _MAX_PROBLEMS = 3
 """Number of segments after which the storage is to blame. Each may have waited for it for a long time."""
 
@@ -96,15 +101,7 @@ def compact_segment(storage_uri: str, segment: segments.Segment) -> None:
     for uri, written in files:
         storage.write_bytes(uri, written)
     if content.rejected:
-        uri = layout.rejected_file(storage_uri, segment.name)
-        lines = "".join(record.as_json() + "\n" for record in content.rejected)
-        storage.write_bytes(uri, lines.encode())
-        log.error(
-            "Set aside %s of the prediction log in %s, because they cannot be rows of a table; the first one: %s",
-            pluralize(len(content.rejected), "record"),
-            uri,
-            content.rejected[0].reason,
-        )
+        _keep_rejected(storage_uri, segment, content.rejected)
     os.unlink(segment.path)
 
 
@@ -114,8 +111,40 @@ def _parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+def _keep_rejected(storage_uri: str, segment: segments.Segment, rejected: Sequence[RejectedRecord]) -> None:
+    """Write the records that cannot be rows to a file of their own, as long as there are not too many."""
+    uri = layout.rejected_file(storage_uri, segment.name)
+    others = [name for name in storage.names(layout.rejected_directory(storage_uri)) if not uri.endswith("/" + name)]
+    kept, size = [], 0
+    for record in rejected:
+        line = record.as_json() + "\n"
+        size += len(line)
+        if size > MAX_REJECTED_BYTES or len(others) >= MAX_REJECTED_FILES:
+            break
+        kept.append(line)
+    if kept:
+        storage.write_bytes(uri, "".join(kept).encode())
+    log.error(
+        "Set aside %s of the prediction log, because they cannot be rows of a table, and kept %s of them in %s; the "
+        "first one: %s",
+        pluralize(len(rejected), "record"),
+        len(kept) or "none",
+        uri if kept else f"log-rejected/, which has {len(others)} files: delete those that you no longer need",
+        rejected[0].reason,
+    )
+
+
 def _set_aside(segment: segments.Segment) -> None:
     """Rename a segment that cannot be read as a whole, so that the others are compacted."""
-    kept = segment.path + ".damaged"
+    kept = segment.path + DAMAGED_SUFFIX
     os.rename(segment.path, kept)
     log.exception("Set aside a segment of the prediction log that cannot be compacted, as %s", kept)
+    root = os.path.dirname(os.path.dirname(segment.path))
+    damaged = sorted(glob.glob(os.path.join(glob.escape(root), "*", "*" + DAMAGED_SUFFIX)), key=os.path.getmtime)
+    for path in damaged[:-MAX_DAMAGED_SEGMENTS]:
+        os.unlink(path)
+        log.error(
+            "Deleted the damaged segment %s, because only the last %d are kept. Find out what damages them",
+            path,
+            MAX_DAMAGED_SEGMENTS,
+        )

@@ -54,7 +54,12 @@ def feedback_file(storage_uri: str, date: str, segment: str) -> str:
 
 def rejected_file(storage_uri: str, segment: str) -> str:
     """Return the file for the records of a segment that cannot be rows of a table."""
-    return storage.join(storage_uri, "log-rejected", f"{segment}.jsonl")
+    return storage.join(rejected_directory(storage_uri), f"{segment}.jsonl")
+
+
+def rejected_directory(storage_uri: str) -> str:
+    """Return the directory of the records that cannot be rows of a table."""
+    return storage.join(storage_uri, "log-rejected")
 
 
 def predictions_files(storage_uri: str, model: str, first: str | None, last: str | None) -> list[LogFile]:

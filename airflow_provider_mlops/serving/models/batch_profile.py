@@ -80,6 +80,25 @@ def is_scikit_learns_own(estimator: Any) -> bool:
     return type(estimator).__module__.startswith("sklearn.")
 
 
+def may_change_input(estimator: Any) -> bool:
+    """Return whether an estimator may write to the rows that it predicts.
+
+    scikit-learn's own estimators do so only if one of their parameters permits it.
+
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> may_change_input(make_pipeline(StandardScaler(), LinearRegression()))
+    False
+    >>> may_change_input(make_pipeline(StandardScaler(copy=False), LinearRegression()))
+    True
+    """
+    if not is_scikit_learns_own(estimator):
+        return True
+    parameters = estimator.get_params(deep=True)
+    return any(value is False for name, value in parameters.items() if name.rpartition("__")[2].startswith("copy"))
+
+
 def _seconds(predict: Callable[[Rows], Any], rows: Rows) -> float:
     """Return the shortest time of a few trials; slow models get fewer trials."""
     best = float("inf")

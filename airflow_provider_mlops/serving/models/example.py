@@ -18,6 +18,8 @@ def example_rows(schema: InputSchema, example: Any) -> Rows | None:
     """Return the first rows of an input example, a DataFrame or an array; None if it does not fit the schema."""
     if example is None:
         return None
+    if schema.row_shape is not None:
+        return _example_tensor(schema, schema.row_shape, example)
     import pandas as pd
 
     frame = pd.DataFrame(example).head(_ROWS)
@@ -37,6 +39,19 @@ def example_rows(schema: InputSchema, example: Any) -> Rows | None:
         else:
             columns.append(values.astype(object).where(values.notna(), None).to_numpy(dtype=object))
     return Rows(schema, len(frame), columns=columns)
+
+
+def _example_tensor(schema: InputSchema, row_shape: tuple[int, ...], example: Any) -> Rows | None:
+    if isinstance(example, dict):
+        example = next(iter(example.values()), None)
+    array = np.asarray(example)[:_ROWS] if np.ndim(example) else None
+    if array is None or array.shape[1:] != row_shape or array.dtype.kind not in "iuf":
+        return None
+    values = array.reshape(len(array), -1)
+    columns: list[NDArray[Any]] = [
+        values[:, place].astype(NUMERIC[feature.kind]) for place, feature in enumerate(schema.features)
+    ]
+    return Rows(schema, len(array), columns=columns)
 
 
 def blank(schema: InputSchema) -> Rows:

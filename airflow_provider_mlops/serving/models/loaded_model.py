@@ -87,6 +87,8 @@ class LoadedModel:
         The model's arithmetic, if it has a compiled form.
     pace
         Measured speed of the model.
+    targets
+        Shape of the prediction for one row: `()`, or `(n,)` for several targets.
     last_crash
         Number of the latest crash of any version when this one was loaded: later ones of this version concern it.
     """
@@ -100,11 +102,13 @@ class LoadedModel:
         self.classes = _classes(version, estimator)
         self._estimator = SplitEstimator(estimator, len(self.classes))
         self.as_array = False
+        self._gets_copy = batch_profile.may_change_input(estimator)
         self.compiled: CompiledModel | None = None
         self.schema = schema
         rows = example_of.blank(schema) if example is None else example
         try:
-            self.as_array = schema.numeric and self._accepts_array(rows)
+            # A tensor that is not a table has no DataFrame.
+            self.as_array = schema.row_shape is not None or (schema.numeric and self._accepts_array(rows))
             example_output = self._predict(rows)[0]
         except Exception as error:
             tried = "its input example" if example else "a test row of zeros"
@@ -113,7 +117,7 @@ class LoadedModel:
                 "Log the model with a signature that it accepts, and with an input example."
             ) from error
         self.output = _output_kind(example_output)
-        self._targets = example_output.shape[1:]
+        self.targets = example_output.shape[1:]
         self.schema = schema.with_nullable(self._nullable(rows))
         self.compiled = self._compile(estimator, Rows(self.schema, rows.count, columns=rows.columns()))
         self.pace = batch_profile.measure(
@@ -172,6 +176,9 @@ class LoadedModel:
 
     def predict(self, rows: Rows) -> ModelResponse:
         """Predict checked rows. Raises ModelOutputError, or any exception of the estimator."""
+        if not rows.count:
+            # Few estimators accept no rows.
+            return ModelResponse([], np.empty((0, len(self.classes))) if self.classes else None)
         cells, place = activity.slot()
         before = cells[place]
         cells[place] = self._activity
@@ -182,12 +189,12 @@ class LoadedModel:
 
     def predict_compiled(self, rows: Rows) -> ModelResponse | None:
         """Predict checked rows with the model's arithmetic alone; None if scikit-learn must predict them."""
-        prediction = None if self.compiled is None else self.compiled.predict(rows)
+        prediction = None if self.compiled is None or not rows.count else self.compiled.predict(rows)
         return None if prediction is None else self._respond(rows, prediction)
 
     def _respond(self, rows: Rows, prediction: Prediction) -> ModelResponse:
         output, probabilities = prediction
-        if output.shape[1:] != self._targets:
+        if output.shape[1:] != self.targets:
             raise ModelOutputError(f"it returned an array of shape {output.shape} for {pluralize(rows.count, 'row')}")
         if _output_kind(output) != self.output:
             output = self._as_usual(output)
@@ -232,9 +239,15 @@ class LoadedModel:
 
     def _judge(self, rows: Rows) -> Prediction:
         """Predict with the estimator itself."""
-        return self._estimator.predict(rows.array() if self.as_array else rows.frame())
+        return self._estimator.predict(self._own(rows.tensor() if self.as_array else rows.frame()))
+
+    def _own(self, features: Any) -> Any:
+        """Return rows that the model may change: the log, a retry and a shadow must see them as they were sent."""
+        return features.copy() if self._gets_copy else features
 
     def _compile(self, estimator: Any, example: Rows) -> CompiledModel | None:
+        if self.schema.row_shape is not None:
+            return None
         try:
             return CompiledModel.of(
                 estimator, example, self._judge, classes=len(self.classes), gets_array=self.as_array
@@ -253,9 +266,9 @@ class LoadedModel:
 
     def _accepts_array(self, rows: Rows) -> bool:
         """Return whether the model predicts the same for an array as for a DataFrame."""
-        output, probabilities = self._estimator.predict(rows.frame())
+        output, probabilities = self._estimator.predict(self._own(rows.frame()))
         try:
-            array_output, array_probabilities = self._estimator.predict(rows.array())
+            array_output, array_probabilities = self._estimator.predict(self._own(rows.tensor()))
         except Exception:
             return False
         if not _same(output, array_output):

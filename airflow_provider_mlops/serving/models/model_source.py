@@ -17,7 +17,7 @@ from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.aliases import CHAMPION, PREVIOUS
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.serving.models.crash_list import CrashList
+from airflow_provider_mlops.serving.models.crash_list import Crash, CrashList
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
@@ -53,6 +53,10 @@ class ModelSource(Protocol):
         """Return why a loaded version must not be used anymore; None if it may be."""
         return None
 
+    def skipped(self) -> dict[tuple[str, int], str]:
+        """Return the versions that are not loaded because they ended a process, and why."""
+        return {}
+
     def is_deleted(self, version: ModelVersion) -> bool:
         """Return whether a version no longer exists. May raise any exception."""
         return False
@@ -66,6 +70,10 @@ class Trial(Protocol):
 
         Raises RequestError: 422 if it cannot, 503 if it could not be tried.
         """
+
+
+def _skipped(crash: Crash) -> str:
+    return f"Version {crash.version} is not loaded: {crash.reason}."
 
 
 @contextlib.contextmanager
@@ -182,13 +190,18 @@ class RegistrySource(ModelSource):
         return None if crash is None or crash.number <= model.last_crash else crash.reason
 
     @override
+    def skipped(self) -> dict[tuple[str, int], str]:
+        crashes = [] if self._crashes is None else self._crashes.all()
+        return {(crash.model, crash.version): _skipped(crash) for crash in crashes if crash.is_skipped}
+
+    @override
     def is_deleted(self, version: ModelVersion) -> bool:
         return models.find(self._registry, version.name, version.version) is None
 
     def _raise_if_skipped(self, model: ModelVersion) -> None:
         crash = None if self._crashes is None else self._crashes.find(model)
         if crash is not None:
-            raise RequestError(422, f"Version {model.version} is not loaded: {crash.reason}.", "version")
+            raise RequestError(422, _skipped(crash), "version")
 
     def _import_mlflow(self) -> None:
         """Import MLflow once: its modules import each other in circles, which two threads must not do at once."""

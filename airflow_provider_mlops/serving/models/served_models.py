@@ -61,6 +61,7 @@ class _LookUp(NamedTuple):
     aliases: dict[str, Aliases]
     deleted: list[ModelVersion]
     crashed: list[tuple[LoadedModel, str]]
+    skipped: dict[tuple[str, int], str]
 
 
 class ServedModels:
@@ -72,15 +73,23 @@ class ServedModels:
         Source of the models, such as an MLflow registry.
     names
         Models to serve. Without names, all models that have a champion are served.
+    default
+        Model for requests that name none; by default, the only active one.
     load_backoff
         Delays between attempts to load a version.
     """
 
     def __init__(
-        self, source: ModelSource, names: Sequence[str] = (), *, load_backoff: LoadBackoff | None = None
+        self,
+        source: ModelSource,
+        names: Sequence[str] = (),
+        *,
+        default: str | None = None,
+        load_backoff: LoadBackoff | None = None,
     ) -> None:
         self._source = source
         self._names = tuple(names)
+        self._default = default
         # More than the number of champions that are loaded at the same time: some may wait for storage.
         self._loader = ThreadPoolExecutor(2 * _CHAMPIONS_AT_ONCE, thread_name_prefix=threads.LOAD)
         # Apart from the loader, so that the aliases are looked up while versions are loaded.
@@ -94,6 +103,7 @@ class ServedModels:
         self._requested: dict[str, None] = {}
         # Versions that are no longer used, because they ended a process.
         self._withdrawn: set[tuple[str, int]] = set()
+        self._skipped: dict[tuple[str, int], str] = {}
         self._loading: dict[tuple[str, int], asyncio.Task[LoadedModel]] = {}
         self._load_backoff = LoadBackoff() if load_backoff is None else load_backoff
         self._looked_up = self._polled = False
@@ -113,7 +123,12 @@ class ServedModels:
         return model
 
     def sole_active(self) -> ServedModel:
-        """Return the model for a request that names none: the only active one. Raises RequestError (404)."""
+        """Return the model for a request that names none: the default, or the only active one.
+
+        Raises RequestError (404).
+        """
+        if self._default is not None:
+            return self.get(self._default)
         active = [model for model in self._models.values() if model.active is not None]
         if len(active) != 1:
             names = ", ".join(sorted(model.name for model in active)[:20]) or "none"
@@ -138,6 +153,11 @@ class ServedModels:
             if name not in self._models or self._models[name].active is None
         ]
 
+    @property
+    def has_started(self) -> bool:
+        """Whether all champions have been loaded once, as far as they can be."""
+        return self._polled
+
     def registry_problem(self) -> str | None:
         """Return why the champions may be out of date; None if MLflow was asked recently."""
         silent = time.monotonic() - self._polled_at
@@ -146,14 +166,13 @@ class ServedModels:
         return f"MLflow has not answered for {silent:.0f} s" if silent > _SILENT_SECONDS else None
 
     def failing(self, wanted: Iterable[tuple[str, int]] = ()) -> list[str]:
-        """Return which champions, and which of the `wanted` versions, cannot be loaded, and why."""
+        """Return which versions cannot be loaded, and why: champions, `wanted` ones, and those that ended a process."""
         champions = ((name, version) for name, version in self._aliased.items() if name in self._behind)
-        withdrawn = self._withdrawn
-        return [
-            f"model {name!r}: {reason}"
-            for name, version in sorted({*champions, *wanted, *withdrawn})
-            if (reason := self._load_backoff.reason((name, version))) is not None
-        ]
+        reasons = {key: reason for key, reason in self._skipped.items() if not self.is_loaded(*key)}
+        for key in (*champions, *wanted, *self._withdrawn):
+            if (reason := self._load_backoff.reason(key)) is not None:
+                reasons[key] = reason
+        return [f"model {name!r}: {reason}" for (name, _), reason in sorted(reasons.items())]
 
     def is_due(self, name: str, version: int) -> bool:
         """Return whether to try to load a version now: one that failed is tried again only after a delay."""
@@ -281,6 +300,7 @@ class ServedModels:
                 self._stop(model)
         for crashed, reason in found.crashed:
             self._withdraw(crashed, reason)
+        self._skipped = {key: reason for key, reason in found.skipped.items() if self.serves(key[0])}
         self._looked_up = True
 
     async def follow(self) -> None:
@@ -313,7 +333,8 @@ class ServedModels:
     def _look_up(self, loaded: list[LoadedModel], to_check: list[ModelVersion]) -> _LookUp:
         aliases = self._source.aliases()
         crashed = [(model, reason) for model in loaded if (reason := self._source.crash_of(model)) is not None]
-        return _LookUp(aliases, [version for version in to_check if self._source.is_deleted(version)], crashed)
+        deleted = [version for version in to_check if self._source.is_deleted(version)]
+        return _LookUp(aliases, deleted, crashed, self._source.skipped())
 
     def _to_check(self) -> list[ModelVersion]:
         """Return some of the versions that do not answer by default, in turn: they may have been deleted."""

@@ -33,7 +33,8 @@ class SharedScores:
     def __init__(self, estimator: Any) -> None:
         self._estimator = estimator
         self._remembered = threading.local()
-        if type(estimator).__module__.startswith("sklearn."):
+        self._shares = type(estimator).__module__.startswith("sklearn.")
+        if self._shares:
             for name in _SHARED:
                 if hasattr(estimator, name):
                     self._wrap(name)
@@ -43,7 +44,9 @@ class SharedScores:
         remembered: dict[str, tuple[Any, Any]] = {}
         self._remembered.results = remembered
         try:
-            return self._estimator.predict(features), self._estimator.predict_proba(features)
+            # Other people's `predict` may write to its input, and `predict_proba` must get the rows as they were.
+            first = features if self._shares or not hasattr(features, "copy") else features.copy()
+            return self._estimator.predict(first), self._estimator.predict_proba(features)
         finally:
             self._remembered.results = None
 

@@ -16,8 +16,6 @@ from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
 from airflow_provider_mlops.serving.rows.rows import Rows
 
-_NO_ROWS = "The request has no rows. Send at least one."
-
 
 def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> Rows:
     """Return rows from values by column, in any order of columns. Raises RequestError (422), naming the column."""
@@ -31,8 +29,6 @@ def from_columns(schema: InputSchema, columns: Mapping[str, Sequence[Any]]) -> R
         if length != count:
             message = f"Column {format_value(name)} has {pluralize(length, 'value')}, but other columns have {count}."
             raise RequestError(422, message, name)
-    if count == 0:
-        raise RequestError(422, _NO_ROWS)
     missing = [None] * count
     return Rows(schema, count, columns=[column_values(f, columns.get(f.name, missing)) for f in schema.features])
 
@@ -53,7 +49,7 @@ def from_table(schema: InputSchema, names: Sequence[str] | None, data: Sequence[
             twice = next(name for position, name in enumerate(names) if name in names[:position])
             raise RequestError(422, f"Column {format_value(twice)} is listed twice.", twice)
     if not data:
-        raise RequestError(422, _NO_ROWS)
+        return no_rows(schema)
     width = len(names)
     for position, row in enumerate(data):
         if type(row) is not list:
@@ -94,10 +90,15 @@ def from_matrix(schema: InputSchema, matrix: NDArray[Any]) -> Rows:
     return from_columns(schema, dict(zip(schema.names, matrix.T, strict=True)))
 
 
+def no_rows(schema: InputSchema) -> Rows:
+    """Return an empty batch, which callers send if nothing is left to predict."""
+    return Rows(schema, 0, columns=[column_values(feature, []) for feature in schema.features])
+
+
 def from_records(schema: InputSchema, records: Sequence[Any]) -> Rows:
     """Return rows from one object per row. Raises RequestError (422), naming the column or the row."""
     if not records:
-        raise RequestError(422, _NO_ROWS)
+        return no_rows(schema)
     for position, record in enumerate(records):
         if type(record) is not dict:
             message = f"Row {position} must be a JSON object, not {format_value(record)}."

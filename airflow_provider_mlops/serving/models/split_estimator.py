@@ -54,10 +54,14 @@ class SplitEstimator:
         rows = len(features)
         for transformer in self.transformers:
             features = transformer.transform(features)
+        index = getattr(features, "index", None)
         if self._scores is None:
-            return checked_values(self.final.predict(features), rows), None
+            return checked_values(self.final.predict(features), rows, index), None
         output, probabilities = self._scores.predict(features)
-        return checked_values(output, rows), checked_probabilities(probabilities, rows, self._classes)
+        return (
+            checked_values(output, rows, index),
+            checked_probabilities(probabilities, rows, self._classes, index),
+        )
 
 
 def _split(estimator: Any) -> tuple[list[Any], Any]:

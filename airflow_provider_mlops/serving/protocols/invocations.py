@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol: `/invocations` with `dataframe_split`, `dataframe_records`, `instances` or `inputs`."""
+"""MLflow's scoring protocol: `/invocations` with one of four JSON forms, or with CSV."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, ModelResponse
-from airflow_provider_mlops.serving.protocols import encoding
+from airflow_provider_mlops.serving.protocols import csv_rows, encoding, protocol_v2
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER
 from airflow_provider_mlops.serving.protocols.parsed_request import Encoded
+from airflow_provider_mlops.serving.protocols.tensors import Tensor
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
 from airflow_provider_mlops.serving.rows.rows import Rows
@@ -38,6 +39,10 @@ def parse(body: Body, schema: InputSchema) -> Invocation:
     """Parse the body of a request. Raises RequestError: 400 for the format, 422 for the rows."""
     if body.json_bytes is not None:
         raise RequestError(400, "This protocol does not support binary tensors. Send JSON.", JSON_LENGTH_HEADER)
+    if body.is_csv:
+        if schema.row_shape is not None:
+            raise _takes_a_tensor("CSV", schema, None)
+        return Invocation(csv_rows.parse(body.content, schema))
     return Invocation(parse_rows(encoding.decode(body.content), schema))
 
 
@@ -47,13 +52,16 @@ def parse_rows(content: Any, schema: InputSchema) -> Rows:
     - `dataframe_split`: `{"columns": [...], "data": [[...], ...]}`; an `index` is ignored.
     - `dataframe_records`: `[{column: value, ...}, ...]`.
     - `instances`: rows, as objects or, if all columns are numeric, as lists in the order of the signature.
-    - `inputs`: columns, `{column: [...], ...}`; or rows as in `instances`.
+    - `inputs`: columns, `{column: [...], ...}`; one row, `{column: value, ...}`; or rows as in `instances`.
+
+    If the model has only one column, a row may be a single value. If it takes a tensor that is not a table, `instances`
+    and `inputs` are that tensor.
     """
     if type(content) is not dict:
         raise RequestError(
             400, f"The body must be an object with one of {', '.join(_FORMS)}, not {format_value(content)}."
         )
-    if content.keys() == _SPLIT_ALONE:
+    if content.keys() == _SPLIT_ALONE and schema.row_shape is None:
         return _split(content["dataframe_split"], schema)
     forms = [form for form in _FORMS if form in content]
     unknown = sorted(content.keys() - _KEYS)
@@ -69,24 +77,63 @@ def parse_rows(content: Any, schema: InputSchema) -> Rows:
         )
     form = forms[0]
     value = content[form]
+    if schema.row_shape is not None:
+        return _tensor(form, value, schema)
     if form == "dataframe_split":
         return _split(value, schema)
     if form == "inputs" and type(value) is dict:
-        for name, column in value.items():
-            if type(column) is not list:
-                raise RequestError(
-                    400, f"Column {format_value(name)} of inputs must be a list, not {format_value(column)}.", name
-                )
-        return signature_check.from_columns(schema, {name: _flatten(column) for name, column in value.items()})
+        return _columns(value, schema)
+    if form == "inputs" and type(value) is not list and len(schema.names) == 1:
+        value = [value]
     if type(value) is not list:
         raise RequestError(400, f"{form} must be a list of rows, not {format_value(value)}.", form)
-    if form != "dataframe_records" and value and type(value[0]) is list:
-        if not schema.numeric:
-            raise RequestError(
-                422, f"The rows of {form} must be objects with column names, because not all columns are numeric.", form
-            )
-        return signature_check.from_table(schema, None, value)
+    if form != "dataframe_records" and value:
+        if type(value[0]) is list:
+            if not schema.numeric:
+                raise RequestError(
+                    422,
+                    f"The rows of {form} must be objects with column names, because not all columns are numeric.",
+                    form,
+                )
+            return signature_check.from_table(schema, None, value)
+        if type(value[0]) is not dict and len(schema.names) == 1:
+            return signature_check.from_columns(schema, {schema.names[0]: value})
     return signature_check.from_records(schema, value)
+
+
+def _columns(value: dict[str, Any], schema: InputSchema) -> Rows:
+    """Return the rows of `inputs`: lists by column, or one value per column for a single row."""
+    single = [name for name, column in value.items() if type(column) is not list]
+    if single and len(single) == len(value):
+        return signature_check.from_columns(schema, {name: [cell] for name, cell in value.items()})
+    if single:
+        raise RequestError(
+            400,
+            f"Column {format_value(single[0])} of inputs must be a list like the other columns, not "
+            f"{format_value(value[single[0]])}.",
+            single[0],
+        )
+    return signature_check.from_columns(schema, {name: _flatten(column) for name, column in value.items()})
+
+
+def _tensor(form: str, value: Any, schema: InputSchema) -> Rows:
+    """Return the rows of a model that takes a tensor: nested lists, with or without the tensor's name."""
+    if form.startswith("dataframe"):
+        raise _takes_a_tensor(form, schema, form)
+    if form == "inputs" and type(value) is dict and len(value) == 1:
+        value = next(iter(value.values()))
+    if type(value) is not list:
+        raise _takes_a_tensor(format_value(value), schema, form)
+    if form == "instances" and value and all(type(row) is dict and len(row) == 1 for row in value):
+        value = [next(iter(row.values())) for row in value]
+    shape = [len(value), *(schema.row_shape or ())]
+    return protocol_v2.rows_of([Tensor(form, "FP64", shape, value)], schema)
+
+
+def _takes_a_tensor(received: str, schema: InputSchema, field: str | None) -> RequestError:
+    shape = [-1, *(schema.row_shape or ())]
+    message = f"The model takes a tensor of shape {shape}, not {received}. Send nested lists as inputs or instances."
+    return RequestError(422, message, field)
 
 
 def _split(value: Any, schema: InputSchema) -> Rows:

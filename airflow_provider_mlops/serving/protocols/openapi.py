@@ -8,8 +8,10 @@ from airflow_provider_mlops.serving.protocols import openapi_schemas, protocol_v
 from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER, VERIFICATION_HEADER
 from airflow_provider_mlops.serving.protocols.routes import PREDICT_PATHS
 
+_PAGES = ("/", "/docs")
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
+_CSV = "text/csv"
 
 
 def document(version: str) -> dict[str, Any]:
@@ -21,19 +23,35 @@ def document(version: str) -> dict[str, Any]:
     True
     """
     infer = _with_binary(_prediction("Predict (Open Inference Protocol)", "InferRequest", "InferResponse"))
-    invoke = _prediction("Predict (MLflow)", "Invocation", "Predictions")
+    invoke = _with_csv(_prediction("Predict (MLflow)", "Invocation", "Predictions"))
     change = ("ModelStatus", 404, 408, 413, 415, 422, 503)
     metadata = _get("Get the inputs and outputs of a model", "ModelMetadata", 404)
     model_ready = _get("Check whether a model is ready", "ModelReady", 404)
+    statistics = _get("Get how many requests each version has answered", "ModelStatistics", 404)
+    repository = ("ModelStatus", 404, 408, 409, 413, 415, 422, 503)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Gateway of airflow-provider-mlops", "version": version},
         "paths": _with_doors(
             {
                 "/v2": _get("Get the server's metadata", "ServerMetadata"),
+                "/v2/": _get("Get the server's metadata", "ServerMetadata"),
                 "/v2/health/live": _get("Check whether the server is live", "Live"),
                 "/v2/health/ready": _get("Check whether predictions can be answered", "Ready", 503),
+                "/v2/models": _get("Get the names of the models that answer requests", "ModelNames"),
+                "/v2/models/stats": _get("Get the statistics of all models", "ModelStatistics"),
                 "/v2/models/{name}": _at(metadata, "name"),
+                "/v2/models/{name}/stats": _at(statistics, "name"),
+                "/v2/models/{name}/versions/{version}/stats": _at(statistics, "name", "version"),
+                "/v2/repository/index": _optional(
+                    _post("Get all versions and their states", "IndexRequest", "RepositoryIndex", 408, 413, 415)
+                ),
+                "/v2/repository/models/{name}/load": _optional(
+                    _at(_post("Serve the champion, or load a version", "RepositoryChange", *repository), "name")
+                ),
+                "/v2/repository/models/{name}/unload": _optional(
+                    _at(_post("Stop serving a model", "RepositoryChange", *repository), "name")
+                ),
                 "/v2/models/{name}/ready": _at(model_ready, "name"),
                 "/v2/models/{name}/versions/{version}": _at(metadata, "name", "version"),
                 "/v2/models/{name}/versions/{version}/ready": _at(model_ready, "name", "version"),
@@ -43,6 +61,15 @@ def document(version: str) -> dict[str, Any]:
                 },
                 "/metrics": {"get": {"summary": "Get metrics for Prometheus", "responses": _TEXT_RESPONSE}},
                 "/ping": _get("Check whether the server is live (MLflow)", "Live"),
+                "/health": _get("Check whether the server is live (MLflow)", "Live"),
+                "/version": {"get": {"summary": "Get the version of MLflow", "responses": _TEXT_RESPONSE}},
+                "/api/2.0/endpoints": _get("Get the models as MLflow's deployments client lists them", "Endpoints"),
+                "/api/2.0/endpoints/": _get("Get the models as MLflow's deployments client lists them", "Endpoints"),
+                "/api/2.0/endpoints/{name}": _at(
+                    _get("Get a model as MLflow's deployments client shows it", "Endpoint", 404), "name"
+                ),
+                "/": {"get": {"summary": "Open the gateway's page", "responses": _PAGE_RESPONSE}},
+                "/docs": {"get": {"summary": "Open a page with this description", "responses": _PAGE_RESPONSE}},
                 "/feedback": _post(
                     "Send labels or rewards for predictions", "Feedback", "Accepted", 408, 413, 415, 422, 429, 503
                 ),
@@ -128,10 +155,23 @@ def _with_binary(path: dict[str, Any]) -> dict[str, Any]:
     return path
 
 
+def _with_csv(path: dict[str, Any]) -> dict[str, Any]:
+    """Add CSV, which has a header with the names of the columns."""
+    path["post"]["requestBody"]["content"][_CSV] = {"schema": {"type": "string"}}
+    return path
+
+
+def _optional(path: dict[str, Any]) -> dict[str, Any]:
+    """Say that the body may be omitted."""
+    return {**path, "post": {**path["post"], "requestBody": {**path["post"]["requestBody"], "required": False}}}
+
+
 def _with_doors(paths: dict[str, Any]) -> dict[str, Any]:
     """Add what a request without the right key gets. Only administration always needs a key."""
     for path, operations in paths.items():
-        is_administration = path.startswith("/admin")
+        if path in _PAGES:
+            continue
+        is_administration = path.startswith(("/admin", "/v2/repository/models"))
         refusals = _responses("Error", 401, 403, *(() if is_administration else (429,)))
         del refusals["200"]
         for method in operations.keys() & {"get", "post"}:
@@ -169,7 +209,8 @@ _MEANINGS = {
     404: "The model or version does not exist or is not being served",
     408: "The body arrived too slowly",
     413: "The body is too large",
-    415: "The body is not JSON, or is compressed",
+    409: "MLflow's alias says something else",
+    415: "The format of the body, or its compression, is not supported",
     422: "The values do not match the model's signature, or the version cannot be served",
     429: "Too many requests are in progress, or from this client; retry after the seconds in Retry-After",
     500: "The model failed on rows that match its signature",
@@ -178,3 +219,4 @@ _MEANINGS = {
 
 
 _TEXT_RESPONSE = {"200": {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+_PAGE_RESPONSE = {"200": {"description": "OK", "content": {"text/html": {"schema": {"type": "string"}}}}}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_mlops.serving.log import prediction_id
-from airflow_provider_mlops.serving.protocols import feedback, tensors
+from airflow_provider_mlops.serving.protocols import feedback
+from airflow_provider_mlops.serving.protocols.datatypes import DATATYPES
 
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}
@@ -36,13 +37,13 @@ def _predictions() -> dict[str, Any]:
         "dataframe_split": split,
         "dataframe_records": _list(record),
         "instances": rows,
-        "inputs": {"anyOf": [{"type": "object", "additionalProperties": _list({})}, rows]},
+        "inputs": {},
     }
     ignored = {"params": {"type": ["object", "null"], "maxProperties": 0}, "signature_name": {}}
     tensor = {
         "name": TEXT,
-        "shape": _list(COUNT, minItems=1, maxItems=2),
-        "datatype": {"enum": sorted(tensors.DATATYPES)},
+        "shape": _list(COUNT, minItems=1, maxItems=32),
+        "datatype": {"enum": sorted(DATATYPES)},
         "parameters": _object(binary_data_size=COUNT),
         "data": _list({}),
     }
@@ -63,13 +64,11 @@ def _predictions() -> dict[str, Any]:
             model_name=TEXT,
             model_version=TEXT,
             id=TEXT,
-            parameters=_object(("prediction_id",), prediction_id=TEXT, prediction_ids=_list(TEXT)),
+            parameters=_object(prediction_id=TEXT, prediction_ids=_list(TEXT)),
             outputs=_list({**input_tensor, "properties": {**tensor, "name": output, "data": _list(_VALUE)}}),
         ),
         "Invocation": {"oneOf": [_only((form,), **{form: schema}, **ignored) for form, schema in forms.items()]},
-        "Predictions": _only(
-            ("predictions", "prediction_ids"), predictions=_list({}), prediction_ids=_list(TEXT, minItems=1)
-        ),
+        "Predictions": _only(("predictions", "prediction_ids"), predictions=_list({}), prediction_ids=_list(TEXT)),
         "Error": _only(("error",), error=TEXT, field=TEXT),
     }
 
@@ -91,7 +90,7 @@ def _metadata() -> dict[str, Any]:
     tensor = _object(
         ("name", "datatype", "shape"),
         name=TEXT,
-        datatype={"enum": sorted(tensors.DATATYPES)},
+        datatype={"enum": sorted(DATATYPES)},
         shape=_list(WHOLE, minItems=1),
         parameters=_PARAMETERS,
     )
@@ -106,6 +105,27 @@ def _metadata() -> dict[str, Any]:
             failing=_list(TEXT),
         ),
         "ModelReady": _only(("name", "version", "ready"), name=TEXT, version=TEXT, ready=_FLAG),
+        "ModelNames": _only(("models",), models=_list(TEXT)),
+        "ModelStatistics": _only(("model_stats",), model_stats=_list(_statistics())),
+        "IndexRequest": _object(ready=_FLAG),
+        "RepositoryIndex": _list(
+            _only(
+                ("name", "version", "state", "reason"),
+                name=TEXT,
+                version=TEXT,
+                state={"enum": ["READY", "UNAVAILABLE"]},
+                reason=TEXT,
+            )
+        ),
+        "Endpoints": _only(("endpoints",), endpoints=_list(ref("Endpoint"))),
+        "Endpoint": _only(
+            ("name", "endpoint_type", "model", "endpoint_url", "limit"),
+            name=TEXT,
+            endpoint_type=TEXT,
+            model=_only(("name", "provider"), name=TEXT, provider=TEXT),
+            endpoint_url=TEXT,
+            limit={"type": "null"},
+        ),
         "ServerMetadata": _only(("name", "version", "extensions"), name=TEXT, version=TEXT, extensions=_list(TEXT)),
         "ModelMetadata": _only(
             ("name", "versions", "platform", "inputs", "outputs"),
@@ -116,6 +136,18 @@ def _metadata() -> dict[str, Any]:
             outputs=_list(tensor),
         ),
     }
+
+
+def _statistics() -> dict[str, Any]:
+    success = _only(("count", "ns"), count=COUNT, ns=COUNT)
+    return _only(
+        ("name", "version", "share", "inference_count", "inference_stats"),
+        name=TEXT,
+        version=TEXT,
+        share={"type": "number", "minimum": 0, "maximum": 1},
+        inference_count=COUNT,
+        inference_stats=_only(("success", "fail"), success=success, fail=_only(("count",), count=COUNT)),
+    )
 
 
 def _administration() -> dict[str, Any]:
@@ -152,6 +184,13 @@ def _administration() -> dict[str, Any]:
         store_error={"type": ["string", "null"]},
     )
     return {
+        "RepositoryChange": _object(
+            parameters={
+                "type": ["object", "null"],
+                "properties": {"version": _VERSION, "unload_dependents": _FLAG},
+                "additionalProperties": False,
+            }
+        ),
         "VersionNumber": _object(("version",), version=_VERSION),
         "Activation": _object(("version",), version=_VERSION, champion={"type": "boolean", "default": False}),
         "ModelStatus": _object(

@@ -2,7 +2,8 @@
 
 A request sends each column as a separate tensor of shape [rows] or [rows, 1], as MLServer's pandas codec encodes a
 DataFrame. If all columns are numeric, it may instead send one tensor of shape [rows, columns], with the columns in the
-order of the signature. `data` is flat or nested.
+order of the signature. A model whose signature is a tensor of other dimensions takes that tensor. `data` is flat or
+nested. A request without rows gets outputs without rows.
 
 The response has the output `predict` and, for classifiers with probabilities, `predict_proba` of shape [rows, classes],
 whose parameters name the classes. Its `id` is the request's id, or the prediction id if the request has none. Its
@@ -13,6 +14,7 @@ A request may ask for binary outputs: `binary_data_output` for all of them, `bin
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +26,17 @@ from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, ModelResponse
 from airflow_provider_mlops.serving.protocols import encoding, tensors
 from airflow_provider_mlops.serving.protocols.body import Body
+from airflow_provider_mlops.serving.protocols.datatypes import NUMBERS, RAW_ONLY, check_range
 from airflow_provider_mlops.serving.protocols.parsed_request import Encoded
-from airflow_provider_mlops.serving.protocols.responses import ModelMetadata, TensorMetadata
 from airflow_provider_mlops.serving.protocols.tensors import Tensor
 from airflow_provider_mlops.serving.rows.input_schema import V2_DATATYPES, InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
 from airflow_provider_mlops.serving.rows.rows import Rows
 
-BINARY = "binary_tensor_data"
-"""Name of the binary tensor extension in the server's metadata."""
+EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics"]
+"""Extensions in the server's metadata, under the names that Triton gives them."""
 
-_OUTPUTS = {"predict": False, "predict_proba": False}
+OUTPUTS = {"predict": False, "predict_proba": False}
 
 
 @dataclass(slots=True)
@@ -58,27 +60,17 @@ class InferRequest:
     def encode(self, model: LoadedModel, response: ModelResponse, own_id: str) -> Encoded:
         """Return the requested outputs, with binary tensors after the JSON."""
         count = self.rows.count
-        parameters: dict[str, Any] = {"prediction_id": own_id}
-        if count > 1:
+        # An empty batch is not logged, so it has no prediction id.
+        parameters: dict[str, Any] = {"prediction_id": own_id} if count else {}
+        if count != 1:
             parameters["prediction_ids"] = prediction_id.of_rows(own_id, count)
         outputs: list[dict[str, Any]] = []
         parts: list[bytes] = []
-        if "predict" in self.outputs:
-            values, shape = response.output, [count]
-            if model.output == "doubles":
-                shape = [count, len(values[0])]
-                values = [value for row in values for value in row]
-            output: dict[str, Any] = {"name": "predict", "shape": shape, "datatype": model.v2_output}
-            outputs.append(_add_values(output, values, self.outputs["predict"], parts))
-        if "predict_proba" in self.outputs and response.probabilities is not None:
-            output = {
-                "name": "predict_proba",
-                "shape": list(response.probabilities.shape),
-                "datatype": "FP64",
-                "parameters": {"classes": list(model.classes)},
-            }
-            values = response.probabilities.ravel().tolist()
-            outputs.append(_add_values(output, values, self.outputs["predict_proba"], parts))
+        for name, datatype, shape, values in output_tensors(model, response, count, self.outputs):
+            output: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+            if name == "predict_proba":
+                output["parameters"] = {"classes": list(model.classes)}
+            outputs.append(_add_values(output, values, self.outputs[name], parts))
         content = encoding.encode(
             {
                 "model_name": model.version.name,
@@ -99,6 +91,8 @@ class InferRequest:
 
 def parse(body: Body, schema: InputSchema) -> InferRequest:
     """Parse the body of an infer request. Raises RequestError: 400 for the format, 422 for the rows."""
+    if body.is_csv:
+        raise RequestError(415, "This protocol has no CSV. Send JSON, or send CSV to /invocations.", "Content-Type")
     content = encoding.decode(body.content if body.json_bytes is None else body.content[: body.json_bytes])
     if type(content) is not dict:
         raise RequestError(400, f"The body must be an object with inputs, not {format_value(content)}.")
@@ -116,38 +110,22 @@ def parse(body: Body, schema: InputSchema) -> InferRequest:
     parser = tensors.TensorParser(body.content, body.json_bytes)
     parsed = [parser.parse(tensor, position) for position, tensor in enumerate(inputs)]
     parser.check_end()
-    return InferRequest(_rows(parsed, schema), request_id, outputs)
+    return InferRequest(rows_of(parsed, schema), request_id, outputs)
 
 
-def metadata(name: str, versions: list[int], model: LoadedModel) -> ModelMetadata:
-    """Return the metadata of a model in the format of the protocol."""
-    inputs: list[TensorMetadata] = [
-        {
-            "name": feature.name,
-            "datatype": V2_DATATYPES[feature.kind],
-            "shape": [-1],
-            "parameters": {"kind": feature.kind, "optional": feature.optional, "nullable": feature.nullable},
-        }
-        for feature in model.schema.features
-    ]
-    shape = [-1, -1] if model.output == "doubles" else [-1]
-    outputs: list[TensorMetadata] = [{"name": "predict", "datatype": model.v2_output, "shape": shape}]
-    if model.classes:
-        outputs.append(
-            {
-                "name": "predict_proba",
-                "datatype": "FP64",
-                "shape": [-1, len(model.classes)],
-                "parameters": {"classes": list(model.classes)},
-            }
-        )
-    return {
-        "name": name,
-        "versions": [str(version) for version in versions],
-        "platform": "scikit-learn",
-        "inputs": inputs,
-        "outputs": outputs,
-    }
+def output_tensors(
+    model: LoadedModel, response: ModelResponse, count: int, requested: Container[str]
+) -> Iterator[tuple[str, str, list[int], list[Any]]]:
+    """Yield name, datatype, shape and flat values of each requested output that the model has."""
+    if "predict" in requested:
+        values, shape = response.output, [count]
+        if model.output == "doubles":
+            shape = [count, *model.targets]
+            values = [value for row in values for value in row]
+        yield "predict", model.v2_output, shape, values
+    if "predict_proba" in requested and response.probabilities is not None:
+        probabilities = response.probabilities
+        yield "predict_proba", "FP64", list(probabilities.shape), probabilities.ravel().tolist()
 
 
 def _plain_columns(inputs: list[Any], schema: InputSchema) -> dict[str, list[Any]] | None:
@@ -168,7 +146,9 @@ def _plain_columns(inputs: list[Any], schema: InputSchema) -> dict[str, list[Any
             return None
         if type(datatype) is not str or type(data) is not list or type(shape) is not list or not data:
             return None
-        if datatype != expected and (datatype not in tensors.NUMBERS or expected not in tensors.NUMBERS):
+        if datatype != expected and (datatype not in NUMBERS or expected not in NUMBERS):
+            return None
+        if datatype == RAW_ONLY:
             return None
         if type(data[0]) is list or shape[0:1] != [len(data)] or type(shape[0]) is not int:
             return None
@@ -178,23 +158,29 @@ def _plain_columns(inputs: list[Any], schema: InputSchema) -> dict[str, list[Any
             parameters = tensor["parameters"]
             if type(parameters) is dict and "binary_data_size" in parameters:
                 return None
+        if datatype != expected and datatype in NUMBERS:
+            # Otherwise, the type of the column has the same limits.
+            check_range(name, datatype, data)
         columns[name] = data
     return columns if len(columns) == len(inputs) else None
 
 
-def _rows(inputs: list[Tensor], schema: InputSchema) -> Rows:
+def rows_of(inputs: list[Tensor], schema: InputSchema) -> Rows:
+    """Return the rows of a request's tensors. Raises RequestError."""
     first = inputs[0]
+    if schema.row_shape is not None:
+        return _from_tensor(inputs, schema, schema.row_shape)
     if len(inputs) == 1 and len(first.shape) == 2 and (first.shape[1] != 1 or first.name not in schema.by_name):
         return _from_matrix(first, schema)
     columns: dict[str, Any] = {}
     for tensor in inputs:
         if tensor.name in columns:
             raise RequestError(422, f"Column {format_value(tensor.name)} appears more than once.", tensor.name)
-        if len(tensor.shape) == 2 and tensor.shape[1] != 1:
+        if len(tensor.shape) > 2 or (len(tensor.shape) == 2 and tensor.shape[1] != 1):
             raise RequestError(
                 422,
-                f"Tensor {format_value(tensor.name)} must have the shape [rows] or [rows, 1], because the request has "
-                "several tensors.",
+                f"Tensor {format_value(tensor.name)} must have the shape [rows] or [rows, 1], because it is one column "
+                f"of a table, not {format_value(tensor.shape)}.",
                 tensor.name,
             )
         feature = schema.by_name.get(tensor.name)
@@ -202,6 +188,27 @@ def _rows(inputs: list[Tensor], schema: InputSchema) -> Rows:
             _check_datatype(tensor, feature.kind)
         columns[tensor.name] = _column(tensor, None if feature is None else feature.kind)
     return signature_check.from_columns(schema, columns)
+
+
+def _from_tensor(inputs: list[Tensor], schema: InputSchema, row_shape: tuple[int, ...]) -> Rows:
+    tensor = inputs[0]
+    if len(inputs) > 1:
+        raise RequestError(422, f"The model takes one tensor, and the request has {len(inputs)}.", inputs[1].name)
+    if tensor.datatype not in NUMBERS:
+        raise RequestError(
+            422, f"Tensor {format_value(tensor.name)} must contain numbers, not {tensor.datatype}.", tensor.name
+        )
+    if tuple(tensor.shape[1:]) != row_shape:
+        raise RequestError(
+            422,
+            f"Tensor {format_value(tensor.name)} must have the shape {[-1, *row_shape]} (-1 is the number of rows), "
+            f"not {format_value(tensor.shape)}.",
+            tensor.name,
+        )
+    data = tensor.flat()
+    if isinstance(data, np.ndarray):
+        return signature_check.from_matrix(schema, data.reshape(tensor.shape[0], len(schema.names)))
+    return signature_check.from_flat(schema, data, tensor.shape[0])
 
 
 def _from_matrix(tensor: Tensor, schema: InputSchema) -> Rows:
@@ -212,7 +219,7 @@ def _from_matrix(tensor: Tensor, schema: InputSchema) -> Rows:
             f"Column {format_value(feature.name)} is not numeric. Send each column as a separate tensor.",
             feature.name,
         )
-    if tensor.datatype not in tensors.NUMBERS:
+    if tensor.datatype not in NUMBERS:
         raise RequestError(
             422, f"Tensor {format_value(tensor.name)} must contain numbers, not {tensor.datatype}.", tensor.name
         )
@@ -230,7 +237,7 @@ def _from_matrix(tensor: Tensor, schema: InputSchema) -> Rows:
     return signature_check.from_flat(schema, data, rows)
 
 
-_NUMERIC_KINDS = frozenset(kind for kind, datatype in V2_DATATYPES.items() if datatype in tensors.NUMBERS)
+_NUMERIC_KINDS = frozenset(kind for kind, datatype in V2_DATATYPES.items() if datatype in NUMBERS)
 
 
 def _check_datatype(tensor: Tensor, kind: str) -> None:
@@ -238,8 +245,8 @@ def _check_datatype(tensor: Tensor, kind: str) -> None:
     if not tensor.binary and all(value is None for value in tensor.data):
         # A client cannot infer a type from missing values.
         return
-    is_number = tensor.datatype in tensors.NUMBERS
-    if (expected in tensors.NUMBERS) != is_number or (not is_number and expected != tensor.datatype):
+    is_number = tensor.datatype in NUMBERS
+    if (expected in NUMBERS) != is_number or (not is_number and expected != tensor.datatype):
         raise RequestError(
             422, f"Column {format_value(tensor.name)} must be {expected}, not {tensor.datatype}.", tensor.name
         )
@@ -260,19 +267,19 @@ def _column(tensor: Tensor, kind: str | None) -> Any:
 def _parse_outputs(outputs: Any, parameters: Any) -> dict[str, bool]:
     all_binary = _flag(parameters, "binary_data_output", False, "parameters")
     if outputs is None:
-        return dict.fromkeys(_OUTPUTS, True) if all_binary else _OUTPUTS
+        return dict.fromkeys(OUTPUTS, True) if all_binary else OUTPUTS
     if type(outputs) is not list:
         raise RequestError(400, "outputs must be a list.", "outputs")
     requested: dict[str, bool] = {}
     for output in outputs:
         name = output.get("name") if type(output) is dict else output
-        if type(name) is not str or name not in _OUTPUTS:
+        if type(name) is not str or name not in OUTPUTS:
             raise RequestError(
-                400, f"Unknown output {format_value(name)}. Available outputs: {', '.join(_OUTPUTS)}.", "outputs"
+                400, f"Unknown output {format_value(name)}. Available outputs: {', '.join(OUTPUTS)}.", "outputs"
             )
         own = output.get("parameters") if type(output) is dict else None
         requested[name] = _flag(own, "binary_data", all_binary, "outputs")
-    return requested or dict.fromkeys(_OUTPUTS, all_binary)
+    return requested or dict.fromkeys(OUTPUTS, all_binary)
 
 
 def _flag(parameters: Any, name: str, default: bool, field: str) -> bool:

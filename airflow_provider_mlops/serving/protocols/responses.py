@@ -86,9 +86,9 @@ class OutputTensor(TypedDict):
 
 
 class ResponseParameters(TypedDict):
-    """The id under which the prediction was logged and, for several rows, one id per row."""
+    """The id under which the prediction was logged and, for several rows, one id per row; no id without rows."""
 
-    prediction_id: str
+    prediction_id: NotRequired[str]
     prediction_ids: NotRequired[list[str]]
 
 
@@ -100,3 +100,57 @@ class InferResponse(TypedDict):
     id: str
     parameters: ResponseParameters
     outputs: list[OutputTensor]
+
+
+class ServerMetadata(TypedDict):
+    """Name and version of the gateway, and the extensions of the Open Inference Protocol that it has."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class Readiness(TypedDict):
+    """Whether predictions can be answered: `status` is ready, degraded or not ready, and the lists say why."""
+
+    ready: bool
+    status: str
+    reasons: list[str]
+    degraded: list[str]
+    failing: list[str]
+
+
+class IndexEntry(TypedDict):
+    """A version in the repository index; `state` is READY or UNAVAILABLE, and `reason` says why it is unavailable."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+class Duration(TypedDict):
+    """Number of requests and, for those that were answered, the nanoseconds that they took together."""
+
+    count: int
+    ns: NotRequired[int]
+
+
+class InferenceStatistics(TypedDict):
+    """Requests that a version answered, and those that failed or were rejected."""
+
+    success: Duration
+    fail: Duration
+
+
+class VersionStatistics(TypedDict):
+    """Requests of users since the gateway started; `inference_count` is their number of rows.
+
+    `share` is the share of the model's requests that the version receives now.
+    """
+
+    name: str
+    version: str
+    share: float
+    inference_count: int
+    inference_stats: InferenceStatistics

@@ -2,7 +2,7 @@
 
 The values of binary tensors follow the JSON of the request, in the order of the tensors with the parameter
 `binary_data_size`. Numbers are little-endian, a BOOL takes one byte, and each BYTES value follows its length in four
-bytes.
+bytes. gRPC sends binary tensors in the same format.
 """
 
 from __future__ import annotations
@@ -16,32 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.serving.protocols.datatypes import DATATYPES, NUMBERS, RAW_ONLY, check_range
 from airflow_provider_mlops.serving.protocols.headers import JSON_LENGTH_HEADER
 from airflow_provider_mlops.serving.rows.request_error import RequestError, format_value
 
-NUMBERS = {
-    "INT8": "<i1",
-    "INT16": "<i2",
-    "INT32": "<i4",
-    "INT64": "<i8",
-    "UINT8": "<u1",
-    "UINT16": "<u2",
-    "UINT32": "<u4",
-    "UINT64": "<u8",
-    "FP16": "<f2",
-    "FP32": "<f4",
-    "FP64": "<f8",
-}
-"""Numeric datatypes and their NumPy types."""
-
-DATATYPES = frozenset(NUMBERS) | {"BOOL", "BYTES"}
 _LENGTH = struct.Struct("<I")
 _TOO_LARGE = 2**63
+_MAX_DIMENSIONS = 32
+"""As many as NumPy supported for long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of at most two dimensions.
+    """A tensor.
 
     Parameters
     ----------
@@ -66,27 +53,74 @@ class Tensor:
     def flat(self) -> list[Any] | NDArray[Any]:
         """Return the values as a flat sequence. Raises RequestError (400) if they do not match the shape."""
         data = self.data
-        if self.binary:
+        if self.binary or isinstance(data, np.ndarray):
             return data
-        size = self.shape[0] if len(self.shape) == 1 else self.shape[0] * self.shape[1]
+        shape = self.shape
         if len(data) and type(data[0]) is list:
-            width = size // max(1, self.shape[0])
+            data = self._unnested(data)
+        check_count(self.name, shape, len(data))
+        if self.datatype in NUMBERS:
+            check_range(self.name, self.datatype, data)
+        return data
+
+    def _unnested(self, data: list[Any]) -> list[Any]:
+        """Return nested values as a flat list. One level at a time, because the shape says how deep they may be."""
+        lists = self.shape[0]
+        for depth, width in enumerate(self.shape[1:], 1):
+            if not data or type(data[0]) is not list:
+                break
+            if len(data) != lists:
+                raise self._wrongly_nested(depth, lists, len(data))
             for position, row in enumerate(data):
                 if type(row) is not list or len(row) != width:
-                    raise RequestError(
-                        400,
-                        f"Row {position} of tensor {format_value(self.name)} must have {pluralize(width, 'value')}.",
-                        self.name,
-                    )
+                    if depth == 1:
+                        raise RequestError(
+                            400,
+                            f"Row {position} of tensor {format_value(self.name)} must have "
+                            f"{pluralize(width, 'value')}.",
+                            self.name,
+                        )
+                    raise self._wrongly_nested(depth + 1, width, len(row) if type(row) is list else 0)
             data = [value for row in data for value in row]
-        if len(data) != size:
-            raise RequestError(
-                400,
-                f"Tensor {format_value(self.name)} of shape {self.shape} must have {pluralize(size, 'value')}, not "
-                f"{len(data)}.",
-                self.name,
-            )
+            lists *= width
         return data
+
+    def _wrongly_nested(self, depth: int, expected: int, found: int) -> RequestError:
+        return RequestError(
+            400,
+            f"Tensor {format_value(self.name)} of shape {format_value(self.shape)} must have "
+            f"{pluralize(expected, 'element')} in each list at depth {depth}, not {found:,}.",
+            self.name,
+        )
+
+
+def check_shape(shape: Any, where: str, name: str) -> list[int]:
+    """Return a shape if it is a list of sizes. Raises RequestError; `where` is the tensor's place in the request."""
+    if type(shape) is not list or not shape or not all(map(_is_size, shape)):
+        raise RequestError(
+            400, f"{where}.shape must be a list of non-negative integers, not {format_value(shape)}.", name
+        )
+    if len(shape) > _MAX_DIMENSIONS:
+        raise RequestError(
+            422,
+            f"Tensor {format_value(name)} has {len(shape):,} dimensions. At most {_MAX_DIMENSIONS} are supported.",
+            name,
+        )
+    if max(shape) >= _TOO_LARGE:
+        raise RequestError(422, f"The shape {format_value(shape)} of tensor {format_value(name)} is too large.", name)
+    return shape
+
+
+def check_count(name: str, shape: list[int], count: int) -> None:
+    """Check that a tensor has as many values as its shape says. Raises RequestError (400)."""
+    size = math.prod(shape)
+    if count != size:
+        raise RequestError(
+            400,
+            f"Tensor {format_value(name)} of shape {format_value(shape)} must have {pluralize(size, 'value')}, not "
+            f"{count:,}.",
+            name,
+        )
 
 
 class TensorParser:
@@ -118,24 +152,17 @@ class TensorParser:
                 f"{where}.datatype must be one of {', '.join(sorted(DATATYPES))}, not {format_value(datatype)}.",
                 name,
             )
-        if type(shape) is not list or not shape or not all(map(_is_size, shape)):
-            raise RequestError(
-                400, f"{where}.shape must be a list of non-negative integers, not {format_value(shape)}.", name
-            )
-        if max(shape) >= _TOO_LARGE:
-            raise RequestError(
-                422, f"The shape {format_value(shape)} of tensor {format_value(name)} is too large.", name
-            )
+        shape = check_shape(shape, where, name)
         size = self._size(tensor, where, name)
         data = tensor.get("data")
         if size is None and type(data) is not list:
             raise RequestError(400, f"{where}.data must be a list, not {format_value(data)}.", name)
-        if len(shape) > 2:
-            raise RequestError(
-                422, f"Tensor {format_value(name)} has {len(shape)} dimensions. At most two are supported.", name
-            )
         if size is None:
             assert type(data) is list
+            if datatype == RAW_ONLY:
+                raise RequestError(
+                    422, f"Tensor {format_value(name)} must be sent in binary, because JSON has no {datatype}.", name
+                )
             return Tensor(name, datatype, shape, data)
         return Tensor(name, datatype, shape, self._values(name, datatype, shape, size), binary=True)
 
@@ -177,25 +204,43 @@ class TensorParser:
                 name,
             )
         self._offset = end
-        count = math.prod(shape)
-        if datatype == "BYTES":
-            return _texts(self._content[begin:end], count, name)
-        dtype = np.dtype("<u1" if datatype == "BOOL" else NUMBERS[datatype])
-        if size != count * dtype.itemsize:
-            expected = count * dtype.itemsize
-            raise RequestError(
-                400,
-                f"binary_data_size of tensor {format_value(name)} must be {expected} for shape {shape}, not {size}.",
-                name,
-            )
-        array = np.frombuffer(self._content, dtype, count, begin)
-        if datatype == "BOOL":
-            if count and int(array.max()) > 1:
-                raise RequestError(
-                    422, f"The BOOL tensor {format_value(name)} must contain only the bytes 0 and 1.", name
-                )
-            return array.astype(bool)
-        return array
+        return raw_values(name, datatype, shape, self._content, begin, size, "binary_data_size of tensor {}")
+
+
+def raw_values(
+    name: str, datatype: str, shape: list[int], content: bytes, begin: int, size: int, what: str
+) -> list[Any] | NDArray[Any]:
+    """Return the values of a binary tensor: an array, or a list of bytes. Raises RequestError.
+
+    Parameters
+    ----------
+    name, datatype, shape
+        The tensor.
+    content
+        Bytes in which its values begin at `begin` and take `size` bytes.
+    what
+        What `size` is, for messages; `{}` stands for the name.
+    """
+    count = math.prod(shape)
+    if datatype == "BYTES":
+        return _texts(content[begin : begin + size], count, name)
+    dtype = np.dtype("<u1" if datatype == "BOOL" else NUMBERS[datatype])
+    if size != count * dtype.itemsize:
+        expected = count * dtype.itemsize
+        raise RequestError(
+            400,
+            f"{what.format(format_value(name))} must be {format_value(expected)} for shape {format_value(shape)}, not "
+            f"{size}.",
+            name,
+        )
+    array = np.frombuffer(content, dtype, count, begin) if count else np.empty(0, dtype)
+    if datatype == "BOOL":
+        if count and int(array.max()) > 1:
+            raise RequestError(422, f"The BOOL tensor {format_value(name)} must contain only the bytes 0 and 1.", name)
+        return array.astype(bool)
+    if datatype == "BF16":
+        return (array.astype("<u4") << 16).view("<f4")
+    return array
 
 
 def binary_values(datatype: str, values: Any) -> bytes:

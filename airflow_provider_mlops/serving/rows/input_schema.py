@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self, cast
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 NUMERIC: dict[FeatureKind, type] = {"integer": np.int32, "long": np.int64, "float": np.float32, "double": np.float64}
 """NumPy types of the numeric kinds; the keys are MLflow's names."""
+
+_TENSOR_TYPES: dict[FeatureKind, tuple[type, ...]] = {
+    "integer": (np.int32, np.int8, np.int16, np.uint8, np.uint16),
+    "long": (np.int64, np.uint32),
+    "float": (np.float32, np.float16),
+    "double": (np.float64,),
+}
+"""NumPy types of tensors, and the kind of their columns, which can hold all their values."""
+
+MAX_TENSOR_VALUES = 16_384
+"""Maximum number of values in a row of a tensor: each is a column of the prediction log."""
 
 KINDS = (*NUMERIC, "boolean", "string", "binary", "datetime")
 
@@ -58,6 +70,17 @@ class Feature:
 class InputSchema:
     """The input columns, in the order of the signature.
 
+    Parameters
+    ----------
+    features
+        The columns.
+    row_shape
+        Shape of a row, if the model takes one tensor that is not a table: `(28, 28)` for a signature of shape
+        (-1, 28, 28), and `()` for (-1,). The columns are then the values of a row in their order, named "0", "1" and so
+        on. None for a table.
+    tensor_name
+        Name of that tensor.
+
     Examples
     --------
     >>> schema = InputSchema((Feature("age", "double"), Feature("town", "string")))
@@ -66,13 +89,16 @@ class InputSchema:
     """
 
     features: tuple[Feature, ...]
+    row_shape: tuple[int, ...] | None = None
+    tensor_name: str = "input"
 
     @classmethod
     def of(cls, signature: ModelSignature | None) -> Self:
         """Return the schema of an MLflow signature.
 
-        The signature must consist of scalar columns, or of one two-dimensional numeric tensor, whose columns are named
-        "0", "1" and so on. Raises RejectedError for any other signature.
+        The signature must consist of scalar columns, or of one numeric tensor whose first dimension is that of the
+        rows. The columns of a tensor of two dimensions are named "0", "1" and so on. Raises RejectedError for any other
+        signature.
         """
         if signature is None or signature.inputs is None:
             raise RejectedError(
@@ -83,7 +109,7 @@ class InputSchema:
 
         inputs = signature.inputs
         if inputs.is_tensor_spec():
-            return cls(_tensor_columns(inputs.inputs))
+            return cls._of_tensors(inputs.inputs)
         features = []
         for position, column in enumerate(inputs.inputs):
             if not isinstance(column.type, DataType):
@@ -97,11 +123,32 @@ class InputSchema:
             features.append(Feature(name, kind, optional=optional, nullable=optional))
         return cls(tuple(features))
 
+    @classmethod
+    def _of_tensors(cls, tensors: list[object]) -> Self:
+        shape: tuple[int, ...] = tuple(getattr(tensors[0], "shape", ()))
+        dtype = np.dtype(getattr(tensors[0], "type", "object"))
+        kind = next((kind for kind, types in _TENSOR_TYPES.items() if dtype in types), None)
+        row_shape = shape[1:]
+        size = math.prod(row_shape)
+        if len(tensors) != 1 or kind is None or not shape or any(length <= 0 for length in row_shape):
+            raise RejectedError(
+                "Rejected the model: a tensor signature must be one numeric tensor whose first dimension is the number "
+                "of rows and whose other dimensions are known, such as (-1, 4) or (-1, 28, 28). Log the model with "
+                "such a signature."
+            )
+        if size > MAX_TENSOR_VALUES:
+            raise RejectedError(
+                f"Rejected the model: a row of its tensor of shape {shape} has {size:,} values, and at most "
+                f"{MAX_TENSOR_VALUES:,} can be served. Reduce the input before it is sent to the model."
+            )
+        features = tuple(Feature(str(position), kind) for position in range(size))
+        name = getattr(tensors[0], "name", None)
+        return cls(features, None if len(shape) == 2 else row_shape, "input" if name is None else str(name))
+
     def with_nullable(self, names: set[str]) -> InputSchema:
         """Return this schema with the named columns made nullable."""
-        return InputSchema(
-            tuple(replace(feature, nullable=feature.nullable or feature.name in names) for feature in self.features)
-        )
+        features = (replace(feature, nullable=feature.nullable or feature.name in names) for feature in self.features)
+        return replace(self, features=tuple(features))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -132,15 +179,3 @@ class InputSchema:
     def all_nullable(self) -> bool:
         """Whether values may be missing in every column."""
         return all(feature.nullable for feature in self.features)
-
-
-def _tensor_columns(tensors: list[object]) -> tuple[Feature, ...]:
-    shape: tuple[int, ...] = getattr(tensors[0], "shape", ())
-    dtype = np.dtype(getattr(tensors[0], "type", "object"))
-    kinds = {np.dtype(type_): kind for kind, type_ in NUMERIC.items()}
-    if len(tensors) != 1 or len(shape) != 2 or shape[1] <= 0 or dtype not in kinds:
-        raise RejectedError(
-            "Rejected the model: a tensor signature must be one numeric tensor of shape (-1, columns). "
-            "Log the model with such a signature."
-        )
-    return tuple(Feature(str(position), kinds[dtype]) for position in range(shape[1]))

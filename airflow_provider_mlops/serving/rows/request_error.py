@@ -18,11 +18,13 @@ class RequestError(Exception):
     - 401: the key is missing or not valid.
     - 403: the key does not have the right, or a web page may not use the gateway.
     - 404: the model or version does not exist or is not being served.
-    - 408, 413, 415: the body arrived too slowly, is too large, or is not JSON.
+    - 408, 413, 415: the body arrived too slowly, is too large, or has a format that is not supported.
+    - 409: the change contradicts what MLflow says.
     - 422: the body follows the protocol, but the rows do not match the model's signature or the model rejects them.
     - 429: too many requests are in progress or waiting for the model, or the client has used up a limit.
     - 500: the model or the gateway failed.
     - 503: the request is valid but cannot be handled now; a retry may succeed.
+    - 504: the deadline that the caller set has passed.
 
     Parameters
     ----------

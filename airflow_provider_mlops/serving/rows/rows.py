@@ -134,6 +134,12 @@ class Rows:
             return self._matrix
         return np.ascontiguousarray(self.numbers(tuple(range(len(self.schema.names)))))
 
+    def tensor(self) -> NDArray[np.float64]:
+        """Return all features with the shape that the model takes: a matrix, or (count, *row_shape)."""
+        array = self.array()
+        shape = self.schema.row_shape
+        return array if shape is None else array.reshape(self.count, *shape)
+
     def frame(self) -> pd.DataFrame:
         """Return all features as a DataFrame with the names and types of the signature."""
         import pandas as pd

@@ -133,3 +133,45 @@ def test_a_segment_that_cannot_be_compacted_does_not_stop_the_others(
     monkeypatch.undo()
     assert prediction_log.read(str(tmp_path), "churn").count().execute() == 1
     log.close()
+
+
+def test_what_is_set_aside_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compaction, "MAX_REJECTED_FILES", 2)
+    monkeypatch.setattr(compaction, "MAX_REJECTED_BYTES", 1000)
+    log = WriteAhead(layout.write_ahead_root(str(tmp_path)))
+    for _ in range(4):
+        log.append([b'{"surprise":1}\n' * 100], SCHEMA)
+        log.rotate()
+    assert compaction.compact(str(tmp_path), log) == 4
+    files = list((tmp_path / "log-rejected").iterdir())
+    assert len(files) == 2
+    assert all(0 < file.stat().st_size <= 1000 for file in files)
+    # All are counted, whether they are kept or not.
+    lines = [record.getMessage() for record in caplog.records if "Set aside" in record.getMessage()]
+    assert all("Set aside 100 records" in line for line in lines)
+    assert sum("kept none of them in log-rejected/, which has 2 files" in line for line in lines) == 2
+    log.close()
+
+
+def test_of_damaged_segments_the_newest_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compaction, "MAX_DAMAGED_SEGMENTS", 2)
+    log = WriteAhead(layout.write_ahead_root(str(tmp_path)))
+    for _ in range(4):
+        log.append([prediction()], SCHEMA)
+        log.rotate()
+
+    def records(path: str) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(segments, "records", records)
+    compaction.compact(str(tmp_path), log)
+    assert sorted(path.name for path in Path(log.directory).glob("*.damaged")) == [
+        "00000003.jsonl.damaged",
+        "00000004.jsonl.damaged",
+    ]
+    assert sum("Deleted the damaged segment" in record.getMessage() for record in caplog.records) == 2
+    log.close()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.models import ModelSignature, infer_signature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, DataType
 
 from airflow_provider_mlops.errors import RejectedError
@@ -170,10 +170,17 @@ def test_mlflow_signatures() -> None:
     unnamed = InputSchema.of(ModelSignature(Schema([ColSpec("double"), ColSpec("double")])))
     assert unnamed.names == ("0", "1")
     nested = ModelSignature(Schema([ColSpec(Array(DataType.double), "many")]))
+    images = InputSchema.of(infer_signature(np.zeros((4, 3, 2))))
+    assert (images.row_shape, images.names, images.double) == ((3, 2), tuple("012345"), True)
+    values = InputSchema.of(infer_signature(np.zeros(4, dtype=np.int64)))
+    assert (values.row_shape, values.names) == ((), ("0",))
     for refused in (
         None,
         nested,
-        infer_signature(np.zeros((4, 3, 2))),
+        infer_signature(np.zeros((4, 200, 200))),
+        ModelSignature(Schema([TensorSpec(np.dtype("float64"), (-1, -1, 2))])),
+        ModelSignature(Schema([TensorSpec(np.dtype("float64"), ())])),
+        infer_signature(np.array([["a"], ["b"]])),
         infer_signature({"a": np.zeros((2, 2)), "b": np.zeros(2)}),
     ):
         with pytest.raises(RejectedError):

@@ -62,7 +62,15 @@ V2: dict[str, tuple[Any, int, str | None]] = {
     "missing column": (v2(income=None), 422, "income"),
     "column twice": ({"inputs": tensors() + tensors()[:1]}, 422, "age"),
     "different lengths": (v2(age={"shape": [2], "data": [1, 2]}), 422, "income"),
-    "no rows": (v2(**{name: {"shape": [0], "data": []} for name in CELLS}), 422, None),
+    "no columns and no rows": ({"inputs": [{"name": "x", "shape": [0], "datatype": "FP64", "data": []}]}, 422, "x"),
+    "an integer beyond INT8": (v2(age={"datatype": "INT8", "data": [300]}), 422, "age"),
+    "a negative UINT8": (v2(age={"datatype": "UINT8", "data": [-1]}), 422, "age"),
+    "a fraction as INT64": (v2(age={"datatype": "INT64", "data": [1.5]}), 422, "age"),
+    "a number beyond FP32": (v2(age={"datatype": "FP32", "data": [3.5e38]}), 422, "age"),
+    "a number beyond FP16": (v2(age={"datatype": "FP16", "data": [70_000]}), 422, "age"),
+    "BF16 in JSON": (v2(age={"datatype": "BF16", "data": [1.0]}), 422, "age"),
+    "a product beyond 64 bits": (v2(age={"shape": [2**32, 2**32], "data": [1]}), 422, "age"),
+    "a product of many digits": (v2(age={"shape": [2**62] * 1000, "data": [1]}), 422, "age"),
     "text for a number": (v2(age={"data": ["old"]}), 422, "age"),
     "true for a number": (v2(age={"data": [True]}), 422, "age"),
     "an object for a number": (v2(age={"data": [{}]}), 422, "age"),
@@ -97,20 +105,26 @@ INVOCATIONS: dict[str, tuple[Any, int, str | None]] = {
     "split with an invalid name": ({"dataframe_split": {"columns": [2**70, "b"], "data": []}}, 422, "columns"),
     "split without data": ({"dataframe_split": {"columns": list(ROW)}}, 400, "data"),
     "split with an unknown key": ({"dataframe_split": {"columns": list(ROW), "data": [], "dtype": 1}}, 400, "dtype"),
-    "split without rows": ({"dataframe_split": {"columns": list(ROW), "data": []}}, 422, None),
+    "split without rows and with an unknown column": (
+        {"dataframe_split": {"columns": [*ROW, "height"], "data": []}},
+        422,
+        "height",
+    ),
     "split with a short row": ({"dataframe_split": {"columns": list(ROW), "data": [[1, 2]]}}, 422, "row 0"),
     "split with an invalid row": ({"dataframe_split": {"columns": list(ROW), "data": [5]}}, 422, "row 0"),
     "split with a column twice": ({"dataframe_split": {"columns": [*ROW, "age"], "data": []}}, 422, "age"),
     "records not a list": ({"dataframe_records": ROW}, 400, "dataframe_records"),
     "record not an object": ({"dataframe_records": [5]}, 422, "row 0"),
-    "no records": ({"dataframe_records": []}, 422, None),
     "unknown column": (record(height=1.8), 422, "height"),
     "missing column": (record(town="left out"), 422, "town"),
     "column missing in one record": ({"instances": [ROW, {"age": 1.0}]}, 422, "income"),
     "wrong type": (record(income="much"), 422, "income"),
     "NaN where not allowed": (record(income=float("nan")), 422, "income"),
     "rows without names": ({"instances": [[1, 2, 3, 4]]}, 422, "instances"),
-    "inputs of a number": ({"inputs": {"age": 5}}, 400, "age"),
+    "inputs of a number": ({"inputs": 5}, 400, "inputs"),
+    "one value without the others": ({"inputs": {"age": 5}}, 422, "income"),
+    "a value next to lists": ({"inputs": {**{name: [cell] for name, cell in ROW.items()}, "age": 5.0}}, 400, "age"),
+    "instances of numbers": ({"instances": [1, 2]}, 422, "row 0"),
     "inputs of different lengths": (
         {"inputs": {"age": [1.0], "income": [], "town": ["Rome"], "member": [True]}},
         422,
@@ -202,12 +216,18 @@ def test_a_large_body_without_a_length_is_cut_off(gateway: LiveGateway) -> None:
     assert answer.status_code == 413
 
 
-def test_other_content_types_and_compression(gateway: LiveGateway) -> None:
+def test_other_content_types(gateway: LiveGateway) -> None:
     url = f"{gateway.url}/models/churn/invocations"
-    answer = httpx.post(url, content=b"age,income\n1,2", headers={"Content-Type": "text/csv"})
-    check(answer, 415, "Content-Type")
-    answer = httpx.post(url, content=b"{}", headers={"Content-Encoding": "gzip", "Content-Type": "application/json"})
-    check(answer, 415, "Content-Encoding")
+    for kind in ("text/plain", "application/vnd.apache.parquet", "text/csvx"):
+        check(httpx.post(url, content=b"{}", headers={"Content-Type": kind}), 415, "Content-Type")
+    for charset in ("latin-1", "utf-16", '"UTF-7"'):
+        kind = f"application/json; charset={charset}"
+        check(httpx.post(url, content=b"{}", headers={"Content-Type": kind}), 415, "Content-Type")
+    good = {"Content-Type": 'application/json; charset="UTF-8"'}
+    assert httpx.post(url, content=json.dumps(record()), headers=good).status_code == 200
+    csv = {"Content-Type": "text/csv"}
+    check(httpx.post(f"{gateway.url}/v2/models/churn/infer", content=b"age\n1", headers=csv), 415, "Content-Type")
+    check(httpx.post(f"{gateway.url}/feedback", content=b"age\n1", headers=csv), 415, "Content-Type")
     assert httpx.post(url, content=json.dumps(record()), headers={"Content-Type": ""}).status_code in (200, 415)
 
 

@@ -165,7 +165,10 @@ def test_triton_sends_every_datatype(client: triton.InferenceServerClient, order
         np.testing.assert_allclose(answer.as_numpy("predict"), orders.predict(rows), rtol=1e-9)
 
 
-def test_triton_is_told_that_bodies_are_not_to_be_compressed(client: triton.InferenceServerClient) -> None:
-    rows = tensor("rows", "FP64", CANCER.head(1).to_numpy(), True)
-    with pytest.raises(InferenceServerException, match="compressed"):
-        client.infer("cancer", [rows], request_compression_algorithm="gzip")
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_triton_compresses_both_ways(client: triton.InferenceServerClient, algorithm: str) -> None:
+    rows = tensor("rows", "FP64", CANCER.to_numpy(), True)
+    answer = client.infer(
+        "cancer", [rows], request_compression_algorithm=algorithm, response_compression_algorithm=algorithm
+    )
+    np.testing.assert_allclose(answer.as_numpy("predict_proba"), cancer_model(1.0).predict_proba(CANCER), rtol=1e-9)

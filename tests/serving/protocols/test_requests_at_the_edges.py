@@ -289,11 +289,12 @@ def test_a_body_in_chunks_is_a_body(gateway: LiveGateway) -> None:
 
 
 @pytest.mark.parametrize("path", BODIES)
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip", "GZIP", "x" * 5000])
-def test_compressed_bodies(gateway: LiveGateway, path: str, coding: str) -> None:
+@pytest.mark.parametrize("coding", ["br", "zstd", "identity, gzip", "gzip, gzip", "x" * 5000])
+def test_encodings_that_are_not_supported(gateway: LiveGateway, path: str, coding: str) -> None:
     headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
     answer = httpx.post(gateway.url + path, content=gzip.compress(ROWS), headers=headers, timeout=10)
     assert (answer.status_code, answer.json()["field"]) == (415, "Content-Encoding")
+    assert answer.headers["accept-encoding"] == "gzip, deflate"
 
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"

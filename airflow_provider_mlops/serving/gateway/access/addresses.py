@@ -1,4 +1,4 @@
-"""Which addresses are on this machine, and which belong to one client."""
+"""Network addresses: those on this machine, and those that belong to the same client."""
 
 from __future__ import annotations
 

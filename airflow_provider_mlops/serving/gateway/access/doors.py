@@ -14,14 +14,27 @@ from airflow_provider_mlops.serving.protocols.routes import PREDICT_PATHS
 CALLER = "mlops.caller"
 """Name in an ASGI scope of the `Caller` that was let in."""
 
-PROBES = frozenset({"/v2/health/live", "/v2/health/ready", "/ping"})
+PROBES = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 METRICS = frozenset({"/metrics"})
 EXEMPTIONS = {"probes": PROBES, "metrics": METRICS}
 """Paths that may be opened with `--without-key`."""
 
+PAGES = frozenset({"/", "/docs"})
+"""The pages for people. They contain nothing about the models, and ask for a key before they request anything."""
+
 _ANY_RIGHT = frozenset(
     {
         "/v2",
+        "/v2/",
+        "/v2/models",
+        "/v2/models/stats",
+        "/v2/models/{name}/stats",
+        "/v2/models/{name}/versions/{version}/stats",
+        "/v2/repository/index",
+        "/version",
+        "/api/2.0/endpoints",
+        "/api/2.0/endpoints/",
+        "/api/2.0/endpoints/{name}",
         "/v2/models/{name}",
         "/v2/models/{name}/ready",
         "/v2/models/{name}/versions/{version}",
@@ -59,7 +72,7 @@ def guard(routes: Sequence[Route], access: Access, exempt: Sequence[str] = ()) -
     """
     opened = frozenset[str]().union(*(EXEMPTIONS[name] for name in exempt))
     for route in routes:
-        if route.path not in _OWN_DOOR | opened:
+        if route.path not in _OWN_DOOR | PAGES | opened:
             route.app = _Guarded(route.app, access, right_of(route.path))
     return routes
 

@@ -46,7 +46,7 @@ class StoredClient(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rights: tuple[Right, ...] = Field(min_length=1, description="What the client may do.")
+    rights: tuple[Right, ...] = Field(min_length=1, description="Rights of the client.")
     models: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="Models for which the rights hold; null for all models."
     )

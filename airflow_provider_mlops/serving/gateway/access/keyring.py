@@ -49,7 +49,7 @@ class Keyring:
             self._stamp, self._keys = _stamp(path), self._own | self._read(path)
 
     def find(self, key: bytes) -> Client | None:
-        """Return the client that has a key; None if nobody has.
+        """Return the client that has a key; None if there is none.
 
         The table is searched by the beginning of the hash, which is not secret; the rest is compared in constant time.
         """

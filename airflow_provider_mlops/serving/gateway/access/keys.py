@@ -1,8 +1,8 @@
 """Keys: how they are made, what they allow, and how they are stored.
 
 A key is 256 random bits, of which only the SHA-256 hash is stored. A slow hash such as bcrypt protects passwords, which
-people choose and attackers guess. Nobody guesses 256 random bits, so that a fast hash is as safe, and it costs each
-request a microsecond instead of a tenth of a second.
+people choose and attackers guess. It is impossible to guess 256 random bits, so that a fast hash is as safe, and it
+costs each request a microsecond instead of a tenth of a second.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def general_limits(settings: Settings) -> dict[Amount, float]:
 
 
 class LimitError(RequestError):
-    """A client has used up one of its limits. This is no version's failure.
+    """A client has used up one of its limits. No version is charged for it.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class LimitError(RequestError):
 
 
 class Budget:
-    """What one client may still use.
+    """The amounts that a client may still use.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is checked before a gateway starts: its doors, its certificate, and its lists."""
+"""Checks before a gateway starts: who could use it, its certificate, and its lists."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def check_origin(origin: bytes, headers: Iterable[tuple[bytes, bytes]], allowed:
 
     A browser sends simple requests of any page to any address that its user can reach, such as a gateway on the user's
     own machine, and only hides the response from the page. The gateway's own pages are allowed, by the name of this
-    machine: any other name may lead here by the will of whoever owns the name.
+    machine: the owner of any other name can let it point here.
     """
     text = origin.decode("latin-1")
     host = next((value.decode("latin-1") for name, value in headers if name == b"host"), "")

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from airflow_provider_mlops.serving.gateway.access.access import Caller
 from airflow_provider_mlops.serving.gateway.access.doors import CALLER
 from airflow_provider_mlops.serving.gateway.admin.model_control import ModelControl
+from airflow_provider_mlops.serving.gateway.admin.repository import ModelRepository
 from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -38,9 +39,10 @@ class AdminApi:
         self._models = models
         self._follower = follower
         self._control = control
+        self.repository = ModelRepository(models, control)
 
     def routes(self) -> list[Route]:
-        """Return the routes under `/admin`."""
+        """Return the routes under `/admin`, and those of the protocol's model repository."""
         return [
             Route("/admin/models", self.models, methods=["GET"]),
             Route("/admin/models/{name}", self.model, methods=["GET"]),
@@ -48,6 +50,8 @@ class AdminApi:
             Route("/admin/models/{name}/activate", self.activate, methods=["POST"]),
             Route("/admin/models/{name}/deactivate", self.deactivate, methods=["POST"]),
             Route("/admin/compact", self.compact, methods=["POST"]),
+            Route("/v2/repository/models/{name}/load", self.load_from_repository, methods=["POST"]),
+            Route("/v2/repository/models/{name}/unload", self.unload_from_repository, methods=["POST"]),
         ]
 
     async def models(self, request: Request) -> Response:
@@ -100,6 +104,29 @@ class AdminApi:
                 503, f"Could not compact the prediction log: {str(error).rstrip('.')}.", Retry_After="5"
             ) from error
         return json_response({"segments": segments})
+
+    async def load_from_repository(self, request: Request) -> Response:
+        """Serve the champion, or load the version that the parameters name."""
+        parameters = await self._parameters(request)
+        return json_response(await self.repository.load(request.path_params["name"], parameters))
+
+    async def unload_from_repository(self, request: Request) -> Response:
+        """Stop serving a model that has no champion."""
+        parameters = await self._parameters(request)
+        return json_response(await self.repository.unload(request.path_params["name"], parameters))
+
+    async def _parameters(self, request: Request) -> dict[str, Any]:
+        headers = dict(request.scope["headers"])
+        received = await body.receive_json(headers, request.receive, _MAX_BODY_BYTES)
+        content: Any = encoding.decode(received) if received.strip() else {}
+        parameters = content.get("parameters") if type(content) is dict else ()
+        if parameters is None:
+            return {}
+        if type(parameters) is not dict:
+            raise RequestError(
+                400, f'The body must be {{"parameters": {{...}}}}, not {format_value(content)}.', "parameters"
+            )
+        return parameters
 
     async def _change(
         self, request: Request, change: Callable[[str, int, dict[str, Any]], Awaitable[ServedModel]]

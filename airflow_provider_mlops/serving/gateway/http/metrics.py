@@ -7,13 +7,16 @@ that receives a request for `/metrics` adds up all files, including those of wor
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from airflow_provider_mlops.serving.gateway.http import metrics_directory
+from airflow_provider_mlops.serving.policy.policy import VERIFICATION
 from airflow_provider_mlops.serving.rollouts.reward_matching import RewardOutcome
 from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome
 
@@ -21,6 +24,16 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 _LABELS = ("model", "version", "arm")
+
+
+@dataclass
+class VersionCounts:
+    """Prediction requests of a version: answered, failed or rejected; rows; and seconds of those that were answered."""
+
+    answered: int = 0
+    failed: int = 0
+    rows: int = 0
+    seconds: float = 0.0
 
 
 class Metrics:
@@ -146,8 +159,33 @@ class Metrics:
             self._weights.labels(*labels).set(weight)
         self._reported_weights |= current.keys()
         self._in_progress.set(in_progress)
+        return generate_latest(self._of_all_workers())
+
+    def counts(self, model: str) -> Mapping[int, VersionCounts]:
+        """Return the counts of each version of a model, without requests that check the gateway."""
+        counts: defaultdict[int, VersionCounts] = defaultdict(VersionCounts)
+        for family in self._of_all_workers().collect():
+            if family.name not in ("mlops_requests", "mlops_request_seconds", "mlops_rows"):
+                continue
+            for sample in family.samples:
+                labels = sample.labels
+                if labels.get("model") != model or not labels["version"] or labels["arm"] == VERIFICATION:
+                    continue
+                of_version = counts[int(labels["version"])]
+                if sample.name == "mlops_requests_total":
+                    if labels["status"] == "200":
+                        of_version.answered += int(sample.value)
+                    else:
+                        of_version.failed += int(sample.value)
+                elif sample.name == "mlops_request_seconds_sum":
+                    of_version.seconds += sample.value
+                elif sample.name == "mlops_rows_total":
+                    of_version.rows += int(sample.value)
+        return counts
+
+    def _of_all_workers(self) -> CollectorRegistry:
         if metrics_directory.VARIABLE not in os.environ:
-            return generate_latest(self._registry)
+            return self._registry
         all_processes = CollectorRegistry()
         MultiProcessCollector(all_processes)  # type: ignore[no-untyped-call]
-        return generate_latest(all_processes)
+        return all_processes

@@ -1,27 +1,26 @@
-"""Handles prediction requests of both protocols, from the connection to the batch and back.
-
-This is plain ASGI and runs ahead of Starlette, whose routing and request objects cost more than a prediction.
-"""
+"""Handles prediction requests of all protocols, from the body to the batch and back."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
-from airflow_provider_mlops.serving.gateway.access.doors import address_of
+from airflow_provider_mlops.serving.gateway.access.access import Access
 from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import predictor, verification
 from airflow_provider_mlops.serving.gateway.predict.batcher import Batcher
+from airflow_provider_mlops.serving.gateway.predict.incoming_request import (
+    IncomingRequest,
+    RequestLabels,
+    deadline_passed,
+)
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
 from airflow_provider_mlops.serving.gateway.predict.prediction_threads import PredictionThreads
 from airflow_provider_mlops.serving.gateway.predict.predictor import PredictionLogWriter, predict_unlogged
@@ -37,11 +36,11 @@ from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.served_model import ServedModel
 from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy import policy
-from airflow_provider_mlops.serving.protocols.body import Body, receive_body
+from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.headers import combined
 from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
-from airflow_provider_mlops.serving.protocols.routes import match_route, parse_version
+from airflow_provider_mlops.serving.protocols.routes import parse_version
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
@@ -63,21 +62,8 @@ _PARSED_SIZE = 3
 T = TypeVar("T")
 
 
-class _RequestLabels:
-    """The metric labels of a request, as far as they are known."""
-
-    __slots__ = ("arm", "caller", "model", "received", "rows", "version")
-
-    def __init__(self) -> None:
-        self.caller: Caller | None = None
-        self.model = self.arm = ""
-        self.version: int | None = None
-        self.received = 0.0
-        self.rows = 0
-
-
 class PredictEndpoint:
-    """The ASGI application that responds to prediction requests.
+    """Answers prediction requests; `http_endpoint` and `gateway/grpc` call it.
 
     Each version predicts in its own threads, so that one that hangs does not block the others.
 
@@ -127,6 +113,10 @@ class PredictEndpoint:
         self._batchers: dict[LoadedModel, Batcher] = {}
         self.in_progress = 0
 
+    def reservation(self) -> Reservation:
+        """Return the memory of one request. The caller releases it when the response has been sent."""
+        return self._memory.reservation()
+
     def hung(self) -> Iterator[tuple[LoadedModel, int, bool]]:
         """Yield the versions with predictions that hang, how many do, and whether the version gets no more requests."""
         for model, batcher in self._batchers.items():
@@ -138,86 +128,60 @@ class PredictEndpoint:
         for batcher in self._batchers.values():
             batcher.threads.close()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to one request."""
-        labels = _RequestLabels()
-        reservation = self._memory.reservation()
+    async def answer(self, request: IncomingRequest) -> Prediction | RequestError:
+        """Predict one request of any protocol, and count it. Returns the error that rejects it, if any."""
+        labels = RequestLabels(request.deadline)
         self.in_progress += 1
         try:
-            prediction = await self._predict(scope, receive, labels, reservation)
-            content = prediction.encoded.content
-            status = 200
-            headers = [
-                *prediction.encoded.headers,
-                (b"content-length", b"%d" % len(content)),
-                (b"x-prediction-id", prediction.id.encode()),
-                (b"x-model-version", b"%d" % prediction.version),
-            ]
+            prediction = await self._predict(request, labels)
             self._metrics.count_prediction(
                 labels.model, prediction.version, labels.arm, time.perf_counter() - labels.received, labels.rows
             )
+            return prediction
         except RequestError as error:
-            status, headers, content = error.raw()
-            self._metrics.count_error(labels.model, labels.version, labels.arm, status)
+            self._metrics.count_error(labels.model, labels.version, labels.arm, error.status)
+            return error
         except Exception as error:
             message = internal_error(log, error, f"a request for model {labels.model!r}")
-            status, headers, content = RequestError(500, message).raw()
-            self._metrics.count_error(labels.model, labels.version, labels.arm, status)
-        except BaseException:
-            reservation.release()
-            raise
+            self._metrics.count_error(labels.model, labels.version, labels.arm, 500)
+            return RequestError(500, message)
         finally:
             self.in_progress -= 1
             if labels.caller is not None:
                 labels.caller.spend("rows", labels.rows)
-        try:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            if len(content) <= _LARGE_BYTES:
-                await send({"type": "http.response.body", "body": content})
-                return
-            # Held until the client has received it, or is disconnected because it does not.
-            reservation.replace(len(content))
-            await send({"type": "http.response.body", "body": content, "more_body": True})
-            # `CoalescingTransport` writes at the end of this turn; then uvicorn knows whether it has to wait.
-            await asyncio.sleep(0)
-            await send({"type": "http.response.body"})
-        finally:
-            reservation.release()
 
-    async def _predict(
-        self, scope: Scope, receive: Receive, labels: _RequestLabels, reservation: Reservation
-    ) -> Prediction:
+    async def _predict(self, request: IncomingRequest, labels: RequestLabels) -> Prediction:
         if self.in_progress > self._settings.max_requests:
             raise RequestError(
                 429, f"Too many requests are in progress ({self.in_progress - 1:,}). Retry later.", Retry_After="1"
             )
-        predict_route = match_route(scope["path"])
-        assert predict_route is not None
-        parse, name, version = predict_route
-        caller = self._access.authorize(scope["headers"], "prediction", name, address_of(scope))
+        parse, name, version = request.route
+        caller = self._access.authorize(request.pairs, "prediction", name, request.address)
         served = self._models.sole_active() if name is None else self._models.get(name)
         if name is None:
             self._access.check_model(caller, "prediction", served.name)
         labels.caller, labels.model = caller, served.name
-        headers = dict(scope["headers"])
+        headers = request.headers
         is_verification = verification.is_verification(headers)
         if is_verification:
-            self._access.require(scope["headers"], "administration", served.name)
-        body = await receive_body(headers, receive, self._settings.max_body_bytes, reservation)
+            self._access.require(request.pairs, "administration", served.name)
+        body = await request.receive()
         caller.spend("bytes", len(body.content))
         labels.received = time.perf_counter()
         if len(body.content) <= _LARGE_BYTES:
             # Small bodies are parsed before they wait for a batch; larger ones wait as they are.
-            reservation.grow(_PARSED_SIZE * len(body.content))
+            request.reservation.grow(_PARSED_SIZE * len(body.content))
+        if labels.deadline is not None and labels.received >= labels.deadline:
+            raise RequestError(504, "The deadline of the request passed before a version was chosen.")
         number = parse_version(version)
         route = None if number is not None else self._follower.route(served)
         if route is None:
             routed = RoutedRequest(*served.choose(number))
         else:
             # A sender, or a proxy on the way, may repeat a header.
-            repeats = len(headers) != len(scope["headers"])
+            repeats = len(headers) != len(request.pairs)
             routed = await route_request(
-                route, served, combined(scope["headers"]) if repeats else headers, partial(self._parse, parse, body)
+                route, served, combined(request.pairs) if repeats else headers, partial(self._parse, parse, body)
             )
         if is_verification:
             routed = RoutedRequest(policy.verification(routed.choice), routed.model)
@@ -230,14 +194,15 @@ class PredictEndpoint:
             raise
         prediction = job.outcome
         assert isinstance(prediction, Prediction)
-        if routed.route is not None:
+        # An empty batch says nothing about a version.
+        if routed.route is not None and labels.rows:
             self._follower.record_success(served.name, routed.choice)
             if routed.route.copies:
                 self._copy(routed.route, served, AnsweredRequest(parse, body, job.parsed, prediction))
         return prediction
 
     async def _run_job(
-        self, routed: RoutedRequest, served: ServedModel, parse: Parse, body: Body, labels: _RequestLabels
+        self, routed: RoutedRequest, served: ServedModel, parse: Parse, body: Body, labels: RequestLabels
     ) -> Job:
         """Return the job with its prediction. Raises RequestError."""
         model = routed.model
@@ -251,10 +216,10 @@ class PredictEndpoint:
             batcher = self._batcher(model)
             if not batcher.predict_now(job):
                 done = batcher.submit(job)
-                if model.pace.quick:
+                if model.pace.quick and labels.deadline is None:
                     await done
                 else:
-                    await self._with_timeout(done, batcher)
+                    await self._with_timeout(done, batcher, labels.deadline)
         labels.rows = job.parsed.rows.count
         if isinstance(job.outcome, RequestError):
             raise job.outcome
@@ -295,7 +260,7 @@ class PredictEndpoint:
             self._shadows.offer(route.rollout.id, strategy, model, ShadowCopy(choice, answered))
 
     async def _predict_large_body(
-        self, parse: Callable[[], ParsedRequest], routed: RoutedRequest, labels: _RequestLabels
+        self, parse: Callable[[], ParsedRequest], routed: RoutedRequest, labels: RequestLabels
     ) -> Job:
         batcher = self._batcher(routed.model)
         if batcher.large_requests >= self._settings.max_waiting:
@@ -311,17 +276,20 @@ class PredictEndpoint:
         )
         work.add_done_callback(partial(_end_large_request, batcher))
         try:
-            return await self._with_timeout(work, batcher)
+            return await self._with_timeout(work, batcher, labels.deadline)
         finally:
             # If a thread is still predicting, it sees that the job was abandoned.
             done.cancel()
 
-    async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher) -> T:
+    async def _with_timeout(self, work: asyncio.Future[T], batcher: Batcher, deadline: float | None = None) -> T:
         seconds = self._settings.predict_seconds
+        left = seconds if deadline is None else deadline - time.perf_counter()
         await eager_start.inside_task()
         try:
-            return await asyncio.wait_for(work, seconds)
+            return await asyncio.wait_for(work, min(seconds, left))
         except TimeoutError:
+            if left < seconds:
+                raise deadline_passed(left) from None
             batcher.give_up(seconds)
             raise ModelFailureError(
                 503,
@@ -347,17 +315,3 @@ def _end_large_request(batcher: Batcher, work: asyncio.Future[Job]) -> None:
     if not work.cancelled():
         # Retrieved because the caller may no longer wait; asyncio would log an exception that no one retrieves.
         work.exception()
-
-
-class FastPathApp:
-    """The ASGI application that the server calls: prediction requests go to `PredictEndpoint`, all others to `app`."""
-
-    def __init__(self, app: ASGIApp, predict_endpoint: ASGIApp) -> None:
-        self._app = app
-        self._predict_endpoint = predict_endpoint
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Respond to one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and match_route(scope["path"]) is not None:
-            return self._predict_endpoint(scope, receive, send)
-        return self._app(scope, receive, send)

@@ -32,6 +32,8 @@ class Prediction:
         Milliseconds from the request's last byte to the prediction.
     predict_ms
         Milliseconds of these that the model call took, for this request alone or for a batch.
+    rows
+        Number of rows; predictions without rows are not logged.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Prediction:
     response: ModelResponse
     latency_ms: float
     predict_ms: float
+    rows: int
 
 
 @dataclass(slots=True)

@@ -251,8 +251,8 @@ def _finish(job: Job, model: LoadedModel, response: ModelResponse, predict_ms: f
     encoded = parsed.encode(model, response, own_id)
     latency_ms = (time.perf_counter() - job.received) * 1000
     is_evidence = choice.rollout_context is not None
-    if (is_evidence or batch.logs_all) and not job.is_abandoned:
+    if (is_evidence or batch.logs_all) and not job.is_abandoned and parsed.rows.count:
         batch.lines.append(batches.encode_record(model, own_id, choice, parsed.rows, response, latency_ms))
         batch.is_evidence = batch.is_evidence or is_evidence
-    job.outcome = Prediction(own_id, choice.version, encoded, response, latency_ms, predict_ms)
+    job.outcome = Prediction(own_id, choice.version, encoded, response, latency_ms, predict_ms, parsed.rows.count)
     batch.predicted.append(job)

@@ -17,7 +17,7 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.access.tls import tls_options
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
-from airflow_provider_mlops.serving.gateway.gateway import Gateway
+from airflow_provider_mlops.serving.gateway.gateway import DRAIN_SECONDS, Gateway
 from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers import sockets
@@ -26,7 +26,6 @@ from airflow_provider_mlops.serving.models import activity, threads
 
 log = logging.getLogger(__name__)
 
-_DRAIN_SECONDS = 30
 _KEEP_ALIVE_SECONDS = 75
 _LEAVE_THREADS_AFTER_SECONDS = 5.0
 """How long a process that stops waits for threads that still run model code."""
@@ -61,7 +60,7 @@ def serve(settings: Settings, listener: socket.socket, link: SupervisorLink, cha
         access_log=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
         backlog=sockets.BACKLOG,
         **tls_options(settings),

@@ -14,8 +14,11 @@ _MAX_CONNECTIONS = 32_768
 _OTHER_FILES = 128
 
 
-def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Return a bound socket that does not listen yet. Several sockets can be `shared`. Raises InvalidSpecError."""
+def bind(host: str, port: int, *, shared: bool = False, name: str = "port") -> socket.socket:
+    """Return a bound socket that does not listen yet. Several sockets can be `shared`.
+
+    Raises InvalidSpecError, with the name of the option.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -26,9 +29,17 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise InvalidSpecError(
-            "port", port, f"it must be free on {host}, but binding failed: {error}. Use another port"
+            name, port, f"it must be free on {host}, but binding failed: {error}. Use another port"
         ) from error
     return listener
+
+
+def reserve(host: str, port: int, name: str) -> socket.socket:
+    """Return a bound socket that keeps a port for the workers, which bind it as well. Raises InvalidSpecError."""
+    # A shared socket could also be bound to a port that another gateway shares.
+    with bind(host, port, name=name) as free:
+        port = free.getsockname()[1]
+    return bind(host, port, shared=True, name=name)
 
 
 def max_connections() -> int:

@@ -87,8 +87,7 @@ class Supervisor:
         code = 0
         try:
             while not self._stop.is_set and not code:
-                while len(self._workers) < self._count and time.monotonic() >= self._start_at:
-                    self._workers.append(Child(partial(worker.main, self._options, self._listener.close), "worker"))
+                self._start()
                 code = self._wait()
                 self._check_memory()
         finally:
@@ -100,6 +99,17 @@ class Supervisor:
             while self._workers:
                 self._wait()
         return code
+
+    def _start(self) -> None:
+        """Start the workers that are missing, unless they have to wait."""
+        while len(self._workers) < self._count and time.monotonic() >= self._start_at:
+            try:
+                child = Child(partial(worker.main, self._options, self._listener.close), "worker")
+            except OSError as error:
+                log.error("Could not start a worker: %s. Trying again in %g s", error, _MAX_PAUSE_SECONDS)
+                self._start_at = time.monotonic() + _MAX_PAUSE_SECONDS
+            else:
+                self._workers.append(child)
 
     def _wait(self) -> int:
         """Wait for a message or the end of a process, and handle it. Returns the code with which to exit, or 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -86,7 +87,12 @@ class Trials:
             answer(TrialResult())
             return
         if key not in self._running:
-            child = Child(partial(_try, request, self._settings, self._leave), "trial")
+            try:
+                child = Child(partial(_try, request, self._settings, self._leave), "trial")
+            except OSError as error:
+                message = f"Version {version.version} could not be tried, because no process could be started: {error}."
+                answer(TrialResult(503, message, "version"))
+                return
             self._running[key] = _Running(child, request, memory.out_of_memory_kills())
         self._running[key].waiting.append(answer)
 
@@ -121,7 +127,8 @@ class Trials:
         """Return the result of a trial whose process ended without one, or is late."""
         child, version = running.child, running.request.version
         if is_late:
-            death = deaths.Death(f"did not return within {self._seconds:g} s", ((version, "loading"),), "certain", "")
+            # Only suspected: the machine may be busy.
+            death = deaths.Death(f"did not return within {self._seconds:g} s", ((version, "loading"),), "suspected", "")
         else:
             # The pipe is closed a moment before the process has ended.
             child.process.join(5)
@@ -146,7 +153,11 @@ class Trials:
 def _try(request: TrialRequest, settings: Settings, leave: Callable[[], None], link: SupervisorLink) -> None:
     """Load the version, which includes a prediction of its example, and send the result."""
     leave()
+    # Ctrl-C reaches all processes; the supervisor ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
+    # The worker that loads the version afterwards logs the same.
+    logging.getLogger().setLevel(logging.ERROR)
     mlflow = RegistrySettings.from_environment(
         settings.storage_uri, settings.tracking_uri, settings.registry_uri, settings.trusted_types
     )

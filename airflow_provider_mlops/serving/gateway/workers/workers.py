@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 import tempfile
+from dataclasses import replace
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.registry.packaging import import_skops
@@ -72,6 +73,7 @@ def run(settings: Settings, port: int, count: int, *, max_worker_bytes: int | No
     stop = Stop()
     directory = tempfile.mkdtemp(prefix="airflow-mlops-gateway-")
     listener: socket.socket | None = None
+    grpc_reserved: socket.socket | None = None
     try:
         if count > 1:
             os.environ[metrics_directory.VARIABLE] = os.path.join(directory, "metrics")
@@ -85,6 +87,9 @@ def run(settings: Settings, port: int, count: int, *, max_worker_bytes: int | No
         port = listener.getsockname()[1]
         if count == 1:
             listener.listen(sockets.BACKLOG)
+        if settings.grpc_port is not None:
+            grpc_reserved = sockets.reserve(settings.host, settings.grpc_port, "grpc_port")
+            settings = replace(settings, grpc_port=grpc_reserved.getsockname()[1])
         log_listening(log, settings, port, count)
         _preload()
         from airflow_provider_mlops.serving.gateway.workers.supervisor import Supervisor
@@ -97,6 +102,8 @@ def run(settings: Settings, port: int, count: int, *, max_worker_bytes: int | No
         shutil.rmtree(directory, ignore_errors=True)
         if listener is not None:
             listener.close()
+        if grpc_reserved is not None:
+            grpc_reserved.close()
     log.info("The gateway stopped")
     return code
 

@@ -77,6 +77,7 @@ class CompiledModel:
         # For single rows, more threads take longer.
         with threadpool_limits(1):
             verification.verify_estimator(final, predictor)
+            verification.verify_preprocessing(compiled.preprocessing, transformers, example, gets_array=gets_array)
             verification.verify_model(compiled.predict, judge, example, compiled.preprocessing.known_values)
         return compiled
 

@@ -44,6 +44,21 @@ def usual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[Rows]:
         )
 
 
+def all_categories(example: Rows, known: Mapping[int, Sequence[Any]]) -> Rows:
+    """Return rows in which every category of every column occurs, and in each column an unseen and a missing one."""
+    count = 2 + max(map(len, known.values()), default=0)
+    columns = []
+    for position, (feature, column) in enumerate(zip(example.schema.features, example.columns(), strict=True)):
+        categories = known.get(position)
+        if categories is None:
+            columns.append(column[np.arange(count) % len(column)])
+            continue
+        unseen = UNSEEN_TEXT if feature.kind == "string" else max(categories) + 3
+        last = [unseen, None] if feature.nullable else [unseen, unseen]
+        columns.append(_array(feature, [*(categories[row % len(categories)] for row in range(count - 2)), *last]))
+    return Rows(example.schema, count, columns=columns)
+
+
 def unusual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[list[Rows]]:
     """Yield two groups of single rows: with an extreme value in all columns, and with an unusual value in one column.
 

@@ -14,6 +14,7 @@ from airflow_provider_mlops.serving.models.compiled import trial_rows
 from airflow_provider_mlops.serving.models.compiled.elementwise import Floats
 from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError
 from airflow_provider_mlops.serving.models.compiled.predictor import Predictor
+from airflow_provider_mlops.serving.models.compiled.preprocessing import Preprocessing
 from airflow_provider_mlops.serving.models.split_estimator import Prediction
 from airflow_provider_mlops.serving.rows.rows import Rows
 
@@ -40,6 +41,35 @@ def verify_estimator(estimator: Any, predictor: Predictor) -> None:
             except ValueError:
                 expected = None
             _compare(expected, predictor.predict(features), f"{len(features)} rows at the thresholds of the trees")
+
+
+def verify_preprocessing(
+    preprocessing: Preprocessing, transformers: Sequence[Any], example: Rows, *, gets_array: bool
+) -> None:
+    """Compare what an estimator gets, for every category and for usual rows. Raises NotCompilableError if it differs.
+
+    An estimator may ignore a feature, or a category, so its predictions alone would not show every wrong number.
+    """
+    if not transformers:
+        return
+    known = preprocessing.known_values
+    for rows in (*trial_rows.usual(example, known), trial_rows.all_categories(example, known)):
+        features: Any = rows.array() if gets_array else rows.frame()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                for transformer in transformers:
+                    features = transformer.transform(features)
+            except (TypeError, ValueError):
+                # What is refused is compared with whole predictions.
+                continue
+        expected = np.asarray(features.toarray() if hasattr(features, "toarray") else features, dtype=np.float64)
+        actual = preprocessing.features(rows)
+        if actual is not None and not (
+            actual.shape == expected.shape
+            and np.allclose(actual, expected, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True)
+        ):
+            raise NotCompilableError(f"its features for {rows.count} rows differ")
 
 
 def verify_model(

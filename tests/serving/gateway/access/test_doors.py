@@ -23,6 +23,7 @@ from airflow_provider_mlops.serving.protocols.routes import PREDICT_PATHS
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 from tests.serving.gateway.access.conftest import Keys, bearer
 
+ADMINISTRATION = ("/admin", "/v2/repository/models")
 PREDICTIONS = {path.template for path in PREDICT_PATHS}
 
 
@@ -56,13 +57,15 @@ def closed(tmp_path: Path, keys: Keys) -> Gateway:
 def test_a_stranger_gets_401_at_every_route(closed: Gateway) -> None:
     found = statuses(closed)
     assert len(found) > 15
-    assert set(found.values()) == {401}
-    assert set(statuses(closed, bearer("mlops_" + "x" * 43)).values()) == {401}
+    # The pages for people ask for the key, and contain nothing.
+    assert {path for path, status in found.items() if status != 401} == doors.PAGES
+    found = statuses(closed, bearer("mlops_" + "x" * 43))
+    assert {path for path, status in found.items() if status != 401} == doors.PAGES
 
 
 def test_each_key_opens_what_it_has_a_right_for(closed: Gateway, keys: Keys) -> None:
-    any_right = {path for path in statuses(closed) if doors.right_of(path) is None} - PREDICTIONS
-    administration = {path for path in statuses(closed) if path.startswith("/admin")}
+    any_right = {path for path in statuses(closed) if doors.right_of(path) is None} - PREDICTIONS | doors.PAGES
+    administration = {path for path in statuses(closed) if path.startswith(ADMINISTRATION)}
     for key, opened in (
         (keys.predict, any_right | PREDICTIONS),
         (keys.feedback, any_right | {"/feedback"}),
@@ -91,6 +94,9 @@ def test_a_key_of_one_model_opens_nothing_of_another(closed: Gateway, keys: Keys
                     ("POST", "/endpoints/cancer/invocations"),
                     ("POST", "/v2/models/churn%2F..%2Fcancer/infer"),
                     ("GET", "/v2/models/cancer"),
+                    ("GET", "/v2/models/cancer/stats"),
+                    ("GET", "/api/2.0/endpoints/cancer"),
+                    ("POST", "/v2/repository/models/cancer/load"),
                     ("GET", "/v2/models/cancer/versions/1/ready"),
                     ("POST", "/admin/models/cancer/activate"),
                 )
@@ -104,20 +110,22 @@ def test_a_key_of_one_model_opens_nothing_of_another(closed: Gateway, keys: Keys
 
 def test_without_keys_all_but_administration_is_open_on_loopback(tmp_path: Path) -> None:
     found = statuses(gateway(tmp_path))
-    assert {path for path, status in found.items() if status == 401} == {p for p in found if p.startswith("/admin")}
+    assert {path for path, status in found.items() if status == 401} == {
+        path for path in found if path.startswith(ADMINISTRATION)
+    }
     assert 403 not in found.values()
 
 
 def test_open_to_others_means_predictions_only(tmp_path: Path) -> None:
     found = statuses(gateway(tmp_path, host="0.0.0.0", open=True))
     closed = {path for path, status in found.items() if status == 401}
-    assert closed == {"/feedback", "/metrics", *(path for path in found if path.startswith("/admin"))}
+    assert closed == {"/feedback", "/metrics", *(path for path in found if path.startswith(ADMINISTRATION))}
 
 
 @pytest.mark.parametrize(("name", "paths"), [("probes", doors.PROBES), ("metrics", doors.METRICS)])
 def test_probes_and_metrics_can_be_exempt(tmp_path: Path, keys: Keys, name: str, paths: frozenset[str]) -> None:
     found = statuses(gateway(tmp_path, keys=keys.path, without_key=(name,)))
-    assert {path for path, status in found.items() if status != 401} == paths
+    assert {path for path, status in found.items() if status != 401} == paths | doors.PAGES
 
 
 def test_a_new_route_is_closed_until_someone_gives_it_a_door(tmp_path: Path) -> None:

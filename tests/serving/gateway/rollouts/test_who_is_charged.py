@@ -144,7 +144,8 @@ def test_what_a_caller_receives_decides(
         assert counted(store, rollout, "champion").errors == 0
     # A caller who reports the reference leads to the line.
     text = process.log.read_text()
-    assert (len(references) > 3 or strategy == "shadow") and all(f"reference {name}" in text for name in references)
+    assert len(references) > 3 or strategy == "shadow"
+    assert all(f"reference {name}" in text for name in references)
     # The reason is for those who read logs. Of copies it is in the prediction log only.
     files = [process.log] if strategy != "shadow" else list((process.storage / "write-ahead").rglob("*.jsonl"))
     assert any("secret: broken" in file.read_text() for file in files)

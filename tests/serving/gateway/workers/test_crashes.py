@@ -26,6 +26,8 @@ from tests.helpers.crashing_versions import (
 )
 from tests.helpers.live_gateway import LiveGateway
 
+PATIENCE = 240.0
+"""Seconds until a gateway is ready again on a busy machine."""
 ALLOWED = ["--allow-pickle", "--model", "cancer", "--model", "churn"]
 
 
@@ -66,7 +68,7 @@ def test_a_version_that_ends_a_worker_is_skipped_until_someone_asks_for_it(
         (before,) = crashing.workers()
         with pytest.raises(httpx.TransportError):
             ask(crashing, version, 1000.0)
-        crashing.wait(client.ready, "the replacement is ready")
+        crashing.wait(client.ready, "the replacement is ready", PATIENCE)
         assert crashing.workers() != [before]
         line = f"Worker {before} {words} .*predicting with cancer version {version}.*will be skipped"
         crashing.wait(lambda: re.search(line, crashing.log.read_text()), "the log names signal and version")
@@ -83,7 +85,7 @@ def test_an_unexplained_kill_blames_no_version(crashing: LiveGateway) -> None:
         client.load("cancer", KILLED)
         with pytest.raises(httpx.TransportError):
             ask(crashing, KILLED, 1000.0)
-        crashing.wait(client.ready, "the replacement is ready")
+        crashing.wait(client.ready, "the replacement is ready", PATIENCE)
         crashing.wait(lambda: "was ended by SIGKILL" in crashing.log.read_text(), "the log names the signal")
         assert not any(
             f"version {KILLED}" in reason for reason in httpx.get(f"{crashing.url}/v2/health/ready").json()["failing"]
@@ -112,12 +114,20 @@ def test_what_crashed_is_still_skipped_by_the_next_gateway(storage: Path, tmp_pa
         url = f"{gateway.url}/v2/health/ready"
 
         def failing() -> bool:
-            return all("SIGABRT" in "".join(httpx.get(url).json()["failing"]) for _ in range(8))
+            try:
+                return all("SIGABRT" in "".join(httpx.get(url, timeout=60).json()["failing"]) for _ in range(8))
+            except httpx.TransportError:
+                # No worker listens yet.
+                return False
 
-        gateway.wait(failing, "both workers skip it")
+        def answering() -> str | None:
+            answer = httpx.post(f"{gateway.url}/models/cancer/invocations", json=row(1.0), timeout=60)
+            return answer.headers.get("x-model-version")
+
+        gateway.wait(failing, "both workers skip it", PATIENCE)
         gateway.kill()
         gateway.start()
-        gateway.wait(failing, "the next gateway skips it")
+        gateway.wait(failing, "the next gateway skips it", PATIENCE)
         # The other model answers, and this one says why it does not.
         answer = httpx.post(f"{gateway.url}/models/cancer/invocations", json=row(1.0), timeout=60)
         assert (answer.status_code, "SIGABRT" in answer.text) == (404, True)
@@ -125,14 +135,9 @@ def test_what_crashed_is_still_skipped_by_the_next_gateway(storage: Path, tmp_pa
             assert gateway_client.model_ready("churn")
         # A new assignment of the alias asks for it again.
         client.set_registered_model_alias("cancer", "champion", str(FINE))
-        gateway.wait(lambda: httpx.post(f"{gateway.url}/models/cancer/invocations", json=row(1.0)).status_code == 200)
+        gateway.wait(lambda: answering() == str(FINE), "the new champion answers", PATIENCE)
         client.set_registered_model_alias("cancer", "champion", str(ABORTS))
-        gateway.wait(
-            lambda: (
-                httpx.post(f"{gateway.url}/models/cancer/invocations", json=row(1.0)).headers["x-model-version"]
-                == str(ABORTS)
-            )
-        )
+        gateway.wait(lambda: answering() == str(ABORTS), "it gets another chance", PATIENCE)
     finally:
         gateway.kill()
     assert prediction_log.read(str(storage), "cancer").count().execute() > 0

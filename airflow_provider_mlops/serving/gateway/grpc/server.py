@@ -1,0 +1,73 @@
+"""The gRPC server of one process, on the event loop of its HTTP server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.serving.gateway.grpc.servicer import Servicer
+from airflow_provider_mlops.serving.gateway.settings import Settings
+
+SERVICE = "inference.GRPCInferenceService"
+_EXTRA_BYTES = 64 * 1024
+"""Added to the size of a body for the names, shapes and parameters around it."""
+
+
+class GrpcServer:
+    """A server that listens from `start` to `stop`.
+
+    Parameters
+    ----------
+    servicer
+        Answers the calls.
+    settings
+        Address, certificate and limits. Larger requests than `max_body_bytes` get the status RESOURCE_EXHAUSTED.
+    """
+
+    def __init__(self, servicer: Servicer, settings: Settings) -> None:
+        self._settings = settings
+        self._server = grpc.aio.server(
+            options=(
+                # The supervisor keeps the port, and all workers listen on it.
+                ("grpc.so_reuseport", 1),
+                ("grpc.max_receive_message_length", settings.max_body_bytes + _EXTRA_BYTES),
+                # A model's answer may be larger than its input; clients have limits of their own.
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_metadata_size", _EXTRA_BYTES),
+            )
+        )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
+
+    async def start(self) -> None:
+        """Listen. Raises InvalidSpecError if the port is in use."""
+        host, port = self._settings.host, self._settings.grpc_port
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        credentials = _credentials(self._settings)
+        try:
+            bound = (
+                self._server.add_insecure_port(address)
+                if credentials is None
+                else self._server.add_secure_port(address, credentials)
+            )
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise InvalidSpecError(
+                "grpc_port", port, f"it must be free on {host}, but binding failed. Use another port"
+            )
+        await self._server.start()
+
+    async def stop(self, seconds: float) -> None:
+        """Accept no more calls, and wait for those in progress for a limited time."""
+        await self._server.stop(seconds)
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    """Return the certificate of the HTTP port for gRPC; None without TLS. The files were checked at the start."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    authority = None if settings.tls_client_ca is None else Path(settings.tls_client_ca).read_bytes()
+    pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_certificate).read_bytes())
+    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)

@@ -1,0 +1,176 @@
+"""The order in which champions are loaded, and what waits for a version that takes long."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from typing_extensions import override
+
+from airflow_provider_mlops.registry.connection import Registry
+from airflow_provider_mlops.registry.model_version import ModelVersion
+from airflow_provider_mlops.registry.settings import RegistrySettings
+from airflow_provider_mlops.serving.models import served_models
+from airflow_provider_mlops.serving.models.crash_list import CrashList
+from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
+from airflow_provider_mlops.serving.models.model_source import Aliases, ModelSource, RegistrySource
+from airflow_provider_mlops.serving.models.served_models import ServedModels
+from airflow_provider_mlops.serving.rows.request_error import RequestError
+
+
+class ManyChampions(ModelSource):
+    """Version 1 of `cancer` under many names, loaded one by one when the test says so."""
+
+    def __init__(self, storage: Path, names: list[str]) -> None:
+        self._source = RegistrySource(Registry(RegistrySettings(str(storage))))
+        self._names = names
+        self.order: list[str] = []
+        self.go_on = threading.Semaphore(0)
+
+    @override
+    def aliases(self) -> dict[str, Aliases]:
+        return dict.fromkeys(self._names, Aliases(1, None))
+
+    @override
+    def load(self, name: str, version: int, *, again: bool = False) -> LoadedModel:
+        self.order.append(name)
+        assert self.go_on.acquire(timeout=60)
+        return self._source.load("cancer", 1)
+
+
+async def until(condition: object) -> None:
+    assert callable(condition)
+    for _ in range(6000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the condition does not hold")
+
+
+def test_each_champion_answers_as_soon_as_it_is_loaded_and_requested_ones_come_first(storage: Path) -> None:
+    names = [f"model {number:02d}" for number in range(20)]
+    source = ManyChampions(storage, names)
+    served = ServedModels(source)
+
+    async def start() -> None:
+        await served.look_up()
+        following = asyncio.create_task(served.follow())
+        at_once = served_models._CHAMPIONS_AT_ONCE
+        await until(lambda: len(source.order) == at_once)
+        with pytest.raises(RequestError, match="loading its models") as refused:
+            served.get("model 17")
+        assert refused.value.status == 503
+        assert "20 champions of 20 being loaded" in served.waiting_for()[0]
+        source.go_on.release()
+        await until(lambda: len(source.order) == at_once + 1)
+        assert source.order[-1] == "model 17"
+        first = next(name for name in names if name in {model.name for model in served.all()})
+        assert served.get(first).active == 1
+        assert served.waiting_for()
+        for _ in names:
+            source.go_on.release()
+        await following
+        assert served.waiting_for() == []
+        assert all(served.get(name).active == 1 for name in names)
+
+    try:
+        asyncio.run(start())
+    finally:
+        served.close()
+
+
+def test_who_waits_for_a_version_is_told_that_the_gateway_stops(storage: Path) -> None:
+    source = ManyChampions(storage, [])
+    served = ServedModels(source)
+
+    async def stop() -> None:
+        waiting = [asyncio.create_task(served.load("cancer", 1)) for _ in range(2)]
+        await until(lambda: source.order)
+        served.stop_loading()
+        for load in waiting:
+            with pytest.raises(RequestError, match="the gateway is stopping") as refused:
+                await load
+            assert refused.value.status == 503
+        # Both waited for one attempt.
+        assert source.order == ["cancer"]
+        source.go_on.release()
+
+    try:
+        asyncio.run(stop())
+    finally:
+        served.close()
+
+
+def test_who_waits_while_mlflow_is_silent_is_told_so_and_the_version_is_loaded_later(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served_models, "_NO_ANSWER_SECONDS", 0.05)
+    source = ManyChampions(storage, [])
+    served = ServedModels(source)
+
+    async def wait() -> None:
+        with pytest.raises(RequestError, match="MLflow has not answered for") as refused:
+            await served.load("cancer", 1)
+        assert refused.value.status == 503
+        source.go_on.release()
+        await until(lambda: served.is_loaded("cancer", 1))
+        assert source.order == ["cancer"]
+
+    try:
+        asyncio.run(wait())
+    finally:
+        served.close()
+
+
+def test_a_version_that_was_deleted_no_longer_answers(storage: Path) -> None:
+    registry = Registry(RegistrySettings(str(storage)))
+    served = ServedModels(RegistrySource(registry, ["cancer"]), ["cancer"])
+
+    async def delete() -> None:
+        await served.poll()
+        await served.load("cancer", 2)
+        assert served.get("cancer").choose(2)[0].version == 2
+        registry.client.delete_model_version("cancer", "2")
+        await served.poll()
+        with pytest.raises(RequestError, match="is not loaded"):
+            served.get("cancer").choose(2)
+        assert served.get("cancer").choose(None)[0].version == 1
+
+    try:
+        asyncio.run(delete())
+    finally:
+        served.close()
+
+
+def test_a_version_that_crashed_elsewhere_is_withdrawn_until_the_alias_moves_to_it_again(
+    storage: Path, tmp_path: Path
+) -> None:
+    registry = Registry(RegistrySettings(str(storage)))
+    crashes = CrashList(str(tmp_path / "crashes.json"))
+    served = ServedModels(RegistrySource(registry, ["cancer"], crashes=crashes), ["cancer"])
+
+    async def crash() -> None:
+        await served.poll()
+        version = served.get("cancer").choose(None)[1].version
+        assert isinstance(version, ModelVersion)
+        crashes.add(version, "predicting", "was ended by SIGSEGV")
+        await served.poll()
+        with pytest.raises(RequestError, match="SIGSEGV"):
+            served.get("cancer").choose(None)
+        assert ["SIGSEGV" in reason for reason in served.failing()] == [True]
+        # The same alias, looked up again, asks for nothing.
+        await served.poll()
+        assert served.get("cancer").active is None
+        registry.client.set_registered_model_alias("cancer", "champion", "2")
+        await served.poll()
+        assert served.get("cancer").active == 2
+        registry.client.set_registered_model_alias("cancer", "champion", "1")
+        await served.poll()
+        assert (served.get("cancer").active, served.failing(), crashes.all()) == (1, [], [])
+
+    try:
+        asyncio.run(crash())
+    finally:
+        served.close()
