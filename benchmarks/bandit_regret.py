@@ -16,7 +16,7 @@ import numpy as np
 
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.lai_robbins import lai_robbins_bound_of_means, lai_robbins_bound_of_rates
-from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
+from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit, estimated_noise
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUCB
 from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
@@ -77,30 +77,56 @@ def add_rewards(statistics: RewardStatistics, problem: np.ndarray, arm: np.ndarr
     statistics.total[problem, arm] += reward
 
 
-def contextual_regret(policy: LinUCB | LinearThompson | None, decisions: int, seeds: int) -> np.ndarray:
-    """Return the lost reward if the best of three arms depends on five features, with a new fit every ten decisions."""
+def contextual_regret(
+    policy: LinUCB | LinearThompson | None, decisions: int, seeds: int, *, estimates_noise: bool = False
+) -> np.ndarray:
+    """Return the lost reward if the best of three arms depends on five features, with a new fit every ten decisions.
+
+    With `estimates_noise`, linear Thompson sampling takes the standard deviation from the residuals, as rollouts do.
+    """
     generator = np.random.default_rng(21)
     arms, size, noise = 3, 5, 0.5
     truth = generator.normal(0, 0.4, (seeds, arms, size))
     gram, response = np.zeros((seeds, arms, size, size)), np.zeros((seeds, arms, size))
-    lost, everyone = np.zeros(seeds), np.arange(seeds)
+    lost, everyone, moments = np.zeros(seeds), np.arange(seeds), RewardStatistics.empty(seeds, arms)
+    std = np.ones(seeds)
     for step in range(decisions):
         if step % 10 == 0:
-            fit = RidgeFit.of(LinearStatistics(np.zeros((seeds, arms)), gram, response))
+            fit = RidgeFit.of(LinearStatistics(moments.count, gram, response))
+            if estimates_noise:
+                std = noise_of_seeds(LinearStatistics(moments.count, gram, response), moments)
         x = generator.normal(size=(seeds, size))
         x[:, 0] = 1
         if policy is None:
             arm = generator.integers(0, arms, seeds)
         elif isinstance(policy, LinUCB):
             arm = policy.index(fit, x).argmax(axis=1)
+        elif estimates_noise:
+            drawn = generator.standard_normal((seeds, arms))
+            arm = (fit.means(x) + std[:, None] * fit.stds(x) * drawn).argmax(axis=1)
         else:
             arm = policy.sample(fit, x, generator)
         expected = np.einsum("si,sai->sa", x, truth)
         reward = expected[everyone, arm] + noise * generator.standard_normal(seeds)
+        add_rewards(moments, everyone, arm, reward)
         gram[everyone, arm] += x[:, :, None] * x[:, None, :]
         response[everyone, arm] += reward[:, None] * x
         lost += expected.max(axis=1) - expected[everyone, arm]
     return lost
+
+
+def noise_of_seeds(statistics: LinearStatistics, moments: RewardStatistics) -> np.ndarray:
+    """Return the estimated standard deviation of each seed."""
+    return np.array(
+        [
+            estimated_noise(
+                LinearStatistics(statistics.count[seed], statistics.gram[seed], statistics.response[seed]),
+                RewardStatistics(moments.count[seed], moments.total[seed], moments.deviations[seed]),
+                prior_std=1.0,
+            )
+            for seed in range(len(statistics.count))
+        ]
+    )
 
 
 def propensity_times() -> list[list[object]]:
@@ -193,10 +219,12 @@ def main() -> None:
         "LinUCB, exploration 0.5": LinUCB(0.5),
         "LinUCB, exploration 1": LinUCB(1.0),
         "Thompson, linear, std 0.5": LinearThompson(0.5),
+        "Thompson, linear, std 1": LinearThompson(1.0),
+        "Thompson, linear, estimated from 1": LinearThompson(1.0),
         "random": None,
     }
     for name, policy in linear.items():
-        lost = contextual_regret(policy, decisions // 5, seeds)
+        lost = contextual_regret(policy, decisions // 5, seeds, estimates_noise="estimated" in name)
         rows.append([name, *summary(lost)])
         ratios[f"contextual: {name}"] = round(float(lost.mean()), 1)
     print_table(headers[:4], rows, f"Contextual: three arms, five features, {decisions // 5:,} decisions")

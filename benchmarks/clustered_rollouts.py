@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from airflow_provider_mlops.stats.sequences.clusters import (
     CLUSTERS,
+    ClusteredEstimate,
     ClusterSums,
     clustered_difference,
     information_radius,
@@ -29,6 +30,7 @@ MEASURES = ("error rate", "latency", "mean", "binary")
 RATES = {"error rate": 0.02, "latency": 0.05, "binary": 0.1}
 CHUNK = 100
 POWER_Z = 1.96 + 0.84
+LOOKS, FEW = 60, 200
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def monitored(
         for candidate, champion in looks_of(traffic, measure, size, looks, effect, generator):
             estimate = clustered_difference(candidate, champion, is_rate=measure != "mean")
             half = radius(estimate, expected_variance=variance_to_detect(detectable))
+            if radius is radius_by_observation:
+                half = half * independent_std(candidate, champion, measure)
             first = np.minimum(candidate.weight.sum(axis=(-1, -2)), champion.weight.sum(axis=(-1, -2)))
             out = np.abs(estimate.value) > half
             found.append((out & ((measure != "mean") | (first >= FIRST_LOOK)), estimate.value))
@@ -155,11 +159,32 @@ def monitored(
     return np.concatenate(outside), np.concatenate(estimates)
 
 
+def radius_by_observation(estimate: ClusteredEstimate, *, expected_variance: float) -> np.ndarray:
+    """Return half the width for an estimate with a variance of one, which takes observations for independent."""
+    one = replace(estimate, variance=np.ones_like(estimate.variance))
+    return np.asarray(information_radius(one, expected_variance=1.0))
+
+
+def independent_std(candidate: ClusterSums, champion: ClusterSums, measure: str) -> np.ndarray:
+    """Return the standard error of the difference of two means if no observation depended on another one."""
+    counts = [arm.weight.sum(axis=(-1, -2)) for arm in (candidate, champion)]
+    total = sum(arm.total.sum(axis=(-1, -2)) for arm in (candidate, champion))
+    rate = total / np.maximum(sum(counts), 1)
+    variance = 1.25 if measure == "mean" else rate * (1 - rate)
+    return np.asarray(np.sqrt(variance * sum(1 / np.maximum(count, 1) for count in counts)))
+
+
 def detectable_effect(traffic: Traffic, measure: str) -> float:
-    """Return an effect that a test of a few thousand requests finds."""
+    """Return an effect that a test of a few thousand requests finds, although few users leave much uncertain."""
     if measure == "mean":
-        return 0.3 if traffic.users == 300 else 0.15
-    return RATES[measure] * (1.0 if traffic.users == 300 else 0.5)
+        return 0.45 if traffic.users == 300 else 0.2
+    if traffic.users is None:
+        return RATES[measure] * 0.5
+    return (
+        RATES[measure]
+        * {"error rate": 1.0, "latency": 0.8, "binary": 0.6}[measure]
+        * (3.5 if traffic.users == 300 else 1.0)
+    )
 
 
 def main() -> None:
@@ -177,7 +202,7 @@ def main() -> None:
     print_table(
         ["traffic", "measure", "null: found", "by one request", "one look", "half found by", "ratio"],
         rows,
-        f"{arguments.streams:,} null streams, 40 looks; at most 5.0 % may find a difference",
+        f"{arguments.streams:,} null streams, {LOOKS} looks, at most 5.0 % may differ; otherwise {FEW} streams",
     )
     if arguments.json:
         write_json(arguments.json, results)
@@ -185,24 +210,19 @@ def main() -> None:
 
 def measured(traffic: Traffic, measure: str, streams: int) -> list[object]:
     """Return the row of a table: errors with clusters and without them, and the cost of a true difference."""
-    effect = detectable_effect(traffic, measure)
-    looks = np.unique(
-        np.geomspace(500 * traffic.rows, 30_000 * traffic.rows if traffic.rows > 1 else 60_000, 40).astype(int)
-    )
+    few, effect = min(FEW, streams), detectable_effect(traffic, measure)
+    most = 300_000 if traffic.rows > 1 else 60_000
+    looks = np.unique(np.geomspace(200 * traffic.rows, most, LOOKS).astype(int))
     outside, _ = monitored(traffic, measure, streams, looks, detectable=effect, seed=1)
-    error = float(outside.any(axis=1).mean())
-    few = min(400, streams)
+    naive, _ = monitored(traffic, measure, few, looks, detectable=effect, seed=1, radius=radius_by_observation)
     found, estimates = monitored(traffic, measure, few, looks, effect=effect, detectable=effect, seed=2)
-    fixed = looks[np.argmax(effect / np.nanstd(estimates, axis=0) >= POWER_Z)]
+    enough = effect / np.nanstd(estimates, axis=0) >= POWER_Z
+    fixed = float(looks[np.argmax(enough)]) if enough.any() else np.inf
     first = np.where(found.any(axis=1), looks[np.argmax(found, axis=1)], np.inf)
     median = float(np.quantile(first, 0.5, method="higher"))
-    return [
-        f"{100 * error:.1f} %",
-        "",
-        int(fixed),
-        int(median) if np.isfinite(median) else "–",
-        round(median / fixed, 2),
-    ]
+    shown = [f"{value:,.0f}" if np.isfinite(value) else "–" for value in (fixed, median)]
+    errors = [f"{100 * float(ever.any(axis=1).mean()):.1f} %" for ever in (outside, naive)]
+    return [*errors, *shown, round(median / fixed, 2)]
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def run(directory: Path, cases: tuple[trained_models.Case, ...], repeat: int) ->
     log = WriteAhead(str(directory / "log"))
     table: list[tuple[object, ...]] = []
     for case in cases:
-        version = models.get(registry, case.name, 1)
+        version = models.get(registry, case.name, "champion")
         model = LoadedModel.load(registry, version)
         estimator = models.load(registry, version)
         for form, body in trained_models.bodies(measured[case.name]).items():

@@ -234,7 +234,7 @@ def run(directory: Path, options: argparse.Namespace) -> dict[str, Results]:
     everything: dict[str, Results] = {}
     with serving_servers.gateway(directory, storage, OURS) as gateway:
         for case in cases:
-            pipeline = models.load(registry, models.get(registry, case.name, 1))
+            pipeline = models.load(registry, models.get(registry, case.name, "champion"))
             file = directory / f"{case.name}.joblib"
             joblib.dump(pipeline, file)
             has_probabilities = hasattr(pipeline, "predict_proba")

@@ -46,13 +46,14 @@ from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rollouts.strategies import CanaryStrategy
 from benchmarks import serving_servers
-from benchmarks.measure import machine, print_table, unwind_on_signals, versions, write_json
+from benchmarks.measure import GUARD, machine, print_table, unwind_on_signals, versions, write_json
+from demo.sessions import end_sessions
 
 ROLLED_OUT, SWAPPED = "rolled-out", "swapped"
 ROWS = 64
 CAPACITY_SECONDS = 5.0
 SHARE_OF_CAPACITY = 0.7
-WARM_UP_SECONDS = 15.0
+WARM_UP_SECONDS = 30.0
 """What a process uses in its first seconds does not count as growth."""
 
 
@@ -84,18 +85,19 @@ class Gateway:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.starts = 0
+        self._started: list[subprocess.Popen[bytes]] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the process. It may not be ready yet."""
         command = [sys.executable, "-m", "airflow_provider_mlops.cli", "serve", "--storage-uri", str(self._storage)]
         command += ["--port", str(self.port), "--poll-seconds", "1", "--compact-seconds", "10", *self._options]
-        self.starts += 1
-        with (self._directory / f"gateway-{self.starts}.log").open("wb") as log:
+        with (self._directory / f"gateway-{len(self._started) + 1}.log").open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=serving_servers.clean_environment(), start_new_session=True
             )
+        self._started.append(self.process)
+        GUARD.watch(self.process.pid)
 
     def wait_until_ready(self) -> None:
         """Wait until the models are loaded."""
@@ -123,7 +125,7 @@ class Gateway:
                     command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
                     if pid == self.process.pid:
                         found[pid] = "parent"
-                    elif "spawn_main" in command:
+                    elif "resource_tracker" not in command:
                         found[pid] = "worker"
         return found
 
@@ -134,10 +136,8 @@ class Gateway:
         return self.process.wait(180)
 
     def kill(self) -> None:
-        """End it and its workers at once."""
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """End everything that was ever started."""
+        end_sessions([process.pid for process in self._started], 0)
 
 
 def register(storage: Path) -> dict[str, Any]:

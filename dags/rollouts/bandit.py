@@ -3,7 +3,7 @@
 
 Thompson sampling gives each version the share of the requests that equals its probability of being the best, given the
 rewards so far. Here, a prediction earns 1 if the label that arrives later confirms it. The rollout ends when one
-version is the best with a probability of 99%. Use it if rewards arrive soon and learning should cost little.
+version is certain to be the best. Use it if rewards arrive soon and learning should cost little.
 """
 
 from datetime import timedelta

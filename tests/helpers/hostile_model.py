@@ -131,9 +131,13 @@ PROBABILITY_CODES = {name: float(FIRST + position) for position, name in enumera
 
 
 class Hostile(BaseEstimator):
-    """Predicts the first column of each row, in the same memory each time, and overwrites the rows it was given."""
+    """Predicts the first column of each row, in the same memory each time, and overwrites the rows it was given.
 
-    def __init__(self) -> None:
+    As the champion, it returns the right answer for all numbers in the second column.
+    """
+
+    def __init__(self, is_champion: bool = False) -> None:
+        self.is_champion = is_champion
         self._memory = np.zeros(100_000)
 
     def predict(self, features: Any) -> Any:
@@ -146,7 +150,7 @@ class Hostile(BaseEstimator):
         else:
             features[:] = -1.0
         for name, code in CODES.items():
-            if code == worst:
+            if code == worst and not self.is_champion:
                 return (RIGHT.get(name) or WRONG[name])(output.copy())
         return output
 

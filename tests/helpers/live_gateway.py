@@ -136,7 +136,7 @@ class LiveGateway:
             self._process.wait(10)
             self._process = None
             # The kernel kills them with the supervisor, which takes a moment.
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while any(is_alive(process) for process in own):
                 assert time.monotonic() < until, "a worker has outlived its supervisor"
                 time.sleep(0.01)

@@ -78,7 +78,8 @@ def _of_cohort(plan: RolloutPlan, evidence: Evidence) -> tuple[Finding, ...]:
     if plan.cohort is None:
         return ()
     # A cohort has fewer requests than a random share: the tests are most sensitive at the number that it must reach.
-    tuned = plan.model_copy(update={"expected_requests": plan.cohort.min_requests})
+    # Its people are not a sample of all users, so its requests are counted one by one.
+    tuned = plan.model_copy(update={"expected_requests": plan.cohort.min_requests, "sticky": None})
     return tuple(_finding(tuned, gate, COHORT, evidence) for gate in plan.cohort.gates)
 
 

@@ -83,10 +83,11 @@ def build(
     )
     report.verdict(state.status_text, state.reason)
     report.table(["", ""], _facts(rollout, last_check, now))
-    report.section("Weights").timeline(_weights(history, now), "Share of the requests that each version receives.")
+    of = "requests" if plan.cohort is None else "requests outside the cohort"
+    report.section("Weights").timeline(_weights(history, now), f"Share of the {of} that each version receives.")
     report.section("Evidence")
     for finding in verdicts:
-        report.timeline(*_evidence(finding, measurements.of(finding.gate, finding.arm), len(plan.candidates) > 1))
+        report.timeline(*_evidence(finding, measurements.of(finding.gate, finding.arm), len(plan.all_arms) > 2))
     if not verdicts:
         report.text("This rollout has no gates.")
     report.section("Gates").table(
@@ -97,7 +98,7 @@ def build(
         ["arm", "version", "requests", "errors", "rewards"],
         [
             (arm.name, arm.version, counted.requests, counted.errors, counted.reward_count)
-            for arm in plan.arms
+            for arm in plan.all_arms
             for counted in (evidence.of_arm(arm.name),)
         ],
         "Totals over all steps.",
@@ -123,6 +124,8 @@ def _facts(rollout: Rollout, last_check: Attendance | None, now: datetime) -> li
     if not state.is_in_progress:
         facts.append(("answers requests", "no version" if state.version is None else f"version {state.version}"))
         return [*facts, ("duration", format_duration(state.changed_at - state.started_at))]
+    if plan.cohort is not None:
+        facts.append(("cohort", f"requests in which {plan.cohort.text}"))
     facts += [("step", step_text(plan, state.step)), ("age", format_duration(now - state.started_at))]
     if last_check is not None:
         facts.append(("last check", f"{last_check.at:%Y-%m-%d %H:%M:%S} UTC by {last_check.by}"))

@@ -52,6 +52,8 @@ def rollout_rows(store: RolloutStore, now: datetime, model: str | None = None) -
         weights = "from the rewards"
         if state.weights is not None:
             weights = ", ".join(f"{arm} {100 * share:.4g}%" for arm, share in state.weights.items())
+        if plan.cohort is not None:
+            weights = f"cohort to candidate, others: {weights}"
         rows.append(
             RolloutRow(
                 rollout.model,

@@ -71,8 +71,7 @@ def _arms(rollout: Rollout, evidence: Evidence) -> Table:
     from airflow_provider_mlops.stats.sequences.latency import quantile_sequence
 
     table = _table("Arms", "arm", "version", "requests", "errors", "median ms", "rewards", "mean reward")
-    cohort = rollout.plan.cohort_arm
-    for arm in rollout.plan.arms if cohort is None else (*rollout.plan.arms, cohort):
+    for arm in rollout.plan.all_arms:
         total = evidence.of_arm(arm.name)
         median = quantile_sequence(LATENCY_EDGES, total.latency_counts(), 0.5)
         answered = sum(total.latency.values())

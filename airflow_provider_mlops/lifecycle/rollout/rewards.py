@@ -59,7 +59,7 @@ def _needs_clusters(plan: RolloutPlan, reward: Reward, evidence: Evidence, arms:
         all(part.reward_count for part in parts)
         for parts in zip(evidence.by_step(arms[0]), evidence.by_step(arms[1]), strict=True)
     ]
-    return not plan.learns and len(compared) > 1
+    return not plan.learns and sum(compared) > 1
 
 
 def _compare_clusters(

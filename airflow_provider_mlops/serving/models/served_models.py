@@ -146,7 +146,7 @@ class ServedModels:
         if not self._looked_up:
             return [self.registry_error or "the champions are being looked up"]
         if not self._polled:
-            return [f"{pluralize(len(self._behind), 'champion')} of {len(self._aliased)} being loaded"]
+            return [f"{len(self._behind)} of {pluralize(len(self._aliased), 'champion')} not loaded yet"]
         return [
             f"the model {name!r} has no active version"
             for name in self._names

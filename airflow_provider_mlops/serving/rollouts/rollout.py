@@ -59,6 +59,11 @@ class RolloutPlan(RolloutConfig):
         return None if self.cohort is None else Arm(COHORT, self.candidates[0])
 
     @property
+    def all_arms(self) -> tuple[Arm, ...]:
+        """Arms between which requests are divided at random, and the cohort's if there is one."""
+        return self.arms if self.cohort_arm is None else (*self.arms, self.cohort_arm)
+
+    @property
     def step_count(self) -> int:
         """Number of steps, including the cohort's.
 

@@ -220,8 +220,7 @@ class Router:
         arms = self._statistics[rollout.id] = over_all_steps(self._store.statistics(rollout.id))
         watch = self._watches[rollout.id]
         if limits is not None and watch.rollback_reason is None:
-            cohort = rollout.plan.cohort_arm
-            watched = rollout.plan.arms if cohort is None else (*rollout.plan.arms, cohort)
+            watched = rollout.plan.all_arms
             recent: dict[str, tuple[int, int]] = {}
             for arm in watched:
                 # The first reading is taken even before anything is counted, because growth starts from there.
@@ -302,11 +301,12 @@ class Router:
     ) -> None:
         """Return all traffic to the champion at the hard limit, unless the champion fails about as often.
 
-        Both counts are requests and errors within the window.
+        A cohort is not compared with the champion, whose requests are those of other people. Both counts are requests
+        and errors within the window.
         """
         requests, errors = candidate
         is_reached = requests >= limits.min_requests and errors >= limits.error_rate * requests and errors > 0
-        if is_reached and not fails_like_champion(candidate, champion):
+        if is_reached and (arm == COHORT or not fails_like_champion(candidate, champion)):
             whose = "of the cohort" if arm == COHORT else f"to {arm}"
             self._return_to_champion(
                 rollout,

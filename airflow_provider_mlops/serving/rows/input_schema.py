@@ -156,6 +156,11 @@ class InputSchema:
         return tuple(feature.name for feature in self.features)
 
     @cached_property
+    def positions(self) -> tuple[int, ...]:
+        """Positions of the columns, in order."""
+        return tuple(range(len(self.features)))
+
+    @cached_property
     def name_list(self) -> list[str]:
         """Names of the columns as a list, to compare with parsed JSON."""
         return list(self.names)

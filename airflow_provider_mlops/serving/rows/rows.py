@@ -111,7 +111,8 @@ class Rows:
         The matrix may be the one that these rows consist of, so the caller must not change it.
         """
         if self._matrix is not None:
-            return self._matrix if len(positions) == self._matrix.shape[1] else self._matrix[:, positions]
+            every = positions == self.schema.positions
+            return self._matrix if every else self._matrix[:, positions]
         if self._cells is not None:
             cells = self._cells
             if self.count == 1:
@@ -132,7 +133,7 @@ class Rows:
         """Return all features as a matrix of shape (count, features). The schema must be numeric."""
         if self._matrix is not None:
             return self._matrix
-        return np.ascontiguousarray(self.numbers(tuple(range(len(self.schema.names)))))
+        return np.ascontiguousarray(self.numbers(self.schema.positions))
 
     def tensor(self) -> NDArray[np.float64]:
         """Return all features with the shape that the model takes: a matrix, or (count, *row_shape)."""

@@ -19,7 +19,7 @@ CLUSTERS = 1024
 """Number of clusters that units, such as requests or users, are divided among by a hash."""
 MIN_CLUSTERS = 30
 """Clusters with observations that each arm needs; with fewer, the variance between them is hardly known."""
-MIN_SPREAD = 20.0
+MIN_SPREAD = 5.0
 """Clusters that the variance of a mean must come from; with fewer, a few large values decide."""
 
 
@@ -218,8 +218,10 @@ def information_radius(estimate: ClusteredEstimate, *, confidence: float = 0.95,
 
     .. math:: \sqrt{2 \hat V (1 + c \hat V) \log\frac{\sqrt{1 + 1/(c\hat V)}}{\alpha}}
 
-    It is widened to the quantile of Student's distribution with one degree of freedom less than there are clusters. It
-    is infinite as long as the variance is not known (`ClusteredEstimate.is_known`).
+    It is widened to the quantile of Student's distribution with one degree of freedom less than there are clusters, or
+    fewer if some clusters have much larger deviations than others: for normal deviations of equal size,
+    `ClusteredEstimate.spread` is a third of the number of clusters. It is infinite as long as the variance is not known
+    (`ClusteredEstimate.is_known`).
 
     Parameters
     ----------
@@ -242,7 +244,7 @@ def information_radius(estimate: ClusteredEstimate, *, confidence: float = 0.95,
     prior = prior_observations(1.0, 1 - confidence) / expected_variance
     ratio = prior * np.where(estimate.is_known, estimate.variance, 1.0)
     normal = np.sqrt(2 * (1 + ratio) * (np.log1p(1 / ratio) / 2 - math.log(1 - confidence)))
-    degrees = np.maximum(estimate.clusters - 1, 1.0)
+    degrees = np.maximum(np.minimum(estimate.clusters, 3 * estimate.spread) - 1, 1.0)
     with np.errstate(over="ignore"):
         student = -special.stdtrit(degrees, special.ndtr(-np.minimum(normal, 30.0)))
     half = np.maximum(student, normal) * np.sqrt(estimate.variance)

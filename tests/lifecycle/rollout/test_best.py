@@ -88,10 +88,12 @@ def test_a_contextual_bandit_explores_as_far_as_the_rewards_reach() -> None:
             plan = bandit(strategy=strategy, reward={"low": 0.0, "high": scale})
             arms = [
                 replace(
-                    earned(count, mean * scale), gram=(count, 0.0, 0.0, count), response=(count * mean * scale, 0.0)
+                    earned(count, mean * scale, 0.4 * scale),
+                    gram=(count, 0.0, 0.0, count),
+                    response=(count * mean * scale, 0.0),
                 )
                 for count, mean in ((400, 0.6), (4, 0.4))
             ]
             found += shares(plan, *arms)
     assert found[4:] == pytest.approx(found[:4])
-    assert found[0] > 0.9
+    assert found[0] >= 0.9

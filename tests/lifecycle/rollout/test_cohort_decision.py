@@ -124,7 +124,9 @@ def test_an_ab_test_is_decided_and_ends_by_its_random_share_alone() -> None:
     assert sizes is not None
 
     def wins(count: int, rate: float) -> ArmStatistics:
-        return requests(count, reward_count=count, reward_total=count * rate, reward_squares=count * rate)
+        return requests(
+            count, reward_count=count, reward_total=count * rate, reward_deviations=count * rate * (1 - rate)
+        )
 
     enthusiasts: Seen = {(0, "cohort"): wins(50_000, 1.0), (1, "cohort"): wins(50_000, 1.0)}
     equal: Seen = {(1, "champion"): wins(400, 0.3), (1, "candidate"): wins(400, 0.3)}
@@ -155,7 +157,7 @@ def simulate(plan: RolloutPlan, seed: int, rates: tuple[float, float], cohort: f
     state, seen = begun(plan), Seen()
 
     def count(arm: str, number: int, drawn: int) -> None:
-        won = {"reward_count": number, "reward_total": drawn, "reward_squares": drawn} if plan.reward else {}
+        won = {"reward_count": number, "reward_total": drawn, "reward_deviations": drawn} if plan.reward else {}
         key = (state.step, "candidate" if pooled and arm == "cohort" else arm)
         seen[key] = seen.get(key, ArmStatistics()) + requests(number, errors=0 if plan.reward else drawn, **won)
 

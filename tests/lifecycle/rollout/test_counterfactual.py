@@ -89,6 +89,7 @@ def test_the_truth_lies_in_the_intervals(store: RolloutStore, log: WriteAhead, t
     ):
         found = counterfactual(decisions, policy, confidence=0.999)
         for estimate in (found.inverse_propensity, found.self_normalized, found.doubly_robust):
+            assert estimate.interval is not None
             assert estimate.interval.low < truth < estimate.interval.high
             assert estimate.interval.high - estimate.interval.low < 0.2
         # A model of the rewards makes it no less precise.

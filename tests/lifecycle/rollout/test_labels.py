@@ -56,6 +56,6 @@ def test_labels_of_every_type_earn_the_same_in_store_and_log(
             log.rotate()
             compaction.compact(str(tmp_path), log)
         rewards = logged_decisions(str(tmp_path), rollout).rewards
-        assert (rewards.size, rewards.sum(), np.square(rewards).sum()) == expected
+        assert (rewards.size, rewards.sum(), np.isin(rewards, (0.0, 1.0)).sum()) == expected
     store.close()
     log.close()

@@ -23,7 +23,6 @@ from tests.helpers.postgresql_cluster import Cluster
 from tests.helpers.rollouts import canary
 from tests.helpers.rollouts_in_gateway import HALF, begin, counted, now
 from tests.helpers.traffic_process import TrafficProcess
-from tests.serving.gateway.workers.test_workers import workers
 
 CLIENTS = 6
 REWARDED = {"strategy": HALF, "reward": {"binary": True}}
@@ -51,22 +50,22 @@ def check(storage: Path, *loads: TrafficProcess) -> None:
     assert not rewarded - set(log.loc[log["reward"].notna(), "prediction_id"])
 
 
-def check_counted(storage: Path, store: RolloutStore, rollout: Rollout, process: LiveGateway) -> None:
-    """The store has counted what is in the log: no more, and in the end no less."""
+def check_counted(
+    storage: Path, store: RolloutStore, rollout: Rollout, process: LiveGateway, *, is_over: bool = False
+) -> None:
+    """The store has counted what is in the log, no more and no less, and of a rollout that is over no later rewards."""
     log = prediction_log.read(str(storage), "cancer").execute()
     of_rollout = log[log["rollout"] == rollout.id]
     for arm in ("champion", "candidate"):
         logged = of_rollout[of_rollout["arm"] == arm]
-        process.wait(
-            lambda arm=arm, logged=logged: (
-                (
-                    counted(store, rollout, arm).requests,
-                    counted(store, rollout, arm).reward_count,
-                )
-                == (len(logged), logged["reward"].notna().sum())
-            ),
-            f"what the {arm} did is counted",
-        )
+        rewarded = logged["reward"].notna().sum()
+
+        def is_counted(arm: str = arm, requests: int = len(logged), rewarded: int = rewarded) -> bool:
+            found = counted(store, rollout, arm)
+            rewards = 0 < found.reward_count <= rewarded if is_over else found.reward_count == rewarded
+            return found.requests == requests and rewards
+
+        process.wait(is_counted, f"what the {arm} did is counted")
 
 
 def test_swaps_and_a_canary_that_is_taken_back(
@@ -91,7 +90,7 @@ def test_swaps_and_a_canary_that_is_taken_back(
     load.stop()
     assert not load.failures()
     check(storage, load)
-    check_counted(storage, store, rollout, process)
+    check_counted(storage, store, rollout, process, is_over=True)
     store.close()
 
 
@@ -99,15 +98,15 @@ def test_a_killed_worker(storage: Path, tmp_path: Path, running: list[LiveGatewa
     process = LiveGateway.launch(storage, "--model", "cancer", "--workers", "2")
     running.append(process)
     process.wait_until_ready()
-    process.wait(lambda: len(workers(process)) == 2, "there are two workers")
+    process.wait(lambda: len(process.workers()) == 2, "there are two workers")
     store = RolloutStore(default_url(str(storage)))
     rollout = begin(store, process, canary(**REWARDED))
     load = TrafficProcess(process.url, tmp_path / "load", CLIENTS)
     running.append(load)
     time.sleep(1)
-    victim = workers(process)[0]
+    victim = process.workers()[0]
     os.kill(victim, signal.SIGKILL)
-    process.wait(lambda: len(workers(process)) == 2 and victim not in workers(process), "it is replaced")
+    process.wait(lambda: len(process.workers()) == 2 and victim not in process.workers(), "it is replaced")
     time.sleep(1)
     load.stop()
     # Each connection to the dead worker fails once. Until the kernel has removed its socket, the next one may, too.

@@ -62,7 +62,7 @@ def test_each_champion_answers_as_soon_as_it_is_loaded_and_requested_ones_come_f
         with pytest.raises(RequestError, match="loading its models") as refused:
             served.get("model 17")
         assert refused.value.status == 503
-        assert "20 champions of 20 being loaded" in served.waiting_for()[0]
+        assert "20 of 20 champions not loaded yet" in served.waiting_for()[0]
         source.go_on.release()
         await until(lambda: len(source.order) == at_once + 1)
         assert source.order[-1] == "model 17"

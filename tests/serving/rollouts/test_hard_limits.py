@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from scipy import stats
+
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.policy.policy import Choice, RoutingRequest
+from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals
+from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.followed_rollouts import Clock, fail, following, limited, route_of, versions
+from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions
 from tests.helpers.rollouts import task
 
 
@@ -121,6 +125,42 @@ def test_sliding_windows_forget_by_the_second() -> None:
     assert seen[4] == ((5, 3), (4, 2))
 
 
+def test_an_outage_that_hits_both_versions_rolls_nothing_back(store: RolloutStore) -> None:
+    rollout = store.start("churn", limited(), task())
+    router = following(store)
+    for _ in range(60):
+        choice = route_of(router).choose()
+        router.failed("churn", choice)
+    router.poll()
+    assert versions(router) == {1, 2}
+    assert store.get(rollout.id).state.status == "running"
+    # The outage is over, and the candidate alone goes on failing.
+    for _ in range(400):
+        choice = route_of(router).choose()
+        if choice.version == 1:
+            router.answered("churn", choice)
+        else:
+            router.failed("churn", choice)
+    assert versions(router) == {1}
+
+
+def test_a_champion_that_fails_now_and_then_does_not_excuse_the_candidate(store: RolloutStore) -> None:
+    store.start("churn", limited(), task())
+    router = following(store)
+    champion = next(choice for choice in iter(route_of(router).choose, None) if choice.version == 1)
+    for number in range(400):
+        (router.failed if number % 100 == 0 else router.answered)("churn", champion)
+    fail(router, 10)
+    assert versions(router) == {1}
+
+
+@pytest.mark.parametrize(("own", "others"), [((20, 11), (380, 120)), ((12, 9), (40, 12)), ((30, 30), (5, 4))])
+def test_the_comparison_with_the_champion_is_fishers(own: tuple[int, int], others: tuple[int, int]) -> None:
+    table = [[own[1], own[0] - own[1]], [others[1], others[0] - others[1]]]
+    expected = stats.fisher_exact(table, alternative="greater").pvalue >= 1e-4
+    assert fails_like_champion(own, others) == expected
+
+
 def test_the_hard_limit_holds_for_the_cohort_by_itself(store: RolloutStore, tmp_path: Path) -> None:
     staff = {"name": "X-Group", "values": ["staff"]}
     rollout = store.start("churn", limited(cohort=staff), task())
@@ -161,3 +201,16 @@ def test_failures_of_the_cohort_in_other_gateways_are_seen_in_the_store(store: R
     router.poll()
     router.poll()
     assert "10 of 10 requests of the cohort failed within 30 s in all gateways" in store.get(rollout.id).state.reason
+
+
+def test_a_cohort_is_not_excused_by_a_champion_that_fails_too(store: RolloutStore) -> None:
+    """The champion answers other people, so its failures say nothing about the cohort's."""
+    rollout = store.start("churn", limited(cohort={"name": "X-Group", "values": ["staff"]}), task(), NOW)
+    store.compare_and_set(rollout, transitions.next_step(rollout.plan, rollout.state, NOW, "task", "ok"))
+    router = following(store)
+    cohort = RoutingRequest(in_cohort=True)
+    for _ in range(100):
+        router.failed("churn", Choice(1, "champion", 0.5, {"rollout": rollout.id, "step": 1}))
+    for _ in range(10):
+        router.failed("churn", route_of(router).choose(cohort))
+    assert route_of(router).choose(cohort).version == 1

@@ -12,9 +12,10 @@ from scipy import stats
 from sklearn.linear_model import Ridge
 
 from airflow_provider_mlops.stats.bandits.feature_encoding import FeatureEncoding
-from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit
+from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, RidgeFit, estimated_noise
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 from airflow_provider_mlops.stats.bandits.linucb import LinUCB
+from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
 
 
 def log_of(decisions: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,3 +147,24 @@ def test_a_category_reads_the_same_whatever_type_its_column_has(value: object, s
     """A column of whole numbers is one of fractions as soon as a value may be missing."""
     encoding = FeatureEncoding(categories={"plan": ("1", "true")})
     assert encoding.encode({"plan": value})[1:].tolist() == [float(place == slot) for place in range(3)]
+
+
+@pytest.mark.parametrize("level", [0.0, 1e9])
+@pytest.mark.parametrize("noise", [0.01, 0.5, 20.0])
+def test_the_noise_is_that_of_the_residuals(noise: float, level: float) -> None:
+    """Oracle: the residuals of scikit-learn's regression for each arm, with the prior counted as one reward."""
+    generator = np.random.default_rng(1)
+    x = np.column_stack([np.ones(3000), generator.normal(size=(3000, 3))])
+    arm = generator.integers(0, 2, 3000)
+    rewards = np.einsum("ni,ni->n", x, generator.normal(size=(2, 4))[arm]) + noise * generator.normal(size=3000) + level
+    sums, moments = LinearStatistics.of(arm, x, rewards, 2), RewardStatistics.of(arm, rewards, 2)
+    found = estimated_noise(sums, moments, prior_std=1.0, strength=1e-6)
+    squares = 0.0
+    for number in (0, 1):
+        fit = Ridge(alpha=1e-6).fit(x[arm == number, 1:], rewards[arm == number])
+        squares += float(np.square(rewards[arm == number] - fit.predict(x[arm == number, 1:])).sum())
+    assert found == pytest.approx(math.sqrt((1 + squares) / (1 + 3000 - 8)), rel=1e-3)
+
+
+def test_without_rewards_the_noise_is_the_guess() -> None:
+    assert estimated_noise(LinearStatistics.empty(2, 3), RewardStatistics.empty(2), prior_std=7.0) == 7.0

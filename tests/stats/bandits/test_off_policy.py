@@ -7,6 +7,7 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from airflow_provider_mlops.stats.bandits.off_policy import (
     OffPolicyEstimate,
@@ -58,7 +59,8 @@ def test_estimates_centre_on_the_true_value_and_their_intervals_hold_it(
     assert values.mean() == pytest.approx(TRUE, abs=4 * values.std() / np.sqrt(values.size) + (name == "snips") * 1e-3)
     errors = np.array([one[name].standard_error for one in many])
     assert errors.mean() == pytest.approx(values.std(), rel=0.1)
-    held = np.mean([one[name].interval.low <= TRUE <= one[name].interval.high for one in many])
+    intervals = [one[name].interval for one in many]
+    held = np.mean([interval is not None and interval.low <= TRUE <= interval.high for interval in intervals])
     assert held == pytest.approx(0.95, abs=0.025)
 
 
@@ -91,14 +93,15 @@ def test_the_mean_of_all_logs_is_the_true_value_exactly() -> None:
 
 @given(st.integers(0, 1000))
 def test_self_normalized_agrees_with_weighted_least_squares(seed: int) -> None:
-    """Oracle: a weighted regression on a constant in statsmodels, with White's standard error (HC0)."""
-    context, arm, reward = log_of(200, np.random.default_rng(seed))
+    """Oracle: a weighted regression on a constant in statsmodels, with the jackknife's standard error (HC3)."""
+    context, arm, reward = log_of(2000, np.random.default_rng(seed))
     weights = TARGET[context, arm] / LOGGING[context, arm]
-    oracle = sm.WLS(reward, np.ones(200), weights=weights).fit(cov_type="HC0")
+    oracle = sm.WLS(reward, np.ones(2000), weights=weights).fit(cov_type="HC3")
     estimate = self_normalized(reward, LOGGING[context, arm], TARGET[context, arm])
     assert estimate.value == pytest.approx(float(oracle.params[0]))
     assert estimate.standard_error == pytest.approx(float(oracle.bse[0]))
-    assert estimate.interval == pytest.approx(tuple(oracle.conf_int()[0]))
+    half = stats.t.isf(0.025, estimate.effective_count - 1) * float(oracle.bse[0])
+    assert estimate.interval == pytest.approx((estimate.value - half, estimate.value + half))
     assert estimate.effective_count == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
     assert estimate.largest_weight == pytest.approx(weights.max())
 
@@ -133,3 +136,14 @@ def test_nonsense_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"equal length|propensities|probabilities|finite|confidence|policy|arms"):
             refused()
+
+
+def test_a_few_decisions_or_a_few_large_rewards_give_no_interval() -> None:
+    few = self_normalized([1.0, 0.0] * 50, [0.01] * 100, [1.0] * 100)
+    assert (few.value, few.interval, few.effective_count) == (0.5, None, 100)
+    sales = np.zeros(1000)
+    sales[:5] = 100.0
+    assert inverse_propensity(sales, [0.5] * 1000, [0.5] * 1000).interval is None
+    assert self_normalized(np.ones(1000), [0.5] * 1000, [0.5] * 1000).interval is None
+    many = self_normalized([1.0, 0.0] * 500, [0.5] * 1000, [0.5] * 1000)
+    assert many.interval is not None

@@ -129,3 +129,13 @@ def test_nonsense_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"finite|first_look|confidence|expected_n"):
             refused()
+
+
+def test_large_values_keep_their_variance() -> None:
+    """Sums of squares would lose all digits of 1e9 plus or minus 1; merged in parts, as replicas do."""
+    values = 1e9 + np.tile([-1.0, 1.0], 5000)
+    whole = Moments.of(values)
+    parts = [Moments.of(part) for part in np.split(values, 100)]
+    merged = sum(parts[1:], start=parts[0])
+    for moments in (whole, merged):
+        assert moments.variance == pytest.approx(float(np.var(values - 1e9, ddof=1)), rel=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from airflow_provider_mlops.data.names import list_names, suggest
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -16,6 +17,8 @@ from airflow_provider_mlops.serving.gateway.access.tls import tls_options
 from airflow_provider_mlops.serving.gateway.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_MIN_KEY_LENGTH = 32
 
 
 def check(settings: Settings) -> None:
@@ -60,6 +63,12 @@ def _log_doors(settings: Settings, is_local: bool, has_tls: bool) -> None:
         )
     else:
         log.info("Every request needs a key")
+    if 0 < len(os.environ.get(KEY_VARIABLE, "").strip()) < _MIN_KEY_LENGTH:
+        log.warning(
+            "The key in %s has fewer than %d characters and could be guessed. Use a random one",
+            KEY_VARIABLE,
+            _MIN_KEY_LENGTH,
+        )
     if not (is_local or has_tls):
         log.warning(
             "Keys and predictions travel to %s without encryption. Set --tls-certificate and --tls-key, unless a proxy "

@@ -8,11 +8,16 @@ import grpc
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.gateway.grpc.servicer import Servicer
+from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
 from airflow_provider_mlops.serving.gateway.settings import Settings
 
 SERVICE = "inference.GRPCInferenceService"
 _EXTRA_BYTES = 64 * 1024
 """Added to the size of a body for the names, shapes and parameters around it."""
+_OTHER_CALLS = 64
+"""Number of calls that are not predictions, in addition to `max_requests`."""
+_HANDSHAKE_MS = 30_000
+_IDLE_MS = 300_000
 
 
 class GrpcServer:
@@ -36,7 +41,13 @@ class GrpcServer:
                 # A model's answer may be larger than its input; clients have limits of their own.
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", _EXTRA_BYTES),
-            )
+                ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+                ("grpc.max_connection_idle_ms", _IDLE_MS),
+                # The HTTP port has three quarters of the files of a process, and this one half of the rest.
+                ("grpc.max_allowed_incoming_connections", max(16, (HttpProtocol.max_connections or 0) // 6)),
+            ),
+            # Requests are counted again when they have arrived; this bounds those that are arriving.
+            maximum_concurrent_rpcs=settings.max_requests + _OTHER_CALLS,
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
 

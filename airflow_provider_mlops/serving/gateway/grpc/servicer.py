@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -25,7 +26,9 @@ from airflow_provider_mlops.serving.protocols.grpc import open_inference as mess
 from airflow_provider_mlops.serving.protocols.parsed_request import ParsedRequest
 from airflow_provider_mlops.serving.protocols.routes import PredictRoute, parse_version
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
-from airflow_provider_mlops.serving.rows.request_error import RequestError
+from airflow_provider_mlops.serving.rows.request_error import RequestError, internal_error
+
+log = logging.getLogger(__name__)
 
 _LARGE_BYTES = 32 * 1024
 """Larger requests are decoded in a thread."""
@@ -150,6 +153,9 @@ class Servicer:
             message = await answer if asyncio.iscoroutine(answer) else answer
         except RequestError as error:
             await _abort(context, error)
+        except Exception as error:
+            # The text of the exception stays in the log.
+            await _abort(context, RequestError(500, internal_error(log, error, f"the call {name}")))
         serialized: bytes = message.SerializeToString()
         return serialized
 

@@ -144,6 +144,9 @@ class HttpProtocol(HttpToolsProtocol):
         """Answer a client that only closes its own side after its request; close the connection otherwise."""
         if self._is_refused or self._is_receiving or not self._is_responding():
             return False
+        if self.transport.get_extra_info("sslcontext") is not None:
+            # TLS has no half-closed connections.
+            return False
         # The last response closes the connection; uvicorn adds requests that wait on the left.
         last = self.pipeline[0][0] if self.pipeline else self.cycle
         last.keep_alive = False

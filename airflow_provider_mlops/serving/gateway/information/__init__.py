@@ -1,1 +1,1 @@
-"""What a gateway says about itself and its models, over HTTP and gRPC."""
+"""Information about the gateway and its models, over HTTP and gRPC."""

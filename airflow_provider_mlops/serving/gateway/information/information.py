@@ -1,4 +1,4 @@
-"""What a gateway says about itself and its models: metadata, the repository index, and statistics.
+"""Information about the gateway and its models: metadata, the repository index, and statistics.
 
 HTTP and gRPC both answer from here.
 """

@@ -258,4 +258,5 @@ byId("key-form").addEventListener("submit", (event) => {
   refresh();
 });
 refresh();
-setInterval(() => { if (!document.hidden) refresh(); }, REFRESH_MS);
+// While a key is missing, every request would only be refused.
+setInterval(() => { if (!document.hidden && byId("key-panel").hidden) refresh(); }, REFRESH_MS);

@@ -149,7 +149,6 @@ class RolloutFollower:
         if route is None:
             return None
         plan, state, cohort = route.rollout.plan, route.rollout.state, route.rollout.plan.cohort
-        arms = plan.arms if plan.cohort_arm is None else (*plan.arms, plan.cohort_arm)
         weights: dict[str, float] = {}
         for (_, arm), weight in route.policy.weights().items():
             weights[arm] = weights.get(arm, 0.0) + weight
@@ -161,7 +160,7 @@ class RolloutFollower:
             "paused": state.is_paused,
             "step": state.step,
             "step_text": step_text(plan, state.step),
-            "arms": {arm.name: arm.version for arm in arms},
+            "arms": {arm.name: arm.version for arm in plan.all_arms},
             "weights": weights,
             "cohort": None if cohort is None else cohort.text,
             "last_check": None if last is None else last.at.isoformat(),

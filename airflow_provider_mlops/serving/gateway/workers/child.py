@@ -31,7 +31,7 @@ _MAX_FAULT_BYTES = 200_000
 class Child:
     """A forked process.
 
-    Forked and not started anew: it has everything that the supervisor has imported, so that a replacement is ready at
+    Forked and not started again: it has everything that the supervisor has imported, so that a replacement is ready at
     once, and it inherits settings and secrets without naming them in its command line or environment.
 
     Parameters
@@ -133,7 +133,11 @@ def _begin(
     faulthandler.enable(faults, all_threads=True)
     link = SupervisorLink(theirs)
     activity.use(table, link.announce)
-    main(link)
+    try:
+        main(link)
+    finally:
+        # An end in order is no version's doing, whatever other threads do meanwhile. `os._exit` does not come here.
+        activity.stopping()
 
 
 def _end_with(parent: int) -> None:

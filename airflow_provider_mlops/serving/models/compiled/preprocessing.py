@@ -1,4 +1,4 @@
-"""From rows to the matrix that an estimator gets: compiled transformers, also of single columns."""
+"""The matrix that an estimator gets for rows: compiled transformers, also of single columns."""
 
 from __future__ import annotations
 
@@ -130,21 +130,19 @@ class _Compiler:
         from sklearn.compose import ColumnTransformer
         from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-        every = tuple(range(len(self._schema.names)))
         for number, transformer in enumerate(transformers):
             if type(transformer) is ColumnTransformer:
                 if number:
                     raise NotCompilableError("ColumnTransformer has a compiled form only as the first step")
                 return self._column_transformer(transformer), transformers[1:]
             if type(transformer) in (OneHotEncoder, OrdinalEncoder):
-                branch = self._branch(transformers[: number + 1], every)
+                branch = self._branch(transformers[: number + 1], self._schema.positions)
                 return _Columns([branch], branch.width), transformers[number + 1 :]
         return None, transformers
 
     def all_numbers(self) -> tuple[int, ...]:
-        positions = tuple(range(len(self._schema.names)))
-        self._check_numbers(positions)
-        return positions
+        self._check_numbers(self._schema.positions)
+        return self._schema.positions
 
     def _column_transformer(self, transformer: Any) -> _Columns:
         if transformer.transformer_weights is not None:

@@ -32,10 +32,9 @@ def usual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[Rows]:
     yield example
     random = np.random.default_rng(0)
     for count in _COUNTS:
-        yield Rows(
-            example.schema,
-            count,
-            columns=[
+        yield _rows(
+            example,
+            [
                 _random_column(feature, column, known.get(position, ()), count, random)
                 for position, (feature, column) in enumerate(
                     zip(example.schema.features, example.columns(), strict=True)
@@ -56,7 +55,7 @@ def all_categories(example: Rows, known: Mapping[int, Sequence[Any]]) -> Rows:
         unseen = UNSEEN_TEXT if feature.kind == "string" else max(categories) + 3
         last = [unseen, None] if feature.nullable else [unseen, unseen]
         columns.append(_array(feature, [*(categories[row % len(categories)] for row in range(count - 2)), *last]))
-    return Rows(example.schema, count, columns=columns)
+    return _rows(example, columns)
 
 
 def unusual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[list[Rows]]:
@@ -72,7 +71,7 @@ def unusual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[list[
             _array(feature, [extreme]) if feature.kind in NUMERIC and position not in known else column
             for position, (feature, column) in enumerate(zip(features, first, strict=True))
         ]
-        extremes.append(Rows(example.schema, 1, columns=columns))
+        extremes.append(_rows(example, columns))
     yield extremes
     others: list[Rows] = []
     for position, feature in list(enumerate(features))[:50]:
@@ -88,9 +87,17 @@ def unusual(example: Rows, known: Mapping[int, Sequence[Any]]) -> Iterator[list[
                 continue
             columns = list(first)
             columns[position] = _array(feature, [value])
-            others.append(Rows(example.schema, 1, columns=columns))
+            others.append(_rows(example, columns))
     if others:
         yield others
+
+
+def _rows(example: Rows, columns: list[NDArray[Any]]) -> Rows:
+    """Return rows in the form in which requests usually have them."""
+    count = len(columns[0])
+    if example.schema.double:
+        return Rows(example.schema, count, matrix=np.column_stack(columns))
+    return Rows(example.schema, count, columns=columns)
 
 
 def _random_column(

@@ -54,6 +54,7 @@ def test_other_machines_are_served_with_a_key_in_the_environment(
     caplog.set_level(logging.INFO)
     opening.check(Settings(str(tmp_path), host="0.0.0.0"))
     assert "Every request needs a key" in caplog.text
+    assert "could be guessed" in caplog.text
     assert "hush" not in caplog.text
     monkeypatch.setenv("AIRFLOW_MLOPS_GATEWAY_KEY", " ")
     assert refused(tmp_path, host="0.0.0.0").field == "host"

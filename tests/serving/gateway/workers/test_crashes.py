@@ -107,8 +107,9 @@ def test_what_crashed_is_still_skipped_by_the_next_gateway(storage: Path, tmp_pa
     environment = crashing_versions.add_crashing_versions(storage, tmp_path)
     client = Registry(RegistrySettings(str(storage))).client
     client.set_registered_model_alias("cancer", "champion", str(ABORTS))
-    gateway = LiveGateway.launch(storage, *ALLOWED, "--workers", "2", environment=environment).wait_until_ready()
+    gateway = LiveGateway.launch(storage, *ALLOWED, "--workers", "2", environment=environment)
     try:
+        gateway.wait_until_ready()
         with pytest.raises(httpx.TransportError):
             httpx.post(f"{gateway.url}/models/cancer/invocations", json=row(1000.0), timeout=60)
         url = f"{gateway.url}/v2/health/ready"

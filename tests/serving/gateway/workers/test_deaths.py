@@ -97,6 +97,11 @@ def test_sigkill_is_a_versions_doing_only_if_memory_ran_out(memory: bool, blame:
     assert death((FIRST, kill_itself), memory=memory).blame == blame
 
 
+def test_an_exception_of_the_gateway_itself_blames_no_version_in_another_thread() -> None:
+    found = death((FIRST, WAIT), (None, partial(int, "no number")))
+    assert (found.cause, found.blame) == ("exited with code 1", "nobody")
+
+
 def test_a_process_that_was_told_to_stop_blames_no_version_that_hangs() -> None:
     assert death((FIRST, WAIT), (None, stop)).blame == "nobody"
 

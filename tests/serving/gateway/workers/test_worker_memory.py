@@ -32,8 +32,9 @@ class Leaking(BaseEstimator):
 def test_a_worker_that_takes_too_much_memory_is_replaced(storage: Path, tmp_path: Path) -> None:
     environment = broken_versions.add_versions(storage, tmp_path, _MODULE, lambda module: {6: module.Leaking()})
     options = ["--allow-pickle", "--model", "cancer", "--max-worker-memory", "900"]
-    gateway = LiveGateway.launch(storage, *options, environment=environment).wait_until_ready()
+    gateway = LiveGateway.launch(storage, *options, environment=environment)
     try:
+        gateway.wait_until_ready()
         with gateway.client() as client:
             client.load("cancer", 6)
         (before,) = gateway.workers()
@@ -62,5 +63,9 @@ def test_a_worker_that_takes_too_much_memory_is_replaced(storage: Path, tmp_path
 
 
 def test_a_limit_below_what_an_empty_worker_takes_is_refused(storage: Path) -> None:
-    with pytest.raises(AssertionError, match="Invalid max_worker_memory=1: a worker without any model takes"):
-        LiveGateway.launch(storage, "--max-worker-memory", "1").wait_until_ready()
+    gateway = LiveGateway.launch(storage, "--max-worker-memory", "1")
+    try:
+        with pytest.raises(AssertionError, match="Invalid max_worker_memory=1: a worker without any model takes"):
+            gateway.wait_until_ready()
+    finally:
+        gateway.kill()

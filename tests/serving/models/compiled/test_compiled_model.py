@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -231,6 +232,15 @@ def test_a_subclass_is_not_taken_for_its_parent() -> None:
 
     model = loaded(make_pipeline(Doubled()).fit(NUMBERS, AMOUNT), NUMBERS, NUMBERS_SCHEMA)
     assert model.compiled is None
+
+
+def test_columns_in_another_order_than_those_of_the_signature() -> None:
+    columns = ColumnTransformer([("one", StandardScaler(), ["age", "income"]), ("two", "passthrough", [0])])
+    model = loaded(make_pipeline(columns, Ridge()).fit(NUMBERS, AMOUNT), NUMBERS, NUMBERS_SCHEMA)
+    assert assert_same(model, signature_check.from_matrix(model.schema, NUMBERS.to_numpy()[:3]))
+    swapped = ColumnTransformer([("one", StandardScaler(), ["age", "income"])])
+    model = loaded(make_pipeline(swapped, Ridge()).fit(NUMBERS, AMOUNT), NUMBERS, NUMBERS_SCHEMA)
+    assert assert_same(model, signature_check.from_matrix(model.schema, NUMBERS.to_numpy()[:3]))
 
 
 def compiled_with(fault: Any, kind: str) -> None:
