@@ -37,7 +37,7 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE)
     until = time.monotonic() + seconds
     while True:
         # A component that is restarted, or a busy machine, may let a request fail.
-        with contextlib.suppress(httpx.TransportError, BackendUnavailableError):
+        with contextlib.suppress(httpx.HTTPError, BackendUnavailableError):
             if value := condition():
                 return value
         if time.monotonic() > until:
@@ -66,8 +66,10 @@ class AttendedRollouts:
             )
         author = TaskIdentity(dag_id="attended", run_id=model, task_id="deploy")
         promotion.promote(self.registry, models.get(self.registry, model, 1), expected=None, by=author, reason="")
-        self.airflow.wait_for_dag(dag_id, PATIENCE)
-        run_id = self.airflow.trigger(dag_id, {"model_name": model, **params})
+        wait_for(lambda: self.airflow.get(f"/dags/{dag_id}"), f"Airflow knows the DAG {dag_id}")
+        run_id: str = wait_for(
+            lambda: self.airflow.trigger(dag_id, {"model_name": model, **params}), f"a run of {dag_id} has started"
+        )
         return AttendedRollout(self, model, dag_id, run_id)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,8 @@ from tests.helpers.attended_rollouts import AttendedRollout, AttendedRollouts, w
 DEFERRED, WAITING, ONCE, PAUSED, DELETED = (
     f"attended_{name}" for name in ("deferred", "waiting", "once", "paused", "deleted")
 )
-pytestmark = pytest.mark.timeout(900)
+# Each of them takes a minute or more; tests/operators/rollout/ has a quick one of each kind.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -48,29 +50,37 @@ def goes_on(rollout: AttendedRollout) -> None:
     assert rollout.actions() == []
 
 
+WANTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "failed": (DEFERRED, {}),
+    "succeeded": (DEFERRED, {"on_cancel": "keep"}),
+    "run-deleted": (DEFERRED, {}),
+    "dag-deleted": (DELETED, {}),
+    "cleared": (DEFERRED, {}),
+    "retried": (DEFERRED, {"fails_first": True}),
+    # No step ever has so many requests.
+    "asked": (DEFERRED, {"on_inconclusive": "ask", "bake_time": 0, "decision_timeout": 6, "min_requests": 10**6}),
+    "promoted": (DEFERRED, {}),
+    "worker-lost": (ONCE, {"unattended_timeout": 30}),
+}
+
+
+class Started(dict[str, AttendedRollout]):
+    """The rollouts of this module by name, each started when it is first asked for."""
+
+    def __init__(self, site: AttendedRollouts) -> None:
+        super().__init__()
+        self._site = site
+
+    def __missing__(self, name: str) -> AttendedRollout:
+        dag_id, params = WANTED[name]
+        self[name] = self._site.start(name, dag_id, **params)
+        # What happens to a task in the moment before it is deferred is noticed only by `unattended_timeout`.
+        return self[name].wait_for_start("running" if dag_id == ONCE else "deferred")
+
+
 @pytest.fixture(scope="module")
-def started(site: AttendedRollouts) -> dict[str, AttendedRollout]:
-    """All rollouts of this module at once, because most of the time of each is spent waiting."""
-    wanted = {
-        "failed": (DEFERRED, {}),
-        "succeeded": (DEFERRED, {"on_cancel": "keep"}),
-        "run-deleted": (DEFERRED, {}),
-        "dag-deleted": (DELETED, {}),
-        "cleared": (DEFERRED, {}),
-        "retried": (DEFERRED, {"fails_first": True}),
-        "asked": (DEFERRED, {"on_inconclusive": "ask", **ASKED}),
-        "promoted": (DEFERRED, {}),
-        "worker-lost": (ONCE, {"unattended_timeout": 30}),
-    }
-    rollouts = {name: site.start(name, dag_id, **params) for name, (dag_id, params) in wanted.items()}
-    for name, rollout in rollouts.items():
-        task = rollout.wait_for_start("deferred", "running").task()
-        if name == "worker-lost":
-            os.kill(task["pid"], signal.SIGKILL)
-    return rollouts
-
-
-ASKED = {"bake_time": 0, "decision_timeout": 6, "min_requests": 10**6}
+def started(site: AttendedRollouts) -> Started:
+    return Started(site)
 
 
 def test_a_task_marked_as_failed_rolls_its_rollout_back(started: dict[str, AttendedRollout]) -> None:
@@ -125,7 +135,6 @@ def test_a_retry_rejoins_its_rollout(started: dict[str, AttendedRollout]) -> Non
     goes_on(started["retried"])
 
 
-@pytest.mark.slow
 def test_a_dag_that_is_paused_leaves_its_rollout_to_the_gateways(site: AttendedRollouts) -> None:
     rollout = site.start("dag-paused", PAUSED, bake_time=45, unattended_timeout=30).wait_for_start("deferred")
     site.airflow.patch(f"/dags/{PAUSED}", {"is_paused": True})
@@ -191,7 +200,6 @@ def test_a_rollout_is_paused_resumed_and_promoted_at_the_command_line(
     assert "the review is over" in printed.stdout
 
 
-@pytest.mark.slow
 def test_a_restarted_triggerer_and_scheduler_rejoin(site: AttendedRollouts) -> None:
     rollout = site.start("restarted", DEFERRED).wait_for_start("deferred")
     for component in ("triggerer", "scheduler"):
@@ -208,7 +216,6 @@ def test_a_waiting_task_that_is_marked_as_failed_rolls_its_rollout_back(site: At
     rolled_back_by_the_task(rollout, "was marked as failed")
 
 
-@pytest.mark.slow
 def test_a_killed_worker_rejoins(site: AttendedRollouts) -> None:
     rollout = site.start("waiting-killed", WAITING).wait_for_start("running")
     rollout.wait_for_checks(1)
@@ -223,7 +230,7 @@ def test_a_killed_worker_rejoins(site: AttendedRollouts) -> None:
 def test_a_worker_that_dies_for_good_leaves_its_rollout_to_the_gateways(
     started: dict[str, AttendedRollout],
 ) -> None:
-    # It was killed as soon as it had started its rollout.
+    os.kill(started["worker-lost"].task()["pid"], signal.SIGKILL)
     state = started["worker-lost"].wait_for_status("rolled_back")
     assert "no one has checked the rollout for 30 seconds" in state.reason
     started["worker-lost"].wait_for_task("failed")
