@@ -150,7 +150,9 @@ def monitored(
             estimate = clustered_difference(candidate, champion, is_rate=measure != "mean")
             half = radius(estimate, expected_variance=variance_to_detect(detectable))
             if radius is radius_by_observation:
-                half = half * independent_std(candidate, champion, measure)
+                half = np.where(
+                    np.isinf(half), half, np.minimum(half, 1e9) * independent_std(candidate, champion, measure)
+                )
             first = np.minimum(candidate.weight.sum(axis=(-1, -2)), champion.weight.sum(axis=(-1, -2)))
             out = np.abs(estimate.value) > half
             found.append((out & ((measure != "mean") | (first >= FIRST_LOOK)), estimate.value))

@@ -40,6 +40,7 @@ from airflow_provider_mlops.serving.gateway.workers import listening
 from airflow_provider_mlops.serving.log import prediction_log
 
 MODEL = "cancer"
+_REQUESTS_PER_CONNECTION = 20
 _PATIENCE = 600.0
 """How long a gateway may take to start on a busy machine, in seconds."""
 
@@ -151,7 +152,7 @@ class Clients:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self.predictions: dict[str, int] = {}
-        self.labels: dict[str, str] = {}
+        self.labels: dict[str, int] = {}
         self.outcome = Outcome()
         self.refused: Counter[str] = Counter()
 
@@ -160,8 +161,10 @@ class Clients:
         while not stop.is_set():
             with httpx.Client(base_url=url, timeout=60) as client:
                 try:
-                    while not stop.is_set():
-                        self._ask(client)
+                    # New connections now and then, so that all workers have some.
+                    for _ in range(_REQUESTS_PER_CONNECTION):
+                        if not stop.is_set():
+                            self._ask(client)
                 except httpx.HTTPError:
                     self.outcome.failed_connections += 1
                     time.sleep(0.05)
@@ -183,7 +186,7 @@ class Clients:
             self.outcome.wrong_answers += answer.json()["predictions"] != expected
             self.predictions.update(zip(ids, expected, strict=True))
         if labeled:
-            label = f"label of {ids[0]}"
+            label = sum(map(ord, ids[0]))
             if client.post("/feedback", json={"prediction_id": ids[0], "label": label}).status_code == 200:
                 self.labels[ids[0]] = label
 

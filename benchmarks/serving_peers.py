@@ -160,7 +160,7 @@ def run_case(
                 path, body = request(peer, row, probabilities)
                 file = trained_models.write(directory, case.name, peer, body)
                 target = Target(peer, case.name, server.url + path)
-                measure(target, file, 1, 0.2)
+                measure(target, file, 1, 2.0)
             except RuntimeError as error:
                 print(f"{peer} does not answer for {case.name}: {str(error)[-300:]}", file=sys.stderr, flush=True)
                 continue

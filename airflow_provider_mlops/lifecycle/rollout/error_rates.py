@@ -160,8 +160,8 @@ def _worse_without_champion(
 ) -> str | None:
     """Return what keeps a candidate from passing at a step that leaves no request to the champion; None if nothing.
 
-    Without a champion at the same time, nobody can tell a fault of the candidate from an outage that would have hit the
-    champion as well. If the candidate fails more often than both versions did before, a person has to look.
+    Without a champion at the same time, no one can distinguish a fault of the candidate from an outage that would have
+    hit the champion as well. If the candidate fails more often than both versions did before, a person has to look.
     """
     from airflow_provider_mlops.stats.sequences.compare_rates import compare_rates
 

@@ -195,7 +195,7 @@ class WriteAhead:
             self._described[id(schema)] = schema
 
     def _start_over(self) -> None:
-        """Continue in a new directory: someone has deleted the file, and nobody could find what is written to it."""
+        """Continue in a new directory: someone has deleted the file, and no one could find what is written to it."""
         repeated.error(
             self.directory,
             "Someone has deleted the write-ahead log %s. What was not compacted is lost; the gateway continues in a "

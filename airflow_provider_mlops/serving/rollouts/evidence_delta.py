@@ -50,7 +50,7 @@ class Decision(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """A label or a reward for one row of a request; `row` is -1 if the id names none, `time` in microseconds."""
+    """A label or a reward for a row of a request; `row` is -1 if the id names none, `time` in microseconds."""
 
     prediction_id: bytes
     row: int

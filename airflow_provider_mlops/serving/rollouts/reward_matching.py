@@ -1,4 +1,4 @@
-"""Rewards and the decisions that they belong to. Whichever comes first waits in the store for the other.
+"""Rewards and the decisions that they belong to. The one that comes first waits in the store for the other.
 
 A decision is deleted once the rewards of all its rows have been counted. A second reward then finds no decision, so
 that a reward counts once. What waits in vain is deleted by `ageing`.

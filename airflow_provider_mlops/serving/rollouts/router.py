@@ -301,9 +301,8 @@ class Router:
     ) -> None:
         """Return all traffic to the champion at the hard limit, unless the champion fails about as often.
 
-        A cohort is not compared with the champion, whose requests are those of other people.
-
-        Both counts are requests and errors within the window.
+        A cohort is not compared with the champion, whose requests are those of other people. Both counts are requests
+        and errors within the window.
         """
         requests, errors = candidate
         is_reached = requests >= limits.min_requests and errors >= limits.error_rate * requests and errors > 0

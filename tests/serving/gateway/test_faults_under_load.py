@@ -45,7 +45,7 @@ def check(storage: Path, *loads: TrafficProcess) -> None:
     rewarded = {name for load in loads for name in load.rewarded()}
     failed = sum(load.failures().total() for load in loads)
     print(f"{len(answered)} answers and {len(rewarded)} rewards were acknowledged, {failed} requests failed")
-    assert len(answered) > 200
+    assert len(answered) > 50
     assert not answered - set(log["prediction_id"])
     assert not rewarded - set(log.loc[log["reward"].notna(), "prediction_id"])
 

@@ -44,7 +44,7 @@ def send(
 
 
 def test_the_server_says_that_it_knows_binary_tensors(gateway: LiveGateway) -> None:
-    assert httpx.get(f"{gateway.url}/v2").json()["extensions"] == ["binary_tensor_data"]
+    assert "binary_tensor_data" in httpx.get(f"{gateway.url}/v2").json()["extensions"]
 
 
 @pytest.mark.parametrize("datatype", ["FP64", "FP32"])

@@ -31,7 +31,7 @@ _MAX_FAULT_BYTES = 200_000
 class Child:
     """A forked process.
 
-    Forked and not started anew: it has everything that the supervisor has imported, so that a replacement is ready at
+    Forked instead of spawned: it has everything that the supervisor has imported, so that a replacement is ready at
     once, and it inherits settings and secrets without naming them in its command line or environment.
 
     Parameters

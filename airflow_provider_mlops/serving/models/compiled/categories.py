@@ -28,7 +28,7 @@ UNSEEN_TEXT = "\u2063 not a category"
 
 @dataclass(frozen=True)
 class Table:
-    """What an encoder returns for the values of one column.
+    """The numbers that an encoder returns for the values of one column.
 
     Parameters
     ----------

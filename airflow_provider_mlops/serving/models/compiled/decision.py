@@ -1,4 +1,4 @@
-"""From scores to classes and probabilities."""
+"""The classes and probabilities that follow from scores."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def operations(steps: Sequence[Any], width: int) -> list[Operation]:
     >>> from sklearn.preprocessing import MinMaxScaler
     >>> scaler = MinMaxScaler().fit([[0.0], [10.0]])
     >>> [operation(np.array([[2.5]])).tolist() for operation in operations([scaler], 1)]
-    [[[0.25]], [[0.25]]]
+    [[[0.25]], [[2.5]]]
     """
     return [operation for step in steps for operation in _operations(step, width)]
 

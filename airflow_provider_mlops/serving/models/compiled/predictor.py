@@ -1,4 +1,4 @@
-"""What every compiled estimator offers."""
+"""The interface of every compiled estimator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From rows to the matrix that an estimator gets: compiled transformers, also of single columns."""
+"""The matrix that an estimator gets for rows: compiled transformers, also of single columns."""
 
 from __future__ import annotations
 

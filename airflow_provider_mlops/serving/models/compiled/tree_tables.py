@@ -1,4 +1,4 @@
-"""Which leaf of each tree a row reaches.
+"""The leaf of each tree that a row reaches.
 
 `MaskedTrees` asks the questions of all nodes of all trees at once. A bit of a word stands for a leaf, from left to
 right. A node whose answer is "right" clears the bits of the leaves on its left. When all nodes have answered, the
@@ -166,7 +166,7 @@ class WalkedTrees:
 def edges(trees: Sequence[Tree], width: int, dtype: type) -> NDArray[Any] | None:
     """Return rows that reach every leaf of every tree over a threshold that is hit exactly, if there are not too many.
 
-    Of the values that lead to a leaf, a row has the largest: the threshold itself where the path goes left. Where it
+    Of the values that lead to a leaf, a row has the largest: the threshold itself where the path goes left. If it
     only goes right, a row has the smallest one: the next number after the threshold.
     """
     rows: list[NDArray[Any]] = []
