@@ -89,8 +89,8 @@ def test_two_workers_share_the_port_and_stop_without_losing_requests(storage: Pa
         stopping.set()
         for thread in threads:
             thread.join()
-        # New connections are refused, and calls that were accepted have ended.
-        assert set(failed) <= {CODES.UNAVAILABLE}
+        # New connections are refused, and gRPC cancels calls that arrive while it closes the port.
+        assert set(failed) <= {CODES.UNAVAILABLE, CODES.CANCELLED}
         log = prediction_log.read(str(storage), "cancer").execute()
         assert set(answered) <= set(log["prediction_id"])
     finally:
