@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from airflow_provider_mlops.lifecycle.rollout.error_rates import margin_for_now
-from airflow_provider_mlops.serving.rollouts.gates import ErrorRateGate
+from airflow_provider_mlops.serving.rollouts.plan.gates import ErrorRateGate
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, step_weights
 from airflow_provider_mlops.stats.sequences.concurrent_rates import log_evidence_of_greater
 from benchmarks.measure import print_table, write_json

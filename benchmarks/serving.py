@@ -22,7 +22,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_mlops.serving.rollouts.strategies import CanaryStrategy, ShadowStrategy
+from airflow_provider_mlops.serving.rollouts.plan.strategies import CanaryStrategy, ShadowStrategy
 from benchmarks import serving_models, serving_servers
 from benchmarks.measure import machine, print_table, unwind_on_signals, versions, write_json
 from benchmarks.serving_servers import Server

@@ -17,9 +17,9 @@ from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.gateway.workers import listening
+from airflow_provider_mlops.serving.rollouts.plan.strategies import Strategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from airflow_provider_mlops.serving.rollouts.strategies import Strategy
 from benchmarks.measure import child
 
 HERE = Path(__file__).parent

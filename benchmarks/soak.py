@@ -41,10 +41,10 @@ from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.log import prediction_log
-from airflow_provider_mlops.serving.rollouts.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.strategies import CanaryStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from airflow_provider_mlops.serving.rollouts.strategies import CanaryStrategy
 from benchmarks import serving_servers
 from benchmarks.measure import GUARD, machine, print_table, unwind_on_signals, versions, write_json
 from demo.sessions import end_sessions

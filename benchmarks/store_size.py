@@ -22,13 +22,13 @@ from pathlib import Path
 from sqlalchemy import text
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
-from airflow_provider_mlops.serving.rollouts.ageing import Ageing
-from airflow_provider_mlops.serving.rollouts.evidence_delta import Decision, EvidenceDelta, Feedback
-from airflow_provider_mlops.serving.rollouts.evidence_writer import BEGINNING, write_evidence
-from airflow_provider_mlops.serving.rollouts.reward import Reward
+from airflow_provider_mlops.serving.rollouts.evidence.ageing import Ageing
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import Decision, EvidenceDelta, Feedback
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_writer import BEGINNING, write_evidence
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.strategies import BanditStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy
 from benchmarks.measure import machine, print_table, versions, write_json
 
 MINUTE = 60.0

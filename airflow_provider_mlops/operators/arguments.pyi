@@ -33,12 +33,12 @@ from airflow_provider_mlops.lifecycle.validate.gates import (
 )
 from airflow_provider_mlops.operators.task_arguments import StepSettings
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.serving.rollouts.cohort import Cohort
-from airflow_provider_mlops.serving.rollouts.config import HardLimits, StickyKey
-from airflow_provider_mlops.serving.rollouts.gates import AgreementGate, DriftGate, ErrorRateGate, MetricGate
-from airflow_provider_mlops.serving.rollouts.gates import LatencyGate as RolloutsLatencyGate
-from airflow_provider_mlops.serving.rollouts.reward import Reward
-from airflow_provider_mlops.serving.rollouts.strategies import (
+from airflow_provider_mlops.serving.rollouts.plan.cohort import Cohort
+from airflow_provider_mlops.serving.rollouts.plan.config import HardLimits, StickyKey
+from airflow_provider_mlops.serving.rollouts.plan.gates import AgreementGate, DriftGate, ErrorRateGate, MetricGate
+from airflow_provider_mlops.serving.rollouts.plan.gates import LatencyGate as RolloutsLatencyGate
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.strategies import (
     AbStrategy,
     BanditStrategy,
     CanaryStrategy,

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.serving.live_gateway import LiveGateway
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 FILES = sorted(path for path in DAGS.rglob("*.py") if not path.name.startswith("_"))
@@ -115,7 +115,7 @@ def test_the_rollback_form_returns_to_the_version_before_or_to_a_named_one(
 ) -> None:
     from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.registry import audit, promotion
-    from tests.helpers.served_registry import CANCER, cancer_model, register
+    from tests.helpers.serving.served_registry import CANCER, cancer_model, register
 
     registry = Registry(RegistrySettings(str(gateway.storage)))
     by = TaskIdentity(dag_id="deploy", run_id="r1", task_id="deploy")

@@ -25,8 +25,8 @@ from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.log import prediction_log
 from tests.dags.test_example_dags import DAGS, load
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import register
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import register
 
 ROWS = customers_for_training(2000).to_pandas()
 FEATURES, CHURNED = ROWS.drop(columns="churned"), ROWS["churned"]

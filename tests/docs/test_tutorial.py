@@ -16,7 +16,7 @@ pytest.importorskip("airflow.sdk", reason="the tutorial needs Airflow")
 from airflow_provider_mlops.data.samples.customers import CustomersSample
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from tests.dags.test_example_dags import load
-from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.serving.live_gateway import LiveGateway
 
 DOCS = Path(__file__).parents[2] / "docs"
 

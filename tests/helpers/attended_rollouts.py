@@ -26,7 +26,7 @@ from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_
 from demo.airflow_api import AirflowApi
 from demo.sessions import members
 from demo.stack import Stack
-from tests.helpers.served_registry import CANCER, cancer_model, register
+from tests.helpers.serving.served_registry import CANCER, cancer_model, register
 
 PATIENCE = 240.0
 """Seconds to wait for anything: the machine may be busy."""

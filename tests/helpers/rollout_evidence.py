@@ -7,7 +7,7 @@ from pathlib import Path
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore

@@ -16,9 +16,9 @@ from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import task
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER
 
 BODY = {"instances": CANCER.head(1).to_numpy().tolist()}
 HALF = {"kind": "canary", "steps": [0.5, 1.0]}

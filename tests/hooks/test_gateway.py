@@ -9,7 +9,7 @@ from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.gateway import MlopsGatewayHook
 from airflow_provider_mlops.serving.defaults import DEFAULT_GATEWAY_URL
 from airflow_provider_mlops.serving.gateway.access import local_key
-from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.serving.live_gateway import LiveGateway
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.hooks.mlflow import MlflowHook
-from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.serving.live_gateway import LiveGateway
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str = "mlflow_default", **fields: object) -> None:

@@ -15,15 +15,15 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 if TYPE_CHECKING:
     from airflow_provider_mlops.registry.model_version import ModelVersion
     from tests.helpers.evaluation import House
-    from tests.helpers.live_gateway import LiveGateway
-    from tests.helpers.live_versions import Versions
+    from tests.helpers.serving.live_gateway import LiveGateway
+    from tests.helpers.serving.live_versions import Versions
     from tests.helpers.validation import Arena
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Iterator[LiveGateway]:
     """A gateway over a storage of its own."""
-    from tests.helpers.live_gateway import LiveGateway
+    from tests.helpers.serving.live_gateway import LiveGateway
 
     storage = tmp_path_factory.mktemp("deploy")
     shutil.copy(mlflow_database, storage / "mlflow.db")
@@ -41,7 +41,7 @@ def base(gateway: LiveGateway) -> Workspace:
 @pytest.fixture(scope="module")
 def trained(base: Workspace) -> ModelVersion:
     """A version that is registered and nothing else."""
-    from tests.helpers.live_model import train
+    from tests.helpers.serving.live_model import train
 
     return train(base, "trained")
 
@@ -49,7 +49,7 @@ def trained(base: Workspace) -> ModelVersion:
 @pytest.fixture
 def versions(base: Workspace, trained: ModelVersion, request: pytest.FixtureRequest) -> Versions:
     """A model of the test's own."""
-    from tests.helpers.live_versions import Versions
+    from tests.helpers.serving.live_versions import Versions
 
     return Versions(base, trained, request.node.name.replace("[", "-").replace("]", ""))
 

@@ -161,7 +161,7 @@ def test_a_model_that_is_not_good_enough_skips_what_comes_next(run_dag, storage,
 def test_a_rollback_moves_the_champion_back(run_dag, gateway, storage):
     from airflow_provider_mlops.data.task_identity import TaskIdentity
     from airflow_provider_mlops.lifecycle.workspace import Workspace
-    from tests.helpers.live_model import train
+    from tests.helpers.serving.live_model import train
 
     workspace = Workspace(storage_uri=str(storage), task=TaskIdentity(dag_id="churn", run_id="r", task_id="train"))
     models = [train(workspace, run_id=f"r{number}").model_dump() for number in (1, 2)]

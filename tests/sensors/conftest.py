@@ -12,8 +12,8 @@ import pytest
 from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.gateway.access import local_key
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import train
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import train
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from airflow_provider_mlops.serving.traffic.replay import Replay
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
 from airflow_provider_mlops.triggers.endpoint_healthy import EndpointHealthyTrigger
 from tests.helpers.airflow.session import roundtrip
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import customers, records
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import customers, records
 
 pytestmark = pytest.mark.usefixtures("connection")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import served_registry
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.postgresql_cluster import Cluster, programs
+from tests.helpers.serving import served_registry
+from tests.helpers.serving.live_gateway import LiveGateway
 
 
 @pytest.fixture(scope="session")

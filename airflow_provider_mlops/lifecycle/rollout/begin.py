@@ -15,7 +15,7 @@ from airflow_provider_mlops.lifecycle.deploy.deployment import connect_gateway
 from airflow_provider_mlops.lifecycle.deploy.expected_champion import expected_version
 from airflow_provider_mlops.lifecycle.step import invalid
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
+from airflow_provider_mlops.serving.rollouts.plan.config import RolloutConfig
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.serving.rollouts.plan.strategies import BanditStrategy, ContextualStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
-from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy
 
 
 def probabilities_of_best(plan: RolloutPlan, evidence: Evidence) -> dict[str, float]:
@@ -49,7 +49,7 @@ def _of_bandit(plan: RolloutPlan, strategy: BanditStrategy, evidence: Evidence) 
 def _of_contextual(plan: RolloutPlan, strategy: ContextualStrategy, evidence: Evidence) -> list[float]:
     from airflow_provider_mlops.serving.rollouts.arm_statistics import linear_statistics
     from airflow_provider_mlops.serving.rollouts.build_policy import noise_of
-    from airflow_provider_mlops.serving.rollouts.evidence_delta import feature_encoding
+    from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import feature_encoding
     from airflow_provider_mlops.stats.bandits.linear_statistics import RidgeFit
     from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.policy.policy import COHORT, SHADOW
-from airflow_provider_mlops.serving.rollouts.evidence_delta import feature_encoding, observed_reward
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import feature_encoding, observed_reward
+from airflow_provider_mlops.serving.rollouts.plan.strategies import ContextualStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
-from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 
 if TYPE_CHECKING:
     import ibis

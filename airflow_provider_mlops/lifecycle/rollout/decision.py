@@ -23,8 +23,8 @@ from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.lifecycle.rollout.winner import leader_of
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT
 from airflow_provider_mlops.serving.rollouts import transitions
+from airflow_provider_mlops.serving.rollouts.plan.strategies import BanditStrategy, ContextualStrategy, ShadowStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
-from airflow_provider_mlops.serving.rollouts.strategies import BanditStrategy, ContextualStrategy, ShadowStrategy
 
 Action: TypeAlias = Literal["wait", "next_step", "hold", "extend", "ask", "roll_back", "promote", "end"]
 

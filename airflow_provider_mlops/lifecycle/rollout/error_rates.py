@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, cluster_sums
-from airflow_provider_mlops.serving.rollouts.gates import ErrorRateGate
+from airflow_provider_mlops.serving.rollouts.plan.gates import ErrorRateGate
+from airflow_provider_mlops.serving.rollouts.plan.strategies import AbStrategy, CanaryStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, step_weights
-from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy, CanaryStrategy
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.sequences.clusters import ClusterSums

@@ -22,7 +22,7 @@ from airflow_provider_mlops.lifecycle.rollout.latencies import compare_latencies
 from airflow_provider_mlops.lifecycle.rollout.rewards import compare_rewards
 from airflow_provider_mlops.serving.policy.policy import CHAMPION, COHORT
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.gates import (
+from airflow_provider_mlops.serving.rollouts.plan.gates import (
     AgreementGate,
     DriftGate,
     ErrorRateGate,

@@ -13,7 +13,7 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import (
     ArmStatistics,
     edge_at_least,
 )
-from airflow_provider_mlops.serving.rollouts.gates import LatencyGate
+from airflow_provider_mlops.serving.rollouts.plan.gates import LatencyGate
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 
 if TYPE_CHECKING:

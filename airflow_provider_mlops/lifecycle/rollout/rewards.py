@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.sample_size import expected_n
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, cluster_sums
-from airflow_provider_mlops.serving.rollouts.gates import MetricGate
-from airflow_provider_mlops.serving.rollouts.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.gates import MetricGate
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.strategies import AbStrategy, ContextualStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
-from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy, ContextualStrategy
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.sequences.comparison import SequentialComparison

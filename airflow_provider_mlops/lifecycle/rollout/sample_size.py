@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from airflow_provider_mlops.serving.rollouts.plan.strategies import AbStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
-from airflow_provider_mlops.serving.rollouts.strategies import AbStrategy
 
 
 def sample_sizes(plan: RolloutPlan) -> tuple[int, int] | None:
@@ -15,8 +15,8 @@ def sample_sizes(plan: RolloutPlan) -> tuple[int, int] | None:
     metric gate with the probability `power`. The confidence is that of one gate, so more gates, or a smaller
     `false_alarm_rate`, need more rewards.
 
-    >>> from airflow_provider_mlops.serving.rollouts.reward import Reward
-    >>> from airflow_provider_mlops.serving.rollouts.gates import MetricGate
+    >>> from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
+    >>> from airflow_provider_mlops.serving.rollouts.plan.gates import MetricGate
     >>> strategy = AbStrategy(min_effect=0.05, baseline=0.2)
     >>> plan = RolloutPlan(
     ...     champion=1, candidates=(2,), strategy=strategy, gates=(MetricGate(),), reward=Reward(binary=True)

@@ -13,9 +13,9 @@ from airflow_provider_mlops.lifecycle.deploy.expected_champion import Replacemen
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding
 from airflow_provider_mlops.lifecycle.step import Result
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
+from airflow_provider_mlops.serving.rollouts.plan.config import RolloutConfig
+from airflow_provider_mlops.serving.rollouts.plan.rules import Rule, check
 from airflow_provider_mlops.serving.rollouts.rollout import Status
-from airflow_provider_mlops.serving.rollouts.rules import Rule, check
 
 
 class RolloutSpec(RolloutConfig, Replacement):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.rewards import compare_rewards
-from airflow_provider_mlops.serving.rollouts.gates import MetricGate
+from airflow_provider_mlops.serving.rollouts.plan.gates import MetricGate
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.protocols import compression, routes
 from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget
 from airflow_provider_mlops.serving.protocols.responses import Readiness
-from airflow_provider_mlops.serving.rollouts.ageing import AGEING_SECONDS
+from airflow_provider_mlops.serving.rollouts.evidence.ageing import AGEING_SECONDS
 from airflow_provider_mlops.serving.rollouts.router import POLL_SECONDS
 from airflow_provider_mlops.serving.rows.request_error import RequestError, internal_error, json_response
 

@@ -13,24 +13,24 @@ from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.policy.policy import Policy
 from airflow_provider_mlops.serving.policy.shadow import Shadow
 from airflow_provider_mlops.serving.policy.split import Split
-from airflow_provider_mlops.serving.rollouts.algorithms import (
+from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import feature_encoding
+from airflow_provider_mlops.serving.rollouts.plan.algorithms import (
     BetaThompsonAlgorithm,
     EpsilonGreedyAlgorithm,
     GaussianThompsonAlgorithm,
     LinearThompsonAlgorithm,
     LinUCBAlgorithm,
 )
-from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, linear_statistics, reward_statistics
-from airflow_provider_mlops.serving.rollouts.evidence_delta import feature_encoding
-from airflow_provider_mlops.serving.rollouts.reward import Reward
-from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
-from airflow_provider_mlops.serving.rollouts.strategies import (
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.strategies import (
     AbStrategy,
     BanditStrategy,
     CanaryStrategy,
     ContextualStrategy,
     ShadowStrategy,
 )
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.stats.bandits.epsilon_greedy import EpsilonGreedy
 from airflow_provider_mlops.stats.bandits.linear_statistics import LinearStatistics, estimated_noise
 from airflow_provider_mlops.stats.bandits.linear_thompson import LinearThompson

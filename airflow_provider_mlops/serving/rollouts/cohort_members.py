@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_mlops.serving.rollouts.cohort import Cohort
+from airflow_provider_mlops.serving.rollouts.plan.cohort import Cohort
 from airflow_provider_mlops.serving.rollouts.value_text import as_text
 
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION, COHORT, SHADOW, Arm
-from airflow_provider_mlops.serving.rollouts.config import RolloutConfig
-from airflow_provider_mlops.serving.rollouts.rules import Rule, check
-from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
+from airflow_provider_mlops.serving.rollouts.plan.config import RolloutConfig
+from airflow_provider_mlops.serving.rollouts.plan.rules import Rule, check
+from airflow_provider_mlops.serving.rollouts.plan.strategies import ShadowStrategy
 
 Status: TypeAlias = Literal["running", "held", "promoted", "rolled_back", "ended"]
 
@@ -82,7 +82,7 @@ class RolloutPlan(RolloutConfig):
 
         The winner of a bandit is found by one more test for each candidate.
 
-        >>> from airflow_provider_mlops.serving.rollouts.gates import ErrorRateGate, LatencyGate
+        >>> from airflow_provider_mlops.serving.rollouts.plan.gates import ErrorRateGate, LatencyGate
         >>> RolloutPlan(champion=1, candidates=(2,), gates=(ErrorRateGate(), LatencyGate())).gate_confidence
         0.975
         """

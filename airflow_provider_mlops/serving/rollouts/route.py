@@ -11,9 +11,9 @@ from airflow_provider_mlops.serving.policy.policy import ANY_REQUEST, COHORT, Ch
 from airflow_provider_mlops.serving.policy.shadow import Shadow
 from airflow_provider_mlops.serving.policy.sticky import StickyHash
 from airflow_provider_mlops.serving.rollouts.cohort_members import CohortMembers
+from airflow_provider_mlops.serving.rollouts.plan.strategies import ContextualStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
-from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 
 
 class Route:

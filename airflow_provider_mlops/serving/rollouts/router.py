@@ -25,7 +25,7 @@ from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, over_all_steps
 from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_attendances
 from airflow_provider_mlops.serving.rollouts.build_policy import build_policy, to_version
-from airflow_provider_mlops.serving.rollouts.config import HardLimits
+from airflow_provider_mlops.serving.rollouts.plan.config import HardLimits
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.route import Route

@@ -16,7 +16,7 @@ import uvloop
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.client.credentials import ClientTls
 from airflow_provider_mlops.serving.log import prediction_id
-from airflow_provider_mlops.serving.rollouts.evidence_delta import is_correct
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import is_correct
 from airflow_provider_mlops.serving.rollouts.value_text import as_text
 from airflow_provider_mlops.serving.traffic.arrivals import arrivals, expected
 from airflow_provider_mlops.serving.traffic.connection import Connection, HttpResponse, UnansweredError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.helpers.live_gateway import LiveGateway
+    from tests.helpers.serving.live_gateway import LiveGateway
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def run_dag(airflow_database: None, storage: Path) -> Callable[..., DagRunResult
 def gateway(storage: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveGateway]:
     """A gateway over the storage of the test, with a connection to it."""
     from airflow_provider_mlops.serving.gateway.access import local_key
-    from tests.helpers.live_gateway import LiveGateway
+    from tests.helpers.serving.live_gateway import LiveGateway
 
     shutil.copy(mlflow_database, storage / "mlflow.db")
     with LiveGateway(storage) as running:

@@ -29,9 +29,9 @@ from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit, models, promotion
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.client.client import GatewayClient
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import train, with_task
-from tests.helpers.live_versions import Versions, answers
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import train, with_task
+from tests.helpers.serving.live_versions import Versions, answers
 
 
 def test_the_first_and_the_second_deployment(versions: Versions, gateway: LiveGateway) -> None:

@@ -29,9 +29,9 @@ from airflow_provider_mlops.serving.log import layout
 from airflow_provider_mlops.serving.log.prediction_id import new
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import customers, records, train, with_task
 from tests.helpers.prediction_log import log_predictions
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import customers, records, train, with_task
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from airflow_provider_mlops.lifecycle.rollback.spec import RollbackSpec
 from airflow_provider_mlops.lifecycle.rollback.step import rollback
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import train, with_task
-from tests.helpers.live_versions import Versions, answers
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import train, with_task
+from tests.helpers.serving.live_versions import Versions, answers
 
 
 def roll_back(versions: Versions, run_id: str = "rollback 1", **fields: object) -> tuple[int, int | None]:

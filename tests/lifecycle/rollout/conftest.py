@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.live_rollouts import Rollouts
-from tests.helpers.live_versions import Versions
+from tests.helpers.serving.live_rollouts import Rollouts
+from tests.helpers.serving.live_versions import Versions
 
 
 @pytest.fixture

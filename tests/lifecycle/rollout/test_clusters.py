@@ -11,7 +11,7 @@ from scipy import stats
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import EvidenceDelta
 from tests.helpers.rollouts import canary
 
 RATE, STREAMS, LOOKS, ROWS = 0.2, 60, 6, 40

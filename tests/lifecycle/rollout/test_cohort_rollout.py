@@ -22,9 +22,9 @@ from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import customers, records
-from tests.helpers.live_rollouts import Rollouts
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import customers, records
+from tests.helpers.serving.live_rollouts import Rollouts
 
 ROW = {"age": 40.0, "income": 30_000.0, "plan": "basic"}
 STAFF = {"name": "X-Group", "values": ["staff", "beta"], "min_requests": 20, "gates": []}

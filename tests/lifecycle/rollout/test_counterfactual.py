@@ -18,7 +18,7 @@ from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.log import layout, prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url

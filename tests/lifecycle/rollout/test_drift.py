@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.findings import findings
-from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import EvidenceDelta
 from tests.helpers.rollouts import canary
 
 

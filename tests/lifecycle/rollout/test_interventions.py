@@ -14,8 +14,8 @@ from airflow_provider_mlops.lifecycle.rollout.interventions import Interventions
 from airflow_provider_mlops.lifecycle.rollout.live_report import report_uri
 from airflow_provider_mlops.registry.author import Person
 from airflow_provider_mlops.serving.rollouts.attendance import read_attendances
-from tests.helpers.live_model import with_task
-from tests.helpers.live_rollouts import Rollouts
+from tests.helpers.serving.live_model import with_task
+from tests.helpers.serving.live_rollouts import Rollouts
 
 ADA = Person(name="ada@desk")
 

@@ -14,7 +14,7 @@ from airflow_provider_mlops.serving.log import compaction, layout, prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts.arm_statistics import over_all_steps
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.prediction_log import log_predictions

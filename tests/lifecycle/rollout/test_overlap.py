@@ -17,10 +17,10 @@ from airflow_provider_mlops.lifecycle.rollout import question
 from airflow_provider_mlops.lifecycle.rollout.look import look
 from airflow_provider_mlops.registry import audit, promotion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import with_task
-from tests.helpers.live_rollouts import Killed, Rollouts
-from tests.helpers.live_versions import answers
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import with_task
+from tests.helpers.serving.live_rollouts import Killed, Rollouts
+from tests.helpers.serving.live_versions import answers
 
 
 def test_two_rollouts_of_a_model_cannot_overlap(rollouts: Rollouts, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,10 +23,10 @@ from airflow_provider_mlops.registry import audit, promotion
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import customers, records, with_task
-from tests.helpers.live_rollouts import Killed, Rollouts
-from tests.helpers.live_versions import Versions
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import customers, records, with_task
+from tests.helpers.serving.live_rollouts import Killed, Rollouts
+from tests.helpers.serving.live_versions import Versions
 
 
 def test_a_canary_goes_up_step_by_step_and_becomes_champion(rollouts: Rollouts, gateway: LiveGateway) -> None:

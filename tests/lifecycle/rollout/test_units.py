@@ -15,7 +15,11 @@ from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding, findings
 from airflow_provider_mlops.serving.policy.sticky import StickyHash
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, cluster_of
-from airflow_provider_mlops.serving.rollouts.evidence_delta import Decision, EvidenceDelta, statistics_of_rewards
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import (
+    Decision,
+    EvidenceDelta,
+    statistics_of_rewards,
+)
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from tests.helpers.rewards import rewarded
 from tests.helpers.rollouts import bandit, canary

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.serving.live_gateway import LiveGateway
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from airflow_provider_mlops.lifecycle.rollout.question import CONTINUE, ROLL_BAC
 from airflow_provider_mlops.operators.rollout import RolloutOperator
 from airflow_provider_mlops.triggers.rollout import RolloutTrigger
 from tests.helpers.airflow.api_server import token_of
-from tests.helpers.live_versions import Versions
 from tests.helpers.rollout_evidence import Traffic
+from tests.helpers.serving.live_versions import Versions
 
 pytestmark = pytest.mark.skipif(
     Version(airflow_version) < Version("3.1.1"), reason="dag.test() of Airflow 3.1.0 carries no question of a task"

@@ -22,8 +22,8 @@ from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.triggers.rollout import NoRolloutTrigger, RolloutTrigger
 from tests.helpers.airflow.session import roundtrip
-from tests.helpers.live_versions import Versions
 from tests.helpers.rollout_evidence import Traffic
+from tests.helpers.serving.live_versions import Versions
 
 TERMS: dict[str, Any] = {
     "bake_time": 0,

@@ -19,8 +19,8 @@ import pytest
 from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.gateway.access import local_key
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CUSTOMERS, churn_model
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CUSTOMERS, churn_model
 
 
 def test_a_gateway_that_is_away() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.helpers.broken_versions import add_broken_versions
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts_in_gateway import Serve
+from tests.helpers.serving.broken_versions import add_broken_versions
+from tests.helpers.serving.live_gateway import LiveGateway
 
 
 @pytest.fixture

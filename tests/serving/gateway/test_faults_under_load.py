@@ -18,11 +18,11 @@ from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.postgresql_cluster import Cluster
 from tests.helpers.rollouts import canary
 from tests.helpers.rollouts_in_gateway import HALF, begin, counted, now
-from tests.helpers.traffic_process import TrafficProcess
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.traffic_process import TrafficProcess
 
 CLIENTS = 6
 REWARDED = {"strategy": HALF, "reward": {"binary": True}}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.serving.live_gateway import LiveGateway
 
 LOAD = """
 import json, sys, time

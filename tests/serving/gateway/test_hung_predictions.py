@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers import misbehaving_versions as versions
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.misbehaving_versions import CANDIDATE, CHAMPION, row
 from tests.helpers.rollouts_in_gateway import Serve
+from tests.helpers.serving import misbehaving_versions as versions
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.misbehaving_versions import CANDIDATE, CHAMPION, row
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.helpers import served_registry
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving import served_registry
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER
 
 BUDGET, MAX_BODY, ANNOUNCED = 4 << 20, 3_000_000, 1_000_000
 FIT = int(BUDGET * 7 / 8) // ANNOUNCED

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mlops.errors import BackendUnavailableError
-from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.serving.live_gateway import LiveGateway
 
 DRAIN_ENDED = "timeout graceful shutdown exceeded"
 """Logged by uvicorn when requests in progress are given up after the time for draining."""

@@ -18,8 +18,8 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, copy_to, register_pickled
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, copy_to, register_pickled
 
 
 class Load:

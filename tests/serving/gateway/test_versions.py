@@ -27,8 +27,8 @@ from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
-from tests.helpers.live_gateway import LiveGateway, post
-from tests.helpers.served_registry import CANCER, cancer_model, copy_to
+from tests.helpers.serving.live_gateway import LiveGateway, post
+from tests.helpers.serving.served_registry import CANCER, cancer_model, copy_to
 
 ROWS = CANCER.head(20)
 

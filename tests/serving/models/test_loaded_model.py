@@ -20,7 +20,7 @@ from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.models import signature_check
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
-from tests.helpers.served_registry import CANCER, CANCER_TARGET, CHURNED, CUSTOMERS, cancer_model, churn_model
+from tests.helpers.serving.served_registry import CANCER, CANCER_TARGET, CHURNED, CUSTOMERS, cancer_model, churn_model
 
 VERSION = ModelVersion(name="m", version=1, run_id="r")
 NUMBERS = InputSchema(tuple(Feature(name, "double") for name in CANCER.columns))

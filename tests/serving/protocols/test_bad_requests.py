@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CUSTOMERS
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS
 
 ROW = {"age": 40.0, "income": 30_000.0, "town": "Rome", "member": True}
 CELLS = {"age": "FP64", "income": "FP64", "town": "BYTES", "member": "BOOL"}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model
 
 CUSTOMER = CUSTOMERS.iloc[1:4]
 

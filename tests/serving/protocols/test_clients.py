@@ -22,8 +22,8 @@ from tritonclient.utils import InferenceServerException
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, register
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, register
 
 
 def test_the_client_of_mlflow_deployments(gateway: LiveGateway) -> None:

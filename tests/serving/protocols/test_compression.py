@@ -13,8 +13,8 @@ import pytest
 
 from airflow_provider_mlops.serving.protocols import compression
 from airflow_provider_mlops.serving.rows.request_error import RequestError
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS, cancer_model
 
 LIMIT = 300_000
 ROWS = CANCER.to_numpy().tolist()

@@ -9,8 +9,8 @@ import pytest
 from airflow_provider_mlops.serving.protocols import csv_rows
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CUSTOMERS, churn_model
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CUSTOMERS, churn_model
 
 SCHEMA = InputSchema(
     (

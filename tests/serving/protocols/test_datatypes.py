@@ -14,7 +14,7 @@ from airflow_provider_mlops.serving.protocols.datatypes import check_range
 from airflow_provider_mlops.serving.protocols.grpc import infer
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.rows.request_error import RequestError
-from tests.helpers.grpc_client import request, tensor
+from tests.helpers.serving.grpc_client import request, tensor
 
 ALLOWED: list[tuple[str, list[Any]]] = [
     ("INT8", [-128, 127]),

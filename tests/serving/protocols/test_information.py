@@ -15,9 +15,9 @@ from tritonclient.utils import InferenceServerException
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.access import local_key
-from tests.helpers import served_registry
-from tests.helpers.live_gateway import LiveGateway, post
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving import served_registry
+from tests.helpers.serving.live_gateway import LiveGateway, post
+from tests.helpers.serving.served_registry import CANCER
 
 ROW = CANCER.head(1).to_numpy().tolist()
 

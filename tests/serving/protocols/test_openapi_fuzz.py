@@ -15,8 +15,8 @@ from schemathesis.specs.openapi import checks
 
 from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.protocols import openapi
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CUSTOMERS
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS
 
 DOCUMENT = openapi.document("tested")
 CONFIG = SchemathesisConfig.from_dict(

@@ -17,8 +17,8 @@ from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.gateway import Gateway
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id, prediction_log
-from tests.helpers.live_gateway import LiveGateway, post
-from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, price_model
+from tests.helpers.serving.live_gateway import LiveGateway, post
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model, price_model
 
 
 def test_server_and_model_metadata(gateway: LiveGateway) -> None:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.protocols.tensors import DATATYPES
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CUSTOMERS, churn_model
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS, churn_model
 
 GOOD = json.loads(CUSTOMERS.iloc[1:3].to_json(orient="records"))
 NAMES = list(GOOD[0])

@@ -12,10 +12,10 @@ import pytest
 import tritonclient.http as triton
 
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers import tensor_models
-from tests.helpers.grpc_client import GrpcClient, request, tensor
-from tests.helpers.live_gateway import LiveGateway, post
-from tests.helpers.tensor_models import GRAY, IMAGES, curve_model, gray_model, image_model
+from tests.helpers.serving import tensor_models
+from tests.helpers.serving.grpc_client import GrpcClient, request, tensor
+from tests.helpers.serving.live_gateway import LiveGateway, post
+from tests.helpers.serving.tensor_models import GRAY, IMAGES, curve_model, gray_model, image_model
 
 
 @pytest.fixture(scope="module")

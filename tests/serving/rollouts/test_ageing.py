@@ -12,9 +12,9 @@ from sqlalchemy import Table, func, select
 
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.rollouts import ageing, reward_matching
-from airflow_provider_mlops.serving.rollouts.ageing import Ageing
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence import ageing, reward_matching
+from airflow_provider_mlops.serving.rollouts.evidence.ageing import Ageing
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import DECISIONS, REWARDS, ROLLOUTS

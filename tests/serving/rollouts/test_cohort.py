@@ -22,8 +22,8 @@ from airflow_provider_mlops.serving.policy.split import Split
 from airflow_provider_mlops.serving.protocols.headers import combined
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.build_policy import build_policy
-from airflow_provider_mlops.serving.rollouts.cohort import Cohort
 from airflow_provider_mlops.serving.rollouts.cohort_members import CohortMembers
+from airflow_provider_mlops.serving.rollouts.plan.cohort import Cohort
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutPlan, RolloutState, step_text, step_weights
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema

@@ -11,7 +11,7 @@ from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.policy.policy import Choice, RoutingRequest
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions

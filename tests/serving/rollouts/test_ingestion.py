@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.serving.log import compaction, segments
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.rollouts.tables import DECISIONS
 from tests.helpers.logged_traffic import SCHEMA, Traffic, opened, started

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_mlops.serving.log import segments
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.logged_traffic import champion_answers
 from tests.helpers.rollouts import canary, task

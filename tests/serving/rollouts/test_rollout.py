@@ -21,8 +21,8 @@ from airflow_provider_mlops.serving.rollouts import (
     strategies,
     transitions,
 )
-from airflow_provider_mlops.serving.rollouts import config as terms
-from airflow_provider_mlops.serving.rollouts.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan import config as terms
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts import transitions
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions

@@ -16,8 +16,8 @@ import pytest
 
 from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusableError, MlopsError
 from airflow_provider_mlops.serving.rollouts import store_engine
-from airflow_provider_mlops.serving.rollouts.ageing import Ageing
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ageing import Ageing
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.router import Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Table, func, select
 
 from airflow_provider_mlops.serving.log import compaction, prediction_id, prediction_log, segments
-from airflow_provider_mlops.serving.rollouts.ageing import Ageing
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ageing import Ageing
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout_context import answer_context, shadow_context
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.tables import CURSORS, DECISIONS, REWARDS

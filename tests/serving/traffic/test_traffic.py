@@ -29,8 +29,8 @@ from airflow_provider_mlops.serving.traffic.requests import Requests
 from airflow_provider_mlops.serving.traffic.source import Source
 from airflow_provider_mlops.serving.traffic.summary import Summary
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CHURNED, CUSTOMERS
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CHURNED, CUSTOMERS
 
 ROWS = len(CUSTOMERS)
 

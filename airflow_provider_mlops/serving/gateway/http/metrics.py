@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from airflow_provider_mlops.serving.gateway.http import metrics_directory
 from airflow_provider_mlops.serving.policy.policy import VERIFICATION
-from airflow_provider_mlops.serving.rollouts.reward_matching import RewardOutcome
+from airflow_provider_mlops.serving.rollouts.evidence.reward_matching import RewardOutcome
 from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"

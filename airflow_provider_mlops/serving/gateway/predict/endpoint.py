@@ -41,8 +41,8 @@ from airflow_provider_mlops.serving.protocols.headers import combined
 from airflow_provider_mlops.serving.protocols.memory_budget import MemoryBudget, Reservation
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
 from airflow_provider_mlops.serving.protocols.routes import parse_version
+from airflow_provider_mlops.serving.rollouts.plan.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rollouts.route import Route
-from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.input_schema import InputSchema
 from airflow_provider_mlops.serving.rows.request_error import (
     ModelFailureError,

@@ -22,9 +22,9 @@ from airflow_provider_mlops.serving.models.loaded_model import LoadedModel, Mode
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.body import Body
 from airflow_provider_mlops.serving.protocols.parsed_request import Parse, ParsedRequest
+from airflow_provider_mlops.serving.rollouts.plan.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rollouts.rollout_context import shadow_context
 from airflow_provider_mlops.serving.rollouts.shadow_queue import Outcome, ShadowQueue, WriteLog
-from airflow_provider_mlops.serving.rollouts.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rows.rows import Rows
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from airflow_provider_mlops.serving.models.served_models import ServedModels
 from airflow_provider_mlops.serving.policy.policy import Choice
 from airflow_provider_mlops.serving.protocols.responses import RolloutStatus
 from airflow_provider_mlops.serving.repeated_log import RepeatedLog
-from airflow_provider_mlops.serving.rollouts.ageing import Ageing
-from airflow_provider_mlops.serving.rollouts.ingestion import Ingestion
+from airflow_provider_mlops.serving.rollouts.evidence.ageing import Ageing
+from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.rollout import step_text
 from airflow_provider_mlops.serving.rollouts.route import Route
 from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, Router

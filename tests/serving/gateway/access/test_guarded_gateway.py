@@ -18,12 +18,12 @@ from airflow_provider_mlops.serving.gateway.access import key_file
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.traffic.replay import Replay
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
-from tests.helpers import served_registry
-from tests.helpers.certificates import Authority
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import canary
 from tests.helpers.rollouts_in_gateway import BODY, HALF, begin, counted
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving import served_registry
+from tests.helpers.serving.certificates import Authority
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER
 from tests.serving.gateway.access.conftest import Keys, bearer, write_keys
 
 PATH = "/models/cancer/invocations"

@@ -14,7 +14,7 @@ from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.client.credentials import ClientTls
 from airflow_provider_mlops.serving.gateway.access import opening
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from tests.helpers.certificates import Authority, Issued, private_bytes
+from tests.helpers.serving.certificates import Authority, Issued, private_bytes
 from tests.serving.gateway.access.conftest import Keys
 
 

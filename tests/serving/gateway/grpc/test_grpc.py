@@ -17,10 +17,10 @@ import pytest
 from airflow_provider_mlops.serving.gateway.access import local_key
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.protocols.grpc import open_inference as messages
-from tests.helpers import served_registry
-from tests.helpers.grpc_client import GrpcClient, request, tensor
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model
+from tests.helpers.serving import served_registry
+from tests.helpers.serving.grpc_client import GrpcClient, request, tensor
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model
 
 CODES = grpc.StatusCode
 

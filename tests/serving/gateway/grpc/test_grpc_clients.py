@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from airflow_provider_mlops.serving.gateway.access import local_key
-from tests.helpers import client_environment, served_registry
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model
+from tests.helpers.serving import client_environment, served_registry
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, CUSTOMERS, cancer_model, churn_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -19,11 +19,11 @@ from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers import sockets
 from airflow_provider_mlops.serving.protocols.grpc import open_inference as messages
-from tests.helpers import served_registry
-from tests.helpers.certificates import Authority
-from tests.helpers.grpc_client import GrpcClient, request, tensor
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving import served_registry
+from tests.helpers.serving.certificates import Authority
+from tests.helpers.serving.grpc_client import GrpcClient, request, tensor
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER
 from tests.serving.gateway.access.conftest import Keys, write_keys
 
 CODES = grpc.StatusCode

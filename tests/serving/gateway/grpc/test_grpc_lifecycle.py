@@ -14,12 +14,12 @@ import pytest
 from airflow_provider_mlops.serving.log import prediction_log
 from airflow_provider_mlops.serving.protocols.grpc import open_inference as messages
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.broken_versions import LARGE
-from tests.helpers.grpc_client import GrpcClient, request, tensor
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import canary
 from tests.helpers.rollouts_in_gateway import HALF, Serve, begin
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving.broken_versions import LARGE
+from tests.helpers.serving.grpc_client import GrpcClient, request, tensor
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER
 
 CODES = grpc.StatusCode
 

@@ -13,8 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from airflow_provider_mlops.serving.gateway.workers import listening
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER, copy_to
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER, copy_to
 
 BODY = {"instances": CANCER.head(3).to_numpy().tolist()}
 

@@ -15,8 +15,8 @@ from sklearn.dummy import DummyClassifier
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import register
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import register
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing")]

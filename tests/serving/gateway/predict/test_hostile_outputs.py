@@ -25,8 +25,8 @@ from airflow_provider_mlops.serving.policy.direct import Direct
 from airflow_provider_mlops.serving.protocols import invocations
 from airflow_provider_mlops.serving.rows.input_schema import Feature, InputSchema
 from airflow_provider_mlops.serving.rows.request_error import ModelFailureError, ModelRefusalError
-from tests.helpers import hostile_model
-from tests.helpers.hostile_model import Hostile, HostileClassifier
+from tests.helpers.serving import hostile_model
+from tests.helpers.serving.hostile_model import Hostile, HostileClassifier
 from tests.serving.models.test_loaded_model import VERSION
 
 NUMBERS = InputSchema((Feature("value", "double"), Feature("code", "double")))

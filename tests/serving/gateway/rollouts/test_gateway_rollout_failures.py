@@ -13,10 +13,10 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.broken_versions import LARGE
 from tests.helpers.rollouts import canary, task
 from tests.helpers.rollouts_in_gateway import HALF, Serve, ask, ask_for, begin, copies, counted, now, versions
-from tests.helpers.served_registry import CANCER, cancer_model, register
+from tests.helpers.serving.broken_versions import LARGE
+from tests.helpers.serving.served_registry import CANCER, cancer_model, register
 
 
 @pytest.mark.parametrize(("version", "reason"), [(6, "RuntimeError: I am broken"), (7, "no answer within 0.3 seconds")])

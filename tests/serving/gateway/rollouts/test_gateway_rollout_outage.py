@@ -11,10 +11,10 @@ import httpx
 
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.broken_versions import LARGE
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import canary
 from tests.helpers.rollouts_in_gateway import HALF, Serve, ask, begin, copies, counted, now, versions
+from tests.helpers.serving.broken_versions import LARGE
+from tests.helpers.serving.live_gateway import LiveGateway
 
 
 def failures(process: LiveGateway, work: str) -> float:

@@ -12,9 +12,9 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.live_gateway import LiveGateway
 from tests.helpers.rollouts import canary, task
 from tests.helpers.rollouts_in_gateway import BODY, HALF, Serve, ask, begin, counted, log, now, versions
+from tests.helpers.serving.live_gateway import LiveGateway
 
 V2 = {"inputs": [{"name": "rows", "shape": [1, 30], "datatype": "FP64", "data": BODY["instances"][0]}]}
 

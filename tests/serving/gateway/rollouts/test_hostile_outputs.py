@@ -14,11 +14,11 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers import hostile_model
-from tests.helpers.hostile_model import Hostile
 from tests.helpers.rollouts import canary
 from tests.helpers.rollouts_in_gateway import HALF, Serve, begin, counted, log
-from tests.helpers.served_registry import CANCER, register_pickled
+from tests.helpers.serving import hostile_model
+from tests.helpers.serving.hostile_model import Hostile
+from tests.helpers.serving.served_registry import CANCER, register_pickled
 
 PAIR = {"champion": 6, "candidates": [7], "hard_limits": None}
 PLANS: dict[str, Callable[[], RolloutPlan]] = {

@@ -13,11 +13,11 @@ import pytest
 
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers import misbehaving_versions as versions
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.misbehaving_versions import CANDIDATE, CHAMPION, row
 from tests.helpers.rollouts import bandit, canary
 from tests.helpers.rollouts_in_gateway import BODY, HALF, Serve, begin, counted
+from tests.helpers.serving import misbehaving_versions as versions
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.misbehaving_versions import CANDIDATE, CHAMPION, row
 
 REQUESTS = 12
 

@@ -13,8 +13,8 @@ from airflow_provider_mlops.errors import MlopsError
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers import crashing_versions, served_registry
-from tests.helpers.crashing_versions import (
+from tests.helpers.serving import crashing_versions, served_registry
+from tests.helpers.serving.crashing_versions import (
     ABORTS,
     ABORTS_LOADED,
     ABORTS_ON_EXAMPLE,
@@ -24,7 +24,7 @@ from tests.helpers.crashing_versions import (
     KILLED,
     row,
 )
-from tests.helpers.live_gateway import LiveGateway
+from tests.helpers.serving.live_gateway import LiveGateway
 
 PATIENCE = 240.0
 """Seconds until a gateway is ready again on a busy machine."""

@@ -22,7 +22,7 @@ from airflow_provider_mlops.serving.gateway.workers.deaths import Death
 from airflow_provider_mlops.serving.gateway.workers.link import SupervisorLink
 from airflow_provider_mlops.serving.models import activity
 from airflow_provider_mlops.serving.models.crash_list import MAX_CRASHES, CrashList
-from tests.helpers.live_gateway import is_alive
+from tests.helpers.serving.live_gateway import is_alive
 
 FIRST, SECOND = (ModelVersion(name="churn", version=number, run_id=f"run {number}") for number in (1, 2))
 FAULT: Callable[[], object] = partial(ctypes.string_at, 0)

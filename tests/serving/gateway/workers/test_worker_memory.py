@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from airflow_provider_mlops.serving.gateway.workers import memory
-from tests.helpers import broken_versions
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving import broken_versions
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER
 
 _MODULE = """
 import numpy as np

@@ -16,8 +16,8 @@ from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.gateway.admin import worker_channel
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import Change, WorkerChannel
 from airflow_provider_mlops.serving.log import prediction_log
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.served_registry import CANCER
 
 BODY = {"instances": CANCER.head(1).to_numpy().tolist()}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.broken_versions import add_versions
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving.broken_versions import add_versions
+from tests.helpers.serving.served_registry import CANCER
 
 FINE, ABORTS, FAULTS, EXITS, KILLED = range(6, 11)
 """Versions, and what they do on rows whose first value is 1000. Version 6 predicts them."""

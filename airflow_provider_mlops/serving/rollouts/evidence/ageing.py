@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.sql import ColumnElement
 
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.serving.rollouts.reward_matching import (
+from airflow_provider_mlops.serving.rollouts.evidence.reward_matching import (
     RewardedRollout,
     RewardOutcome,
     read_clock,

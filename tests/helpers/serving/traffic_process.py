@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving.served_registry import CANCER
 
 RATE = 2000
 """More requests/s than come about here: each client sends its next request when it has the answer to the one before."""

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_provider_mlops.data.names import list_names
 from airflow_provider_mlops.errors import FieldError
-from airflow_provider_mlops.serving.rollouts.gates import ErrorRateGate, Gate, gates_by_name, is_relative
-from airflow_provider_mlops.serving.rollouts.rules import Rule, check
+from airflow_provider_mlops.serving.rollouts.plan.gates import ErrorRateGate, Gate, gates_by_name, is_relative
+from airflow_provider_mlops.serving.rollouts.plan.rules import Rule, check
 from airflow_provider_mlops.serving.rollouts.value_text import as_text
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

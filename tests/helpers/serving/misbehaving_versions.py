@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.broken_versions import add_versions
-from tests.helpers.served_registry import CANCER
+from tests.helpers.serving.broken_versions import add_versions
+from tests.helpers.serving.served_registry import CANCER
 
 CHAMPION, CANDIDATE = 6, 7
 

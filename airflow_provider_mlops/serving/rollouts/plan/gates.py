@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import override
 
-from airflow_provider_mlops.serving.rollouts.rules import Rule, check
+from airflow_provider_mlops.serving.rollouts.plan.rules import Rule, check
 
 
 class GateBase(BaseModel):

@@ -10,9 +10,9 @@ from airflow_provider_mlops.lifecycle.rollout.step import STEP, rollout
 from airflow_provider_mlops.registry import audit
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
-from tests.helpers.live_model import with_task
-from tests.helpers.live_versions import Versions
 from tests.helpers.rollout_evidence import Traffic
+from tests.helpers.serving.live_model import with_task
+from tests.helpers.serving.live_versions import Versions
 
 GATE = {"kind": "error_rate", "margin": 0.2}
 

@@ -13,8 +13,8 @@ from collections import Counter
 from sqlalchemy import Connection, insert, select, update
 
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta, Key
-from airflow_provider_mlops.serving.rollouts.reward_matching import (
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import EvidenceDelta, Key
+from airflow_provider_mlops.serving.rollouts.evidence.reward_matching import (
     RewardOutcome,
     insert_for,
     match_rewards,

@@ -20,8 +20,8 @@ from airflow_provider_mlops.errors import BackendUnavailableError, BackendUnusab
 from airflow_provider_mlops.serving.log import record, segments, write_ahead
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.repeated_log import RepeatedLog
-from airflow_provider_mlops.serving.rollouts.evidence_delta import EvidenceDelta
-from airflow_provider_mlops.serving.rollouts.evidence_writer import (
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import EvidenceDelta
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_writer import (
     BEGINNING,
     Cursor,
     CursorMovedError,
@@ -29,7 +29,7 @@ from airflow_provider_mlops.serving.rollouts.evidence_writer import (
     read_plan,
     write_evidence,
 )
-from airflow_provider_mlops.serving.rollouts.reward_matching import RewardOutcome
+from airflow_provider_mlops.serving.rollouts.evidence.reward_matching import RewardOutcome
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 

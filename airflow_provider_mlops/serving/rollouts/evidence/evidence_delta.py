@@ -18,11 +18,11 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import (
     cluster_of,
     latency_cell,
 )
-from airflow_provider_mlops.serving.rollouts.context_features import CategoryFeature, NumberFeature
-from airflow_provider_mlops.serving.rollouts.gates import DriftGate, LatencyGate
-from airflow_provider_mlops.serving.rollouts.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.context_features import CategoryFeature, NumberFeature
+from airflow_provider_mlops.serving.rollouts.plan.gates import DriftGate, LatencyGate
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.strategies import ContextualStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
-from airflow_provider_mlops.serving.rollouts.strategies import ContextualStrategy
 from airflow_provider_mlops.serving.rollouts.value_text import as_text
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from airflow_provider_mlops.serving.rollouts.cohort import Cohort
-from airflow_provider_mlops.serving.rollouts.gates import (
+from airflow_provider_mlops.serving.rollouts.plan.cohort import Cohort
+from airflow_provider_mlops.serving.rollouts.plan.gates import (
     AgreementGate,
     DriftGate,
     ErrorRateGate,
@@ -17,9 +17,9 @@ from airflow_provider_mlops.serving.rollouts.gates import (
     gates_by_name,
     is_relative,
 )
-from airflow_provider_mlops.serving.rollouts.reward import Reward
-from airflow_provider_mlops.serving.rollouts.rules import Rule, check
-from airflow_provider_mlops.serving.rollouts.strategies import (
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.rules import Rule, check
+from airflow_provider_mlops.serving.rollouts.plan.strategies import (
     AbStrategy,
     BanditStrategy,
     CanaryStrategy,

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
-from airflow_provider_mlops.serving.rollouts.evidence_delta import (
+from airflow_provider_mlops.serving.rollouts.evidence.evidence_delta import (
     Decision,
     Feedback,
     Key,
@@ -28,7 +28,7 @@ from airflow_provider_mlops.serving.rollouts.evidence_delta import (
     observed_reward,
     statistics_of_rewards,
 )
-from airflow_provider_mlops.serving.rollouts.reward import Reward
+from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.tables import CLOCK, CLOCK_NAME, DECISIONS, REWARDS, ROLLOUTS
 

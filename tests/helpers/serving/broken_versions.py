@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from tests.helpers.served_registry import CANCER, register_pickled
+from tests.helpers.serving.served_registry import CANCER, register_pickled
 
 BROKEN = """
 import time

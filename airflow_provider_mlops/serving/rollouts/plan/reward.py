@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from airflow_provider_mlops.serving.rollouts.rules import Rule, check
+from airflow_provider_mlops.serving.rollouts.plan.rules import Rule, check
 
 MAX_REWARD = 1e100
 """The largest absolute value of a reward; the squares of all rewards must add up to a finite number."""

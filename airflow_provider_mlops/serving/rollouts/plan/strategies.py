@@ -7,14 +7,14 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import override
 
-from airflow_provider_mlops.serving.rollouts.algorithms import (
+from airflow_provider_mlops.serving.rollouts.plan.algorithms import (
     BanditAlgorithm,
     BetaThompsonAlgorithm,
     ContextualAlgorithm,
     LinearThompsonAlgorithm,
 )
-from airflow_provider_mlops.serving.rollouts.context_features import ContextFeature, NumberFeature
-from airflow_provider_mlops.serving.rollouts.rules import Rule, check
+from airflow_provider_mlops.serving.rollouts.plan.context_features import ContextFeature, NumberFeature
+from airflow_provider_mlops.serving.rollouts.plan.rules import Rule, check
 
 _MIN_PROPENSITY = Field(
     default=0.1,

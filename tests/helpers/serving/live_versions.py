@@ -7,8 +7,8 @@ from airflow_provider_mlops.lifecycle.deploy.step import deploy
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import audit, models
 from airflow_provider_mlops.registry.model_version import ModelVersion
-from tests.helpers.live_gateway import LiveGateway
-from tests.helpers.live_model import customers, records, with_task
+from tests.helpers.serving.live_gateway import LiveGateway
+from tests.helpers.serving.live_model import customers, records, with_task
 
 
 class Versions:

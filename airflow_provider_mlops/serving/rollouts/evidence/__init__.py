@@ -1,0 +1,1 @@
+"""The evidence of a rollout: sums of each arm, from the prediction log to the rollout store."""
