@@ -155,10 +155,17 @@ class HttpRoutes(SphinxDirective):
             for method, operation in operations.items():
                 if method == "parameters":
                     continue
-                key = "if predictions need one" if {} in operation["security"] else "always"
+                key = _key(operation.get("security"))
                 statuses = ", ".join(sorted(operation.get("responses", {})))
                 rows.append((f"`{method.upper()} {path}`", operation.get("summary", ""), key, statuses))
         return self.parse_text_to_nodes(table(("Route", "Purpose", "Needs a key", "Status codes"), rows))
+
+
+def _key(security: list[Any] | None) -> str:
+    """Return when a route needs a key."""
+    if security is None:
+        return "never"
+    return "if predictions need one" if {} in security else "always"
 
 
 class Configuration(SphinxDirective):

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
 from airflow_provider_mlops.data.names import pluralize
@@ -18,17 +17,13 @@ from airflow_provider_mlops.serving.models.load_backoff import LoadBackoff
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.model_source import Aliases, ModelSource
 from airflow_provider_mlops.serving.models.served_model import ModelStatus, ServedModel
+from airflow_provider_mlops.serving.models.version_loader import VersionLoader
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
 _SILENT_SECONDS = 30.0
 """Time without an answer of MLflow after which the gateway reports it."""
-_NO_ANSWER_SECONDS = 15.0
-"""Time without an answer of MLflow after which requests no longer wait for a version to be loaded."""
-_WAIT_SECONDS = 120.0
-"""Longest time that a request waits for a version to be loaded."""
-_CHECK_SECONDS = 0.2
 _CHAMPIONS_AT_ONCE = 4
 """Number of champions that are loaded at the same time: one is tried in a process of its own while another one is
 loaded, and others may wait for their files."""
@@ -90,8 +85,16 @@ class ServedModels:
         self._source = source
         self._names = tuple(names)
         self._default = default
-        # More than the number of champions that are loaded at the same time: some may wait for storage.
-        self._loader = ThreadPoolExecutor(2 * _CHAMPIONS_AT_ONCE, thread_name_prefix=threads.LOAD)
+        self._load_backoff = LoadBackoff() if load_backoff is None else load_backoff
+        self._loader = VersionLoader(
+            source,
+            self._load_backoff,
+            # More than the number of champions that are loaded at the same time: some may wait for storage.
+            2 * _CHAMPIONS_AT_ONCE,
+            on_load=self._add,
+            on_failure=self._report,
+            silent_seconds=self._silent_seconds,
+        )
         # Apart from the loader, so that the aliases are looked up while versions are loaded.
         self._poller = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
         self._polled_at = time.monotonic()
@@ -104,10 +107,7 @@ class ServedModels:
         # Versions that are no longer used, because they ended a process.
         self._withdrawn: set[tuple[str, int]] = set()
         self._skipped: dict[tuple[str, int], str] = {}
-        self._loading: dict[tuple[str, int], asyncio.Task[LoadedModel]] = {}
-        self._load_backoff = LoadBackoff() if load_backoff is None else load_backoff
         self._looked_up = self._polled = False
-        self._is_stopping = False
         self._checked = 0
         self.registry_error: str | None = None
 
@@ -160,9 +160,9 @@ class ServedModels:
 
     def registry_problem(self) -> str | None:
         """Return why the champions may be out of date; None if MLflow was asked recently."""
-        silent = time.monotonic() - self._polled_at
         if self.registry_error is not None:
             return self.registry_error
+        silent = self._silent_seconds()
         return f"MLflow has not answered for {silent:.0f} s" if silent > _SILENT_SECONDS else None
 
     def failing(self, wanted: Iterable[tuple[str, int]] = ()) -> list[str]:
@@ -216,7 +216,7 @@ class ServedModels:
         """
         model = self._models.get(name)
         if model is None or version not in model.versions:
-            loaded = await self._wait_for(name, version, again)
+            loaded = await self._loader.load(name, version, again=again)
             model = self._models[name]
             if version not in model.versions:
                 model.add(loaded)
@@ -328,7 +328,11 @@ class ServedModels:
 
     def stop_loading(self) -> None:
         """Answer those who wait for a version to be loaded with an error."""
-        self._is_stopping = True
+        self._loader.stop()
+
+    def _silent_seconds(self) -> float:
+        """Return the time since MLflow last answered."""
+        return time.monotonic() - self._polled_at
 
     def _look_up(self, loaded: list[LoadedModel], to_check: list[ModelVersion]) -> _LookUp:
         aliases = self._source.aliases()
@@ -371,8 +375,7 @@ class ServedModels:
 
     def close(self) -> None:
         """Stop the threads after their current tasks."""
-        self._is_stopping = True
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        self._loader.close()
         self._poller.shutdown(wait=False, cancel_futures=True)
 
     def _stop(self, model: ServedModel) -> None:
@@ -425,50 +428,17 @@ class ServedModels:
             if model.previous is None and model.active != version:
                 model.previous = version
 
-    async def _wait_for(self, name: str, version: int, again: bool) -> LoadedModel:
-        """Load a version and wait for it, as long as there is hope. Raises RequestError."""
-        key = (name, version)
-        task = self._loading.get(key)
-        if task is None:
-            task = self._loading[key] = asyncio.create_task(self._load(name, version, again))
-            task.add_done_callback(partial(self._end_load, key))
-        began = time.monotonic()
-        while True:
-            done, _ = await asyncio.wait({task}, timeout=_CHECK_SECONDS)
-            if done:
-                return task.result()
-            waited = time.monotonic() - began
-            silent = time.monotonic() - self._polled_at
-            later = f"Version {version} of the model {name!r} is not loaded yet"
-            if self._is_stopping:
-                raise RequestError(503, f"{later}, and the gateway is stopping. Retry later.", Retry_After="5")
-            if waited > _NO_ANSWER_SECONDS and silent > _NO_ANSWER_SECONDS:
-                message = f"{later}: MLflow has not answered for {silent:.0f} s. Retry later."
-                raise RequestError(503, message, Retry_After="5")
-            if waited > _WAIT_SECONDS:
-                message = f"{later} after {waited:.0f} s. The gateway goes on loading it; retry later."
-                raise RequestError(503, message, Retry_After="5")
-
-    def _end_load(self, key: tuple[str, int], task: asyncio.Task[LoadedModel]) -> None:
-        self._loading.pop(key, None)
-        if not task.cancelled():
-            # Retrieved because no one may wait for it any longer.
-            task.exception()
-
-    async def _load(self, name: str, version: int, again: bool) -> LoadedModel:
-        loop = asyncio.get_running_loop()
-        try:
-            loaded = await loop.run_in_executor(self._loader, partial(self._source.load, name, version, again=again))
-        except RequestError as error:
-            if error.status != 503 and self._load_backoff.failed((name, version), error.message):
-                active = self._models[name].active if name in self._models else None
-                kept = "No version is active" if active is None else f"Version {active} stays active"
-                cause = None if isinstance(error.__cause__, MlopsError) else error.__cause__
-                log.error("Model %s: %s %s", name, error.message, kept, exc_info=cause)
-            if error.status == 422:
-                self._models.setdefault(name, ServedModel(name)).failures[version] = error.message
-            raise
-        self._load_backoff.succeeded((name, version))
-        self._withdrawn.discard((name, version))
+    def _add(self, name: str, loaded: LoadedModel) -> None:
+        """Keep a version that was loaded, even if no one waits for it any longer."""
+        self._withdrawn.discard((name, loaded.version.version))
         self._models.setdefault(name, ServedModel(name)).add(loaded)
-        return loaded
+
+    def _report(self, name: str, version: int, error: RequestError, is_news: bool) -> None:
+        """Report that a version could not be loaded."""
+        if is_news:
+            active = self._models[name].active if name in self._models else None
+            kept = "No version is active" if active is None else f"Version {active} stays active"
+            cause = None if isinstance(error.__cause__, MlopsError) else error.__cause__
+            log.error("Model %s: %s %s", name, error.message, kept, exc_info=cause)
+        if error.status == 422:
+            self._models.setdefault(name, ServedModel(name)).failures[version] = error.message

@@ -12,7 +12,7 @@ from typing_extensions import override
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from airflow_provider_mlops.serving.models import served_models
+from airflow_provider_mlops.serving.models import served_models, version_loader
 from airflow_provider_mlops.serving.models.crash_list import CrashList
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.model_source import Aliases, ModelSource, RegistrySource
@@ -106,7 +106,7 @@ def test_who_waits_for_a_version_is_told_that_the_gateway_stops(storage: Path) -
 def test_who_waits_while_mlflow_is_silent_is_told_so_and_the_version_is_loaded_later(
     storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served_models, "_NO_ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(version_loader, "_NO_ANSWER_SECONDS", 0.05)
     source = ManyChampions(storage, [])
     served = ServedModels(source)
 
