@@ -20,12 +20,12 @@ from airflow_provider_mlops.step_names import STEPS
 ROOT = Path(__file__).parents[1]
 BASE_PYTHON = os.environ.get("MLOPS_BASE_PYTHON") or str(ROOT / ".venv-base/bin/python")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULE_OF = {"scikit-learn": "sklearn", "ibis-framework": "ibis"}
+MODULE_OF = {"scikit-learn": "sklearn", "ibis-framework": "ibis", "grpcio": "grpc"}
 
 
 def distributions(extra: str) -> list[str]:
     names = [re.split(r"[\[<>=;! ]", requirement)[0] for requirement in PROJECT["optional-dependencies"][extra]]
-    return [name for name in names if name not in ("airflow-provider-mlops", "uvloop")]
+    return [name for name in names if name not in ("airflow-provider-mlops", "protobuf", "uvloop")]
 
 
 @pytest.mark.parametrize("extra", MODULES)

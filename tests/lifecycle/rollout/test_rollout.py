@@ -104,7 +104,7 @@ def test_what_a_gateway_has_rolled_back_is_settled_by_the_task(rollouts: Rollout
 
 
 def test_a_version_that_is_deleted_meanwhile_keeps_nobody_waiting(rollouts: Rollouts) -> None:
-    fields = {"strategy": {"kind": "canary", "steps": [1.0]}}
+    fields = {"strategy": {"kind": "canary", "steps": [0.5]}}
     spec = rollouts.versions[2]
     begun = rollouts.run(**fields)
     rollouts.traffic.add(rollouts.current())
@@ -174,7 +174,7 @@ def test_killed_at_any_point_and_run_again_it_promotes_once(
             if not killed:
                 patched.setattr(owner, name, die)
             try:
-                result = rollouts.run(strategy={"kind": "canary", "steps": [1.0]})
+                result = rollouts.run(strategy={"kind": "canary", "steps": [0.5]})
             except Killed:
                 killed += 1
                 continue
@@ -190,7 +190,7 @@ def test_killed_at_any_point_and_run_again_it_promotes_once(
 
 @pytest.mark.parametrize("status", ["promoted", "rolled_back", "ended"])
 def test_a_retry_tells_the_end_that_an_earlier_try_has_settled(rollouts: Rollouts, status: str) -> None:
-    ending = {"kind": "shadow", "on_success": "end"} if status == "ended" else {"kind": "canary", "steps": [1.0]}
+    ending = {"kind": "shadow", "on_success": "end"} if status == "ended" else {"kind": "canary", "steps": [0.5]}
     fields = {"strategy": ending, "reason": "nightly"}
     rollouts.run(**fields)
     rollouts.traffic.add(rollouts.current(), errors=150 if status == "rolled_back" else 0)

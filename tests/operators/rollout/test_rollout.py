@@ -226,7 +226,7 @@ def test_a_second_rollout_fails_or_waits_as_it_was_told(run_dag, store, made, me
     other = begun_by_another(store, "second")
     traffic = Traffic(tmp_path, store)
     with dag("second") as built:
-        terms = {**TERMS, "strategy": {"kind": "canary", "steps": [1.0]}}
+        terms = {**TERMS, "strategy": {"kind": "canary", "steps": [0.5]}}
         failing = RolloutOperator(task_id="failing", model=versions[2], retries=2, retry_delay=timedelta(0), **terms)
         waiting = RolloutOperator(
             task_id="waiting", model=versions[2], on_conflict="wait", trigger_rule="all_done", **terms

@@ -283,6 +283,14 @@ _RULES: tuple[Rule[RolloutConfig], ...] = (
         "error_rate gates a max_rate and latency gates a max_latency_ms, and remove other gates",
     ),
     Rule(
+        lambda config: (
+            config.strategy.kind == "canary" and config.strategy.steps[0] == 1 and any(map(is_relative, config.gates))
+        ),
+        "strategy",
+        "a canary that gives the candidate all requests at once has no champion to compare it with. Begin with a "
+        "smaller share, for example 0.5, or give the gates fixed limits",
+    ),
+    Rule(
         _beta_with_other_rewards,
         "reward",
         "the algorithm thompson_beta needs rewards between 0 and 1. Set low=0 and high=1, or use thompson_gaussian",

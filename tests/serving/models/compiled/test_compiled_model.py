@@ -173,7 +173,7 @@ def cell(feature: Feature) -> st.SearchStrategy[Any]:
     if feature.kind == "double":
         values = usual | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
     elif feature.kind == "long":
-        values = usual | st.integers(-(2**63), 2**63 - 1)
+        values = usual | st.integers(-(2**53), 2**53)
     elif feature.kind == "string":
         values = usual | st.text(st.characters(codec="utf-8"), max_size=5)
     return values | st.none() if feature.nullable else values
