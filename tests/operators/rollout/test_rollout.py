@@ -225,9 +225,17 @@ def test_a_second_rollout_fails_or_waits_as_it_was_told(run_dag, store, made, me
     versions = made("second")
     other = begun_by_another(store, "second")
     traffic = Traffic(tmp_path, store)
+    refused = threading.Event()
     with dag("second") as built:
         terms = {**TERMS, "strategy": {"kind": "canary", "steps": [0.5]}}
-        failing = RolloutOperator(task_id="failing", model=versions[2], retries=2, retry_delay=timedelta(0), **terms)
+        failing = RolloutOperator(
+            task_id="failing",
+            model=versions[2],
+            retries=2,
+            retry_delay=timedelta(0),
+            on_failure_callback=lambda context: refused.set(),
+            **terms,
+        )
         waiting = RolloutOperator(
             task_id="waiting", model=versions[2], on_conflict="wait", trigger_rule="all_done", **terms
         )
@@ -237,6 +245,8 @@ def test_a_second_rollout_fails_or_waits_as_it_was_told(run_dag, store, made, me
         if found.id != other.id:
             traffic.add(found)
             return
+        # The second task is then about to start, and has to wait for a moment.
+        assert refused.wait(120)
         time.sleep(3)
         over = transitions.ended(found.plan, found.state, datetime.now(UTC), "somebody", "enough seen")
         store.compare_and_set(found, over)
