@@ -86,7 +86,9 @@ def parse_rows(content: Any, schema: InputSchema) -> Rows:
     if form == "inputs" and type(value) is not list and len(schema.names) == 1:
         value = [value]
     if type(value) is not list:
-        raise RequestError(400, f"{form} must be a list of rows, not {format_value(value)}.", form)
+        # A single value is a request of the right form; only this model has several columns.
+        status = 422 if form == "inputs" else 400
+        raise RequestError(status, f"{form} must be a list of rows, not {format_value(value)}.", form)
     if form != "dataframe_records" and value:
         if type(value[0]) is list:
             if not schema.numeric:

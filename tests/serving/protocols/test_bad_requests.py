@@ -121,7 +121,7 @@ INVOCATIONS: dict[str, tuple[Any, int, str | None]] = {
     "wrong type": (record(income="much"), 422, "income"),
     "NaN where not allowed": (record(income=float("nan")), 422, "income"),
     "rows without names": ({"instances": [[1, 2, 3, 4]]}, 422, "instances"),
-    "inputs of a number": ({"inputs": 5}, 400, "inputs"),
+    "inputs of a number": ({"inputs": 5}, 422, "inputs"),
     "one value without the others": ({"inputs": {"age": 5}}, 422, "income"),
     "a value next to lists": ({"inputs": {**{name: [cell] for name, cell in ROW.items()}, "age": 5.0}}, 400, "age"),
     "instances of numbers": ({"instances": [1, 2]}, 422, "row 0"),
