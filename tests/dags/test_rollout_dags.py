@@ -188,7 +188,7 @@ def test_bandit(roll_out: Callable[..., Any], registry: Registry) -> None:
     ran = roll_out("bandit", "bandit", is_contrary=True)
     assert ran.state == "success"
     assert ran.xcoms("rollout")["status"] == "promoted"
-    assert "best version with a probability" in ran.xcoms("rollout")["reason"]
+    assert "is the best version" in ran.xcoms("rollout")["reason"]
 
 
 def test_contextual_bandit(roll_out: Callable[..., Any], registry: Registry) -> None:
