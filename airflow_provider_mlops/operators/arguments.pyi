@@ -36,7 +36,7 @@ from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.rollouts.plan.cohort import Cohort
 from airflow_provider_mlops.serving.rollouts.plan.config import HardLimits, StickyKey
 from airflow_provider_mlops.serving.rollouts.plan.gates import AgreementGate, DriftGate, ErrorRateGate, MetricGate
-from airflow_provider_mlops.serving.rollouts.plan.gates import LatencyGate as RolloutsLatencyGate
+from airflow_provider_mlops.serving.rollouts.plan.gates import LatencyGate as PlanLatencyGate
 from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
 from airflow_provider_mlops.serving.rollouts.plan.strategies import (
     AbStrategy,
@@ -301,13 +301,7 @@ class RolloutSettings(StepSettings, total=False):
     )
     gates: (
         Sequence[
-            ErrorRateGate
-            | Mapping[str, object]
-            | RolloutsLatencyGate
-            | AgreementGate
-            | MetricGate
-            | DriftGate
-            | Rendered
+            ErrorRateGate | Mapping[str, object] | PlanLatencyGate | AgreementGate | MetricGate | DriftGate | Rendered
         ]
         | Rendered
     )
