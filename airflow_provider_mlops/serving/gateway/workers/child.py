@@ -130,6 +130,9 @@ def _begin(
         signal.signal(number, signal.SIG_DFL)
     _end_with(parent)
     gc.enable()
+    # Disabled first: if it is enabled already, only the file would change, and a library that has replaced a handler of
+    # a signal since then would keep its own.
+    faulthandler.disable()
     faulthandler.enable(faults, all_threads=True)
     link = SupervisorLink(theirs)
     activity.use(table, link.announce)

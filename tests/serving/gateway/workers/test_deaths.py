@@ -77,6 +77,17 @@ def test_the_version_of_the_thread_that_crashed_is_to_blame(call: Callable[[], o
     assert found.describe() == f"was ended by {cause} while predicting with churn version 2"
 
 
+def test_the_crashed_thread_is_known_even_if_a_library_has_taken_the_signal_before() -> None:
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
+    before = libc.signal(signal.SIGSEGV, None)
+    try:
+        found = death((FIRST, WAIT), (SECOND, FAULT))
+    finally:
+        libc.signal(signal.SIGSEGV, before)
+    assert (found.blame, found.involved) == ("certain", ((SECOND, "predicting"),))
+
+
 def test_a_crash_outside_of_all_versions_blames_none() -> None:
     found = death((FIRST, WAIT), (None, os.abort))
     assert (found.blame, found.involved) == ("nobody", ())
