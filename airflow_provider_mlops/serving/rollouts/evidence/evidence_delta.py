@@ -185,7 +185,7 @@ def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> Decision | None:
     target = prediction_ids.split(name)
     if target is None or target[1] != prediction_ids.WHOLE_REQUEST:
         raise ValueError(f"the prediction id {name!r} is not valid")
-    arms = [arm.name for arm in plan.arms]
+    arms = [arm.name for arm in plan.all_arms]
     if record["arm"] not in arms:
         raise ValueError(f"the rollout has no arm {record['arm']!r}")
     return Decision(

@@ -158,7 +158,7 @@ def match_rewards(
     _update_stored(connection, [stored[name] for name in changed if name in stored])
     _let_wait(connection, unmatched, rollouts, now, outcomes)
     statistics = {
-        (rollout, step, by_id[rollout].plan.arms[arm].name): statistics_of_rewards(by_id[rollout].plan, values)
+        (rollout, step, by_id[rollout].plan.all_arms[arm].name): statistics_of_rewards(by_id[rollout].plan, values)
         for (rollout, step, arm), values in rewards.items()
     }
     return statistics, outcomes
