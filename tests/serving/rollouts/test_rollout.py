@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
-from airflow_provider_mlops.serving.rollouts import (
-    algorithms,
-    context_features,
-    gates,
-    reward,
-    rollout,
-    strategies,
-    transitions,
-)
+from airflow_provider_mlops.serving.rollouts import rollout, transitions
+from airflow_provider_mlops.serving.rollouts.plan import algorithms, context_features, gates, reward, strategies
 from airflow_provider_mlops.serving.rollouts.plan import config as terms
 from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState

@@ -130,9 +130,11 @@ def _begin(
         signal.signal(number, signal.SIG_DFL)
     _end_with(parent)
     gc.enable()
-    # Disabled first: if it is enabled already, only the file would change, and a library that has replaced a handler of
-    # a signal since then would keep its own.
+    # If it is enabled already, only the file would change, and a library that has taken a signal since then would keep
+    # its own handler, which may never end the process.
     faulthandler.disable()
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV):
+        signal.signal(number, signal.SIG_DFL)
     faulthandler.enable(faults, all_threads=True)
     link = SupervisorLink(theirs)
     activity.use(table, link.announce)

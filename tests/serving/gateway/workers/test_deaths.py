@@ -80,7 +80,8 @@ def test_the_version_of_the_thread_that_crashed_is_to_blame(call: Callable[[], o
 def test_the_crashed_thread_is_known_even_if_a_library_has_taken_the_signal_before() -> None:
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
-    before = libc.signal(signal.SIGSEGV, None)
+    # Ignored, so that the instruction that faults would be repeated forever.
+    before = libc.signal(signal.SIGSEGV, ctypes.c_void_p(1))
     try:
         found = death((FIRST, WAIT), (SECOND, FAULT))
     finally:
