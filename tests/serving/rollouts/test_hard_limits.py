@@ -13,9 +13,23 @@ from airflow_provider_mlops.serving.policy.policy import Choice, RoutingRequest
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
+from airflow_provider_mlops.serving.rollouts.rollout import Rollout
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions
 from tests.helpers.rollouts import task
+
+
+def log_failures(log: WriteAhead, rollout: Rollout, arm: str, count: int) -> None:
+    for _ in range(count):
+        log.failure(
+            prediction_id.new(),
+            model="churn",
+            version=2,
+            arm=arm,
+            latency_ms=1.0,
+            error="ValueError",
+            rollout_context={"rollout": rollout.id, "step": 0},
+        )
 
 
 def test_hard_limits_are_enforced_at_once_and_told_to_the_others(store: RolloutStore) -> None:
@@ -99,16 +113,7 @@ def test_the_first_errors_in_the_store_count_where_none_were_before(store: Rollo
     rollout = store.start("churn", limited(), task())
     router = following(store)
     log = WriteAhead(str(tmp_path / "write-ahead"))
-    for _ in range(12):
-        log.failure(
-            prediction_id.new(),
-            model="churn",
-            version=2,
-            arm="candidate",
-            latency_ms=1.0,
-            error="",
-            rollout_context={"rollout": rollout.id, "step": 0},
-        )
+    log_failures(log, rollout, "candidate", 12)
     Ingestion(store, log.root, log).run()
     router.poll()
     assert versions(router) == {1}
@@ -187,16 +192,7 @@ def test_the_hard_limit_holds_for_the_cohort_by_itself(store: RolloutStore, tmp_
 def test_failures_of_the_cohort_in_other_gateways_are_seen_in_the_store(store: RolloutStore, tmp_path: Path) -> None:
     rollout = store.start("churn", limited(cohort={"name": "X-Group", "values": ["staff"]}), task())
     router, log = following(store), WriteAhead(str(tmp_path / "write-ahead"))
-    for _ in range(10):
-        log.failure(
-            prediction_id.new(),
-            model="churn",
-            version=2,
-            arm="cohort",
-            latency_ms=1.0,
-            error="ValueError",
-            rollout_context={"rollout": rollout.id, "step": 0},
-        )
+    log_failures(log, rollout, "cohort", 10)
     Ingestion(store, log.root, log).run()
     router.poll()
     router.poll()

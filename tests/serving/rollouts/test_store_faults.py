@@ -1,4 +1,4 @@
-"""A store that is locked, read-only, damaged or full: told apart, and no evidence is lost."""
+"""A store that is locked, read-only, damaged or full is named as such, and no evidence is lost."""
 
 from __future__ import annotations
 

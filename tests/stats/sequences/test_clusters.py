@@ -17,7 +17,7 @@ from airflow_provider_mlops.stats.sequences.clusters import (
     information_radius,
     variance_to_detect,
 )
-from benchmarks.clustered_rollouts import (
+from benchmarks.rollouts.clustered_rollouts import (
     MEASURES,
     Traffic,
     detectable_effect,

@@ -6,7 +6,7 @@ most 5 % of them. The usual interval for one look, which is not valid for this u
 Power: requests of each arm until the sequence detects a true difference, compared with a test of fixed size with 80 %
 power.
 
-    python -m benchmarks.confidence_sequences [--streams 2000] [--json FILE]
+    python -m benchmarks.rollouts.confidence_sequences [--streams 2000] [--json FILE]
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Thompson sampling with two versions, checked every 200 rewards. A winner is wrong if it is the worse version, or if both
 are the same. Rewards arrive at once, or 1,000 requests late.
 
-    python -m benchmarks.bandit_decisions [--streams 1000] [--json FILE]
+    python -m benchmarks.rollouts.bandit_decisions [--streams 1000] [--json FILE]
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Measure how often comparisons of clustered traffic are wrong, and what they cost, if they are checked at many looks.
 
-Null streams: both versions are the same; a comparison at 95 % may ever find a difference in at most 5 % of them. Power:
+Null streams: both versions are the same; a comparison at 95 % may find a difference in at most 5 % of them. Power:
 requests until half of the streams with a true difference have found it, divided by those of a test that looks once,
 with a power of 80 % and the same clusters.
 
-    python -m benchmarks.clustered_rollouts [--streams 2000] [--json FILE]
+    python -m benchmarks.rollouts.clustered_rollouts [--streams 2000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def measured(traffic: Traffic, measure: str, streams: int) -> list[object]:
     first = np.where(found.any(axis=1), looks[np.argmax(found, axis=1)], np.inf)
     median = float(np.quantile(first, 0.5, method="higher"))
     shown = [f"{value:,.0f}" if np.isfinite(value) else "–" for value in (fixed, median)]
-    errors = [f"{100 * float(ever.any(axis=1).mean()):.1f} %" for ever in (outside, naive)]
+    errors = [f"{100 * float(at_each_look.any(axis=1).mean()):.1f} %" for at_each_look in (outside, naive)]
     return [*errors, *shown, round(median / fixed, 2)]
 
 

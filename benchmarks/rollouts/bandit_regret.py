@@ -3,7 +3,7 @@
 Each algorithm runs on 200 seeds at once, on four problems: stationary, with a change of the best arm halfway, with
 normal rewards, and with a best arm that depends on the context.
 
-    python -m benchmarks.bandit_regret [--seeds 200] [--decisions 10000] [--json FILE]
+    python -m benchmarks.rollouts.bandit_regret [--seeds 200] [--decisions 10000] [--json FILE]
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The evidence is checked after every 100 requests, with the tests of the error-rate gate. In an outage, 1,000 of every
 10,000 requests fail, whichever version gets them.
 
-    python -m benchmarks.canary_outages [--streams 1000] [--json FILE]
+    python -m benchmarks.rollouts.canary_outages [--streams 1000] [--json FILE]
 """
 
 from __future__ import annotations

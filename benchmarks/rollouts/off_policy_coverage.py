@@ -3,7 +3,7 @@
 Decisions come from Thompson sampling with two versions and a floor of the propensity. The policies that are estimated
 send every request to one version.
 
-    python -m benchmarks.off_policy_coverage [--streams 1000] [--json FILE]
+    python -m benchmarks.rollouts.off_policy_coverage [--streams 1000] [--json FILE]
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Benchmarks of the statistics of rollouts: error rates, coverage, and lost rewards."""
