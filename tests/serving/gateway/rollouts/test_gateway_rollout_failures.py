@@ -84,12 +84,10 @@ def test_a_candidate_that_hangs_does_not_take_the_champion_with_it(
     process = serve("--allow-pickle", "--predict-seconds", "1", **broken)
     strategy = {"kind": "canary", "steps": [0.5, 1.0]}
     limits = {"min_requests": 1}
-    with process.client() as client:
-        client.activate("cancer", 6)
-    rollout = begin(store, process, canary(champion=6, candidates=[7], strategy=strategy, hard_limits=limits))
-    # The champion refuses this row at once, and the candidate never comes back from it.
+    rollout = begin(store, process, canary(candidates=[7], strategy=strategy, hard_limits=limits))
+    # The champion predicts this row, and the candidate never comes back from it.
     process.wait(lambda: ask_for(process, LARGE).status_code == 503, "the candidate was asked")
-    assert versions(ask(process, 10)) == {"6": 10}
+    assert versions(ask(process, 10)) == {"1": 10}
     process.wait(lambda: counted(store, rollout, "candidate").errors == 1, "it counts against the candidate")
     assert counted(store, rollout, "candidate").requests == 1
 
