@@ -13,6 +13,7 @@ from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from airflow_provider_mlops.serving.models import served_models, version_loader
+from airflow_provider_mlops.serving.models.champion_follower import ChampionFollower
 from airflow_provider_mlops.serving.models.crash_list import CrashList
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.model_source import Aliases, ModelSource, RegistrySource
@@ -53,37 +54,40 @@ def test_each_champion_answers_as_soon_as_it_is_loaded_and_requested_ones_come_f
     names = [f"model {number:02d}" for number in range(20)]
     source = ManyChampions(storage, names)
     served = ServedModels(source)
+    follower = ChampionFollower(source, served)
 
     async def start() -> None:
-        await served.look_up()
-        following = asyncio.create_task(served.follow())
-        at_once = served_models._CHAMPIONS_AT_ONCE
+        await follower.look_up()
+        following = asyncio.create_task(follower.follow())
+        at_once = served_models.CHAMPIONS_AT_ONCE
         await until(lambda: len(source.order) == at_once)
         with pytest.raises(RequestError, match="loading its models") as refused:
             served.get("model 17")
         assert refused.value.status == 503
-        assert "20 of 20 champions not loaded yet" in served.waiting_for()[0]
+        assert "20 of 20 champions not loaded yet" in follower.waiting_for()[0]
         source.go_on.release()
         await until(lambda: len(source.order) == at_once + 1)
         assert source.order[-1] == "model 17"
         first = next(name for name in names if name in {model.name for model in served.all()})
         assert served.get(first).active == 1
-        assert served.waiting_for()
+        assert follower.waiting_for()
         for _ in names:
             source.go_on.release()
         await following
-        assert served.waiting_for() == []
+        assert follower.waiting_for() == []
         assert all(served.get(name).active == 1 for name in names)
 
     try:
         asyncio.run(start())
     finally:
+        follower.close()
         served.close()
 
 
 def test_who_waits_for_a_version_is_told_that_the_gateway_stops(storage: Path) -> None:
     source = ManyChampions(storage, [])
     served = ServedModels(source)
+    follower = ChampionFollower(source, served)
 
     async def stop() -> None:
         waiting = [asyncio.create_task(served.load("cancer", 1)) for _ in range(2)]
@@ -100,6 +104,7 @@ def test_who_waits_for_a_version_is_told_that_the_gateway_stops(storage: Path) -
     try:
         asyncio.run(stop())
     finally:
+        follower.close()
         served.close()
 
 
@@ -109,6 +114,7 @@ def test_who_waits_while_mlflow_is_silent_is_told_so_and_the_version_is_loaded_l
     monkeypatch.setattr(version_loader, "_NO_ANSWER_SECONDS", 0.05)
     source = ManyChampions(storage, [])
     served = ServedModels(source)
+    follower = ChampionFollower(source, served)
 
     async def wait() -> None:
         with pytest.raises(RequestError, match="MLflow has not answered for") as refused:
@@ -121,19 +127,22 @@ def test_who_waits_while_mlflow_is_silent_is_told_so_and_the_version_is_loaded_l
     try:
         asyncio.run(wait())
     finally:
+        follower.close()
         served.close()
 
 
 def test_a_version_that_was_deleted_no_longer_answers(storage: Path) -> None:
     registry = Registry(RegistrySettings(str(storage)))
-    served = ServedModels(RegistrySource(registry, ["cancer"]), ["cancer"])
+    source = RegistrySource(registry, ["cancer"])
+    served = ServedModels(source, ["cancer"])
+    follower = ChampionFollower(source, served)
 
     async def delete() -> None:
-        await served.poll()
+        await follower.poll()
         await served.load("cancer", 2)
         assert served.get("cancer").choose(2)[0].version == 2
         registry.client.delete_model_version("cancer", "2")
-        await served.poll()
+        await follower.poll()
         with pytest.raises(RequestError, match="is not loaded"):
             served.get("cancer").choose(2)
         assert served.get("cancer").choose(None)[0].version == 1
@@ -141,6 +150,7 @@ def test_a_version_that_was_deleted_no_longer_answers(storage: Path) -> None:
     try:
         asyncio.run(delete())
     finally:
+        follower.close()
         served.close()
 
 
@@ -149,28 +159,31 @@ def test_a_version_that_crashed_elsewhere_is_withdrawn_until_the_alias_moves_to_
 ) -> None:
     registry = Registry(RegistrySettings(str(storage)))
     crashes = CrashList(str(tmp_path / "crashes.json"))
-    served = ServedModels(RegistrySource(registry, ["cancer"], crashes=crashes), ["cancer"])
+    source = RegistrySource(registry, ["cancer"], crashes=crashes)
+    served = ServedModels(source, ["cancer"])
+    follower = ChampionFollower(source, served)
 
     async def crash() -> None:
-        await served.poll()
+        await follower.poll()
         version = served.get("cancer").choose(None)[1].version
         assert isinstance(version, ModelVersion)
         crashes.add(version, "predicting", "was ended by SIGSEGV")
-        await served.poll()
+        await follower.poll()
         with pytest.raises(RequestError, match="SIGSEGV"):
             served.get("cancer").choose(None)
-        assert ["SIGSEGV" in reason for reason in served.failing()] == [True]
+        assert ["SIGSEGV" in reason for reason in follower.failing()] == [True]
         # The same alias, looked up again, asks for nothing.
-        await served.poll()
+        await follower.poll()
         assert served.get("cancer").active is None
         registry.client.set_registered_model_alias("cancer", "champion", "2")
-        await served.poll()
+        await follower.poll()
         assert served.get("cancer").active == 2
         registry.client.set_registered_model_alias("cancer", "champion", "1")
-        await served.poll()
-        assert (served.get("cancer").active, served.failing(), crashes.all()) == (1, [], [])
+        await follower.poll()
+        assert (served.get("cancer").active, follower.failing(), crashes.all()) == (1, [], [])
 
     try:
         asyncio.run(crash())
     finally:
+        follower.close()
         served.close()
