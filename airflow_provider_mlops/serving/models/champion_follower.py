@@ -20,6 +20,8 @@ from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
+_FOLLOW_SECONDS = 5.0
+"""Time for which `follow` waits for champions to be loaded."""
 _CHECKED_AT_ONCE = 5
 """Number of versions that each look at MLflow checks for deletion."""
 
@@ -55,6 +57,9 @@ class ChampionFollower:
         self._withdrawn: set[tuple[str, int]] = set()
         self._skipped: dict[tuple[str, int], str] = {}
         self._has_started = False
+        # The models whose champions are being loaded, and the tasks that do it.
+        self._loading: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._checked = 0
 
     def waiting_for(self) -> list[str]:
@@ -122,23 +127,35 @@ class ChampionFollower:
     async def follow(self) -> None:
         """Load the champions that are not active yet, and activate each as soon as it is loaded. Never raises.
 
-        Models that were requested come first.
+        Models that were requested come first. Those that take long are loaded in the background, so that the next call
+        follows others meanwhile.
         """
         tried: set[str] = set()
 
         async def follow_some() -> None:
-            while (name := self._champions.next_behind(tried)) is not None:
+            while (name := self._champions.next_behind(tried | self._loading)) is not None:
                 tried.add(name)
+                self._loading.add(name)
                 try:
                     await self._follow(name, self._champions.behind[name])
                 except Exception:
                     log.exception("Could not follow the champion of %s; the other models are not affected", name)
+                finally:
+                    self._loading.discard(name)
 
-        await asyncio.gather(*(follow_some() for _ in range(CHAMPIONS_AT_ONCE)))
-        self._has_started = self._has_started or self._champions.are_known
+        started = [asyncio.create_task(follow_some()) for _ in range(CHAMPIONS_AT_ONCE - len(self._loading))]
+        self._tasks.update(started)
+        for task in started:
+            task.add_done_callback(self._tasks.discard)
+        if started:
+            await asyncio.wait(started, timeout=_FOLLOW_SECONDS)
+        if self._champions.are_known and not self._tasks:
+            self._has_started = True
 
     def close(self) -> None:
-        """Stop looking up champions."""
+        """Stop looking up and following champions."""
+        for task in self._tasks:
+            task.cancel()
         self._poller.shutdown(wait=False, cancel_futures=True)
 
     def _look_up(self, loaded: list[LoadedModel], to_check: list[ModelVersion]) -> _LookUp:

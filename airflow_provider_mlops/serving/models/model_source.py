@@ -23,6 +23,9 @@ from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
 
+_TURN_SECONDS = 60.0
+"""Time after which a version is loaded although another one still is, because that one may hang."""
+
 
 class Aliases(NamedTuple):
     """The versions that the aliases of a model point to."""
@@ -177,8 +180,7 @@ class RegistrySource(ModelSource):
         with _explained(version), models.downloaded(self._registry, model) as directory:
             if self._trial is not None:
                 self._trial(model, directory, again=again)
-            # One at a time: the next version is tried in its own process meanwhile.
-            with self._loads:
+            with self._turn():
                 loaded = read_version(self._registry, model, directory, allow_pickle=self._allow_pickle)
         loaded.last_crash = last_crash
         log.info("Loaded %s in %.2f s: %s", model.uri, time.monotonic() - began, loaded.describe())
@@ -202,6 +204,19 @@ class RegistrySource(ModelSource):
         crash = None if self._crashes is None else self._crashes.find(model)
         if crash is not None:
             raise RequestError(422, _skipped(crash), "version")
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Load one version at a time. The next one is tried in its own process meanwhile."""
+        turn = self._loads
+        if not turn.acquire(timeout=_TURN_SECONDS):
+            # The version whose turn it is keeps its lock; the others get a new one.
+            turn = self._loads = threading.Lock()
+            turn.acquire()
+        try:
+            yield
+        finally:
+            turn.release()
 
     def _import_mlflow(self) -> None:
         """Import MLflow once: its modules import each other in circles, which two threads must not do at once."""

@@ -12,7 +12,7 @@ from typing_extensions import override
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from airflow_provider_mlops.serving.models import served_models, version_loader
+from airflow_provider_mlops.serving.models import champion_follower, model_source, served_models, version_loader
 from airflow_provider_mlops.serving.models.champion_follower import ChampionFollower
 from airflow_provider_mlops.serving.models.crash_list import CrashList
 from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
@@ -26,18 +26,21 @@ class ManyChampions(ModelSource):
 
     def __init__(self, storage: Path, names: list[str]) -> None:
         self._source = RegistrySource(Registry(RegistrySettings(str(storage))))
-        self._names = names
+        self.names = names
         self.order: list[str] = []
         self.go_on = threading.Semaphore(0)
 
+    def holds(self, name: str) -> bool:
+        return True
+
     @override
     def aliases(self) -> dict[str, Aliases]:
-        return dict.fromkeys(self._names, Aliases(1, None))
+        return dict.fromkeys(self.names, Aliases(1, None))
 
     @override
     def load(self, name: str, version: int, *, again: bool = False) -> LoadedModel:
         self.order.append(name)
-        assert self.go_on.acquire(timeout=60)
+        assert not self.holds(name) or self.go_on.acquire(timeout=60)
         return self._source.load("cancer", 1)
 
 
@@ -104,6 +107,77 @@ def test_who_waits_for_a_version_is_told_that_the_gateway_stops(storage: Path) -
     try:
         asyncio.run(stop())
     finally:
+        follower.close()
+        served.close()
+
+
+def test_a_version_that_hangs_while_it_is_loaded_is_reported_and_does_not_block_the_others(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on, read = threading.Event(), model_source.read_version
+
+    def read_version(registry: Registry, version: ModelVersion, directory: Path, *, allow_pickle: bool) -> LoadedModel:
+        assert version.version != 1 or go_on.wait(60)
+        return read(registry, version, directory, allow_pickle=allow_pickle)
+
+    monkeypatch.setattr(model_source, "read_version", read_version)
+    monkeypatch.setattr(model_source, "_TURN_SECONDS", 0.1)
+    monkeypatch.setattr(version_loader, "_WAIT_SECONDS", 1.0)
+    source = RegistrySource(Registry(RegistrySettings(str(storage))))
+    served = ServedModels(source)
+    follower = ChampionFollower(source, served)
+    late = "Version 1 of the model 'cancer' is not loaded yet after 1 s"
+
+    async def load() -> None:
+        first = asyncio.create_task(served.load("cancer", 1))
+        for _ in range(2):
+            with pytest.raises(RequestError, match=late) as refused:
+                await first
+            assert refused.value.status == 503
+            first = asyncio.create_task(served.load("cancer", 1))
+        first.cancel()
+        assert late in follower.failing([("cancer", 1)])[0]
+        # More than there were threads.
+        await asyncio.gather(*(served.load("cancer", 2) for _ in range(20)))
+        assert served.is_loaded("cancer", 2)
+        go_on.set()
+        await until(lambda: served.is_loaded("cancer", 1))
+        assert follower.failing([("cancer", 1)]) == []
+
+    try:
+        asyncio.run(load())
+    finally:
+        go_on.set()
+        follower.close()
+        served.close()
+    assert len([record for record in caplog.records if late in record.getMessage()]) == 1
+
+
+def test_a_champion_that_takes_long_does_not_delay_the_others(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(champion_follower, "_FOLLOW_SECONDS", 0.1)
+    source = ManyChampions(storage, ["slow"])
+    served = ServedModels(source)
+    follower = ChampionFollower(source, served)
+
+    async def follow() -> None:
+        await follower.poll()
+        assert source.order == ["slow"]
+        source.names.append("quick")
+        monkeypatch.setattr(source, "holds", lambda name: name == "slow")
+        await follower.poll()
+        await until(lambda: served.is_loaded("quick", 1))
+        await follower.poll()
+        assert (source.order, served.get("quick").active) == (["slow", "quick"], 1)
+        assert "1 of 2 champions" in follower.waiting_for()[0]
+        source.go_on.release()
+        await until(lambda: served.is_loaded("slow", 1))
+        await follower.poll()
+        assert follower.waiting_for() == []
+
+    try:
+        asyncio.run(follow())
+    finally:
+        source.go_on.release()
         follower.close()
         served.close()
 
