@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from typing_extensions import override
 
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, MlopsError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, MlopsError, describe_error
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.aliases import CHAMPION, PREVIOUS
 from airflow_provider_mlops.registry.connection import Registry
@@ -91,12 +91,8 @@ def _explained(version: int) -> Iterator[None]:
     except MlopsError as error:
         raise RequestError(422, f"Version {version} cannot be loaded: {error}", "version") from error
     except BaseException as error:
-        # A module of the model may call `sys.exit` when it is imported.
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise RequestError(
-            422, f"Version {version} cannot be loaded ({type(error).__name__}: {error}).", "version"
-        ) from error
+        # A module of the model may call `sys.exit` when it is imported. Ctrl-C does not reach this thread.
+        raise RequestError(422, f"Version {version} cannot be loaded ({describe_error(error)}).", "version") from error
 
 
 def read_version(
