@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_written_is_unchanged_and_the_message_says_why(tmp
     assert "the key file cannot be written (Is a directory) and was not changed" in message
     assert file.read_text() == before
     code, _, message = keys_command("create", "web", "--right", "prediction", file=file / "below")
-    assert (code, "cannot be written (Not a directory)" in message) == (2, True)
+    assert (code, "the key file cannot be written (File exists)" in message) == (2, True)
 
 
 def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
