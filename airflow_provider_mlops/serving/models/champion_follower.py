@@ -128,7 +128,7 @@ class ChampionFollower:
         """Load the champions that are not active yet, and activate each as soon as it is loaded. Never raises.
 
         Models that were requested come first. Those that take long are loaded in the background, so that the next call
-        follows others meanwhile.
+        follows others in the meantime.
         """
         tried: set[str] = set()
 

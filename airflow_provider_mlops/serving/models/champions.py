@@ -1,4 +1,4 @@
-"""Where the champion aliases point, as last looked up in MLflow, and which models do not follow theirs yet."""
+"""The champions of the models, as last looked up in MLflow, and the models that do not follow theirs yet."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ class RegistrySource(ModelSource):
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Load one version at a time. The next one is tried in its own process meanwhile."""
+        """Load one version at a time. The next one is tried in its own process in the meantime."""
         turn = self._loads
         if not turn.acquire(timeout=_TURN_SECONDS):
             # The version whose turn it is keeps its lock; the others get a new one.
