@@ -194,7 +194,7 @@ class Gateway:
         What does not stop answers yet, such as an MLflow that does not respond, is listed as `degraded`; what could not
         be loaded as `failing`.
         """
-        reasons = self._champions.waiting_for()
+        reasons = [*self._champions.waiting_for(), *self._follower.starting()]
         if (problem := self._write_ahead.problem()) is not None:
             reasons.append(f"the prediction log cannot be written: {problem}")
         degraded = [
@@ -239,7 +239,7 @@ class Gateway:
         if self._is_worker:
             # The other workers serve in the meantime; a worker that listens receives its share of the connections.
             until = asyncio.get_running_loop().time() + _LOAD_SECONDS
-            while not (self._loaded.is_set() or self.is_stopping) and asyncio.get_running_loop().time() < until:
+            while not (self._has_loaded() or self.is_stopping) and asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(_LOAD_CHECK_SECONDS)
             await self._control.catch_up()
             tasks.append(
@@ -292,6 +292,9 @@ class Gateway:
         server = GrpcServer(servicer, settings)
         await server.start()
         return server
+
+    def _has_loaded(self) -> bool:
+        return self._loaded.is_set() and not self._follower.starting()
 
     async def _follow_champions(self) -> None:
         await self._champions.follow()
