@@ -61,7 +61,7 @@ WANTED: dict[str, tuple[str, dict[str, Any]]] = {
     "cleared": (DEFERRED, {}),
     "retried": (DEFERRED, {"fails_first": True}),
     # No step ever has so many requests.
-    "asked": (DEFERRED, {"on_inconclusive": "ask", "bake_time": 0, "decision_timeout": 6, "min_requests": 10**6}),
+    "asked": (DEFERRED, {"on_inconclusive": "ask", "bake_time": 0, "decision_timeout": 15, "min_requests": 10**6}),
     "promoted": (DEFERRED, {}),
     "worker-lost": (ONCE, {"unattended_timeout": 30}),
 }
@@ -170,7 +170,7 @@ def test_an_open_question_counts_as_a_check_and_has_no_numbers(
     asked = wait_for(lambda: rollout.rollout().state.status == "held" and site.airflow.get(details), "a user is asked")
     assert "report of the rollout" in asked["body"]
     assert "wait for another" not in asked["body"]
-    assert "for another 6 seconds from your answer" in asked["body"]
+    assert "for another 15 seconds from your answer" in asked["body"]
     rollout.wait_for_checks(3)
     assert rollout.rollout().state.status == "held"
     site.airflow.patch(details, {"chosen_options": ["Wait for more evidence"], "params_input": {}})
@@ -178,8 +178,8 @@ def test_an_open_question_counts_as_a_check_and_has_no_numbers(
     assert waiting.status == "running"
     again = rollout.wait_for_status("held")
     # What was said is what was done, apart from the time that Airflow takes to start the task.
-    assert again.reason.startswith("no decision within another 6 seconds: too few requests")
-    assert (again.changed_at - waiting.changed_at).total_seconds() >= 6
+    assert again.reason.startswith("no decision within another 15 seconds: too few requests")
+    assert (again.changed_at - waiting.changed_at).total_seconds() >= 15
     second = wait_for(
         lambda: found if not (found := site.airflow.get(details))["response_received"] else None,
         "the user is asked again",
