@@ -267,7 +267,7 @@ def install(options: argparse.Namespace) -> dict[str, Path]:
     found = {}
     for name in options.peers:
         try:
-            found[name] = environment.install(options.environments, PEERS[name])
+            found[name] = environment.install(options.environments, name, PEERS[name].requirements)
         except RuntimeError as error:
             print(error, file=sys.stderr, flush=True)
     return found

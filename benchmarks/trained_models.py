@@ -35,6 +35,7 @@ class Case:
     estimator: str
     is_prepared: bool
     parameters: tuple[tuple[str, Any], ...] = ()
+    trusted_types: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -44,6 +45,8 @@ class Case:
 
 _LOGISTIC = ("sklearn.linear_model.LogisticRegression", (("max_iter", 2000),))
 _FOREST = ("sklearn.ensemble.RandomForestClassifier", ())
+_XGBOOST = ("xgboost.core.Booster", "xgboost.sklearn.XGBClassifier")
+_LIGHTGBM = ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
 _BOOSTING = ("sklearn.ensemble.HistGradientBoostingClassifier", ())
 _TITLES = {"cancer": "30 numbers", "customers": "8 mixed columns", "diabetes": "10 numbers"}
 _TARGETS = {"cancer": "target", "customers": "churned", "diabetes": "target"}
@@ -57,6 +60,8 @@ CASES = (
     Case("boosting", "cancer", _BOOSTING[0], False),
     Case("boosting_prepared", "cancer", _BOOSTING[0], True),
     Case("boosting_mixed", "customers", _BOOSTING[0], True),
+    Case("xgboost_prepared", "cancer", "xgboost.XGBClassifier", True, (), _XGBOOST),
+    Case("lightgbm_mixed", "customers", "lightgbm.LGBMClassifier", True, (("verbose", -1),), _LIGHTGBM),
     Case("regression_prepared", "diabetes", "sklearn.linear_model.Ridge", True),
     Case("boosting_regression", "diabetes", "sklearn.ensemble.HistGradientBoostingRegressor", True),
 )
@@ -87,6 +92,7 @@ def build(storage: Path, cases: tuple[Case, ...] = CASES) -> dict[str, list[dict
             preprocessing=prepared.preprocessing if case.is_prepared else None,
             model_name=case.name,
             pip_requirements=(),
+            trusted_types=case.trusted_types,
         )
         registry = _workspace(storage, case.name).registry()
         registry.client.set_registered_model_alias(case.name, "champion", str(trained.model.version))

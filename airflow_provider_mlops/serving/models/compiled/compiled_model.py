@@ -72,7 +72,7 @@ class CompiledModel:
             raise NotCompilableError("the Pipeline has no estimator")
         *transformers, final = steps
         # First, because it rejects most of what cannot be compiled.
-        predictor = _predictor(final, probabilities=classes > 0)
+        predictor = compile_estimator(final, probabilities=classes > 0)
         compiled = cls(Preprocessing(transformers, example.schema, gets_array), predictor, classes)
         if getattr(final, "n_features_in_", compiled.preprocessing.width) != compiled.preprocessing.width:
             raise NotCompilableError("the preprocessing has another number of outputs than the estimator has inputs")
@@ -103,7 +103,8 @@ class CompiledModel:
         return output, probabilities
 
 
-def _predictor(final: Any, probabilities: bool) -> Predictor:
+def compile_estimator(final: Any, probabilities: bool) -> Predictor:
+    """Return the arithmetic of the last step of a Pipeline, not verified. Raises NotCompilableError."""
     library = type(final).__module__.partition(".")[0]
     if library == "xgboost":
         return compile_xgboost(final)
