@@ -2,8 +2,8 @@
 
 The same fitted models without preprocessing, 30 numbers, rows of 64-bit numbers that are already an array. Each
 candidate calculates a classifier's probabilities, on one thread, in one process, in turns; the table has medians of the
-processor time, the time it takes to compile and verify, the largest difference from the library's probabilities on rows
-around the thresholds of the trees, and the number of rows whose class differs.
+processor time, the time it takes to compile and verify, the largest difference from the library's probabilities on
+usual rows and on rows that hit the thresholds of the trees, and the number of rows with another class.
 
 ONNX Runtime (`skl2onnx`, `onnxmltools`) and treelite are not installed with the package. The benchmark installs them
 into an environment of their own (`--environments`), in which it runs itself.
@@ -28,6 +28,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+from airflow_provider_mlops.serving.models.compiled import verification
+from airflow_provider_mlops.serving.models.compiled.compiled_model import compile_estimator
 from benchmarks.measure import machine, print_table, versions
 from benchmarks.peers import environment
 
@@ -67,9 +69,6 @@ def estimators() -> dict[str, Any]:
 
 def ours(estimator: Any) -> Predict:
     """Compile and verify as the gateway does."""
-    from airflow_provider_mlops.serving.models.compiled import verification
-    from airflow_provider_mlops.serving.models.compiled.compiled_model import compile_estimator
-
     predictor = compile_estimator(estimator, probabilities=True)
     verification.verify_estimator(estimator, predictor)
 
@@ -118,7 +117,9 @@ def with_treelite(estimator: Any) -> Predict:
         model = treelite.frontend.from_lightgbm(estimator.booster_)
     else:
         model = treelite.sklearn.import_model(estimator)
-    dtype = np.float32 if module == "xgboost" else np.float64
+    # The type in which the library itself compares.
+    is_32_bits = module == "xgboost" or isinstance(estimator, RandomForestClassifier)
+    dtype = np.float32 if is_32_bits else np.float64
 
     def predict(rows: Any) -> Any:
         found = np.asarray(treelite.gtil.predict(model, rows.astype(dtype, copy=False), nthread=1))[:, 0]
@@ -139,12 +140,12 @@ def measure(repeat: int) -> list[tuple[object, ...]]:
     """Return the rows of the table."""
     features, target = load_breast_cancer(return_X_y=True)
     random = np.random.default_rng(0)
-    # Mixed from two rows each, so that they come near many thresholds.
-    others = features[random.permutation(len(features))]
-    trial = np.where(random.random(features.shape) < 0.5, features, others)
+    mixed = np.where(random.random(features.shape) < 0.5, features, features[random.permutation(len(features))])
     table: list[tuple[object, ...]] = []
     for name, estimator in estimators().items():
         estimator.fit(features, target)
+        edges = compile_estimator(estimator, probabilities=True).edges()
+        trial = mixed if edges is None else np.concatenate([mixed, edges])
         expected = estimator.predict_proba(trial)
         found: dict[str, tuple[Predict, float]] = {}
         for candidate, compile_it in CANDIDATES.items():

@@ -15,7 +15,7 @@ from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCom
 
 
 class Outcome(Protocol):
-    """What scores mean."""
+    """The meaning of scores."""
 
     def of(self, scores: NDArray[Any]) -> tuple[NDArray[Any], Floats | None] | None:
         """Return values or classes, and probabilities, of scores; None if the model itself must predict."""
