@@ -88,7 +88,8 @@ def _compare_clusters(
         margin=gate.margin,
         margin_for_now=now,
         goal=gate.goal,
-        min_count=0 if is_rate else FIRST_LOOK,
+        # With known shares, the clusters say when there is enough.
+        min_count=FIRST_LOOK if adaptive and not is_rate else 0,
         confidence=confidence,
     )
 
