@@ -1,7 +1,7 @@
-"""Measure how often rollouts of equal versions are wrong if error rates, latencies or rewards change with time.
+"""Measure how often rollouts of equal versions are wrong if latencies or error rates change with time.
 
 In a canary and in a bandit the shares change as well, so over all requests the versions are compared at different
-times. The comparisons of the gates are compared with those of sums over all times.
+times. Latencies are compared within each step; the errors of a bandit are compared over all requests.
 
     python -m benchmarks.rollouts.changing_rates [--streams 2000] [--json FILE]
 """
@@ -10,36 +10,23 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from airflow_provider_mlops.serving.rollouts.arm_statistics import LATENCY_EDGES
 from airflow_provider_mlops.stats.bandits.reward_statistics import RewardStatistics
-from airflow_provider_mlops.stats.sequences.clusters import (
-    CLUSTERS,
-    ClusterSums,
-    clustered_difference,
-    information_radius,
-    variance_to_detect,
-)
 from airflow_provider_mlops.stats.sequences.prior_observations import prior_observations
 from airflow_provider_mlops.stats.sequences.rate import log_evidence
 from benchmarks.measure import print_table, write_json
 from benchmarks.rollouts.bandit_decisions import EVERY, FLOOR, excludes_equality, probability_of_second
 
-SHARES, QUANTILE, RATIO = (0.05, 0.25, 0.5), 0.95, 1.2
-TOTAL, CHUNK = 30_000, 100
-
-
-def changed(start: float, end: float, part: float) -> float:
-    """Return a rate that is `start` in the first half and `end` in the second one."""
-    return start if part < 0.5 else end
+SHARES, QUANTILE, RATIO = (0.05, 0.25, 0.5), 0.5, 1.2
+TOTAL = 30_000
 
 
 def latency_streams(streams: int, factor: float, *, by_step: bool, seed: int) -> np.ndarray:
-    """Return whether each canary of equal versions is rolled back, if both become slower by `factor` halfway."""
+    """Return whether canaries of equal versions are rolled back if both become slower by `factor` at the last step."""
     generator, looks = np.random.default_rng(seed), 30
     edges = np.array(LATENCY_EDGES)
     edges = edges[(edges > 1) & (edges < 200)]
@@ -47,7 +34,7 @@ def latency_streams(streams: int, factor: float, *, by_step: bool, seed: int) ->
     wrong = np.zeros(streams, dtype=bool)
     for look in range(looks):
         step = look * len(SHARES) // looks
-        slower = changed(1.0, factor, look / looks)
+        slower = 1.0 if step < len(SHARES) - 1 else factor
         own = generator.binomial(TOTAL // looks, SHARES[step], streams)
         for arm, number in ((0, TOTAL // looks - own), (1, own)):
             latency = generator.lognormal(2, 0.5, (streams, int(number.max()))) * slower
@@ -74,85 +61,49 @@ def quantile_bounds(edges: np.ndarray, counts: np.ndarray, error: float) -> tupl
 
 
 @dataclass(frozen=True)
-class Bandit:
-    """Rewards and errors of two versions of a bandit, in the first half of the requests and in the second one."""
+class Errors:
+    """Error rates of both versions of a bandit: usually, after a part of the requests, and in outages.
+
+    In an outage, the last 1,000 of every 10,000 requests fail.
+    """
 
     name: str
-    rewards: tuple[float, float]
-    rewards_later: tuple[float, float]
-    error: float = 0.01
-    error_later: float = 0.01
+    usual: float = 0.01
+    later: float = 0.01
+    changes: float = 0.1
+    outages: bool = False
+
+    def rate(self, request: int) -> float:
+        """Return the error rate at the number of a request."""
+        if self.outages and request % 10_000 >= 9_000:
+            return 1.0
+        return self.usual if request < self.changes * TOTAL else self.later
 
 
-BANDITS = (
-    Bandit("constant rates", (0.1, 0.1), (0.1, 0.1)),
-    Bandit("rewards rise from 10 to 20 %", (0.1, 0.1), (0.2, 0.2)),
-    Bandit("rewards fall from 20 to 5 %", (0.2, 0.2), (0.05, 0.05)),
-    Bandit("errors rise from 1 to 5 %, one version earns more", (0.1, 0.15), (0.1, 0.15), 0.01, 0.05),
-    Bandit("errors fall from 5 to 1 %, one version earns more", (0.1, 0.15), (0.1, 0.15), 0.05, 0.01),
+ERRORS = (
+    Errors("1 %"),
+    Errors("1 %, after a tenth of the requests 5 %", later=0.05),
+    Errors("5 %, after a tenth of the requests 1 %", usual=0.05),
+    Errors("1 %, outages", outages=True),
 )
 
 
-def bandit_streams(
-    bandit: Bandit, streams: int, seed: int
-) -> Iterator[
-    tuple[int, RewardStatistics, np.ndarray, tuple[ClusterSums, ClusterSums], tuple[ClusterSums, ClusterSums]]
-]:
-    """Yield requests, rewards and errors at each look, and the sums of rewards and errors by inverse propensities."""
+def bandit_streams(case: Errors, streams: int, seed: int) -> np.ndarray:
+    """Return whether each bandit of versions that fail equally often ever finds that one of them fails more often.
+
+    The second version earns a reward in 15 % of its requests and the first one in 10 %, so it gets more and more.
+    """
     generator = np.random.default_rng(seed)
-    known = RewardStatistics.empty(streams, 2)
-    errors = np.zeros((streams, 2))
-    sums = np.zeros((2, 3, streams, 1, CLUSTERS))
-    rows = np.arange(streams)[:, None]
-    for look in range(EVERY, TOTAL + 1, EVERY):
-        part = (look - EVERY) / TOTAL
-        share = FLOOR + (1 - 2 * FLOOR) * probability_of_second(known, revenue=False)
-        second = generator.random((streams, EVERY)) < share[:, None]
-        rates = bandit.rewards if part < 0.5 else bandit.rewards_later
-        won = generator.random(second.shape) < np.where(second, rates[1], rates[0])
-        failed = generator.random(second.shape) < changed(bandit.error, bandit.error_later, part)
-        weight = 1 / np.where(second, share[:, None], 1 - share[:, None])
-        flat = (rows * CLUSTERS + generator.integers(0, CLUSTERS, second.shape)).ravel()
-        for arm, mask in enumerate((~second, second)):
-            for kind, value in enumerate((weight, weight * won, weight * failed)):
-                new = np.bincount(flat, weights=(value * mask).ravel(), minlength=streams * CLUSTERS)
-                sums[arm, kind, :, 0] += new.reshape(streams, CLUSTERS)
-            errors[:, arm] += (failed & mask).sum(axis=1)
-        count = np.stack([(~second).sum(axis=1), second.sum(axis=1)], axis=1).astype(float)
-        total = np.stack([(won & ~second).sum(axis=1), (won & second).sum(axis=1)], axis=1).astype(float)
-        known = known + RewardStatistics(count, total, total - total**2 / np.maximum(count, 1))
-        rewards, failures = (
-            (ClusterSums(sums[1, 0], sums[1, kind]), ClusterSums(sums[0, 0], sums[0, kind])) for kind in (1, 2)
-        )
-        yield look, known, errors, rewards, failures
-
-
-def differs(sums: tuple[ClusterSums, ClusterSums], expected_variance: float) -> np.ndarray:
-    """Return whether the rates of both versions differ for certain, as weighted sums of clusters."""
-    estimate = clustered_difference(*sums, is_rate=True)
-    return np.asarray(np.abs(estimate.value) > information_radius(estimate, expected_variance=expected_variance))
-
-
-def of_bandit(bandit: Bandit, streams: int, seed: int) -> dict[str, np.ndarray]:
-    """Return the requests until each rule finds a difference of rewards or of errors, infinite if it does not."""
-    names = ("rewards, sums", "rewards, weighted", "errors, sums", "errors, weighted")
-    found = {name: [] for name in names}
-    for start in range(0, streams, CHUNK):
-        size = min(CHUNK, streams - start)
-        ends = {name: np.full(size, np.inf) for name in names}
-        for look, known, errors, rewards, failures in bandit_streams(bandit, size, seed + start):
-            failed = RewardStatistics(known.count, errors, errors - errors**2 / np.maximum(known.count, 1))
-            verdicts = (
-                excludes_equality(known, revenue=False),
-                differs(rewards, variance_to_detect(0.02)),
-                excludes_equality(failed, revenue=False),
-                differs(failures, variance_to_detect(0.01)),
-            )
-            for name, verdict in zip(names, verdicts, strict=True):
-                ends[name] = np.where(verdict & np.isinf(ends[name]), look, ends[name])
-        for name in names:
-            found[name].append(ends[name])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    known, failures = RewardStatistics.empty(streams, 2), np.zeros((streams, 2))
+    found = np.zeros(streams, dtype=bool)
+    for look in range(0, TOTAL, EVERY):
+        second = generator.binomial(EVERY, FLOOR + (1 - 2 * FLOOR) * probability_of_second(known, revenue=False))
+        counts = np.stack([EVERY - second, second], axis=1)
+        won = generator.binomial(counts, (0.1, 0.15)).astype(float)
+        known = known + RewardStatistics(counts.astype(float), won, won - won**2 / np.maximum(counts, 1))
+        failures += generator.binomial(counts, case.rate(look))
+        found |= excludes_equality(RewardStatistics(known.count, failures, failures), revenue=False)
+    return found
 
 
 def main() -> None:
@@ -162,25 +113,22 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, float] = {}
     rows: list[list[object]] = []
-    for factor in (1.0, 2.0, 0.5):
-        shares = [
+    for factor in (1.0, 2.0, 3.0):
+        together, by_step = (
             float(latency_streams(arguments.streams, factor, by_step=by_step, seed=1).mean())
             for by_step in (False, True)
-        ]
-        rows.append([f"latencies times {factor:g} halfway", *(f"{100 * share:.1f} %" for share in shares)])
-        results[f"latencies times {factor:g}"] = shares[1]
-    print_table(
-        ["canary of equal versions", "all steps together", "by step"], rows, f"{arguments.streams:,} null streams"
-    )
+        )
+        name = f"median latency times {factor:g} at the last step"
+        rows.append([name, f"{100 * together:.1f} %", f"{100 * by_step:.1f} %"])
+        results |= {f"{name}, together": together, f"{name}, by step": by_step}
+    title = f"{arguments.streams:,} null streams; at most 5.0 % may be rolled back"
+    print_table(["canary of equal versions", "all steps together", "by step"], rows, title)
     rows = []
-    for bandit in BANDITS:
-        found = of_bandit(bandit, arguments.streams, seed=1)
-        shown = [f"{100 * np.isfinite(ends).mean():.1f} %" for ends in found.values()]
-        medians = [np.quantile(ends, 0.5, method="higher") for ends in found.values()]
-        rows.append([bandit.name, *shown, *(f"{value:,.0f}" if np.isfinite(value) else "–" for value in medians[:2])])
-        results |= {f"{bandit.name}: {name}": float(np.isfinite(ends).mean()) for name, ends in found.items()}
-    names = ("rewards, sums", "rewards, weighted", "errors, sums", "errors, weighted", "median", "median, weighted")
-    print_table(["bandit", *names], rows, "Differences found; at most 5.0 % of those that do not exist")
+    for case in ERRORS:
+        found = float(bandit_streams(case, arguments.streams, seed=1).mean())
+        rows.append([case.name, f"{100 * found:.1f} %"])
+        results[f"errors {case.name}"] = found
+    print_table(["errors of both versions of a bandit", "a difference"], rows, "At most 5.0 % may find a difference")
     if arguments.json:
         write_json(arguments.json, results)
 

@@ -82,8 +82,8 @@ class ArmStatistics:
     latency_clusters
         For a sticky rollout with a latency gate, the histogram of latencies in each of `LATENCY_CLUSTERS` clusters.
     reward_clusters
-        Sums of weights and of weighted rewards in each cluster. The weight is 1, or for a contextual bandit the inverse
-        of the propensity.
+        Sums of weights and of weighted rewards in each cluster. The weight is 1, or the inverse of the propensity if
+        `RolloutPlan.weighs_rewards`.
     gram
         For a contextual bandit, the sum over the rewards of the products of every two features, row by row.
     response

@@ -37,7 +37,7 @@ Key = tuple[str, int, str]
 class Decision(NamedTuple):
     """An answer that a reward will belong to. `arm` is its position in the plan; `context` and `outputs` are JSON.
 
-    `cluster` is known for sticky keys, and `propensity` for contextual bandits.
+    `cluster` is known for sticky keys, and `propensity` if `RolloutPlan.weighs_rewards`.
     """
 
     prediction_id: bytes
@@ -213,7 +213,7 @@ def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> Decision | None:
         _packed_context(plan, record.get("context")),
         _packed(outputs) if plan.reward.source == "correct" else None,
         None if record.get("key") is None else _cluster(record),
-        record["propensity"] if isinstance(plan.strategy, ContextualStrategy) else None,
+        record["propensity"] if plan.weighs_rewards else None,
     )
 
 
