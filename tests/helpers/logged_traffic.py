@@ -101,13 +101,15 @@ class Traffic:
         if name not in self.rewarded:
             self.rewarded.add(name)
             cluster = cluster_of(None, name[:32])
+            # The propensity of each answer is one half.
+            weight = 2.0 if self.rollout.plan.weighs_rewards else 1.0
             self.add(
                 arm,
                 reward_count=1,
                 reward_total=value,
                 rewards_at_bounds=1,
                 rewards_of_rows=int(name in self.of_rows),
-                reward_clusters={cluster: (1.0, value)},
+                reward_clusters={cluster: (weight, weight * value)},
             )
 
     def some(self, count: int) -> None:

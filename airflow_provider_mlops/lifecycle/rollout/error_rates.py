@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, cluster_sums
+from airflow_provider_mlops.serving.rollouts.evidence.expected_failures import LEVELS
 from airflow_provider_mlops.serving.rollouts.plan.gates import ErrorRateGate
 from airflow_provider_mlops.serving.rollouts.plan.strategies import AbStrategy, CanaryStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, step_weights
@@ -88,20 +89,48 @@ def _with_champion(
 def concurrent_counts(plan: RolloutPlan, evidence: Evidence, arm: str) -> list[ConcurrentCounts] | None:
     """Return the counts of each step with its share, if requests were assigned with these shares; None otherwise.
 
-    The shares of bandits follow from the rewards. Someone may also have changed the shares during a step.
+    The shares of bandits follow from the rewards. Someone may also have changed the shares during a step. Within a
+    step, requests are divided by the rate of failures that was expected before them, so that an outage of both versions
+    is no surprise.
     """
     from airflow_provider_mlops.stats.sequences.concurrent_rates import ConcurrentCounts, fits_shares
 
     if not evidence.steps or not isinstance(plan.strategy, CanaryStrategy | AbStrategy):
         return None
-    stretches = []
+    stretches: list[ConcurrentCounts] = []
+    divided: list[ConcurrentCounts] = []
     for number, own, other in zip(
         evidence.step_numbers, evidence.by_step(arm), evidence.by_step(CHAMPION), strict=True
     ):
         share = (step_weights(plan, number) or {}).get(arm, 0.0) if number < plan.step_count else 0.0
         if 0 < share < 1:
             stretches.append(ConcurrentCounts(own.errors, own.requests, other.errors, other.requests, share))
-    return stretches if fits_shares(stretches) else None
+            divided += _by_expected_errors(own, other, share)
+    if not fits_shares(stretches):
+        return None
+    # If a version answers so late that its requests meet another rate, that rate is not used.
+    return divided if fits_shares(divided) else stretches
+
+
+def _by_expected_errors(own: ArmStatistics, other: ArmStatistics, share: float) -> list[ConcurrentCounts]:
+    from airflow_provider_mlops.stats.sequences.concurrent_rates import ConcurrentCounts
+
+    parts = []
+    for level in range(LEVELS + 1):
+        own_requests, own_errors = _at_level(own, level)
+        other_requests, other_errors = _at_level(other, level)
+        if own_requests + other_requests:
+            counts = (own_errors, own_requests, other_errors, other_requests)
+            parts.append(ConcurrentCounts(*counts, share=share, expected=level / LEVELS))
+    return parts
+
+
+def _at_level(arm: ArmStatistics, level: int) -> tuple[int, int]:
+    """Return the number of requests and of errors at a level of `ExpectedFailures`."""
+    if level:
+        return arm.expected_errors.get(level, (0, 0))
+    counted = list(arm.expected_errors.values())
+    return arm.requests - sum(requests for requests, _ in counted), arm.errors - sum(errors for _, errors in counted)
 
 
 def _compare_users(

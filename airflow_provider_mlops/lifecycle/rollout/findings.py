@@ -89,7 +89,7 @@ def _finding(plan: RolloutPlan, gate: Gate, arm: str, evidence: Evidence) -> Fin
         comparison = compare_error_rates(plan, gate, evidence, arm, confidence)
     elif isinstance(gate, LatencyGate):
         if gate.max_latency_ms is None:
-            latencies = compare_latencies(plan, gate, candidate, champion, confidence)
+            latencies = compare_latencies(plan, gate, evidence, arm, confidence)
             return Finding(
                 gate=gate.title,
                 arm=arm,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.serving.policy.policy import CANDIDATE, CHAMPION
 from airflow_provider_mlops.serving.rollouts.arm_statistics import (
     LATENCY_CLUSTERS,
     LATENCY_EDGES,
@@ -14,7 +16,8 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import (
     edge_at_least,
 )
 from airflow_provider_mlops.serving.rollouts.plan.gates import LatencyGate
-from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
+from airflow_provider_mlops.serving.rollouts.plan.strategies import CanaryStrategy
+from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, step_weights
 
 if TYPE_CHECKING:
     from airflow_provider_mlops.stats.intervals.interval import Interval
@@ -82,24 +85,105 @@ def compare_latency_with_limit(
 
 
 def compare_latencies(
-    plan: RolloutPlan, gate: LatencyGate, candidate: ArmStatistics, champion: ArmStatistics, confidence: float
+    plan: RolloutPlan, gate: LatencyGate, evidence: Evidence, arm: str, confidence: float
 ) -> LatencyComparison:
-    """Compare the arms' quantiles, each with a confidence interval at half the error rate."""
-    own, reference = (_quantile(plan, gate, arm, (1 + confidence) / 2) for arm in (candidate, champion))
+    """Compare the arms' quantiles within each step, each with a confidence interval at its part of the error rate.
+
+    Latencies may change with time, and so do the shares of a canary: over all steps together, most of the champion's
+    requests are from other times than the candidate's. Their ratio is taken to be constant, so each step bounds it.
+    """
+    steps = _compared_steps(plan)
+    numbers = [number for number in evidence.step_numbers if number in steps]
+    if not steps or not evidence.steps:
+        pairs = {evidence.number: (evidence.of_arm(arm), evidence.of_arm(CHAMPION))}
+    else:
+        empty = ArmStatistics()
+        pairs = {
+            number: (evidence.steps.get((number, arm), empty), evidence.steps.get((number, CHAMPION), empty))
+            for number in numbers or [evidence.number]
+        }
+    level = 1 - (1 - confidence) / (2 * max(len(steps), 1))
+    found = [_Ratio.of(plan, gate, number, pair, level) for number, pair in pairs.items()]
+    lowest, highest = min(found, key=lambda each: each.high), max(found, key=lambda each: each.low)
     verdict: Verdict = "inconclusive"
-    if own.high <= gate.ratio * reference.low:
-        verdict = "better"
-    elif own.low > gate.ratio * reference.high:
-        verdict = "worse"
-    relation = {"better": "is at most", "worse": "exceeds", "inconclusive": "may or may not exceed"}[verdict]
-    sentence = (
-        f"The candidate's {100 * gate.quantile:g}th latency percentile {relation} {gate.ratio:g} times the champion's: "
-        f"{_milliseconds(own)} for the candidate ({pluralize(sum(candidate.latency.values()), 'answer')}), "
-        f"{_milliseconds(reference)} for the champion ({pluralize(sum(champion.latency.values()), 'answer')})."
+    shown = found[-1]
+    if highest.low > gate.ratio:
+        verdict, shown = "worse", highest
+    elif lowest.high <= gate.ratio:
+        verdict, shown = "better", lowest
+    sentence = shown.sentence(gate, verdict, is_step=len(steps) > 1)
+    if verdict == "better" and (problem := _slower_without_champion(plan, gate, evidence, arm, confidence)):
+        verdict, sentence = "inconclusive", problem
+    return LatencyComparison(verdict, sentence, highest.low, lowest.high)
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    """The quantiles of both arms at a step, and the bounds of their ratio."""
+
+    number: int
+    own: Interval
+    reference: Interval
+    answers: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        plan: RolloutPlan,
+        gate: LatencyGate,
+        number: int,
+        pair: tuple[ArmStatistics, ArmStatistics],
+        confidence: float,
+    ) -> Self:
+        own, reference = (_quantile(plan, gate, arm, confidence) for arm in pair)
+        return cls(number, own, reference, (sum(pair[0].latency.values()), sum(pair[1].latency.values())))
+
+    @property
+    def low(self) -> float:
+        return self.own.low / self.reference.high if self.own.low > 0 else 0.0
+
+    @property
+    def high(self) -> float:
+        return self.own.high / self.reference.low if self.reference.low > 0 else math.inf
+
+    def sentence(self, gate: LatencyGate, verdict: Verdict, *, is_step: bool) -> str:
+        relation = {"better": "is at most", "worse": "exceeds", "inconclusive": "may or may not exceed"}[verdict]
+        return (
+            f"The candidate's {100 * gate.quantile:g}th latency percentile {relation} {gate.ratio:g} times the "
+            f"champion's: {_milliseconds(self.own)} for the candidate ({pluralize(self.answers[0], 'answer')}), "
+            f"{_milliseconds(self.reference)} for the champion ({pluralize(self.answers[1], 'answer')})"
+            f"{f', at step {self.number + 1}' if is_step else ''}."
+        )
+
+
+def _compared_steps(plan: RolloutPlan) -> list[int]:
+    """Return the numbers of a canary's steps in which both versions answer; none for other strategies."""
+    if not isinstance(plan.strategy, CanaryStrategy):
+        return []
+    shares = [(step_weights(plan, number) or {}).get(CANDIDATE, 0.0) for number in range(plan.step_count)]
+    return [number for number, share in enumerate(shares) if 0 < share < 1]
+
+
+def _slower_without_champion(
+    plan: RolloutPlan, gate: LatencyGate, evidence: Evidence, arm: str, confidence: float
+) -> str | None:
+    """Return what keeps a candidate from passing at a step that leaves no request to the champion; None if nothing.
+
+    As for error rates, no one can tell whether the champion would be as slow now, so a person has to look.
+    """
+    steps = _compared_steps(plan)
+    if not steps or evidence.number in steps or not evidence.steps:
+        return None
+    before = ArmStatistics.sum(evidence.steps.get((number, CHAMPION), ArmStatistics()) for number in steps)
+    pair = evidence.step.get(arm, ArmStatistics()), before
+    ratio = _Ratio.of(plan, gate, evidence.number, pair, (1 + confidence) / 2)
+    if ratio.low <= gate.ratio:
+        return None
+    return (
+        f"The candidate's {100 * gate.quantile:g}th latency percentile is {_milliseconds(ratio.own)} since it answers "
+        f"all requests, and the champion's was {_milliseconds(ratio.reference)} before. No requests to the champion "
+        "show whether it would be as slow now."
     )
-    low = own.low / reference.high if own.low > 0 else 0.0
-    high = own.high / reference.low if reference.low > 0 else math.inf
-    return LatencyComparison(verdict, sentence, low, high)
 
 
 def _quantile(plan: RolloutPlan, gate: LatencyGate, arm: ArmStatistics, confidence: float) -> Interval:

@@ -10,7 +10,7 @@ from airflow_provider_mlops.lifecycle.rollout.sample_size import expected_n
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, cluster_sums
 from airflow_provider_mlops.serving.rollouts.plan.gates import MetricGate
 from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
-from airflow_provider_mlops.serving.rollouts.plan.strategies import AbStrategy, ContextualStrategy
+from airflow_provider_mlops.serving.rollouts.plan.strategies import AbStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def compare_rewards(
 ) -> SequentialComparison:
     """Compare the mean reward of the first arm with that of the second one, by the rule of the gate.
 
-    Rewards that depend on each other, and those of several steps or without bounds, are compared as sums of clusters.
-    The exact tests are for independent rewards within bounds.
+    Rewards that depend on each other, and those of several steps, of bandits or without bounds, are compared as sums of
+    clusters. The exact tests are for independent rewards within bounds whose mean does not change.
     """
     pair = evidence.of_arm(arms[0]), evidence.of_arm(arms[1])
     reward = plan.required_reward
@@ -50,7 +50,7 @@ def looks_binary(reward: Reward, arms: tuple[ArmStatistics, ...]) -> bool:
 
 
 def _needs_clusters(plan: RolloutPlan, reward: Reward, evidence: Evidence, arms: tuple[str, str]) -> bool:
-    if reward.low is None or plan.sticky is not None or isinstance(plan.strategy, ContextualStrategy):
+    if reward.low is None or plan.sticky is not None or plan.weighs_rewards:
         return True
     if any(evidence.of_arm(arm).rewards_of_rows for arm in arms):
         return True
@@ -74,7 +74,8 @@ def _compare_clusters(
     is_rate = reward.is_binary and (reward.low, reward.high) == (0.0, 1.0)
     relaxes = gate.goal == "non_inferior" and gate.margin > 0 and bool(evidence.steps)
     now = margin_for_now(plan, gate.margin, evidence.number) if relaxes else None
-    adaptive = plan.learns and not isinstance(plan.strategy, ContextualStrategy)
+    # Without weights, the mean rewards of a bandit must not change.
+    adaptive = plan.learns and not plan.weighs_rewards
     sums = [cluster_sums([part.reward_clusters for part in evidence.by_step(arm)]) for arm in arms]
     return compare_clusters(
         sums[0],
@@ -83,12 +84,13 @@ def _compare_clusters(
         what="reward rate" if is_rate else "mean reward",
         greater_is_better=reward.greater_is_better,
         expected_variance=_expected_variance(plan, gate, pair, confidence),
-        is_rate=is_rate and not isinstance(plan.strategy, ContextualStrategy),
+        is_rate=is_rate and not plan.weighs_rewards,
         assigned_by="rewards" if adaptive else "shares",
         margin=gate.margin,
         margin_for_now=now,
         goal=gate.goal,
-        min_count=0 if is_rate else FIRST_LOOK,
+        # With known shares, the clusters say when there is enough.
+        min_count=FIRST_LOOK if adaptive and not is_rate else 0,
         confidence=confidence,
     )
 

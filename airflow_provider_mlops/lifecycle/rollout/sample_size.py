@@ -35,7 +35,7 @@ def sample_sizes(plan: RolloutPlan) -> tuple[int, int] | None:
 
 def _required_sizes(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> tuple[int, int]:
     """Return the sizes that the test of these rewards needs; `findings` chooses the same test."""
-    from airflow_provider_mlops.stats.sequences.mean import FIRST_LOOK
+    from airflow_provider_mlops.stats.sequences.clusters import MIN_CLUSTERS
     from airflow_provider_mlops.stats.sequences.sample_size import (
         requests_for_bounded_sequence,
         requests_for_sequence,
@@ -61,8 +61,9 @@ def _required_sizes(plan: RolloutPlan, strategy: AbStrategy, effect: float) -> t
     size = requests_for_sequence(stds, detectable, **test)
     if reward.is_binary:
         return size.candidate, size.champion
-    # With fewer rewards of either arm, the test of means without bounds is inconclusive.
-    return _with_champion(max(size.candidate, math.ceil(FIRST_LOOK * max(1.0, share / (1 - share)))), strategy)
+    # With fewer clusters of either arm, the test of means without bounds is inconclusive. Rewards may share clusters.
+    fewest = 2 * MIN_CLUSTERS * max(1.0, share / (1 - share))
+    return _with_champion(max(size.candidate, math.ceil(fewest)), strategy)
 
 
 def _std_of_rate(rate: float) -> float:

@@ -76,11 +76,14 @@ class ArmStatistics:
         Number of rewards that belong to requests with several rows.
     request_clusters
         For a sticky rollout, number of requests and of errors in each cluster; see `cluster_of`.
+    expected_errors
+        For a canary or an A/B test that is not sticky, number of requests and of errors at each level of
+        `ExpectedFailures` above 0, that is of the requests that came after many failures.
     latency_clusters
         For a sticky rollout with a latency gate, the histogram of latencies in each of `LATENCY_CLUSTERS` clusters.
     reward_clusters
-        Sums of weights and of weighted rewards in each cluster. The weight is 1, or for a contextual bandit the inverse
-        of the propensity.
+        Sums of weights and of weighted rewards in each cluster. The weight is 1, or the inverse of the propensity if
+        `RolloutPlan.weighs_rewards`.
     gram
         For a contextual bandit, the sum over the rewards of the products of every two features, row by row.
     response
@@ -106,6 +109,7 @@ class ArmStatistics:
     rewards_at_bounds: int = 0
     rewards_of_rows: int = 0
     request_clusters: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    expected_errors: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     latency_clusters: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     reward_clusters: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     gram: tuple[float, ...] = ()
@@ -133,7 +137,7 @@ class ArmStatistics:
     def from_json(cls, text: str) -> Self:
         """Return the statistics that `to_json` wrote."""
         content: dict[str, Any] = json.loads(text)
-        for name in ("latency", "outputs", "request_clusters", "latency_clusters", "reward_clusters"):
+        for name in _MAPPINGS:
             if name in content:
                 content[name] = {int(cell): _from_json(value) for cell, value in content[name].items()}
         for name in ("gram", "response"):
@@ -230,6 +234,9 @@ def cluster_of(key: str | None, prediction_id: str) -> int:
     (1023, 1023, 948)
     """
     return (int(key, 16) if key is not None else zlib.crc32(prediction_id.encode())) % CLUSTERS
+
+
+_MAPPINGS = tuple(item.name for item in fields(ArmStatistics) if item.default_factory is dict)
 
 
 def _from_json(value: Any) -> Any:

@@ -117,8 +117,9 @@ def clustered_difference(candidate: ClusterSums, champion: ClusterSums, *, is_ra
     candidate, champion
         Sums of both arms with the same strata and clusters.
     is_rate
-        Whether values are 0 or 1. The variance is then that with one more unit in each arm that has only ones, so that
-        an estimate of 0 or 1 is never certain.
+        Whether values are 0 or 1. The variance is then that with one more unit in each arm that differs from the rest,
+        so that an estimate of 0 or 1 is never certain. Until some units differ, it is one that differs in all its
+        observations.
 
     Examples
     --------
@@ -151,8 +152,10 @@ def clustered_difference(candidate: ClusterSums, champion: ClusterSums, *, is_ra
     alike = correction * (weight**2 * squares / (n1 + n0) * (1 / n1 + 1 / n0)).sum(axis=-1)
     variance = np.maximum(variance, alike)
     if is_rate:
-        width = candidate.weight.shape[-1]
-        variance = variance + sum(_one_more(count, width) for count in occupied)
+        variance = variance + sum(
+            _one_more(*(np.where(both[..., None], part, 0.0).sum(axis=-2) for part in (arm.weight, arm.total)))
+            for arm in (candidate, champion)
+        )
     spread = np.minimum(
         *(
             effective_clusters((part * deviation).sum(axis=-2))
@@ -180,7 +183,7 @@ def clustered_mean(sums: ClusterSums, *, is_rate: bool = False) -> ClusteredEsti
     clusters = np.asarray((weight > 0).sum(axis=-1), dtype=np.float64)
     variance = clusters / np.maximum(clusters - 1, 1) * np.square(influence).sum(axis=-1)
     if is_rate:
-        variance = variance + _one_more(clusters, weight.shape[-1])
+        variance = variance + _one_more(weight, total)
     return ClusteredEstimate(value, variance, clusters, clusters if is_rate else effective_clusters(influence))
 
 
@@ -282,6 +285,17 @@ def _occupied(arm: ClusterSums, both: NDArray[np.bool_]) -> Floats:
     return np.asarray(np.any((arm.weight > 0) & both[..., None], axis=-2).sum(axis=-1), dtype=np.float64)
 
 
-def _one_more(clusters: Floats, width: int) -> Floats:
-    """Return the variance that one more unit with only ones adds to a rate."""
-    return np.asarray(1 / np.maximum(estimated_units(clusters, width), 1.0) ** 2)
+def _one_more(weight: Floats, total: Floats) -> Floats:
+    """Return the variance that one more unit that differs from the rest adds to a rate.
+
+    Its size is the root mean square of the clusters that differ and of a whole unit. A user who fails does not always
+    fail, but this is only known once some have failed.
+    """
+    count = weight.sum(axis=-1)
+    units = np.maximum(estimated_units((weight > 0).sum(axis=-1), weight.shape[-1]), 1.0)
+    # Ones are what is rare, or zeros are.
+    sizes = (
+        (np.square(count / units) + np.square(part).sum(axis=-1)) / (1 + (part > 0).sum(axis=-1))
+        for part in (total, weight - total)
+    )
+    return np.asarray(np.minimum(*sizes) / np.square(np.maximum(count, 1.0)))

@@ -10,7 +10,9 @@ from scipy import stats
 
 from airflow_provider_mlops.lifecycle.rollout import decision as rollout_decision
 from airflow_provider_mlops.lifecycle.rollout.decision import decide
+from airflow_provider_mlops.lifecycle.rollout.error_rates import concurrent_counts
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
+from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.lifecycle.rollout.sample_size import sample_sizes
 from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics, latency_cell
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan, RolloutState
@@ -169,3 +171,37 @@ def test_several_gates_together_keep_the_stated_rate() -> None:
     ends = [simulate(plan, draw, seed, doubled(400, 5)).status for seed in range(seeds)]
     assert ends.count("rolled_back") <= int(stats.binom.ppf(0.999, seeds, RATE))
     assert "promoted" not in ends
+
+
+def outage(arm: str, requests: int, expected: bool, usual: int = 4000) -> ArmStatistics:
+    """Of an arm, 1 % failures, and an outage in which every request fails."""
+    levels = {10: (requests, requests)} if expected else {}
+    return ArmStatistics(requests=usual + requests, errors=usual // 100 + requests, expected_errors=levels)
+
+
+def test_an_outage_that_was_expected_does_not_keep_a_candidate_from_passing() -> None:
+    plan = canary(strategy={"kind": "canary", "steps": [0.5]}, gates=[{"kind": "error_rate", "margin": 0.02}])
+    verdicts = []
+    for expected in (True, False):
+        arms = {(0, arm): outage(arm, count, expected) for arm, count in (("candidate", 520), ("champion", 480))}
+        verdicts.append(findings(plan, Evidence.of(arms, 0))[0].verdict)
+    assert verdicts == ["better", "inconclusive"]
+
+
+def test_levels_at_which_the_requests_do_not_fit_the_shares_are_not_used() -> None:
+    """A version that answers late meets another level than the other one, so the level would not be known before."""
+    plan = canary(strategy={"kind": "canary", "steps": [0.5]}, gates=[{"kind": "error_rate", "margin": 0.02}])
+    late = ArmStatistics(requests=4500, errors=540, expected_errors={10: (500, 500)})
+    fast = ArmStatistics(requests=4500, errors=540, expected_errors={3: (500, 500)})
+    evidence = Evidence.of({(0, "candidate"): late, (0, "champion"): fast}, 0)
+    counts = concurrent_counts(plan, evidence, "candidate")
+    assert counts is not None
+    assert [part.expected for part in counts] == [0.0]
+
+
+def test_statistics_without_levels_are_at_the_lowest_one() -> None:
+    plan = canary(strategy={"kind": "canary", "steps": [0.25]})
+    parts = ArmStatistics(requests=100, errors=8, expected_errors={2: (10, 5), 7: (4, 3)})
+    others = ArmStatistics(requests=300, errors=9)
+    counts = concurrent_counts(plan, Evidence.of({(0, "candidate"): parts, (0, "champion"): others}, 0), "candidate")
+    assert counts == [(0, 86, 9, 300, 0.25, 0.0), (5, 10, 0, 0, 0.25, 0.2), (3, 4, 0, 0, 0.25, 0.7)]

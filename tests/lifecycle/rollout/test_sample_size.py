@@ -81,8 +81,8 @@ def test_with_so_many_rewards_it_finds_the_effect_as_often_as_planned(name: str)
 
 
 def test_without_bounds_it_waits_until_the_test_says_anything() -> None:
-    assert sample_sizes(planned_for({"min_effect": 1.0, "std": 0.1}, UNBOUNDED)) == (500, 500)
+    assert sample_sizes(planned_for({"min_effect": 1.0, "std": 0.1}, UNBOUNDED)) == (60, 60)
     few = {"min_effect": 1.0, "std": 0.1, "candidate_share": 0.1}
     candidate, champion = sample_sizes(planned_for(few, UNBOUNDED)) or (0, 0)
-    assert candidate >= 500
+    assert candidate >= 60
     assert champion >= 8 * candidate

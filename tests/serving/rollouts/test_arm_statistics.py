@@ -32,6 +32,7 @@ def statistics(draw: st.DrawFn) -> ArmStatistics:
         rewards_at_bounds=draw(COUNT),
         rewards_of_rows=draw(COUNT),
         request_clusters=draw(CLUSTERS),
+        expected_errors=draw(CLUSTERS),
         latency_clusters=draw(st.dictionaries(st.integers(0, 9), CELLS, max_size=3)),
         reward_clusters=draw(CLUSTERS),
         gram=tuple(draw(st.lists(HALVES, min_size=4, max_size=4))) if linear else (),

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_mlops.serving.log import prediction_id as prediction_ids
 from airflow_provider_mlops.serving.log.record import FeedbackRecord, feedback_rows
+from airflow_provider_mlops.serving.policy.policy import COHORT
 from airflow_provider_mlops.serving.rollouts.arm_statistics import (
     LATENCY_CLUSTERS,
     ArmStatistics,
     cluster_of,
     latency_cell,
 )
+from airflow_provider_mlops.serving.rollouts.evidence.expected_failures import ExpectedFailures
 from airflow_provider_mlops.serving.rollouts.plan.context_features import CategoryFeature, NumberFeature
 from airflow_provider_mlops.serving.rollouts.plan.gates import DriftGate, LatencyGate
 from airflow_provider_mlops.serving.rollouts.plan.reward import Reward
-from airflow_provider_mlops.serving.rollouts.plan.strategies import ContextualStrategy
+from airflow_provider_mlops.serving.rollouts.plan.strategies import AbStrategy, CanaryStrategy, ContextualStrategy
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.value_text import as_text
 
@@ -35,7 +37,7 @@ Key = tuple[str, int, str]
 class Decision(NamedTuple):
     """An answer that a reward will belong to. `arm` is its position in the plan; `context` and `outputs` are JSON.
 
-    `cluster` is known for sticky keys, and `propensity` for contextual bandits.
+    `cluster` is known for sticky keys, and `propensity` if `RolloutPlan.weighs_rewards`.
     """
 
     prediction_id: bytes
@@ -72,6 +74,7 @@ class _Counts:
     latency: Counter[int] = field(default_factory=Counter)
     outputs: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     request_clusters: dict[int, tuple[float, float]] = field(default_factory=dict)
+    expected_errors: dict[int, tuple[int, int]] = field(default_factory=dict)
     latency_clusters: dict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
 
@@ -83,10 +86,13 @@ class EvidenceDelta:
     plan_of
         Function that returns the plan of a rollout by its id. Records of a rollout for which it returns None are
         skipped.
+    expected
+        Rates of failures before the stretch, which its requests change.
     """
 
-    def __init__(self, plan_of: Callable[[str], RolloutPlan | None]) -> None:
+    def __init__(self, plan_of: Callable[[str], RolloutPlan | None], expected: ExpectedFailures | None = None) -> None:
         self._plan_of = plan_of
+        self.expected = expected or ExpectedFailures()
         self._counts: dict[Key, _Counts] = defaultdict(_Counts)
         self.decisions: list[Decision] = []
         self.feedback: list[Feedback] = []
@@ -106,6 +112,7 @@ class EvidenceDelta:
                 latency=dict(counts.latency),
                 outputs=dict(counts.outputs),
                 request_clusters=counts.request_clusters,
+                expected_errors=counts.expected_errors,
                 latency_clusters=counts.latency_clusters,
             )
             for key, counts in self._counts.items()
@@ -139,6 +146,9 @@ class EvidenceDelta:
         counts.compared += added.compared
         counts.agreed += added.agreed
         counts.latency.update(added.latency)
+        # The requests of a cohort are not a random part of all requests.
+        if plan.sticky is None and isinstance(plan.strategy, CanaryStrategy | AbStrategy) and record["arm"] != COHORT:
+            self._expect(record["rollout"], counts, added)
         for cell, share in added.outputs.items():
             counts.outputs[cell] += share
         if cluster is not None:
@@ -148,6 +158,12 @@ class EvidenceDelta:
                 counts.latency_clusters[cluster % LATENCY_CLUSTERS].update(added.latency)
         if decision is not None:
             self.decisions.append(decision)
+
+    def _expect(self, rollout: str, counts: _Counts, added: _Counts) -> None:
+        if level := self.expected.level(rollout):
+            requests, errors = counts.expected_errors.get(level, (0, 0))
+            counts.expected_errors[level] = (requests + added.requests, errors + added.errors)
+        self.expected.add(rollout, failed=added.errors > 0)
 
 
 def _key(record: Mapping[str, Any]) -> Key:
@@ -197,7 +213,7 @@ def _decision(record: Mapping[str, Any], plan: RolloutPlan) -> Decision | None:
         _packed_context(plan, record.get("context")),
         _packed(outputs) if plan.reward.source == "correct" else None,
         None if record.get("key") is None else _cluster(record),
-        record["propensity"] if isinstance(plan.strategy, ContextualStrategy) else None,
+        record["propensity"] if plan.weighs_rewards else None,
     )
 
 

@@ -29,6 +29,7 @@ from airflow_provider_mlops.serving.rollouts.evidence.evidence_writer import (
     read_plan,
     write_evidence,
 )
+from airflow_provider_mlops.serving.rollouts.evidence.expected_failures import ExpectedFailures
 from airflow_provider_mlops.serving.rollouts.evidence.reward_matching import RewardOutcome
 from airflow_provider_mlops.serving.rollouts.rollout import RolloutPlan
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
@@ -58,6 +59,8 @@ class Ingestion:
         # The store's cursors as last seen, and the positions up to which the log was read, with or without evidence.
         self._stored: dict[str, Cursor] = {}
         self._read: dict[str, Cursor] = {}
+        # Rates of failures at the positions up to which the logs were read.
+        self._expected: dict[str, ExpectedFailures] = {}
         self._plans: dict[str, RolloutPlan | None] = {}
         self._outcomes: Counter[RewardOutcome] = Counter()
 
@@ -113,6 +116,7 @@ class Ingestion:
                 self._plans.clear()
                 self._stored.pop(segment.writer, None)
                 self._read.pop(segment.writer, None)
+                self._expected.pop(segment.writer, None)
 
     def _skip(self, writer: str, evidence: Cursor, end: Cursor) -> None:
         """Mark as read what this process has written since the last record that may count."""
@@ -148,11 +152,14 @@ class Ingestion:
             if delta:
                 done += self._commit_valid(segment, delta, start, reached)
             self._read[writer] = (segment.number, reached)
+            self._expected[writer] = delta.expected
 
     def _read_stretch(
         self, segment: segments.Segment, start: int, end: int, max_bytes: int = _STRETCH_BYTES
     ) -> tuple[EvidenceDelta, int]:
-        delta, reached = EvidenceDelta(self._plan), start
+        # A copy, because the stretch is read again if the store does not take it.
+        expected = self._expected.get(segment.writer, ExpectedFailures()).copy()
+        delta, reached = EvidenceDelta(self._plan, expected), start
         for position, line in segments.lines(segment.path, start, end):
             if record.is_evidence(line):
                 try:
@@ -183,6 +190,7 @@ class Ingestion:
         done = 0
         while start < end:
             delta, start = self._read_stretch(segment, start, end, max_bytes=1)
+            self._expected[writer] = delta.expected
             if not delta:
                 continue
             try:

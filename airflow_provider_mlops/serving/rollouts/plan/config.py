@@ -171,6 +171,18 @@ class RolloutConfig(BaseModel):
         return self
 
     @property
+    def weighs_rewards(self) -> bool:
+        """Whether rewards are weighted by the inverse of the probability with which their version was drawn.
+
+        The shares of a bandit follow from the rewards. If the mean rewards change with time, the rewards of a version
+        are those of the times at which it had most requests, unless they are weighted.
+        """
+        strategy = self.strategy
+        if isinstance(strategy, BanditStrategy):
+            return strategy.min_propensity > 0
+        return isinstance(strategy, ContextualStrategy)
+
+    @property
     def learns(self) -> bool:
         """Whether the weights follow from the rewards."""
         return isinstance(self.strategy, BanditStrategy | ContextualStrategy)

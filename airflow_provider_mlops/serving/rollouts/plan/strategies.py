@@ -159,7 +159,7 @@ class AbStrategy(_Strategy):
         ge=2,
         description="Number of rewards of the candidate after which the test ends even without a decision. Defaults "
         "to the number that `min_effect` requires. If `min_effect` is not set either, the test runs until it decides. "
-        "If rewards have no bounds, a decision requires at least 500 rewards of each version.",
+        "If rewards have no bounds, a decision requires rewards of at least 30 requests or users of each version.",
     )
 
     @model_validator(mode="after")
