@@ -255,3 +255,40 @@ def test_old_versions_of_tls_are_refused(guarded: Guarded) -> None:
     with socket.create_connection(("127.0.0.1", guarded.gateway.port)) as plain:
         with pytest.raises((ssl.SSLError, OSError)):
             context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def presented(gateway: LiveGateway, connections: int = 16) -> set[bytes | None]:
+    """The certificates that the gateway presents on new connections, which reach both workers."""
+    context = gateway.tls.context()
+    assert context is not None
+    found = set()
+    for _ in range(connections):
+        with socket.create_connection(("127.0.0.1", gateway.port)) as plain:
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+                found.add(wrapped.getpeercert(binary_form=True))
+    return found
+
+
+def test_a_certificate_is_exchanged_without_a_restart_in_both_workers(guarded: Guarded) -> None:
+    gateway = guarded.gateway
+    before = presented(gateway)
+    # The same files.
+    issued = guarded.authority.issue("gateway")
+    gateway.wait(lambda: len(presented(gateway) - before) == len(presented(gateway)) == 1, "both workers have read it")
+    right = Path(issued.key).read_text()
+    Path(issued.key).write_text("nonsense")
+    wrong = "ERROR airflow_provider_mlops.serving.gateway.access.tls: The new TLS certificate cannot be used"
+    gateway.wait(lambda: gateway.log.read_text().count(wrong) == 2, "both workers have refused the key")
+    assert len(presented(gateway)) == 1
+    with guarded.session() as client:
+        ready = client.get("/v2/health/ready", headers=bearer(guarded.keys.predict)).json()
+        assert ready["status"] == "degraded"
+        assert "the new TLS certificate cannot be used" in ready["degraded"][0]
+    Path(issued.key).write_text(right)
+
+    def is_repaired() -> bool:
+        with guarded.session() as client:
+            found = client.get("/v2/health/ready", headers=bearer(guarded.keys.predict)).json()
+        return bool(found["status"] == "ready")
+
+    gateway.wait(is_repaired, "the key is valid again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.gateway.access.access import Access
+from airflow_provider_mlops.serving.gateway.access.tls import Certificates, open_certificates
 from airflow_provider_mlops.serving.gateway.grpc.door import GrpcDoor
 from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
 from airflow_provider_mlops.serving.gateway.grpc.servicer import Servicer
@@ -109,7 +111,7 @@ def only_live(settings: Settings) -> GrpcServer:
     """A server that can answer whether it is live."""
     door = GrpcDoor(Access(settings, Metrics()), settings)
     servicer = Servicer(None, None, None, door, None)  # type: ignore[arg-type]
-    return GrpcServer(servicer, settings)
+    return GrpcServer(servicer, settings, open_certificates(settings))
 
 
 def free_port() -> int:
@@ -161,6 +163,52 @@ def test_mutual_tls(tmp_path: Path) -> None:
             await listening.stop(1)
 
     assert asyncio.run(run()) == [True, False, False, False, False]
+
+
+def test_a_new_certificate_and_new_authorities_are_used_without_a_restart(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    client, other = old.issue("client"), new.issue("other")
+    files = {name: str(tmp_path / f"{name}.pem") for name in ("certificate", "key", "client_ca")}
+
+    def install(authority: Authority) -> None:
+        issued = authority.issue("gateway")
+        for name, source in (("certificate", issued.certificate), ("key", issued.key), ("client_ca", authority.bundle)):
+            shutil.copy(source, files[name])
+
+    install(old)
+    settings = Settings(str(tmp_path), grpc_port=free_port())
+    certificates = Certificates(files["certificate"], files["key"], files["client_ca"])
+
+    async def live(bundle: str, issued: Any) -> bool:
+        pair = Path(issued.key).read_bytes(), Path(issued.certificate).read_bytes()
+        credentials = grpc.ssl_channel_credentials(Path(bundle).read_bytes(), *pair)
+        # Channels with the same arguments share a connection.
+        own = (("grpc.use_local_subchannel_pool", 1),)
+        async with grpc.aio.secure_channel(f"127.0.0.1:{settings.grpc_port}", credentials, own) as channel:
+            try:
+                await channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=20)
+            except grpc.aio.AioRpcError as error:
+                return {CODES.UNAVAILABLE: False}[error.code()]
+        return True
+
+    async def run() -> list[bool]:
+        door = GrpcDoor(Access(settings, Metrics()), settings)
+        listening = GrpcServer(Servicer(None, None, None, door, None), settings, certificates)  # type: ignore[arg-type]
+        await listening.start()
+        try:
+            found = [await live(old.bundle, client), await live(new.bundle, other)]
+            install(new)
+            for _ in range(3):
+                await certificates.refresh()
+            found += [await live(new.bundle, other), await live(new.bundle, client), await live(old.bundle, client)]
+            Path(files["key"]).write_text("nonsense")
+            for _ in range(3):
+                await certificates.refresh()
+            return [*found, await live(new.bundle, other)]
+        finally:
+            await listening.stop(1)
+
+    assert asyncio.run(run()) == [True, False, True, False, False, True]
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
