@@ -119,7 +119,9 @@ class Gateway:
         self._loaded = asyncio.Event()
         self._compaction_problem: str | None = None
         memory = MemoryBudget(settings.max_in_flight_bytes)
-        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics, memory)
+        self._feedback = FeedbackEndpoint(
+            self._write_ahead, settings.max_body_bytes, self._metrics, memory, self._access
+        )
         self._predict_endpoint = PredictEndpoint(
             self._models,
             self._follower,

@@ -120,7 +120,7 @@ class RolloutFollower:
         latency = (time.perf_counter() - received) * 1000
         try:
             self._write_ahead.failure(
-                prediction_id.new(),
+                prediction_id.new(model),
                 model=model,
                 version=choice.version,
                 arm=choice.arm,

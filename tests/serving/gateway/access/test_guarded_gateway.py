@@ -15,6 +15,7 @@ from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecEr
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.client.credentials import ClientTls
 from airflow_provider_mlops.serving.gateway.access import key_file
+from airflow_provider_mlops.serving.log import prediction_id, prediction_log
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.traffic.replay import Replay
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
@@ -255,6 +256,36 @@ def test_old_versions_of_tls_are_refused(guarded: Guarded) -> None:
     with socket.create_connection(("127.0.0.1", guarded.gateway.port)) as plain:
         with pytest.raises((ssl.SSLError, OSError)):
             context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_a_key_labels_predictions_of_its_models_only(guarded: Guarded) -> None:
+    gateway = guarded.gateway
+    with key_file.changing(guarded.keys.path) as versions:
+        file, of_churn = versions[0].with_key("churn-labels", ("feedback",), ("churn",))
+        file, of_cancer = file.with_key("cancer-labels", ("feedback",), ("cancer",))
+        versions.append(file)
+    gateway.wait(lambda: guarded.statuses(of_cancer) == {403}, "both workers know the keys")
+    with guarded.session() as client:
+        three = {"instances": [*BODY["instances"]] * 3}
+        rows = client.post(PATH, json=three, headers=bearer(guarded.keys.predict)).json()["prediction_ids"]
+        single = client.post(PATH, json=BODY, headers=bearer(guarded.keys.predict)).headers["x-prediction-id"]
+
+        def label(key: str, *names: str) -> httpx.Response:
+            entries = [{"prediction_id": name, "label": "1", "reward": 1} for name in names]
+            return client.post("/feedback", json={"feedback": entries}, headers=bearer(key))
+
+        ids_of_churn = [prediction_id.new("churn") for _ in range(2000)]
+        # Also hidden behind many that it may label.
+        for names in ([single], [*ids_of_churn[:1], rows[1]], [*ids_of_churn, rows[2]]):
+            answer = label(of_churn, *names)
+            assert (answer.status_code, answer.json()["field"]) == (403, "prediction_id")
+            assert f"the model of the prediction {names[-1]}" in answer.json()["error"]
+        # Its own digits in the id of another prediction are the id of none.
+        assert label(of_churn, single[:12] + ids_of_churn[0][12:18] + single[18:]).status_code == 200
+        assert label(of_cancer, rows[0]).json() == {"accepted": 1}
+    log = prediction_log.read(str(gateway.storage), "cancer").execute().set_index("prediction_id")
+    assert log.loc[rows[0], "reward"] == 1
+    assert log.loc[[rows[1], rows[2], single], ["label", "reward"]].isna().all(axis=None)
 
 
 def presented(gateway: LiveGateway, connections: int = 16) -> set[bytes | None]:

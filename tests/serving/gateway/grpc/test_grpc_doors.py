@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.serving.gateway.access import wrong_keys
 from airflow_provider_mlops.serving.gateway.access.access import Access
 from airflow_provider_mlops.serving.gateway.access.tls import Certificates, open_certificates
 from airflow_provider_mlops.serving.gateway.grpc.door import GrpcDoor
@@ -105,6 +107,23 @@ def test_a_key_shows_only_its_models(client: GrpcClient, keys: Keys) -> None:
     assert {entry.name for entry in statistics.model_stats} == {"churn"}
     hidden = messages.ModelMetadataRequest(name="cancer")
     assert code(client, "ModelMetadata", hidden, keys.churn) is CODES.PERMISSION_DENIED
+
+
+def test_wrong_keys_are_limited_together_with_those_over_http(served_models: Path, tmp_path: Path, keys: Keys) -> None:
+    served_registry.copy_to(served_models, tmp_path)
+    gateway = LiveGateway(tmp_path, "--model", "cancer", "--grpc-port", "0", "--keys", keys.path)
+    gateway.key = keys.administration
+    with gateway:
+        client = GrpcClient(gateway.grpc_address)
+        url = f"{gateway.url}/models/cancer/invocations"
+        for _ in range(wrong_keys.BURST // 2):
+            assert code(client, "ServerMetadata", messages.ServerMetadataRequest(), "wrong") is CODES.UNAUTHENTICATED
+            assert httpx.post(url, json={}, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        gateway.wait(lambda: code(client, "ModelInfer", ONE, "wrong") is CODES.RESOURCE_EXHAUSTED)
+        answer = httpx.post(url, json={}, headers={"Authorization": "Bearer wrong"})
+        assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
+        assert code(client, "ModelInfer", ONE, keys.predict) is CODES.OK
+        client.close()
 
 
 def only_live(settings: Settings) -> GrpcServer:
