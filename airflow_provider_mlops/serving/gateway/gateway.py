@@ -42,6 +42,7 @@ from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import Rol
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import compaction, layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.models.champion_follower import ChampionFollower
 from airflow_provider_mlops.serving.models.crash_list import CrashList
 from airflow_provider_mlops.serving.models.model_source import RegistrySource, Trial
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -103,6 +104,7 @@ class Gateway:
             registry, settings.models, allow_pickle=settings.allow_pickle, trial=trial, crashes=crashes
         )
         self._models = ServedModels(source, settings.models, default=settings.default_model)
+        self._champions = ChampionFollower(source, self._models)
         self._parse_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="parse")
         # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
         self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
@@ -197,13 +199,13 @@ class Gateway:
         What does not stop answers yet, such as an MLflow that does not respond, is listed as `degraded`; what could not
         be loaded as `failing`.
         """
-        reasons = self._models.waiting_for()
+        reasons = self._champions.waiting_for()
         if (problem := self._write_ahead.problem()) is not None:
             reasons.append(f"the prediction log cannot be written: {problem}")
         degraded = [
             text
             for text in (
-                self._models.registry_problem(),
+                self._models.champions.problem(),
                 self._follower.problem,
                 self._compaction_problem,
                 self._access.keyring.problem,
@@ -216,7 +218,7 @@ class Gateway:
             is_active = self._models.get(model.version.name).active == model.version.version
             (reasons if is_exhausted and is_active else degraded).append(text)
         status = "not ready" if reasons else "degraded" if degraded else "ready"
-        failing = self._models.failing(self._follower.wanted())
+        failing = self._champions.failing(self._follower.wanted())
         return {
             "ready": not reasons,
             "status": status,
@@ -230,7 +232,7 @@ class Gateway:
         tasks = [
             asyncio.create_task(repeat(name, work, seconds))
             for name, work, seconds in (
-                ("look up the champions", self._models.look_up, self._settings.poll_seconds),
+                ("look up the champions", self._champions.look_up, self._settings.poll_seconds),
                 ("follow the champions", self._follow_champions, min(_FOLLOW_SECONDS, self._settings.poll_seconds)),
                 ("compact the prediction log", self._compact_regularly, self._settings.compact_seconds),
                 ("follow the rollouts", self._follower.follow, POLL_SECONDS),
@@ -263,6 +265,7 @@ class Gateway:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._champions.close()
             self._models.close()
             self._predict_endpoint.close()
             self._parse_executor.shutdown(wait=False, cancel_futures=True)
@@ -300,8 +303,8 @@ class Gateway:
         return server
 
     async def _follow_champions(self) -> None:
-        await self._models.follow()
-        if not self._loaded.is_set() and self._models.has_started:
+        await self._champions.follow()
+        if not self._loaded.is_set() and self._champions.has_started:
             # Imported modules and loaded models stay: later garbage collections need not scan them.
             gc.collect()
             gc.freeze()

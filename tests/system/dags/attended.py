@@ -55,7 +55,7 @@ def rollout_dag(dag_id: str, *, deferrable: bool, retries: int) -> DAG:
 
 
 deferred = rollout_dag("attended_deferred", deferrable=True, retries=2)
-waiting = rollout_dag("attended_waiting", deferrable=False, retries=2)
+waiting = rollout_dag("attended_waiting", deferrable=False, retries=20)
 once = rollout_dag("attended_once", deferrable=False, retries=0)
 paused = rollout_dag("attended_paused", deferrable=True, retries=0)
 deleted = rollout_dag("attended_deleted", deferrable=True, retries=0)

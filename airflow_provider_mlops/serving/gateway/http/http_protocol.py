@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from typing_extensions import override
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -38,6 +39,7 @@ class HttpProtocol(HttpToolsProtocol):
     _is_head_too_large = False
     _head_bytes = 0
     _is_in_head = False
+    _is_upgrade = False
     _unstarted: tuple[RequestResponseCycle, Any] | None = None
     _timer: asyncio.TimerHandle | None = None
     _slow_reader_timer: asyncio.TimerHandle | None = None
@@ -70,7 +72,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         # Counted up to the head's end only; a request that arrives at once is counted as a whole, and looked at there.
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._unstarted is not None:
             self._start_unstarted(*self._unstarted)
         if self._is_receiving and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -83,6 +86,34 @@ class HttpProtocol(HttpToolsProtocol):
                 self._timer = self.loop.call_later(REQUEST_SECONDS, self._give_up)
         elif self._timer is not None and self._has_begun:
             self._stop_timer()
+
+    def _parse(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.parser.get_method() == b"CONNECT":
+                    self.send_400_response("The gateway is not a proxy.")
+                    return
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        """Return the head of a request that asks for another protocol as if it did not (RFC 9110, section 7.8).
+
+        The parser stops after the head of such a request, and would read its body as the next request. A new one goes
+        on.
+        """
+        self._is_upgrade = False
+        line = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode("ascii"))
+        headers = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"\r\n".join([line, *headers, b"", b""])
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -102,6 +133,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     @override
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            self._is_upgrade = True
+            return
         if self._head_bytes > MAX_HEAD_BYTES:
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > MAX_HEAD_BYTES:
@@ -139,6 +173,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     @override
     def on_message_complete(self) -> None:
+        if self._is_upgrade:
+            return
         super().on_message_complete()
         self._is_receiving = False
         self._head_bytes = 0

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from airflow_provider_mlops.errors import describe_error
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import batches
 from airflow_provider_mlops.serving.gateway.predict.job import Prediction
@@ -220,7 +221,7 @@ class _ShadowRun:
             rows = self._rows(copy)
             self._predicted.append(_PredictedCopy(copy, rows, self._model.predict(rows), None))
         except BaseException as error:
-            self._failed.append((copy, f"{type(error).__name__}: {error}"))
+            self._failed.append((copy, describe_error(error)))
 
     def _rows(self, copy: ShadowCopy) -> Rows:
         """Return the rows in the shadow's schema. Raises RequestError, also if it lacks an output of the request."""
@@ -237,7 +238,7 @@ class _ShadowRun:
             try:
                 rows = self._rows(copy)
             except Exception as error:
-                self._failed.append((copy, f"{type(error).__name__}: {error}"))
+                self._failed.append((copy, describe_error(error)))
                 continue
             if group and not batches.fits(rows, group[0][1], count, self._model.pace.batch_rows):
                 yield group

@@ -101,6 +101,13 @@ class _Server(uvicorn.Server):
             self._tls_listeners.append(tls)
 
     @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        activity.stopping()
+        # A worker that is starting does not wait for its models any longer.
+        self._gateway.is_stopping = True
+        super().handle_exit(sig, frame)
+
+    @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._gateway.stop_loading()
         for tls in self._tls_listeners:

@@ -81,6 +81,19 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(
     assert file.read_text() == before
 
 
+def test_a_file_that_cannot_be_written_is_unchanged_and_the_message_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    keys_command("create", "known", "--right", "prediction", file=file)
+    before = file.read_text()
+    (tmp_path / "keys.json.tmp").mkdir()
+    code, output, message = keys_command("create", "web", "--right", "prediction", file=file)
+    assert (code, output) == (2, "")
+    assert "the key file cannot be written (Is a directory) and was not changed" in message
+    assert file.read_text() == before
+    code, _, message = keys_command("create", "web", "--right", "prediction", file=file / "below")
+    assert (code, "the key file cannot be written (File exists)" in message) == (2, True)
+
+
 def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     path = str(tmp_path / "keys.json")
 
