@@ -205,6 +205,7 @@ class Gateway:
         degraded = [
             text
             for text in (
+                *self._champions.stand_ins(),
                 self._models.champions.problem(),
                 self._follower.problem,
                 self._compaction_problem,

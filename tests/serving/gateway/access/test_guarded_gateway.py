@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,15 @@ class Guarded(NamedTuple):
         context = self.gateway.tls.context()
         assert context is not None
         return httpx.Client(base_url=self.gateway.url, verify=context, timeout=60)
+
+    @contextmanager
+    def changed_keys(self) -> Iterator[list[key_file.KeyFile]]:
+        """Change the key file, and wait until both workers have read it. Asking would send many wrong keys."""
+        again = "Read the key file"
+        before = self.gateway.log.read_text().count(again)
+        with key_file.changing(self.keys.path) as versions:
+            yield versions
+        self.gateway.wait(lambda: self.gateway.log.read_text().count(again) == before + 2, "both have read the keys")
 
     def statuses(self, key: str, connections: int = 16) -> set[int]:
         """Send a request on each of several new connections, which reach both workers."""
@@ -128,20 +138,19 @@ def test_a_wrong_certificate_on_either_side_is_named(guarded: Guarded) -> None:
 
 
 def test_a_key_is_exchanged_without_a_restart_in_both_workers(guarded: Guarded) -> None:
-    gateway, path = guarded.gateway, guarded.keys.path
-    with key_file.changing(path) as versions:
+    with guarded.changed_keys() as versions:
         file, old = versions[0].with_key("mobile", ("prediction",))
         versions.append(file)
-    gateway.wait(lambda: guarded.statuses(old) == {200}, "both workers know the key")
-    with key_file.changing(path) as versions:
+    assert guarded.statuses(old) == {200}
+    with guarded.changed_keys() as versions:
         file, new = versions[0].with_key("mobile")
         versions.append(file)
-    gateway.wait(lambda: guarded.statuses(new) == {200}, "both workers know the new key")
+    assert guarded.statuses(new) == {200}
     assert guarded.statuses(old) == {200}
     old_id = file.clients["mobile"].keys[0].id
-    with key_file.changing(path) as versions:
+    with guarded.changed_keys() as versions:
         versions.append(versions[0].without("mobile", old_id))
-    gateway.wait(lambda: guarded.statuses(old) == {401}, "both workers have forgotten the old key")
+    assert guarded.statuses(old) == {401}
     assert guarded.statuses(new) == {200}
 
 
@@ -260,11 +269,10 @@ def test_old_versions_of_tls_are_refused(guarded: Guarded) -> None:
 
 def test_a_key_labels_predictions_of_its_models_only(guarded: Guarded) -> None:
     gateway = guarded.gateway
-    with key_file.changing(guarded.keys.path) as versions:
+    with guarded.changed_keys() as versions:
         file, of_churn = versions[0].with_key("churn-labels", ("feedback",), ("churn",))
         file, of_cancer = file.with_key("cancer-labels", ("feedback",), ("cancer",))
         versions.append(file)
-    gateway.wait(lambda: guarded.statuses(of_cancer) == {403}, "both workers know the keys")
     with guarded.session() as client:
         three = {"instances": [*BODY["instances"]] * 3}
         rows = client.post(PATH, json=three, headers=bearer(guarded.keys.predict)).json()["prediction_ids"]
