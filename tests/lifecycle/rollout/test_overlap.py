@@ -53,7 +53,7 @@ def test_a_champion_that_was_moved_meanwhile_ends_the_rollout(rollouts: Rollouts
     task = rollouts.versions.workspace.task
     promotion.promote(rollouts.versions.registry, rollouts.versions[3], expected=1, by=task, reason="by hand")
     with pytest.raises(
-        PromotionConflictError, match=r"was ended: version 3 is champion now instead of version 1 \(audit entry 1 by "
+        PromotionConflictError, match=r"was ended: version 3 is champion now instead of version 1 \(audit entry \d+ by "
     ):
         rollouts.run()
     state = rollouts.store.get(str(begun.rollout_id)).state
@@ -85,7 +85,7 @@ def test_an_alias_that_was_moved_by_hand_ends_the_rollout_and_stays(rollouts: Ro
     for text in (message, rollouts.store.get(str(begun.rollout_id)).state.reason, report):
         assert any(words in text for words in happened)
         # What they see is what happened, and not how it is stored.
-        assert not any(name in text for name in ("candidates", "RolloutPlan", "pydantic", "None"))
+        assert not any(name in text for name in ("candidates", "RolloutPlan", "pydantic", "champion=None"))
     assert ("Deploy version 2 with DeployModelOperator" in message) == (to == 2)
     state = rollouts.store.get(str(begun.rollout_id)).state
     assert (state.status, state.settled) == ("ended", True)
