@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypedDict
@@ -48,9 +49,14 @@ class ServedModel:
     """The champion that cannot be used, if the active version only answers because of that."""
     kept: frozenset[int] = frozenset()
     """Versions that a rollout needs and that stay in memory."""
+    is_behind: Callable[[], bool] = lambda: False
+    """Whether the champion is to be loaded."""
 
     def choose(self, version: int | None, request: RoutingRequest = ANY_REQUEST) -> tuple[Choice, LoadedModel]:
-        """Return the version that answers a request, which may name one. Raises RequestError (404)."""
+        """Return the version that answers a request, which may name one.
+
+        Raises RequestError (404, or 503 while the champion is first loaded).
+        """
         if version is not None:
             choice = pinned(version)
             if version not in self.versions:
@@ -62,6 +68,8 @@ class ServedModel:
             choice = self.policy.choose(request)
         else:
             failure = next(iter(reversed(self.failures.values())), None)
+            if failure is None and self.is_behind():
+                raise RequestError(503, "The gateway is loading its models. Retry later.", Retry_After="1")
             message = f"No version of the model {self.name!r} is active. Deploy one, or name a version in the request."
             if failure is not None:
                 message += f" {failure}"

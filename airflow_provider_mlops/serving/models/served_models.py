@@ -75,9 +75,12 @@ class ServedModels:
         """Return the model of that name; None if none of its versions has been asked for yet."""
         return self._models.get(name)
 
-    def expect(self, name: str) -> None:
-        """Remember a model of which no version could be loaded, so that requests are told why."""
-        self._models.setdefault(name, ServedModel(name))
+    def expect(self, name: str) -> ServedModel:
+        """Return the model of that name, which is added if none of its versions has been loaded yet."""
+        model = self._models.get(name)
+        if model is None:
+            model = self._models[name] = ServedModel(name, is_behind=lambda: name in self.champions.behind)
+        return model
 
     def sole_active(self) -> ServedModel:
         """Return the model for a request that names none: the default, or the only active one.
@@ -212,7 +215,7 @@ class ServedModels:
 
     def _add(self, name: str, loaded: LoadedModel) -> None:
         """Keep a version that was loaded, even if no one waits for it any longer."""
-        self._models.setdefault(name, ServedModel(name)).add(loaded)
+        self.expect(name).add(loaded)
 
     def _report(self, name: str, version: int, error: RequestError, is_news: bool) -> None:
         """Report that a version could not be loaded."""
@@ -222,4 +225,4 @@ class ServedModels:
             cause = None if isinstance(error.__cause__, MlopsError) else error.__cause__
             log.error("Model %s: %s %s", name, error.message, kept, exc_info=cause)
         if error.status == 422:
-            self._models.setdefault(name, ServedModel(name)).failures[version] = error.message
+            self.expect(name).failures[version] = error.message

@@ -162,6 +162,10 @@ def test_a_champion_that_takes_long_does_not_delay_the_others(storage: Path, mon
     async def follow() -> None:
         await follower.poll()
         assert source.order == ["slow"]
+        # As after another of its versions was loaded for a rollout.
+        with pytest.raises(RequestError, match="loading its models") as refused:
+            served.expect("slow").choose(None)
+        assert refused.value.status == 503
         source.names.append("quick")
         monkeypatch.setattr(source, "holds", lambda name: name == "slow")
         await follower.poll()

@@ -176,6 +176,8 @@ class PredictEndpoint:
         number = parse_version(version)
         route = None if number is not None else self._follower.route(served)
         if route is None:
+            if number is None:
+                self._follower.check_started(served)
             routed = RoutedRequest(*served.choose(number))
         else:
             # A sender, or a proxy on the way, may repeat a header.

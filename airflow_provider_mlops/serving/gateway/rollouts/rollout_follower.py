@@ -86,6 +86,19 @@ class RolloutFollower:
         route = self._router.route(served.name)
         return None if route is None or self._gives_way(route, served) else route
 
+    def check_started(self, served: ServedModel) -> None:
+        """Raise RequestError (503) while a rollout from before the start of this process has no route yet.
+
+        Otherwise, the champion would answer requests of users who have another version.
+        """
+        if self._router.starting.waits(served.name):
+            message = f"The gateway is loading the versions of a rollout of model {served.name!r}. Retry later."
+            raise RequestError(503, message, Retry_After="1")
+
+    def starting(self) -> list[str]:
+        """Return which rollouts are not followed yet after the start of this process."""
+        return [f"the versions of the rollout of {model!r} are loading" for model in self._router.starting.models()]
+
     def _gives_way(self, route: Route, served: ServedModel) -> bool:
         active, rollout = served.active, route.rollout
         if active is None:
