@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.gateway.access import doors
+from airflow_provider_mlops.serving.gateway.access import doors, tls
 from airflow_provider_mlops.serving.gateway.access.access import Access
 from airflow_provider_mlops.serving.gateway.access.keyring import REFRESH_SECONDS
 from airflow_provider_mlops.serving.gateway.access.origins import allow_origins
@@ -87,6 +87,8 @@ class Gateway:
     ----------
     is_stopping
         Whether the process was told to stop, so that nothing waits any longer.
+    certificates
+        The gateway's TLS certificate; None without TLS.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Gateway:
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
         self._metrics = Metrics()
         self._access = Access(settings, self._metrics)
+        self.certificates = tls.open_certificates(settings)
         self._information = Information(self._models, self._metrics, self.readiness, self._weights)
         self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
         self._compactor = Compactor(settings, self._write_ahead, self._follower)
@@ -117,7 +120,9 @@ class Gateway:
         self._admin = AdminApi(self._models, self._follower, self._control)
         self._loaded = asyncio.Event()
         memory = MemoryBudget(settings.max_in_flight_bytes)
-        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics, memory)
+        self._feedback = FeedbackEndpoint(
+            self._write_ahead, settings.max_body_bytes, self._metrics, memory, self._access
+        )
         self._predict_endpoint = PredictEndpoint(
             self._models,
             self._follower,
@@ -187,10 +192,12 @@ class Gateway:
         degraded = [
             text
             for text in (
+                *self._champions.stand_ins(),
                 self._models.champions.problem(),
                 self._follower.problem,
                 self._compactor.problem(),
                 self._access.keyring.problem,
+                self.certificates and self.certificates.problem,
             )
             if text
         ]
@@ -234,6 +241,9 @@ class Gateway:
                     repeat("apply the changes of other workers", self._control.catch_up, FOLLOW_SECONDS)
                 )
             )
+        if self.certificates is not None:
+            reading = repeat("read the TLS certificate", self.certificates.refresh, tls.REFRESH_SECONDS)
+            tasks.append(asyncio.create_task(reading))
         grpc_server = await self._start_grpc()
         try:
             yield
@@ -270,7 +280,7 @@ class Gateway:
             GrpcDoor(self._access, settings),
             self._parse_executor,
         )
-        server = GrpcServer(servicer, settings)
+        server = GrpcServer(servicer, settings, self.certificates)
         await server.start()
         return server
 

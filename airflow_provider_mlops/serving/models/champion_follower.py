@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -55,6 +55,8 @@ class ChampionFollower:
         self._poller = ThreadPoolExecutor(1, thread_name_prefix=threads.LOAD)
         # Versions that are no longer used, because they ended a process.
         self._withdrawn: set[tuple[str, int]] = set()
+        # The version of each model that was the champion before, as the alias says.
+        self._previous: dict[str, int] = {}
         self._skipped: dict[tuple[str, int], str] = {}
         self._has_started = False
         # The models whose champions are being loaded, and the tasks that do it.
@@ -88,6 +90,15 @@ class ChampionFollower:
             if (reason := self._models.load_failure(*key)) is not None:
                 reasons[key] = reason
         return [f"model {name!r}: {reason}" for (name, _), reason in sorted(reasons.items())]
+
+    def stand_ins(self) -> list[str]:
+        """Return the models that are answered by the champion before, because their champion cannot be used."""
+        return [
+            f"model {model.name!r}: its champion, version {model.stands_in_for}, cannot be used, and version "
+            f"{model.active}, the champion before, answers instead"
+            for model in self._models.all()
+            if model.stands_in_for is not None
+        ]
 
     async def poll(self) -> None:
         """Look up the champions, and follow those that have moved. Never raises."""
@@ -133,11 +144,14 @@ class ChampionFollower:
         tried: set[str] = set()
 
         async def follow_some() -> None:
-            while (name := self._champions.next_behind(tried | self._loading)) is not None:
+            while (name := self._next(tried | self._loading)) is not None:
                 tried.add(name)
                 self._loading.add(name)
                 try:
-                    await self._follow(name, self._champions.behind[name])
+                    if name in self._champions.behind:
+                        await self._follow(name, self._champions.behind[name])
+                    else:
+                        await self._let_stand_in(name)
                 except Exception:
                     log.exception("Could not follow the champion of %s; the other models are not affected", name)
                 finally:
@@ -178,6 +192,7 @@ class ChampionFollower:
 
     def _see(self, aliases: dict[str, Aliases], activations: dict[str, int]) -> None:
         """Note where the aliases point. An activation since they were looked up is newer; the next look shows both."""
+        self._previous = {name: found.previous for name, found in aliases.items() if found.previous is not None}
         for name, (champion, previous) in aliases.items():
             model = self._models.find(name)
             if model is None or model.activations == activations.get(name, 0):
@@ -204,6 +219,7 @@ class ChampionFollower:
     async def _follow(self, name: str, behind: Behind) -> None:
         champion, previous, activations, again = behind
         if not self._models.is_loaded(name, champion) and not (again or self._models.is_due(name, champion)):
+            await self._let_stand_in(name)
             return
         if again:
             self._champions.behind[name] = behind._replace(again=False)
@@ -211,6 +227,7 @@ class ChampionFollower:
             model = await self._models.load(name, champion, again=again)
         except RequestError:
             self._models.expect(name)
+            await self._let_stand_in(name)
             return
         current = self._champions.behind.get(name)
         if current is None or current.champion != champion:
@@ -223,6 +240,50 @@ class ChampionFollower:
             log.info("Activated the new champion of %s, version %d (previously active: %s)", name, champion, before)
         if model.previous is None and previous is not None and previous != model.active:
             await self._keep_warm(model, previous)
+
+    def _next(self, tried: Collection[str]) -> str | None:
+        """Return the next model that is behind, or whose champion has ended a process; None if all were tried."""
+        unanswered = (name for name, _ in self._withdrawn if name not in tried and self._lacks_champion(name))
+        return self._champions.next_behind(tried) or next(unanswered, None)
+
+    def _lacks_champion(self, name: str) -> bool:
+        """Return whether no version of a model answers, because its champion cannot be used."""
+        champion, model = self._champions.version(name), self._models.find(name)
+        if champion is None or model is None or model.active is not None:
+            return False
+        return self._models.load_failure(name, champion) is not None
+
+    async def _let_stand_in(self, name: str) -> None:
+        """Let the champion before answer, if no version does.
+
+        It is the version of the alias `previous`, or the one that this gateway served last. A version newer than the
+        champion must not come back by itself: after a rollback, the alias points to the one that was rolled back.
+        """
+        champion, model = self._champions.version(name), self._models.find(name)
+        if champion is None or model is None or not self._lacks_champion(name):
+            return
+        before = (self._previous.get(name), model.previous)
+        previous = next((version for version in before if version is not None and version < champion), None)
+        if previous is None:
+            return
+        if not self._models.is_loaded(name, previous) and not self._models.is_due(name, previous):
+            return
+        try:
+            model = await self._models.load(name, previous)
+        except RequestError:
+            return
+        if self._champions.version(name) == champion and self._lacks_champion(name):
+            model.stand_in(previous, champion)
+            log.error(
+                "Model %s: the champion, version %d, cannot be used, so version %d, the champion before, answers "
+                "instead. Deploy a version that works, or roll back to version %d. To try version %d once more, load "
+                "it through the API",
+                name,
+                champion,
+                previous,
+                previous,
+                champion,
+            )
 
     async def _keep_warm(self, model: ServedModel, version: int) -> None:
         """Load the previous champion after a start, so that a rollback finds it in memory."""

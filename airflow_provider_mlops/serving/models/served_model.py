@@ -45,6 +45,8 @@ class ServedModel:
     previous: int | None = None
     activations: int = 0
     failures: dict[int, str] = field(default_factory=dict)
+    stands_in_for: int | None = None
+    """The champion that cannot be used, if the active version only answers because of that."""
     kept: frozenset[int] = frozenset()
     """Versions that a rollout needs and that stay in memory."""
     is_behind: Callable[[], bool] = lambda: False
@@ -95,12 +97,18 @@ class ServedModel:
         self.activations += 1
         if version != self.active:
             self.active, self.previous = version, self.active
+        self.stands_in_for = None
         self.policy = Direct(version)
+
+    def stand_in(self, version: int, champion: int) -> None:
+        """Let a loaded version answer, because the champion cannot be used and no version is active."""
+        self.activate(version)
+        self.stands_in_for = champion
 
     def deactivate(self) -> None:
         """Stop answering requests that name no version. Loaded versions stay in memory."""
         self.activations += 1
-        self.active, self.policy = None, None
+        self.active, self.policy, self.stands_in_for = None, None, None
 
     def status(self) -> ModelStatus:
         """Return the status of the model, for the admin API."""

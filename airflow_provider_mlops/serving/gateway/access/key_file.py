@@ -195,8 +195,8 @@ def _check_rights(rights: tuple[Right, ...], models: tuple[str, ...] | None) -> 
     if unknown or not rights:
         hint = f"it must be one or more of {list_names(RIGHTS)}"
         raise InvalidSpecError("right", unknown[0] if unknown else None, hint)
-    if models is not None and {"feedback", "monitoring"} & set(rights):
-        # A label names a prediction, and metrics are those of all models: at the door, no model is known.
+    if models is not None and "monitoring" in rights:
+        # The metrics are those of all models.
         raise InvalidSpecError(
-            "model", list(models), "feedback and monitoring concern all models. Give these rights to another client"
+            "model", list(models), "monitoring concerns all models. Give this right to another client"
         )

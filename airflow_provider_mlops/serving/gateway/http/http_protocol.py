@@ -7,10 +7,13 @@ from typing import Any
 
 import httptools
 from typing_extensions import override
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.coalescing_transport import CoalescingTransport
+from airflow_provider_mlops.serving.gateway.http.open_connections import OpenConnections
 from airflow_provider_mlops.serving.protocols.routes import match_route
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
@@ -25,10 +28,10 @@ _UNLIMITED = 1 << 62
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """A client's connection."""
+    """A client's connection, made when it is accepted; `connection_made` is called after the TLS handshake, if any."""
 
-    max_connections: int | None = None
-    """Maximum number of connections of a process; further ones are answered with status 503 and closed."""
+    open_connections = OpenConnections()
+    """All connections of the process. If there are too many, a new one is answered with status 503 and closed."""
 
     _has_begun = False
     _is_receiving = False
@@ -41,9 +44,19 @@ class HttpProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _slow_reader_timer: asyncio.TimerHandle | None = None
 
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._accepted_at = self.loop.time()
+
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        if self.max_connections is not None and len(self.connections) >= self.max_connections:
+        if not self.open_connections.enter(self, transport.abort):
             self._is_refused = True
             self.transport = transport
             message = "The gateway has too many connections. Retry later, and reuse connections."
@@ -51,7 +64,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._respond_with_error(b"503 Service Unavailable", error)
             return
         super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
-        self._timer = self.loop.call_later(REQUEST_SECONDS, self._close_silent)
+        self._timer = self.loop.call_at(self._accepted_at + REQUEST_SECONDS, self._close_silent)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -106,6 +119,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_refused:
             return
+        self.open_connections.leave(self)
         self._stop_timer()
         self._stop_slow_reader_timer()
         super().connection_lost(exc)
@@ -127,6 +141,7 @@ class HttpProtocol(HttpToolsProtocol):
             if size > MAX_HEAD_BYTES:
                 self._is_head_too_large = True
                 raise ValueError("the headers are too large")
+        self.open_connections.has_spoken(self)
         # The body has a limit of its own.
         self._head_bytes = -_UNLIMITED
         self._is_in_head = True

@@ -164,7 +164,7 @@ class PredictEndpoint:
         headers = request.headers
         is_verification = verification.is_verification(headers)
         if is_verification:
-            self._access.require(request.pairs, "administration", served.name)
+            self._access.require(request.pairs, "administration", served.name, request.address)
         body = await request.receive()
         caller.spend("bytes", len(body.content))
         labels.received = time.perf_counter()

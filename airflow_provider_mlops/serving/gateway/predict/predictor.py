@@ -92,7 +92,9 @@ def predict_body(
 
 def predict_unlogged(parse: Parse, body: Body, model: LoadedModel) -> None:
     """Predict a request to see whether a version can. Raises RequestError if it cannot."""
-    call_model(model, parse(body, model.schema).rows)
+    parsed = parse(body, model.schema)
+    parsed.check_outputs(model)
+    call_model(model, parsed.rows)
 
 
 def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogWriter) -> None:
@@ -234,7 +236,7 @@ def call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
 
 
 def _finish(job: Job, model: LoadedModel, response: ModelResponse, predict_ms: float, batch: _PredictedBatch) -> None:
-    own_id = prediction_id.new()
+    own_id = prediction_id.new(model.version.name)
     parsed, choice = job.parsed, job.choice
     encoded = parsed.encode(model, response, own_id)
     latency_ms = (time.perf_counter() - job.received) * 1000

@@ -224,7 +224,8 @@ class _ShadowRun:
             self._failed.append((copy, describe_error(error)))
 
     def _rows(self, copy: ShadowCopy) -> Rows:
-        """Return the rows in the shadow's schema. Raises RequestError."""
+        """Return the rows in the shadow's schema. Raises RequestError, also if it lacks an output of the request."""
+        copy.original.parsed.check_outputs(self._model)
         rows = copy.original.parsed.rows
         schema = self._model.schema
         return rows if rows.schema == schema else copy.original.parse(copy.original.body, schema).rows
@@ -277,7 +278,7 @@ class _ShadowRun:
         if context is None:
             return
         self._write_ahead.failure(
-            prediction_id.new(),
+            prediction_id.new(self._model.version.name),
             model=version.name,
             version=version.version,
             arm=copy.choice.arm,
@@ -293,7 +294,9 @@ class _ShadowRun:
             copy.choice.rollout_context, original.id, original.response.output, response.output, self._tolerance
         )
         choice = copy.choice._replace(rollout_context=context)
-        return batches.encode_record(self._model, prediction_id.new(), choice, rows, response, latency_ms)
+        return batches.encode_record(
+            self._model, prediction_id.new(self._model.version.name), choice, rows, response, latency_ms
+        )
 
     def _count(self, outcome: Outcome, copies: int) -> None:
         self._metrics.count_copies(self._model.version.name, self._model.version.version, outcome, copies)

@@ -63,7 +63,7 @@ def test_two_keys_of_a_client_overlap_until_one_is_revoked(tmp_path: Path) -> No
         (("create", "web"), "right=None"),
         (("create", "web", "--right", "everything"), "'prediction', 'feedback', 'monitoring'"),
         (("create", "a b", "--right", "prediction"), "client='a b'"),
-        (("create", "web", "--right", "feedback", "--model", "churn"), "concern all models"),
+        (("create", "web", "--right", "monitoring", "--model", "churn"), "monitoring concerns all models"),
         (("create", "known", "--right", "administration"), "already exists, with the rights 'prediction'"),
         (("revoke", "knwon"), "Did you mean 'known'"),
         (("revoke", "known", "--id", "123"), "Its keys are"),
@@ -120,7 +120,7 @@ def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
         + "0" * 64
         + '"}]}}}',
         '{"clients": {"a:b": {"rights": ["prediction"], "keys": [{"sha256": "' + "0" * 64 + '"}]}}}',
-        '{"clients": {"web": {"rights": ["feedback"], "models": ["a"], "keys": [{"sha256": "' + "0" * 64 + '"}]}}}',
+        '{"clients": {"web": {"rights": ["monitoring"], "models": ["a"], "keys": [{"sha256": "' + "0" * 64 + '"}]}}}',
         '{"clients": {"a": {"rights": ["prediction"], "keys": [{"sha256": "'
         + "0" * 64
         + '"}, {"sha256": "'

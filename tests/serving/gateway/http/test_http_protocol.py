@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from airflow_provider_mlops.serving.gateway.http import http_protocol
 from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
+from airflow_provider_mlops.serving.gateway.http.open_connections import OpenConnections
 from airflow_provider_mlops.serving.protocols import body
 
 HEAD = b"POST /%s HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
@@ -156,7 +157,7 @@ def test_a_large_body_has_a_limit_of_its_own() -> None:
 
 
 def test_more_connections_than_allowed_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HttpProtocol, "max_connections", 1)
+    monkeypatch.setattr(HttpProtocol, "open_connections", OpenConnections(1))
 
     async def ask() -> tuple[bytes, bytes]:
         async with connected(Echo()) as (reader, writer):
