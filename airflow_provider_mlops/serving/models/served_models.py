@@ -82,14 +82,19 @@ class ServedModels:
             model = self._models[name] = ServedModel(name, is_behind=lambda: name in self.champions.behind)
         return model
 
-    def sole_active(self) -> ServedModel:
-        """Return the model for a request that names none: the default, or the only active one.
+    def sole_active(self, covers: Callable[[str], bool]) -> ServedModel:
+        """Return the model for a request that names none: the default, or the only active one of the caller's models.
 
         Raises RequestError (404).
+
+        Parameters
+        ----------
+        covers
+            Function that returns whether the caller may know a model.
         """
         if self._default is not None:
             return self.get(self._default)
-        active = [model for model in self._models.values() if model.active is not None]
+        active = [model for model in self._models.values() if model.active is not None and covers(model.name)]
         if len(active) != 1:
             names = ", ".join(sorted(model.name for model in active)[:20]) or "none"
             raise RequestError(

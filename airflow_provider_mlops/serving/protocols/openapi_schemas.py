@@ -97,7 +97,7 @@ def _metadata() -> dict[str, Any]:
     return {
         "Live": _only(("live",), live=_FLAG),
         "Ready": _only(
-            ("ready", "status", "reasons", "degraded", "failing"),
+            ("ready", "status"),
             ready=_FLAG,
             status=TEXT,
             reasons=_list(TEXT),

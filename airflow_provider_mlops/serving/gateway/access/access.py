@@ -49,6 +49,11 @@ class Caller:
         if self.budget is not None:
             self.budget.spend(amount, count)
 
+    @property
+    def covers_all(self) -> bool:
+        """Whether the caller may see all models."""
+        return self.client is None or self.client.models is None
+
     def covers(self, model: str) -> bool:
         """Return whether the caller may see a model."""
         return self.client is None or self.client.covers(model)
@@ -129,6 +134,16 @@ class Access:
         """Check the model of a request that does not name it. Raises RequestError (403)."""
         if right not in self._open_rights and caller.client is not None and not caller.client.may(right, model):
             raise _forbidden(caller.client, right, model)
+
+    def check_all_models(self, caller: Caller, right: Right) -> None:
+        """Check that the caller's right holds for all models. Raises RequestError (403)."""
+        if not caller.covers_all:
+            assert caller.client is not None
+            raise RequestError(
+                403,
+                f"The client {caller.client.name!r} has the right {right!r} for some models only, and this concerns all "
+                "models. Use another key, or ask an administrator.",
+            )
 
     def check_predictions(self, caller: Caller, names: Iterable[str]) -> None:
         """Check that the caller may label predictions of these ids. Raises RequestError (403)."""

@@ -44,6 +44,8 @@ _ANY_RIGHT = frozenset(
     }
 )
 _ADMINISTRATION: Right = "administration"
+_ALL_MODELS = frozenset({"/admin/compact"})
+"""Paths that need the right for all models. Other paths without a model list those that the key is for."""
 _OWN_DOOR = frozenset(path.template for path in PREDICT_PATHS)
 
 
@@ -87,7 +89,10 @@ class _Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         model = scope["path_params"].get("name")
-        scope[CALLER] = self._access.authorize(scope["headers"], self._right, model, address_of(scope))
+        caller = self._access.authorize(scope["headers"], self._right, model, address_of(scope))
+        if scope["path"] in _ALL_MODELS:
+            self._access.check_all_models(caller, _ADMINISTRATION)
+        scope[CALLER] = caller
         await self._app(scope, receive, send)
 
 

@@ -53,8 +53,9 @@ class Client:
     limits: Mapping[Amount, float] = field(default_factory=dict)
 
     def has(self, right: Right | None) -> bool:
-        """Return whether the client has a right. Everyone has None; administrators also have `monitoring`."""
-        return right is None or right in self.rights or (right == "monitoring" and "administration" in self.rights)
+        """Return whether the client has a right. Everyone has None; administrators of all models have `monitoring`."""
+        monitors = "administration" in self.rights and self.models is None
+        return right is None or right in self.rights or (right == "monitoring" and monitors)
 
     def covers(self, model: str | None) -> bool:
         """Return whether the client's rights hold for a model."""

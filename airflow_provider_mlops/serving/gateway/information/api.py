@@ -60,9 +60,16 @@ class InformationApi:
         return json_response({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        """Respond 200 if requests can be answered, else 503 with the reasons."""
+        """Respond 200 if requests can be answered, else 503 with the reasons.
+
+        The reasons name models, so only those who may know all models receive them.
+        """
         readiness = self._information.readiness()
-        return json_response(readiness, 200 if readiness["ready"] else 503)
+        caller: Caller | None = request.scope.get(CALLER)
+        content: object = readiness
+        if caller is None or not caller.covers_all:
+            content = {"ready": readiness["ready"], "status": readiness["status"]}
+        return json_response(content, 200 if readiness["ready"] else 503)
 
     async def server(self, request: Request) -> Response:
         """Return the name, version and extensions of this server."""

@@ -157,7 +157,7 @@ class PredictEndpoint:
             )
         parse, name, version = request.route
         caller = self._access.authorize(request.pairs, "prediction", name, request.address)
-        served = self._models.sole_active() if name is None else self._models.get(name)
+        served = self._models.sole_active(caller.covers) if name is None else self._models.get(name)
         if name is None:
             self._access.check_model(caller, "prediction", served.name)
         labels.caller, labels.model = caller, served.name

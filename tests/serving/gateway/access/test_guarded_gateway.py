@@ -105,6 +105,26 @@ def test_a_key_that_lacks_a_right_is_told_which(guarded: Guarded) -> None:
                 ask()
 
 
+def test_a_key_for_one_model_learns_and_changes_nothing_of_the_others(guarded: Guarded) -> None:
+    with guarded.session() as client:
+        asked = {
+            ("GET", "/metrics"): 403,
+            ("POST", "/admin/compact"): 403,
+            ("POST", "/invocations"): 404,
+            ("GET", "/v2/health/ready"): 200,
+            ("GET", "/v2/models"): 200,
+            ("GET", "/admin/models"): 200,
+        }
+        for (method, path), status in asked.items():
+            answer = client.request(method, path, json=BODY, headers=bearer(guarded.keys.churn))
+            assert (path, answer.status_code) == (path, status)
+            assert "cancer" not in answer.text
+        ready = client.get("/v2/health/ready", headers=bearer(guarded.keys.churn)).json()
+        assert ready == {"ready": True, "status": "ready"}
+        full = client.get("/v2/health/ready", headers=bearer(guarded.keys.predict)).json()
+        assert full["reasons"] == []
+
+
 def test_a_wrong_certificate_on_either_side_is_named(guarded: Guarded) -> None:
     url, right = guarded.gateway.url, guarded.gateway.tls
     stranger = Authority(guarded.directory, "stranger")
