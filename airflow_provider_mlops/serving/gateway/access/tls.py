@@ -20,7 +20,7 @@ _Stamp = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class TlsCredentials:
-    """What the files contained when they were read.
+    """Content of the files at one time.
 
     Parameters
     ----------

@@ -247,10 +247,13 @@ def test_a_stranger_who_rewards_their_own_requests_changes_nothing(guarded: Guar
         return sum(counted(store, rollout, arm).reward_count for arm in ("champion", "candidate"))
 
     with guarded.session() as client:
+
+        def version() -> str:
+            return client.post(PATH, json=BODY, headers=bearer(guarded.keys.predict)).headers["x-model-version"]
+
+        guarded.gateway.wait(lambda: version() == "2", "the worker of this connection follows the rollout")
         answers = [client.post(PATH, json=BODY, headers=bearer(guarded.keys.predict)) for _ in range(20)]
-        # Only a worker that follows the rollout answers with the candidate.
-        answers.sort(key=lambda answer: answer.raise_for_status().headers["x-model-version"], reverse=True)
-        ids = [answer.headers["x-prediction-id"] for answer in answers]
+        ids = [answer.raise_for_status().headers["x-prediction-id"] for answer in answers]
         entries = [{"prediction_id": name, "reward": 1} for name in ids]
         for headers in ({}, bearer("wrong"), bearer(guarded.keys.predict), bearer(guarded.keys.churn)):
             answer = client.post("/feedback", json={"feedback": entries}, headers=headers)
