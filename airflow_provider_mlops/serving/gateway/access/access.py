@@ -141,8 +141,8 @@ class Access:
             assert caller.client is not None
             raise RequestError(
                 403,
-                f"The client {caller.client.name!r} has the right {right!r} for some models only, and this concerns all "
-                "models. Use another key, or ask an administrator.",
+                f"The client {caller.client.name!r} has the right {right!r} for some models only, and this concerns "
+                "all models. Use another key, or ask an administrator.",
             )
 
     def check_predictions(self, caller: Caller, names: Iterable[str]) -> None:
