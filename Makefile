@@ -108,6 +108,7 @@ benchmarks: .venv/.installed ## All benchmarks, at full size
 	@.venv/bin/python -m benchmarks.serving
 	@.venv/bin/python -m benchmarks.serving_peers
 	@.venv/bin/python -m benchmarks.serving_parts
+	@.venv/bin/python -m benchmarks.compilers
 	@.venv/bin/python -m benchmarks.kills
 	@.venv/bin/python -m benchmarks.unfinished_bodies
 

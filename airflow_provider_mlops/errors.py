@@ -6,6 +6,22 @@ Any other exception is a defect in this package or in user code and keeps its ow
 from __future__ import annotations
 
 _MAX_VALUE_LENGTH = 200
+_MAX_DESCRIPTION_LENGTH = 1000
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the type and text of an exception of other people's code, which may have no text.
+
+    Examples
+    --------
+    >>> describe_error(ValueError("no such category"))
+    'ValueError: no such category'
+    """
+    try:
+        text = str(error)
+    except BaseException:
+        text = "its text cannot be read"
+    return f"{type(error).__name__}: {text}"[:_MAX_DESCRIPTION_LENGTH]
 
 
 class MlopsError(Exception):

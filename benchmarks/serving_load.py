@@ -1,8 +1,9 @@
 """The load of the serving benchmark: clients in one process of their own, each with one connection that it keeps.
 
-It is a bare HTTP/1.1 client on asyncio and uvloop: each client sends the same bytes, reads the answer by its
-Content-Length, counts it, and sends again. It costs a small part of what any of the servers does, and says how much
-processor time it took. Nothing that comes in the warm-up is counted.
+It is a bare HTTP/1.1 client on asyncio and uvloop: each client sends a body, reads the answer by its Content-Length or
+its chunks, counts it, and sends the next body: the file has one on each line, and the clients take turns with them. It
+costs a small part of what any of the servers does, and says how much processor time it took. Nothing that comes in the
+warm-up is counted.
 
     python benchmarks/serving_load.py URL BODY_FILE --clients 16 --seconds 2 --maximum 20000 [--header NAME:VALUE]
 """
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import sys
 import time
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -55,8 +58,8 @@ class Tally:
 class Client(asyncio.Protocol):
     """One connection. `done` is set when it has stopped."""
 
-    def __init__(self, request: bytes, tally: Tally, done: asyncio.Future[None]) -> None:
-        self._request, self._tally, self._done = request, tally, done
+    def __init__(self, requests: Iterator[bytes], tally: Tally, done: asyncio.Future[None]) -> None:
+        self._requests, self._tally, self._done = requests, tally, done
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,8 +74,11 @@ class Client(asyncio.Protocol):
             return
         head = self._buffer[:end].lower()
         place = head.find(b"content-length:")
-        length = int(head[place + 15 :].split(b"\r\n", 1)[0])
-        if len(self._buffer) < end + 4 + length:
+        if place < 0:
+            # In chunks, the last of which is empty.
+            if not self._buffer.endswith(b"\r\n0\r\n\r\n"):
+                return
+        elif len(self._buffer) < end + 4 + int(head[place + 15 :].split(b"\r\n", 1)[0]):
             return
         self._buffer = b""
         if self._tally.take(self._sent, time.perf_counter(), head[9:12]):
@@ -86,19 +92,20 @@ class Client(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
 
-async def load(url: str, body: bytes, headers: list[str], clients: int, tally: Tally) -> None:
+async def load(url: str, bodies: list[bytes], headers: list[str], clients: int, tally: Tally) -> None:
     """Send until the tally has enough."""
     parts = urlsplit(url)
-    lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", f"Content-Length: {len(body)}", *headers]
-    request = ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+    start = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers]
+    heads = ["\r\n".join([*start, f"Content-Length: {len(body)}"]) + "\r\n\r\n" for body in bodies]
+    requests = itertools.cycle([head.encode() + body for head, body in zip(heads, bodies, strict=True)])
     loop = asyncio.get_running_loop()
     tally.begin()
     ends = [loop.create_future() for _ in range(clients)]
     for done in ends:
-        await loop.create_connection(lambda done=done: Client(request, tally, done), parts.hostname, parts.port)
+        await loop.create_connection(lambda done=done: Client(requests, tally, done), parts.hostname, parts.port)
     await asyncio.wait_for(asyncio.gather(*ends), tally.warm_up + tally.seconds + 60)
 
 
@@ -114,7 +121,7 @@ def main() -> int:
     parser.add_argument("--maximum", type=int, default=50_000)
     options = parser.parse_args()
     tally = Tally(options.warm_up, options.seconds, options.maximum)
-    uvloop.run(load(options.url, options.body.read_bytes(), options.header, options.clients, tally))
+    uvloop.run(load(options.url, options.body.read_bytes().splitlines(), options.header, options.clients, tally))
     took = min(time.perf_counter(), tally.ended) - tally.started
     ordered = sorted(tally.latencies)
     if not ordered:

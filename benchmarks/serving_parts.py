@@ -107,7 +107,9 @@ def run(directory: Path, cases: tuple[trained_models.Case, ...], repeat: int) ->
         version = models.get(registry, case.name, "champion")
         model = LoadedModel.load(registry, version)
         estimator = models.load(registry, version)
-        for form, body in trained_models.bodies(measured[case.name]).items():
+        row, kinds = measured[case.name][0], trained_models.kinds(measured[case.name])
+        for form in trained_models.forms(kinds):
+            body = trained_models.body(form, row, kinds)
             times = parts(model, estimator, form, body, log, repeat)
             table.append((case.title, "yes" if model.compiled else "no", form, *times))
             gc.collect()

@@ -1,15 +1,20 @@
 """How fast is the gateway against the servers that people use instead? On models that the step train makes.
 
-Every server gets the same fitted Pipeline and the same row, and answers with the prediction and a classifier's
-probabilities. Each peer gets the row in its own usual form, and runs one worker in an environment of its own, which the
-benchmark makes once with pip (`--environments`): MLServer, BentoML, Ray Serve, and thirty lines of FastAPI by hand. The
-gateway checks the rows and its output and logs every prediction; no peer does.
+Every server gets the same fitted Pipeline and the same rows, and answers with the prediction and a classifier's
+probabilities. Each peer gets the rows in its own usual form, and runs one worker in an environment of its own:
+MLServer, BentoML, Ray Serve, and thirty lines of FastAPI by hand (`peers/`). The gateway checks the rows and its output
+and logs every prediction; no peer does, and the peers' logs of requests are off.
 
-All servers of one model are up at once, and rounds alternate between them; medians of the rounds are compared. The load
-client (`serving_load.py`) runs on the same processors. Lines for gRPC, keys and TLS belong here, too, as ratios to the
-plain line, once the gateway has them.
+Before anything is measured, every server must answer every row as the Pipeline does in this process. All servers of one
+model are up at once, and rounds alternate between them; medians of the rounds are compared. The load client
+(`serving_load.py`) runs on the same processors. The processes of Ray take 8 % of a processor while Ray is not asked,
+those of the others nothing.
 
-    python -m benchmarks.serving_peers [--rounds 5] [--seconds 2] [--quick] [--models NAME ...] [--json FILE]
+The first run installs the peers with pip, which takes a few minutes; `--install` does only that.
+
+    python -m benchmarks.serving_peers --install [--environments DIRECTORY]
+    python -m benchmarks.serving_peers [--rounds 5] [--seconds 2] [--quick] [--models NAME ...] [--forms FORM ...]
+        [--peers NAME ...] [--json FILE]
 """
 
 from __future__ import annotations
@@ -21,37 +26,47 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
+import pandas as pd
 
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
 from benchmarks import serving_servers, trained_models
 from benchmarks.measure import machine, print_table, unwind_on_signals, versions, write_json
+from benchmarks.peers import environment
+from benchmarks.peers.peer import PEERS, Answer, Peer, v2_answer
 from benchmarks.serving import Target, measure
 from benchmarks.serving_servers import Server
 
-HERE = Path(__file__).parent / "peers"
-OURS = "gateway"
+OURS, OWN = "gateway", "its own"
 CLIENTS = (1, 16)
-PEERS = {
-    "FastAPI": ("fastapi==0.163.2", "uvicorn[standard]"),
-    "MLServer": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"),
-    "BentoML": ("bentoml==1.4.40",),
-    "Ray Serve": ("ray[serve]==2.60.0",),
-}
-_SAME = ("joblib", "numpy", "pandas", "scikit-learn")
-"""Packages that a peer has in our version, because the Pipeline is the same file for all."""
+_FORMS = {"tensor": trained_models.TENSOR, "split": trained_models.SPLIT, "columns": trained_models.COLUMNS}
+_MAIN = ("logistic", "logistic_prepared", "boosting_prepared", "logistic_mixed")
+"""Models that are measured if none are named."""
 
 Results = dict[tuple[str, str, int], list[dict[str, float]]]
 """By server, form and number of clients."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A server that is asked in one form of requests."""
+
+    form: str
+    target: Target
+    bodies: Path
 
 
 @dataclass(frozen=True)
@@ -71,124 +86,134 @@ class Line:
         return self.ours / self.peer
 
 
-def environment(directory: Path, peer: str) -> Path:
-    """Return the `bin` folder of the peer's environment, which is made if it is missing."""
-    folder = directory / peer.lower().replace(" ", "-")
-    if not (folder / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        same = [f"{name}=={version}" for name, version in versions(_SAME).items()]
-        command = [str(folder / "bin" / "pip"), "install", "-q", *PEERS[peer], *same]
-        if subprocess.run(command).returncode:
-            # A peer that needs other versions gets those that it needs; whether it can read the file is then seen.
-            subprocess.run([*command[: -len(same)], "scikit-learn", "pandas"], check=True)
-        (folder / "complete").touch()
-    return folder / "bin"
-
-
 @contextlib.contextmanager
-def running(peer: str, binaries: Path, directory: Path, model: Path) -> Iterator[Server]:
+def running(peer: Peer, binaries: Path, directory: Path, model: Path) -> Iterator[Server]:
     """Run a peer with a model."""
     port = serving_servers.free_port()
-    variables = {
-        "MODEL": str(model),
-        "PYTHONPATH": str(HERE),
-        "BENTOML_DO_NOT_TRACK": "true",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    if peer == "FastAPI":
-        command = [str(binaries / "uvicorn"), "fastapi_app:app", "--port", str(port), "--no-access-log"]
-        ready = "/ready"
-    elif peer == "BentoML":
-        command = [str(binaries / "bentoml"), "serve", "bento_service:Model", "--port", str(port)]
-        ready = "/readyz"
-    elif peer == "Ray Serve":
-        command = [str(binaries / "python"), str(HERE / "ray_app.py"), str(port)]
-        ready = "/"
-    else:
-        command = [str(binaries / "mlserver"), "start", str(_mlserver_settings(directory, model, port))]
-        ready = "/v2/health/ready"
-    with serving_servers.peer(peer, command, directory, port, variables, ready) as server:
+    command, variables = peer.command(binaries, directory, model, port), peer.variables(directory, model)
+    with serving_servers.peer(peer.name, command, directory, port, variables, peer.ready) as server:
         yield server
 
 
-def _mlserver_settings(directory: Path, model: Path, port: int) -> Path:
-    folder = directory / f"mlserver-{model.stem}"
-    folder.mkdir(exist_ok=True)
-    others = {"grpc_port": serving_servers.free_port(), "metrics_port": serving_servers.free_port()}
-    # In the server's own process: with a process of its own for inference, each request takes a hop more.
-    settings = {"host": "127.0.0.1", "http_port": port, "parallel_workers": 0, **others}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    implementation = {"implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": str(model)}}
-    (folder / "model-settings.json").write_text(json.dumps({"name": "model", **implementation}))
-    return folder
+def checked(
+    name: str, url: str, bodies: Sequence[dict[str, Any]], answer: Callable[[Any], Answer], expected: Sequence[Answer]
+) -> None:
+    """Let a server answer each row. Raises RuntimeError if an answer is not the expected one."""
+    for number, (body, right) in enumerate(zip(bodies, expected, strict=True), 1):
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                given = answer(json.load(response))
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{name} refuses row {number}: {error.code} {error.read()[:500]!r}") from None
+        if not _same(given, right):
+            raise RuntimeError(f"{name} answers row {number} with {given}, and the Pipeline with {right}")
 
 
-def request(peer: str, row: dict[str, Any], probabilities: bool) -> tuple[str, dict[str, Any]]:
-    """Return the path and the body of a peer's usual request for a row."""
-    is_numeric = all(type(value) is float for value in row.values())
-    if peer == "MLServer":
-        outputs = [{"name": "predict"}, *([{"name": "predict_proba"}] if probabilities else [])]
-        forms = trained_models.bodies(row)
-        if is_numeric:
-            return "/v2/models/model/infer", {**forms[trained_models.TENSOR], "outputs": outputs}
-        frame = {"parameters": {"content_type": "pd"}, **forms[trained_models.COLUMNS]}
-        return "/v2/models/model/infer", {**frame, "outputs": outputs}
-    path = "/" if peer == "Ray Serve" else "/numbers" if is_numeric else "/records"
-    return path, {"data": [list(row.values())]} if is_numeric else {"records": [row]}
+def _same(given: Answer, right: Answer) -> bool:
+    if given.probabilities is not None and not np.allclose(given.probabilities, right.probabilities or [], rtol=1e-9):
+        return False
+    if isinstance(right.prediction, float):
+        return bool(np.isclose(given.prediction, right.prediction, rtol=1e-9))
+    return bool(given.prediction == right.prediction)
+
+
+def expected_answers(pipeline: Any, rows: Sequence[dict[str, Any]]) -> list[Answer]:
+    """Return what the Pipeline itself answers."""
+    frame = pd.DataFrame.from_records(rows)
+    predictions = pipeline.predict(frame).tolist()
+    if not hasattr(pipeline, "predict_proba"):
+        return [Answer(prediction, None) for prediction in predictions]
+    probabilities = pipeline.predict_proba(frame).tolist()
+    return [Answer(*both) for both in zip(predictions, probabilities, strict=True)]
+
+
+def ways(
+    case: trained_models.Case,
+    rows: Sequence[dict[str, Any]],
+    expected: Sequence[Answer],
+    gateway: Server,
+    servers: Sequence[tuple[Peer, Server]],
+    directory: Path,
+    forms: Sequence[str],
+) -> Iterator[Way]:
+    """Yield how the gateway and each peer is asked about a model, if its answers are right."""
+    kinds = trained_models.kinds(rows)
+
+    def way(server: str, form: str, url: str, bodies: list[dict[str, Any]], answer: Callable[[Any], Answer]) -> Way:
+        checked(f"{server}, {form}", url, bodies, answer, expected)
+        return Way(
+            form,
+            Target(server, case.name, url),
+            trained_models.write(directory, f"{case.name}-{server}-{form}", bodies),
+        )
+
+    for form in trained_models.forms(kinds):
+        if form in forms:
+            bodies = [trained_models.body(form, row, kinds) for row in rows]
+            answer = _split_answer if form == trained_models.SPLIT else v2_answer
+            yield way(OURS, form, gateway.url + trained_models.path(form, case.name), bodies, answer)
+    for peer, server in servers:
+        requests = [peer.request(row, kinds, expected[0].probabilities is not None) for row in rows]
+        try:
+            yield way(peer.name, OWN, server.url + requests[0][0], [body for _, body in requests], peer.answer)
+        except (RuntimeError, OSError) as error:
+            print(f"{case.title}: {error}", file=sys.stderr, flush=True)
+
+
+def _split_answer(content: Any) -> Answer:
+    # MLflow's protocol has no probabilities. The gateway calculates and logs them.
+    return Answer(content["predictions"][0], None)
 
 
 def run_case(
     case: trained_models.Case,
-    row: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    pipeline: Any,
     gateway: Server,
     peers: dict[str, Path],
-    model: Path,
-    probabilities: bool,
+    directory: Path,
     options: argparse.Namespace,
 ) -> Results:
     """Measure the gateway in each form and every peer, for one model."""
-    directory = model.parent
-    targets: list[tuple[str, Target, Path]] = []
-    for form, body in trained_models.bodies(row).items():
-        url = gateway.url + trained_models.path(form, case.name)
-        targets.append((form, Target(OURS, case.name, url), trained_models.write(directory, case.name, form, body)))
+    model = directory / f"{case.name}.joblib"
+    joblib.dump(pipeline, model)
+    forms = [_FORMS[form] for form in options.forms]
     results: Results = defaultdict(list)
     with contextlib.ExitStack() as stack:
-        for peer, binaries in peers.items():
+        servers: list[tuple[Peer, Server]] = []
+        for name, binaries in peers.items():
             try:
-                server = stack.enter_context(running(peer, binaries, directory, model))
-                path, body = request(peer, row, probabilities)
-                file = trained_models.write(directory, case.name, peer, body)
-                target = Target(peer, case.name, server.url + path)
-                measure(target, file, 1, 2.0)
+                server = stack.enter_context(running(PEERS[name], binaries, directory, model))
+                servers.append((PEERS[name], server))
             except RuntimeError as error:
-                print(f"{peer} does not answer for {case.name}: {str(error)[-300:]}", file=sys.stderr, flush=True)
-                continue
-            targets.append(("its own", target, file))
+                print(f"{name} does not start: {str(error)[-2000:]}", file=sys.stderr, flush=True)
+        expected = expected_answers(pipeline, rows)
+        found = list(ways(case, rows, expected, gateway, servers, directory, forms))
         for number in range(options.rounds):
-            for form, target, file in targets if number % 2 == 0 else reversed(targets):
+            for way in found if number % 2 == 0 else reversed(found):
                 for clients in CLIENTS:
-                    results[target.server, form, clients].append(measure(target, file, clients, options.seconds))
+                    result = measure(way.target, way.bodies, clients, options.seconds)
+                    results[way.target.server, way.form, clients].append(result)
     return results
+
+
+def median(results: Results, key: tuple[str, str, int], what: str) -> float:
+    """Return the median of the rounds."""
+    return statistics.median(result[what] for result in results[key])
 
 
 def lines(case: trained_models.Case, results: Results) -> list[Line]:
     """Return the gateway's lines for a model against the best peer."""
-
-    def median(key: tuple[str, str, int], what: str) -> float:
-        return statistics.median(result[what] for result in results[key])
-
     found = []
-    for server, form, clients in results:
-        if server != OURS:
+    for key in results:
+        server, form, clients = key
+        peers = [other for other in results if other[0] != OURS and other[2] == clients]
+        if server != OURS or not peers:
             continue
-        peers = [key for key in results if key[0] != OURS and key[2] == clients]
-        if not peers:
-            continue
-        best = max(peers, key=lambda key: median(key, "per_second"))
-        key = (server, form, clients)
-        p99 = median(key, "p99_ms") / median(best, "p99_ms")
-        per_second = (median(key, "per_second"), median(best, "per_second"))
+        best = max(peers, key=lambda peer: median(results, peer, "per_second"))
+        p99 = median(results, key, "p99_ms") / median(results, best, "p99_ms")
+        per_second = (median(results, key, "per_second"), median(results, best, "per_second"))
         found.append(Line(case.title, form, clients, per_second[0], best[0], per_second[1], p99))
     return found
 
@@ -198,25 +223,21 @@ def report(everything: dict[str, Results]) -> dict[str, float]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     about = ", ".join(f"{name} {value}" for name, value in machine().items())
     print(f"\nCommit {commit}, {datetime.now(UTC):%Y-%m-%d}, {about}.")
+    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print(", ".join(" ".join(peer.requirements) for peer in PEERS.values()))
     ratios: dict[str, float] = {}
+    whats = ("per_second", "median_ms", "p99_ms", "client_processor")
     for name, results in everything.items():
-        case = trained_models.BY_NAME[name]
-        rows = [
-            (
-                server,
-                form,
-                clients,
-                *(statistics.median(one[key] for one in measured) for key in ("per_second", "p99_ms")),
-            )
-            for (server, form, clients), measured in results.items()
-        ]
-        print_table(["server", "form", "clients", "requests/s", "p99 ms"], rows, case.title)
-        for line in lines(case, results):
-            ratios[f"{name}: {line.form}, {line.clients}"] = line.ratio
+        rows = [(*key[:2], key[2], *(median(results, key, what) for what in whats)) for key in results]
+        rows.sort(key=lambda row: (row[2], row[3]))
+        headers = ["server", "form", "clients", "requests/s", "median ms", "p99 ms", "client's processors"]
+        print_table(headers, rows, trained_models.BY_NAME[name].title)
     print("\n| model | form | clients | gateway, requests/s | best peer, requests/s | ratio | p99, ratio |")
     print("|---|---|---|---|---|---|---|")
     for name, results in everything.items():
         for line in lines(trained_models.BY_NAME[name], results):
+            ratios[f"{name}: {line.form}, {line.clients}"] = line.ratio
+            ratios[f"{name}: {line.form}, {line.clients}, p99"] = line.p99
             print(
                 f"| {line.title} | {line.form} | {line.clients} | {line.ours:,.0f} | {line.best} {line.peer:,.0f} | "
                 f"{line.ratio:.1f} | {line.p99:.2f} |"
@@ -226,7 +247,7 @@ def report(everything: dict[str, Results]) -> dict[str, float]:
 
 def run(directory: Path, options: argparse.Namespace) -> dict[str, Results]:
     """Measure all models."""
-    peers = {peer: environment(options.environments, peer) for peer in options.peers}
+    peers = install(options)
     storage = directory / "storage"
     cases = tuple(trained_models.BY_NAME[name] for name in options.models)
     rows = trained_models.build(storage, cases)
@@ -234,13 +255,22 @@ def run(directory: Path, options: argparse.Namespace) -> dict[str, Results]:
     everything: dict[str, Results] = {}
     with serving_servers.gateway(directory, storage, OURS) as gateway:
         for case in cases:
+            began = time.monotonic()
             pipeline = models.load(registry, models.get(registry, case.name, "champion"))
-            file = directory / f"{case.name}.joblib"
-            joblib.dump(pipeline, file)
-            has_probabilities = hasattr(pipeline, "predict_proba")
-            everything[case.name] = run_case(case, rows[case.name], gateway, peers, file, has_probabilities, options)
-            print(f"{case.title} is done", file=sys.stderr, flush=True)
+            everything[case.name] = run_case(case, rows[case.name], pipeline, gateway, peers, directory, options)
+            print(f"{case.title}: done in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return everything
+
+
+def install(options: argparse.Namespace) -> dict[str, Path]:
+    """Install the peers. Returns the `bin` folder of each."""
+    found = {}
+    for name in options.peers:
+        try:
+            found[name] = environment.install(options.environments, name, PEERS[name].requirements)
+        except RuntimeError as error:
+            print(error, file=sys.stderr, flush=True)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -250,14 +280,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each measurement lasts")
     parser.add_argument("--quick", action="store_true", help="two rounds of half a second, to see that it works")
-    parser.add_argument("--models", nargs="*", choices=trained_models.BY_NAME, default=list(trained_models.BY_NAME))
+    parser.add_argument("--models", nargs="*", choices=trained_models.BY_NAME, default=list(_MAIN))
+    parser.add_argument("--forms", nargs="*", choices=_FORMS, default=list(_FORMS), help="forms for the gateway")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--environments", type=Path, default=Path(".venv-peers"), help="where the peers are installed")
+    parser.add_argument("--install", action="store_true", help="install the peers, and measure nothing")
     parser.add_argument("--json", metavar="FILE", help="write the ratios here")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 2, 0.5
     options.environments = options.environments.absolute()
+    if options.install:
+        install(options)
+        return
     with tempfile.TemporaryDirectory(prefix="mlops-benchmark-") as directory:
         everything = run(Path(directory), options)
     ratios = report(everything)

@@ -1,8 +1,9 @@
-"""Models that the steps prepare and train make, and one row for each in the forms in which requests come."""
+"""Models that the steps prepare and train make, and rows for each in the forms in which requests come."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ TENSOR, SPLIT, COLUMNS = "one tensor", "dataframe_split", "a tensor per column"
 FORMS = (TENSOR, SPLIT, COLUMNS)
 """Forms of requests. `one tensor` exists only for columns of numbers."""
 
-_DATATYPES = {float: "FP64", int: "INT64", bool: "BOOL", str: "BYTES", type(None): "FP64"}
+_DATATYPES = {float: "FP64", int: "INT64", bool: "BOOL", str: "BYTES"}
+_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Case:
     estimator: str
     is_prepared: bool
     parameters: tuple[tuple[str, Any], ...] = ()
+    trusted_types: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -42,6 +45,8 @@ class Case:
 
 _LOGISTIC = ("sklearn.linear_model.LogisticRegression", (("max_iter", 2000),))
 _FOREST = ("sklearn.ensemble.RandomForestClassifier", ())
+_XGBOOST = ("xgboost.core.Booster", "xgboost.sklearn.XGBClassifier")
+_LIGHTGBM = ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
 _BOOSTING = ("sklearn.ensemble.HistGradientBoostingClassifier", ())
 _TITLES = {"cancer": "30 numbers", "customers": "8 mixed columns", "diabetes": "10 numbers"}
 _TARGETS = {"cancer": "target", "customers": "churned", "diabetes": "target"}
@@ -55,17 +60,19 @@ CASES = (
     Case("boosting", "cancer", _BOOSTING[0], False),
     Case("boosting_prepared", "cancer", _BOOSTING[0], True),
     Case("boosting_mixed", "customers", _BOOSTING[0], True),
+    Case("xgboost_prepared", "cancer", "xgboost.XGBClassifier", True, (), _XGBOOST),
+    Case("lightgbm_mixed", "customers", "lightgbm.LGBMClassifier", True, (("verbose", -1),), _LIGHTGBM),
     Case("regression_prepared", "diabetes", "sklearn.linear_model.Ridge", True),
     Case("boosting_regression", "diabetes", "sklearn.ensemble.HistGradientBoostingRegressor", True),
 )
 BY_NAME = {case.name: case for case in CASES}
 
 
-def build(storage: Path, cases: tuple[Case, ...] = CASES) -> dict[str, dict[str, Any]]:
-    """Run prepare and train for each case. Returns the row with which each model is measured."""
+def build(storage: Path, cases: tuple[Case, ...] = CASES) -> dict[str, list[dict[str, Any]]]:
+    """Run prepare and train for each case. Returns the rows with which each model is measured."""
     tables = {"cancer": _cancer, "customers": _customers, "diabetes": _diabetes}
     datasets: dict[str, Dataset] = {}
-    measured: dict[str, dict[str, Any]] = {}
+    measured: dict[str, list[dict[str, Any]]] = {}
     for case in cases:
         target = _TARGETS[case.rows]
         if case.rows not in datasets:
@@ -85,28 +92,42 @@ def build(storage: Path, cases: tuple[Case, ...] = CASES) -> dict[str, dict[str,
             preprocessing=prepared.preprocessing if case.is_prepared else None,
             model_name=case.name,
             pip_requirements=(),
+            trusted_types=case.trusted_types,
         )
         registry = _workspace(storage, case.name).registry()
         registry.client.set_registered_model_alias(case.name, "champion", str(trained.model.version))
-        row = prepared.test.arrow().slice(0, 1).to_pylist()[0]
-        row.pop(target)
-        measured[case.name] = row
+        measured[case.name] = prepared.test.arrow().slice(0, _ROWS).drop_columns([target]).to_pylist()
     return measured
 
 
-def bodies(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the body of a request for a row in each form that can hold it."""
+def kinds(rows: Sequence[dict[str, Any]]) -> dict[str, type]:
+    """Return the type of each column's values: that of the first one that is not missing."""
+    return {name: next(type(row[name]) for row in rows if row[name] is not None) for name in rows[0]}
+
+
+def is_numeric(kinds: dict[str, type]) -> bool:
+    """Return whether rows fit into one tensor of numbers."""
+    return set(kinds.values()) == {float}
+
+
+def forms(kinds: dict[str, type]) -> tuple[str, ...]:
+    """Return the forms of requests that can hold the rows."""
+    return FORMS if is_numeric(kinds) else (SPLIT, COLUMNS)
+
+
+def body(form: str, row: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:
+    """Return the body of a request for a row."""
     values = list(row.values())
-    split = {"dataframe_split": {"columns": list(row), "data": [values]}}
-    columns = [
-        {"name": name, "shape": [1], "datatype": _DATATYPES[type(value)], "data": [value]}
-        for name, value in row.items()
-    ]
-    forms: dict[str, dict[str, Any]] = {SPLIT: split, COLUMNS: {"inputs": columns}}
-    if all(type(value) is float for value in values):
-        tensor = {"name": "input", "shape": [1, len(values)], "datatype": "FP64", "data": values}
-        forms[TENSOR] = {"inputs": [tensor]}
-    return {form: forms[form] for form in FORMS if form in forms}
+    if form == SPLIT:
+        return {"dataframe_split": {"columns": list(row), "data": [values]}}
+    if form == TENSOR:
+        return {"inputs": [{"name": "input", "shape": [1, len(values)], "datatype": "FP64", "data": values}]}
+    return {
+        "inputs": [
+            {"name": name, "shape": [1], "datatype": _DATATYPES[kinds[name]], "data": [value]}
+            for name, value in row.items()
+        ]
+    }
 
 
 def path(form: str, model: str) -> str:
@@ -114,10 +135,10 @@ def path(form: str, model: str) -> str:
     return f"/models/{model}/invocations" if form == SPLIT else f"/v2/models/{model}/infer"
 
 
-def write(directory: Path, name: str, form: str, body: dict[str, Any]) -> Path:
-    """Write a body to a file for the load client."""
-    file = directory / f"{name}-{form.replace(' ', '-')}.json"
-    file.write_text(json.dumps(body))
+def write(directory: Path, name: str, bodies: Sequence[dict[str, Any]]) -> Path:
+    """Write bodies to a file for the load client, one on each line."""
+    file = directory / f"{name.replace(' ', '-')}.json"
+    file.write_text("\n".join(json.dumps(body) for body in bodies))
     return file
 
 

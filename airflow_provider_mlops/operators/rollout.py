@@ -191,13 +191,16 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
         from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
         from airflow_provider_mlops.lifecycle.rollout import question
+        from airflow_provider_mlops.serving.rollouts.open_question import record_question, was_asked
 
+        task_instance = str(context["ti"].id)
         with contextlib.closing(rollout_store()) as store:
             rollout = store.get(str(result.rollout_id))
             if not question.is_asked(rollout):
                 return None
-            if rollout.revision != asked:
-                # Airflow keeps one question per try: this opens it again, without the answer to the previous one.
+            # Airflow may start a task instance again, for example if its scheduler was too slow for a trigger.
+            if rollout.revision != asked and not was_asked(store, rollout, task_instance):
+                # Airflow keeps one question per task instance: this opens it again, without the previous answer.
                 upsert_hitl_detail(
                     ti_id=context["ti"].id,
                     options=list(question.OPTIONS),
@@ -205,6 +208,7 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
                     body=question.body(rollout, served_url(workspace, result.report_uri)),
                     params={},
                 )
+                record_question(store, rollout, task_instance)
                 self.log.info("Asked a user in Airflow: %s", question.subject(rollout))
         return rollout.revision
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from airflow_provider_mlops.data.names import list_names
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import InvalidSpecError, describe_error
 from airflow_provider_mlops.registry import trusted, type_approval
 from airflow_provider_mlops.registry.requirements import pip_requirements as requirements_of
 
@@ -199,7 +199,7 @@ def read(
         raise InvalidSpecError("model", str(error), "its types are not trusted. Train the model again") from error
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError, BadZipFile) as error:
         raise InvalidSpecError(
-            "model", path.name, f"skops cannot load it ({type(error).__name__}: {error}). Train the model again"
+            "model", path.name, f"skops cannot load it ({describe_error(error)}). Train the model again"
         ) from error
     raise InvalidSpecError(
         "trusted_types",

@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_mlops.data import storage
+from airflow_provider_mlops.errors import BackendUnavailableError, describe_error
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,10 @@ def approve(storage_uri: str, path: str | Path, types: Iterable[str], run_id: st
 
 
 def approved_types(storage_uri: str, path: str | Path) -> tuple[str, ...]:
-    """Return the types that are approved for the model in a file; none if there is no valid approval."""
+    """Return the types that are approved for the model in a file; none if there is no valid approval.
+
+    Raises BackendUnavailableError if the storage does not respond.
+    """
     key = digest(path)
     uri = _uri(storage_uri, key)
     try:
@@ -64,6 +68,9 @@ def approved_types(storage_uri: str, path: str | Path) -> tuple[str, ...]:
     except ValidationError as error:
         log.warning("Ignored the approval %s, because it is not valid: %s", uri, error)
         return ()
+    except Exception as error:
+        # Each storage has errors of its own. Without the approval, nothing is known about the types.
+        raise BackendUnavailableError("The storage", storage_uri, describe_error(error), "Check it") from error
     return approval.types if approval.digest == key else ()
 
 

@@ -104,7 +104,7 @@ class RolloutTrigger(_DelayedTrigger):
     def observe(self) -> Observation[RolloutEvent]:
         from airflow_provider_mlops.lifecycle.rollout.decision import decides_at
         from airflow_provider_mlops.lifecycle.rollout.live_report import write_report
-        from airflow_provider_mlops.lifecycle.rollout.look import decision_now, moved_champion
+        from airflow_provider_mlops.lifecycle.rollout.look import champion_move, decision_now
         from airflow_provider_mlops.serving.rollouts.attendance import attend
 
         with contextlib.closing(rollout_store()) as store:
@@ -126,9 +126,9 @@ class RolloutTrigger(_DelayedTrigger):
         if decision.action != "wait":
             # The task logs the decision with its reason.
             return _resume(f"the next action is: {decision.action_text}")
-        moved, version = moved_champion(MlflowHook(self.mlflow_conn_id).get_conn(), rollout)
-        if moved:
-            return _resume(f"the champion is now {'no version' if version is None else f'version {version}'}")
+        move = champion_move(MlflowHook(self.mlflow_conn_id).get_conn(), rollout)
+        if move is not None:
+            return _resume(move.reason)
         return Observation(f"step {rollout.state.step + 1}: {decision.reason}")
 
     def _read_answer(self) -> RolloutEvent | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 
-@bentoml.service(workers=1)
+@bentoml.service(workers=1, logging={"access": {"enabled": False}})
 class Model:
     def __init__(self):
         warnings.simplefilter("ignore")

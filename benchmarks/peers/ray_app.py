@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import ray
 from ray import serve
+from ray.serve.schema import LoggingConfig
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=100)
+@serve.deployment(num_replicas=1, max_ongoing_requests=100, ray_actor_options={"num_cpus": 1})
 class Model:
     def __init__(self, path):
         warnings.simplefilter("ignore")
@@ -29,8 +30,10 @@ class Model:
         return answer
 
 
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+serve.start(
+    http_options={"host": "127.0.0.1", "port": int(sys.argv[1])}, logging_config=LoggingConfig(enable_access_log=False)
+)
 serve.run(Model.bind(os.environ["MODEL"]), route_prefix="/")
 while True:
     time.sleep(60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from demo.airflow_api import AirflowApi
-from demo.sessions import members
+from demo.sessions import end_sessions, members
 from demo.stack import Stack
 from tests.helpers.serving.served_registry import CANCER, cancer_model, register
 
@@ -50,9 +51,16 @@ class AttendedRollouts:
 
     def __init__(self, stack: Stack, airflow: AirflowApi) -> None:
         self.stack, self.airflow = stack, airflow
+        # The sessions of `airflow standalone` and of what was started after it.
+        self._leaders = [stack.airflow.pid]
         self.registry = Registry(RegistrySettings(str(stack.storage), stack.mlflow_url))
         self.store = RolloutStore(default_url(str(stack.storage)))
         self._source = register(self.registry, "attended", cancer_model(1.0), CANCER, "attended")
+
+    def close(self) -> None:
+        """End what `restart` has started."""
+        end_sessions(self._leaders[1:], 10)
+        self.store.close()
 
     def start(self, model: str, dag_id: str, **params: Any) -> AttendedRollout:
         """Make a model, and trigger a run of a DAG that rolls its version 2 out."""
@@ -83,13 +91,13 @@ class AttendedRollouts:
         }
         return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120, env=environment)
 
-    def restart(self, component: str) -> None:
+    def restart(self, component: str, number: signal.Signals = signal.SIGTERM) -> None:
         """End a component of `airflow standalone`, which does not start it again, and start another one."""
-        pids = [pid for pid in members([self.stack.airflow.pid]) if component in _command(pid)]
+        pids = [pid for pid in members(self._leaders) if component in _command(pid)]
         assert pids, f"no process of {component}"
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, number)
         wait_for(lambda: not any(map(_alive, pids)), f"{component} has ended", 60)
         log = (self.stack.home.path / "logs" / f"{component}.log").open("ab")
         program = str(Path(sys.executable).parent / "airflow")
@@ -101,6 +109,7 @@ class AttendedRollouts:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._leaders.append(process.pid)
         self.stack.home.remember(process.pid)
 
 
@@ -121,7 +130,9 @@ class AttendedRollout:
 
         rollout = wait_for(found, f"the rollout of {self.model} has started")
         self.id = rollout.id
-        self.wait_for_task(*task_states)
+        if self.wait_for_task(*task_states)["state"] == "deferred":
+            # What happens to a task before its trigger runs is noticed only by `unattended_timeout`.
+            wait_for(lambda: re.search(r"\(ID \d+\) starting", self.log()), f"the trigger of {self.model} runs")
         return self
 
     def wait_for_task(self, *states: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mlops.errors import RejectedError
+from airflow_provider_mlops.errors import RejectedError, describe_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,8 +71,7 @@ def expected_predictions(registry: Registry, model: ModelVersion, *, allow_pickl
         raise RejectedError(f"Rejected {model}: for its own input example, {error}. Train it again.") from error
     except Exception as error:
         raise RejectedError(
-            f"Rejected {model}: it cannot predict its own input example ({type(error).__name__}: {error}). Train it "
-            "again."
+            f"Rejected {model}: it cannot predict its own input example ({describe_error(error)}). Train it again."
         ) from error
     return ExpectedPredictions(json_records(example), output, probabilities)
 

@@ -50,6 +50,14 @@ def begin(spec: RolloutSpec, workspace: Workspace, store: RolloutStore) -> Rollo
             "a rollout compares the version with the champion, and the model has no champion. Deploy the first version "
             "with DeployModelOperator",
         )
+    if champion in {model.version for model in candidates}:
+        # Without an audit entry, only an alias that was moved by hand can say so; see `already_champion`.
+        raise InvalidSpecError(
+            "model",
+            str(spec.model),
+            f"version {champion} of {spec.model.name} is already the champion, so it cannot be compared with the "
+            "champion. If someone moved the alias champion by hand, move it back, or roll out another version",
+        )
     plan = _plan(spec, champion)
     _check_columns(plan, models.get(registry, spec.model.name, champion), registry)
     with connect_gateway(workspace, spec.verify_timeout) as gateway:

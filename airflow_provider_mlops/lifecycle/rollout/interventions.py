@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.lifecycle.rollout.live_report import write_report
-from airflow_provider_mlops.lifecycle.rollout.look import moved_champion
+from airflow_provider_mlops.lifecycle.rollout.look import champion_move
 from airflow_provider_mlops.lifecycle.rollout.settle import settle
 from airflow_provider_mlops.lifecycle.workspace import Workspace
-from airflow_provider_mlops.registry.aliases import format_version
 from airflow_provider_mlops.registry.author import Author
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.attendance import attend
@@ -93,13 +92,13 @@ class Interventions:
         """
         rollout = self._store.get(rollout_id)
         chosen = _candidate(rollout, version)
-        moved, champion = moved_champion(self._workspace.registry(), rollout)
-        if moved and rollout.state.is_in_progress:
+        move = champion_move(self._workspace.registry(), rollout)
+        if move is not None and rollout.state.is_in_progress:
             raise InvalidSpecError(
                 "rollout",
                 rollout_id,
-                f"it compares with version {rollout.plan.champion}, but the champion is now "
-                f"{format_version(champion)}. Roll it back, and start a new rollout",
+                f"it compares with version {rollout.plan.champion}, but {move.reason}. Roll it back, and start a new "
+                "rollout",
             )
         rollout = self._change(
             rollout_id,

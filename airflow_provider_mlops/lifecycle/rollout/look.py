@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_mlops.errors import BackendUnavailableError
 from airflow_provider_mlops.lifecycle.rollout.decision import RolloutDecision, apply, decide
@@ -47,19 +47,16 @@ def look(workspace: Workspace, store: RolloutStore, rollout: Rollout, now: datet
         moment = now or datetime.now(UTC)
         decision = decision_now(store, rollout, moment)
         try:
-            moved, version = moved_champion(workspace.registry(), rollout)
+            move = champion_move(workspace.registry(), rollout)
         except BackendUnavailableError as error:
             if decision.action != "roll_back":
                 raise
             # A rollback needs only the store, and must not wait for MLflow.
             log.warning("Could not check whether the champion has changed; rolling back anyway: %s", error)
-            moved, version = False, None
+            move = None
         try:
-            if moved:
-                reason = (
-                    "the model has no champion anymore" if version is None else f"version {version} is champion now"
-                )
-                ended = transitions.superseded(rollout.state, version, moment, workspace.task.key, reason)
+            if move is not None:
+                ended = transitions.superseded(rollout.state, move.version, moment, workspace.task.key, move.reason)
                 return store.compare_and_set(rollout, ended)
             if decision.action == "wait":
                 _log_wait(rollout, decision, logged)
@@ -94,17 +91,39 @@ def _log_findings(decision: RolloutDecision, logged: str) -> str:
     return logged
 
 
-def moved_champion(registry: Registry, rollout: Rollout) -> tuple[bool, int | None]:
-    """Return whether the champion has changed since the rollout started, and the current one.
+class ChampionMove(NamedTuple):
+    """A change of the champion during a rollout.
 
-    The champion has also changed if the alias points to another version, or is missing.
+    Parameters
+    ----------
+    version
+        The current champion; None if there is none.
+    reason
+        What happened, as a sentence without the first capital letter and the full stop.
     """
-    from airflow_provider_mlops.registry import models, promotion
+
+    version: int | None
+    reason: str
+
+
+def champion_move(registry: Registry, rollout: Rollout) -> ChampionMove | None:
+    """Return how the champion has changed since the rollout started; None if it has not."""
+    from airflow_provider_mlops.registry import audit, models, promotion
     from airflow_provider_mlops.registry.aliases import CHAMPION
 
+    before = rollout.plan.champion
     champion = promotion.champion(registry, rollout.model)
     version = None if champion is None else champion.version
-    if version == rollout.plan.champion:
-        # An alias that was moved by hand is not in the audit trail, but the gateways follow it.
-        version = models.aliases(registry, rollout.model).get(CHAMPION)
-    return version != rollout.plan.champion, version
+    moved = audit.last_move(registry, rollout.model)
+    if version != before and moved is not None:
+        became = "the model has no champion anymore" if version is None else f"version {version} is champion now"
+        return ChampionMove(
+            version, f"{became} instead of version {before} (audit entry {moved.sequence} by {moved.by.key})"
+        )
+    # An alias that was moved by hand is not in the audit trail, but the gateways follow it.
+    version = models.aliases(registry, rollout.model).get(CHAMPION)
+    if version == before:
+        return None
+    if version is None:
+        return ChampionMove(None, "someone removed the alias champion by hand, so the model has no champion anymore")
+    return ChampionMove(version, f"someone moved the alias champion from version {before} to version {version} by hand")

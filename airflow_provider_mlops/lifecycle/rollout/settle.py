@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_mlops.data.task_identity import TaskIdentity
 from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, PromotionConflictError
 from airflow_provider_mlops.lifecycle.deploy.deployment import connect_gateway
-from airflow_provider_mlops.lifecycle.rollout.look import moved_champion
+from airflow_provider_mlops.lifecycle.rollout.look import champion_move
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
@@ -51,7 +51,7 @@ def settle(
             raise _superseded(rollout)
         log.info("Rollout %s was already settled by %s (audit entry %d)", rollout.id, entry.by.key, entry.sequence)
         return entry
-    if state.status == "ended" and moved_champion(registry, rollout)[0]:
+    if state.status == "ended" and champion_move(registry, rollout) is not None:
         _mark_settled(store, rollout, by)
         raise _superseded(rollout)
     if state.status != "promoted":
@@ -138,10 +138,17 @@ def _notify(workspace: Workspace, entry: AuditEntry, timeout: float) -> None:
 
 
 def _superseded(rollout: Rollout) -> PromotionConflictError:
+    plan, state = rollout.plan, rollout.state
+    if state.version in plan.candidates:
+        advice = (
+            f"Deploy version {state.version} with DeployModelOperator if it should stay the champion; otherwise, the "
+            "next deployment follows the audit trail and moves the alias back"
+        )
+    else:
+        advice = "Evaluate and validate the candidate against the current champion, then roll it out again"
     return PromotionConflictError(
-        f"Rollout {rollout.id} of {rollout.model} compared its candidate with version {rollout.plan.champion} and was "
-        f"ended: {rollout.state.reason}. Evaluate and validate the candidate against the current champion, then roll "
-        "it out again."
+        f"Rollout {rollout.id} of {rollout.model} compared its candidate with version {plan.champion} and was ended: "
+        f"{state.reason.rstrip('.')}. {advice}."
     )
 
 

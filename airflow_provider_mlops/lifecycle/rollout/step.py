@@ -11,7 +11,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from airflow_provider_mlops.errors import RolloutConflictError
+from airflow_provider_mlops.errors import PromotionConflictError, RolloutConflictError
 from airflow_provider_mlops.lifecycle.deploy.deployment import Deployment
 from airflow_provider_mlops.lifecycle.rollout.findings import findings
 from airflow_provider_mlops.lifecycle.rollout.spec import RolloutResult, RolloutSpec
@@ -82,9 +82,14 @@ def rollout(spec: RolloutSpec, workspace: Workspace) -> RolloutResult:
         current = look(workspace, store, current)
         deployment = None
         if not current.state.is_in_progress:
-            entry = settle(
-                workspace, store, current, by=workspace.task, reason=spec.reason, timeout=spec.verify_timeout
-            )
+            try:
+                entry = settle(
+                    workspace, store, current, by=workspace.task, reason=spec.reason, timeout=spec.verify_timeout
+                )
+            except PromotionConflictError:
+                # The report says how the rollout ended, also if the task fails because of it.
+                write_report(workspace.storage_uri, store, store.get(current.id))
+                raise
             deployment = Deployment.of(entry, workspace.gateway_url)
         written = write_report(workspace.storage_uri, store, store.get(current.id))
         return _result(spec, store, current, deployment, written)

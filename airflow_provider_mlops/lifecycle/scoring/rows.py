@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.dataset import Dataset
 from airflow_provider_mlops.data.names import list_names, pluralize
-from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RejectedError
+from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, RejectedError, describe_error
 from airflow_provider_mlops.lifecycle.scoring.metrics import ModelOutput, Problem
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def read_and_predict(
             except Exception as error:
                 if name == "model":
                     raise _explain(dataset, table.select(list(model.features)), error) from error
-                errors[name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+                errors[name] = describe_error(error).splitlines()[0][:300]
         count += table.num_rows
         if time.monotonic() - reported > _SECONDS_BETWEEN_REPORTS:
             reported = time.monotonic()

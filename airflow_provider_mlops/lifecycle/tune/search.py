@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mlops.data.names import pluralize, suggest
-from airflow_provider_mlops.errors import InvalidSpecError, MlopsError
+from airflow_provider_mlops.errors import InvalidSpecError, MlopsError, describe_error
 from airflow_provider_mlops.lifecycle.scoring.metrics import Metric, Problem
 from airflow_provider_mlops.lifecycle.train import fitting
 from airflow_provider_mlops.lifecycle.tune.study import TRIAL_ERROR, fail_killed_trials, start_trial
@@ -165,7 +165,7 @@ def _run_trial(
             log.info("%s was pruned after fold %d with %s %.5g", label, fold + 1, validation.metric.name, value)
         except (ValueError, ArithmeticError, MlopsError) as error:
             # One invalid combination of parameters is no reason to end the search.
-            trial.set_user_attr(TRIAL_ERROR, f"{type(error).__name__}: {error}"[:1000])
+            trial.set_user_attr(TRIAL_ERROR, describe_error(error))
             study.tell(trial, state=TrialState.FAIL)
             child.set_tags({"mlops.trial": "failed", "mlops.trial_error": str(error)})
             failed = True

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_mlops.data import storage
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import InvalidSpecError, describe_error
 from airflow_provider_mlops.lifecycle.scoring.evaluation import PredictedValues
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def load_and_predict(request: ProbeRequest, rows_path: str) -> ProbeResult:
         result["latencies_ms"] = _latencies(model, rows, request.predictions)
         result["input_example"] = _predict_input_example(model, described, request.model_directory)
     except Exception as error:
-        result["error"] = f"{type(error).__name__}: {error}"[:_TAIL]
+        result["error"] = describe_error(error)[:_TAIL]
     # The unit is kibibytes on Linux and bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     result["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from airflow_provider_mlops.serving.gateway.access.access import Caller
+from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
 from airflow_provider_mlops.serving.gateway.access.doors import CALLER
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
@@ -19,6 +20,9 @@ from airflow_provider_mlops.serving.rows.request_error import RequestError, json
 _LARGE_BYTES = 64 * 1024
 _MAX_LARGE = 8
 """Number of large bodies in progress; further ones are rejected with status 429."""
+
+_FEW_LABELS = 1000
+"""More labels are checked in a thread."""
 
 Labels = list[tuple[str, str | None, float | None]]
 
@@ -36,9 +40,19 @@ class FeedbackEndpoint:
         Metrics to update.
     memory
         Memory for requests in progress.
+    access
+        Decides which predictions a client may label.
     """
 
-    def __init__(self, write_ahead: WriteAhead, max_body_bytes: int, metrics: Metrics, memory: MemoryBudget) -> None:
+    def __init__(
+        self,
+        write_ahead: WriteAhead,
+        max_body_bytes: int,
+        metrics: Metrics,
+        memory: MemoryBudget,
+        access: Access,
+    ) -> None:
+        self._access = access
         self._memory = memory
         self._write_ahead = write_ahead
         self._max_body_bytes = max_body_bytes
@@ -62,6 +76,11 @@ class FeedbackEndpoint:
         labels = await self._parse(content)
         caller.spend("labels", len(labels))
         loop = asyncio.get_running_loop()
+        check = partial(self._access.check_predictions, caller, [name for name, _, _ in labels])
+        if len(labels) <= _FEW_LABELS:
+            check()
+        else:
+            await loop.run_in_executor(self._executor, check)
         try:
             await loop.run_in_executor(self._executor, self._write_ahead.feedback, labels)
         except OSError as error:

@@ -21,13 +21,14 @@ from starlette.types import ASGIApp
 
 from airflow_provider_mlops.data.names import pluralize
 from airflow_provider_mlops.registry.connection import Registry
-from airflow_provider_mlops.serving.gateway.access import doors
+from airflow_provider_mlops.serving.gateway.access import doors, tls
 from airflow_provider_mlops.serving.gateway.access.access import Access
 from airflow_provider_mlops.serving.gateway.access.keyring import REFRESH_SECONDS
 from airflow_provider_mlops.serving.gateway.access.origins import allow_origins
 from airflow_provider_mlops.serving.gateway.admin.api import AdminApi
 from airflow_provider_mlops.serving.gateway.admin.model_control import FOLLOW_SECONDS, ModelControl
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
+from airflow_provider_mlops.serving.gateway.compactor import Compactor
 from airflow_provider_mlops.serving.gateway.feedback_endpoint import FeedbackEndpoint
 from airflow_provider_mlops.serving.gateway.http.metrics import CONTENT_TYPE, Metrics
 from airflow_provider_mlops.serving.gateway.information.api import InformationApi
@@ -40,8 +41,9 @@ from airflow_provider_mlops.serving.gateway.predict.shadows import Shadows
 from airflow_provider_mlops.serving.gateway.repetition import repeat
 from airflow_provider_mlops.serving.gateway.rollouts.rollout_follower import RolloutFollower
 from airflow_provider_mlops.serving.gateway.settings import Settings
-from airflow_provider_mlops.serving.log import compaction, layout
+from airflow_provider_mlops.serving.log import layout
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
+from airflow_provider_mlops.serving.models.champion_follower import ChampionFollower
 from airflow_provider_mlops.serving.models.crash_list import CrashList
 from airflow_provider_mlops.serving.models.model_source import RegistrySource, Trial
 from airflow_provider_mlops.serving.models.served_models import ServedModels
@@ -85,6 +87,8 @@ class Gateway:
     ----------
     is_stopping
         Whether the process was told to stop, so that nothing waits any longer.
+    certificates
+        The gateway's TLS certificate; None without TLS.
     """
 
     def __init__(
@@ -101,22 +105,24 @@ class Gateway:
             registry, settings.models, allow_pickle=settings.allow_pickle, trial=trial, crashes=crashes
         )
         self._models = ServedModels(source, settings.models, default=settings.default_model)
+        self._champions = ChampionFollower(source, self._models)
         self._parse_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="parse")
-        # One thread: a compaction whose caller has stopped waiting still ends before the next one begins.
-        self._compact_executor = ThreadPoolExecutor(1, thread_name_prefix="compact")
         self._write_ahead = WriteAhead(layout.write_ahead_root(settings.storage_uri))
         self._metrics = Metrics()
         self._access = Access(settings, self._metrics)
+        self.certificates = tls.open_certificates(settings)
         self._information = Information(self._models, self._metrics, self.readiness, self._weights)
         self._follower = RolloutFollower(settings, self._models, self._write_ahead, self._metrics)
+        self._compactor = Compactor(settings, self._write_ahead, self._follower)
         self._shadows = Shadows(self._write_ahead, self._metrics, self._follower.record_copy)
         self._is_worker = channel is not None
-        self._control = ModelControl(self._models, self.compact, channel)
+        self._control = ModelControl(self._models, self._compactor.compact, channel)
         self._admin = AdminApi(self._models, self._follower, self._control)
         self._loaded = asyncio.Event()
-        self._compaction_problem: str | None = None
         memory = MemoryBudget(settings.max_in_flight_bytes)
-        self._feedback = FeedbackEndpoint(self._write_ahead, settings.max_body_bytes, self._metrics, memory)
+        self._feedback = FeedbackEndpoint(
+            self._write_ahead, settings.max_body_bytes, self._metrics, memory, self._access
+        )
         self._predict_endpoint = PredictEndpoint(
             self._models,
             self._follower,
@@ -161,18 +167,6 @@ class Gateway:
         """Answer requests that wait for a version to be loaded with an error."""
         self._models.stop_loading()
 
-    async def compact(self) -> int:
-        """Compact everything logged so far. Returns the number of segments; raises what the storage raises."""
-        self._write_ahead.rotate()
-        await self._follower.ingest_now()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._compact_executor,
-            compaction.compact,
-            self._settings.storage_uri,
-            self._write_ahead,
-            self._follower.is_ingested,
-        )
-
     async def metrics(self, request: Request) -> Response:
         """Return the metrics for Prometheus."""
         content = self._metrics.text(self._weights(), self._predict_endpoint.in_progress)
@@ -192,16 +186,18 @@ class Gateway:
         What does not stop answers yet, such as an MLflow that does not respond, is listed as `degraded`; what could not
         be loaded as `failing`.
         """
-        reasons = self._models.waiting_for()
+        reasons = [*self._champions.waiting_for(), *self._follower.starting()]
         if (problem := self._write_ahead.problem()) is not None:
             reasons.append(f"the prediction log cannot be written: {problem}")
         degraded = [
             text
             for text in (
-                self._models.registry_problem(),
+                *self._champions.stand_ins(),
+                self._models.champions.problem(),
                 self._follower.problem,
-                self._compaction_problem,
+                self._compactor.problem(),
                 self._access.keyring.problem,
+                self.certificates and self.certificates.problem,
             )
             if text
         ]
@@ -210,7 +206,7 @@ class Gateway:
             is_active = self._models.get(model.version.name).active == model.version.version
             (reasons if is_exhausted and is_active else degraded).append(text)
         status = "not ready" if reasons else "degraded" if degraded else "ready"
-        failing = self._models.failing(self._follower.wanted())
+        failing = self._champions.failing(self._follower.wanted())
         return {
             "ready": not reasons,
             "status": status,
@@ -224,9 +220,9 @@ class Gateway:
         tasks = [
             asyncio.create_task(repeat(name, work, seconds))
             for name, work, seconds in (
-                ("look up the champions", self._models.look_up, self._settings.poll_seconds),
+                ("look up the champions", self._champions.look_up, self._settings.poll_seconds),
                 ("follow the champions", self._follow_champions, min(_FOLLOW_SECONDS, self._settings.poll_seconds)),
-                ("compact the prediction log", self._compact_regularly, self._settings.compact_seconds),
+                ("compact the prediction log", self._compactor.compact_regularly, self._settings.compact_seconds),
                 ("follow the rollouts", self._follower.follow, POLL_SECONDS),
                 ("ingest the evidence of rollouts", self._follower.ingest_now, POLL_SECONDS),
                 ("delete what waits too long in the rollout store", self._follower.age, AGEING_SECONDS),
@@ -237,7 +233,7 @@ class Gateway:
         if self._is_worker:
             # The other workers serve in the meantime; a worker that listens receives its share of the connections.
             until = asyncio.get_running_loop().time() + _LOAD_SECONDS
-            while not (self._loaded.is_set() or self.is_stopping) and asyncio.get_running_loop().time() < until:
+            while not (self._has_loaded() or self.is_stopping) and asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(_LOAD_CHECK_SECONDS)
             await self._control.catch_up()
             tasks.append(
@@ -245,6 +241,9 @@ class Gateway:
                     repeat("apply the changes of other workers", self._control.catch_up, FOLLOW_SECONDS)
                 )
             )
+        if self.certificates is not None:
+            reading = repeat("read the TLS certificate", self.certificates.refresh, tls.REFRESH_SECONDS)
+            tasks.append(asyncio.create_task(reading))
         grpc_server = await self._start_grpc()
         try:
             yield
@@ -254,20 +253,15 @@ class Gateway:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._champions.close()
             self._models.close()
             self._predict_endpoint.close()
             self._parse_executor.shutdown(wait=False, cancel_futures=True)
             self._feedback.close()
             self._shadows.close()
-            try:
-                await self.compact()
-            except Exception as error:
-                log.warning(
-                    "Could not compact the prediction log: %s. The next gateway to start will do it",
-                    str(error).rstrip("."),
-                )
+            await self._compactor.compact_at_the_end()
             await self._follower.close()
-            self._compact_executor.shutdown()
+            self._compactor.close()
             self._write_ahead.close()
 
     async def _start_grpc(self) -> GrpcServer | None:
@@ -286,13 +280,16 @@ class Gateway:
             GrpcDoor(self._access, settings),
             self._parse_executor,
         )
-        server = GrpcServer(servicer, settings)
+        server = GrpcServer(servicer, settings, self.certificates)
         await server.start()
         return server
 
+    def _has_loaded(self) -> bool:
+        return self._loaded.is_set() and not self._follower.starting()
+
     async def _follow_champions(self) -> None:
-        await self._models.follow()
-        if not self._loaded.is_set() and self._models.has_started:
+        await self._champions.follow()
+        if not self._loaded.is_set() and self._champions.has_started:
             # Imported modules and loaded models stay: later garbage collections need not scan them.
             gc.collect()
             gc.freeze()
@@ -300,19 +297,6 @@ class Gateway:
 
     async def _check_shadows(self) -> None:
         self._shadows.check(self._follower.is_in_progress)
-
-    async def _compact_regularly(self) -> None:
-        try:
-            await self.compact()
-            self._compaction_problem = None
-        except Exception as error:
-            self._compaction_problem = f"the prediction log is not compacted: {error}"
-            log.error(
-                "Could not compact the prediction log: %s. Predictions stay in the write-ahead log, and the gateway "
-                "tries again in %g s. Check the storage if this continues",
-                str(error).rstrip("."),
-                self._settings.compact_seconds,
-            )
 
 
 async def _request_error(request: Request, error: Exception) -> Response:

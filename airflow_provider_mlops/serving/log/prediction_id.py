@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
+from collections.abc import Iterable
+from functools import lru_cache
 
 PATTERN = r"[0-9a-f]{32}(-[0-9]{1,9})?"
 """32 hexadecimal digits for the request; if it has several rows, followed by `-` and the row's position."""
 
+_MODEL_DIGITS = slice(12, 18)
+_RANDOM_DIGITS = 14
 _DRAWN = 200
 _chances: list[str] = []
 """Random digits that are not used yet. Drawing many at once is faster."""
@@ -18,23 +23,49 @@ _latest = 0
 _FORMAT = re.compile(PATTERN)
 
 
-def new() -> str:
-    """Return an id for a request: 12 hexadecimal digits of milliseconds since 1970, then 20 random ones.
+def new(model: str = "") -> str:
+    """Return an id for a request: 12 hexadecimal digits of milliseconds since 1970, 6 of the model, 14 random ones.
 
     The time comes first, as in a UUID of version 7, so that ids sort by the time of the request. If the clock is set
     back, ids keep the latest time until it is reached again, so that they still sort in the order of the requests.
+
+    The digits of the model say whether a client may label the prediction, without looking for it; see `other_model`.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
     """
     global _latest
     try:
         chance = _chances.pop()
     except IndexError:
-        drawn = secrets.token_hex(10 * _DRAWN)
-        _chances.extend(drawn[place : place + 20] for place in range(20, len(drawn), 20))
-        chance = drawn[:20]
+        drawn = secrets.token_hex(_RANDOM_DIGITS // 2 * _DRAWN)
+        places = range(_RANDOM_DIGITS, len(drawn), _RANDOM_DIGITS)
+        _chances.extend(drawn[place : place + _RANDOM_DIGITS] for place in places)
+        chance = drawn[:_RANDOM_DIGITS]
     now = time.time_ns() // 1_000_000
     if now > _latest:
         _latest = now
-    return f"{_latest:012x}{chance}"
+    return f"{_latest:012x}{_digits_of(model)}{chance}"
+
+
+def other_model(names: Iterable[str], models: Iterable[str]) -> str | None:
+    """Return the first id that belongs to none of these models; None if there is none.
+
+    Anyone can make up an id with the digits of a model, but it is then not the id of another model's prediction.
+
+    >>> own, strange = new("churn"), new("fraud")
+    >>> other_model([own, f"{own}-1"], ["churn"]), other_model([own, strange], ["churn"]) == strange
+    (None, True)
+    """
+    known = {_digits_of(model) for model in models}
+    return next((name for name in names if name[_MODEL_DIGITS] not in known), None)
+
+
+@lru_cache(maxsize=10_000)
+def _digits_of(model: str) -> str:
+    return hashlib.blake2b(model.encode(errors="surrogatepass"), digest_size=3).hexdigest()
 
 
 def of_rows(request_id: str, rows: int) -> list[str]:

@@ -7,11 +7,11 @@ import fcntl
 import json
 import logging
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from airflow_provider_mlops.data import storage
 from airflow_provider_mlops.data.state_directory import state_path
 from airflow_provider_mlops.registry.model_version import ModelVersion
 from airflow_provider_mlops.serving.models.activity import Action
@@ -181,8 +181,5 @@ class CrashList:
             fcntl.flock(lock, fcntl.LOCK_EX)
             content = self._parse()
             yield content
-            temporary = f"{self._path}.{secrets.token_hex(4)}.tmp"
-            with open(temporary, "w", encoding="utf-8") as file:
-                crashes = [asdict(crash) for crash in content.crashes.values()]
-                json.dump({"last": content.last, "crashes": crashes}, file, indent=1)
-            os.replace(temporary, self._path)
+            crashes = [asdict(crash) for crash in content.crashes.values()]
+            storage.write_text(self._path, json.dumps({"last": content.last, "crashes": crashes}, indent=1))

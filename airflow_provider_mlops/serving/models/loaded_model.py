@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.data.names import pluralize
-from airflow_provider_mlops.errors import RejectedError
+from airflow_provider_mlops.errors import RejectedError, describe_error
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.model_output import ModelOutputError
 from airflow_provider_mlops.registry.model_version import ModelVersion
@@ -113,7 +113,7 @@ class LoadedModel:
         except Exception as error:
             tried = "its input example" if example else "a test row of zeros"
             raise RejectedError(
-                f"Rejected {version.uri}: its prediction for {tried} failed ({type(error).__name__}: {error}). "
+                f"Rejected {version.uri}: its prediction for {tried} failed ({describe_error(error)}). "
                 "Log the model with a signature that it accepts, and with an input example."
             ) from error
         self.output = _output_kind(example_output)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from typing_extensions import override
 
-from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, MlopsError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError, MlopsError, describe_error
 from airflow_provider_mlops.registry import models
 from airflow_provider_mlops.registry.aliases import CHAMPION, PREVIOUS
 from airflow_provider_mlops.registry.connection import Registry
@@ -22,6 +22,9 @@ from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 log = logging.getLogger(__name__)
+
+_TURN_SECONDS = 60.0
+"""Time after which a version is loaded although another one still is, because that one may hang."""
 
 
 class Aliases(NamedTuple):
@@ -88,12 +91,8 @@ def _explained(version: int) -> Iterator[None]:
     except MlopsError as error:
         raise RequestError(422, f"Version {version} cannot be loaded: {error}", "version") from error
     except BaseException as error:
-        # A module of the model may call `sys.exit` when it is imported.
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise RequestError(
-            422, f"Version {version} cannot be loaded ({type(error).__name__}: {error}).", "version"
-        ) from error
+        # A module of the model may call `sys.exit` when it is imported. Ctrl-C does not reach this thread.
+        raise RequestError(422, f"Version {version} cannot be loaded ({describe_error(error)}).", "version") from error
 
 
 def read_version(
@@ -177,8 +176,7 @@ class RegistrySource(ModelSource):
         with _explained(version), models.downloaded(self._registry, model) as directory:
             if self._trial is not None:
                 self._trial(model, directory, again=again)
-            # One at a time: the next version is tried in its own process meanwhile.
-            with self._loads:
+            with self._turn():
                 loaded = read_version(self._registry, model, directory, allow_pickle=self._allow_pickle)
         loaded.last_crash = last_crash
         log.info("Loaded %s in %.2f s: %s", model.uri, time.monotonic() - began, loaded.describe())
@@ -202,6 +200,19 @@ class RegistrySource(ModelSource):
         crash = None if self._crashes is None else self._crashes.find(model)
         if crash is not None:
             raise RequestError(422, _skipped(crash), "version")
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Load one version at a time. The next one is tried in its own process in the meantime."""
+        turn = self._loads
+        if not turn.acquire(timeout=_TURN_SECONDS):
+            # The version whose turn it is keeps its lock; the others get a new one.
+            turn = self._loads = threading.Lock()
+            turn.acquire()
+        try:
+            yield
+        finally:
+            turn.release()
 
     def _import_mlflow(self) -> None:
         """Import MLflow once: its modules import each other in circles, which two threads must not do at once."""

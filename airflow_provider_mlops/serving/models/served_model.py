@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypedDict
@@ -44,11 +45,18 @@ class ServedModel:
     previous: int | None = None
     activations: int = 0
     failures: dict[int, str] = field(default_factory=dict)
+    stands_in_for: int | None = None
+    """The champion that cannot be used, if the active version only answers because of that."""
     kept: frozenset[int] = frozenset()
     """Versions that a rollout needs and that stay in memory."""
+    is_behind: Callable[[], bool] = lambda: False
+    """Whether the champion is to be loaded."""
 
     def choose(self, version: int | None, request: RoutingRequest = ANY_REQUEST) -> tuple[Choice, LoadedModel]:
-        """Return the version that answers a request, which may name one. Raises RequestError (404)."""
+        """Return the version that answers a request, which may name one.
+
+        Raises RequestError (404, or 503 while the champion is first loaded).
+        """
         if version is not None:
             choice = pinned(version)
             if version not in self.versions:
@@ -60,6 +68,8 @@ class ServedModel:
             choice = self.policy.choose(request)
         else:
             failure = next(iter(reversed(self.failures.values())), None)
+            if failure is None and self.is_behind():
+                raise RequestError(503, "The gateway is loading its models. Retry later.", Retry_After="1")
             message = f"No version of the model {self.name!r} is active. Deploy one, or name a version in the request."
             if failure is not None:
                 message += f" {failure}"
@@ -87,12 +97,18 @@ class ServedModel:
         self.activations += 1
         if version != self.active:
             self.active, self.previous = version, self.active
+        self.stands_in_for = None
         self.policy = Direct(version)
+
+    def stand_in(self, version: int, champion: int) -> None:
+        """Let a loaded version answer, because the champion cannot be used and no version is active."""
+        self.activate(version)
+        self.stands_in_for = champion
 
     def deactivate(self) -> None:
         """Stop answering requests that name no version. Loaded versions stay in memory."""
         self.activations += 1
-        self.active, self.policy = None, None
+        self.active, self.policy, self.stands_in_for = None, None, None
 
     def status(self) -> ModelStatus:
         """Return the status of the model, for the admin API."""

@@ -10,10 +10,13 @@ PREDICT = "predict"
 LOAD = "load"
 """Prefix of the thread that loads models."""
 
+COMPACT = "compact"
+"""Prefix of the thread that compacts the prediction log."""
+
 
 def any_running() -> bool:
-    """Return whether a thread that predicts, or that loads or waits for MLflow, is alive."""
-    return _any((PREDICT, LOAD))
+    """Return whether a thread that predicts, compacts, or loads or waits for MLflow, is alive."""
+    return _any((PREDICT, LOAD, COMPACT))
 
 
 def any_predicting() -> bool:

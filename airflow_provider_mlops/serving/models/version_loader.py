@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,12 @@ from airflow_provider_mlops.serving.models.loaded_model import LoadedModel
 from airflow_provider_mlops.serving.models.model_source import ModelSource
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
+log = logging.getLogger(__name__)
+
 _NO_ANSWER_SECONDS = 15.0
 """Time without an answer of MLflow after which requests no longer wait for a version to be loaded."""
 _WAIT_SECONDS = 120.0
-"""Longest time that a request waits for a version to be loaded."""
+"""Longest time that a request waits for a version to be loaded. The version then counts as failing."""
 _CHECK_SECONDS = 0.2
 
 
@@ -55,8 +58,10 @@ class VersionLoader:
         self._on_load = on_load
         self._on_failure = on_failure
         self._silent_seconds = silent_seconds
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=threads.LOAD)
+        self._at_once = at_once
+        self._threads = self._new_threads()
         self._loading: dict[tuple[str, int], asyncio.Task[LoadedModel]] = {}
+        self._late: dict[tuple[str, int], str] = {}
         self._is_stopping = False
 
     async def load(self, name: str, version: int, *, again: bool = False) -> LoadedModel:
@@ -77,6 +82,8 @@ class VersionLoader:
             task.add_done_callback(partial(self._end, key))
         began = time.monotonic()
         while True:
+            if key in self._late and not task.done():
+                raise RequestError(503, self._late[key], Retry_After="60")
             done, _ = await asyncio.wait({task}, timeout=_CHECK_SECONDS)
             if done:
                 return task.result()
@@ -86,9 +93,6 @@ class VersionLoader:
                 raise RequestError(503, f"{later}, and the gateway is stopping. Retry later.", Retry_After="5")
             if waited > _NO_ANSWER_SECONDS and silent > _NO_ANSWER_SECONDS:
                 message = f"{later}: MLflow has not answered for {silent:.0f} s. Retry later."
-                raise RequestError(503, message, Retry_After="5")
-            if waited > _WAIT_SECONDS:
-                message = f"{later} after {waited:.0f} s. The gateway goes on loading it; retry later."
                 raise RequestError(503, message, Retry_After="5")
 
     def stop(self) -> None:
@@ -101,9 +105,13 @@ class VersionLoader:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, name: str, version: int, again: bool) -> LoadedModel:
-        loop = asyncio.get_running_loop()
+        load = partial(self._source.load, name, version, again=again)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, load)
         try:
-            loaded = await loop.run_in_executor(self._threads, partial(self._source.load, name, version, again=again))
+            done, _ = await asyncio.wait({work}, timeout=_WAIT_SECONDS)
+            if not done:
+                self._set_late(name, version)
+            loaded = await work
         except RequestError as error:
             # While MLflow is unavailable, nothing is known about the version.
             is_news = error.status != 503 and self._backoff.failed((name, version), error.message)
@@ -113,8 +121,27 @@ class VersionLoader:
         self._on_load(name, loaded)
         return loaded
 
+    def _set_late(self, name: str, version: int) -> None:
+        """Report a version that takes too long, and give the others threads that it does not hold.
+
+        A thread cannot be ended. If it returns, the version is used as any other.
+        """
+        message = (
+            f"Version {version} of the model {name!r} is not loaded yet after {_WAIT_SECONDS:.0f} s. The gateway goes "
+            "on loading it. If it hangs, repair the version or its storage and restart the gateway."
+        )
+        self._late[name, version] = message
+        self._threads.shutdown(wait=False)
+        self._threads = self._new_threads()
+        log.error("Model %s: %s", name, message)
+        self._backoff.failed((name, version), message)
+
+    def _new_threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._at_once, thread_name_prefix=threads.LOAD)
+
     def _end(self, key: tuple[str, int], task: asyncio.Task[LoadedModel]) -> None:
         self._loading.pop(key, None)
+        self._late.pop(key, None)
         if not task.cancelled():
             # Retrieved because no one may wait for it any longer.
             task.exception()

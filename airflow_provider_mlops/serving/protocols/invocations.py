@@ -29,6 +29,9 @@ class Invocation:
 
     rows: Rows
 
+    def check_outputs(self, model: LoadedModel) -> None:
+        """Do nothing: this protocol has one output, which every model has."""
+
     def encode(self, model: LoadedModel, response: ModelResponse, own_id: str) -> Encoded:
         """Return MLflow's `predictions`, and the ids under which they were logged."""
         names = prediction_id.of_rows(own_id, self.rows.count)
@@ -71,6 +74,13 @@ def parse_rows(content: Any, schema: InputSchema) -> Rows:
         )
     if content.get("params") not in (None, {}):
         raise RequestError(400, "Parameters are not supported. Omit params.", "params")
+    if content.get("signature_name") is not None:
+        raise RequestError(
+            400,
+            "signature_name is not supported. Omit it; to receive probabilities, request the output predict_proba at "
+            "/v2/models/NAME/infer.",
+            "signature_name",
+        )
     if len(forms) != 1:
         raise RequestError(
             400, f"The body must have exactly one of {', '.join(_FORMS)}; it has {', '.join(forms) or 'none'}."

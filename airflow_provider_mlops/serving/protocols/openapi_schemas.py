@@ -39,7 +39,7 @@ def _predictions() -> dict[str, Any]:
         "instances": rows,
         "inputs": {},
     }
-    ignored = {"params": {"type": ["object", "null"], "maxProperties": 0}, "signature_name": {}}
+    ignored = {"params": {"type": ["object", "null"], "maxProperties": 0}, "signature_name": {"type": "null"}}
     tensor = {
         "name": TEXT,
         "shape": _list(COUNT, minItems=1, maxItems=32),

@@ -26,6 +26,9 @@ class ParsedRequest(Protocol):
     def rows(self) -> Rows:
         """The rows to predict."""
 
+    def check_outputs(self, model: LoadedModel) -> None:
+        """Raise RequestError (400) if the request names an output that the model does not have."""
+
     def encode(self, model: LoadedModel, response: ModelResponse, own_id: str) -> Encoded:
         """Return the body of the HTTP response in the format of the protocol."""
 

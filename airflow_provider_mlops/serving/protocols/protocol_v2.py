@@ -14,7 +14,7 @@ A request may ask for binary outputs: `binary_data_output` for all of them, `bin
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,19 @@ class InferRequest:
         Id that the caller gave the request, if any.
     outputs
         Requested outputs; True for those to return in binary.
+    names_outputs
+        Whether the request names its outputs. Otherwise, it gets those that the model has.
     """
 
     rows: Rows
     id: str | None
     outputs: dict[str, bool]
+    names_outputs: bool
+
+    def check_outputs(self, model: LoadedModel) -> None:
+        """Raise RequestError (400) if the request names an output that the model does not have."""
+        if self.names_outputs:
+            check_outputs(model, self.outputs)
 
     def encode(self, model: LoadedModel, response: ModelResponse, own_id: str) -> Encoded:
         """Return the requested outputs, with binary tensors after the JSON."""
@@ -100,17 +108,32 @@ def parse(body: Body, schema: InputSchema) -> InferRequest:
     if request_id is not None and not _is_text(request_id):
         raise RequestError(400, "id must be text with at most 1,000 characters.", "id")
     outputs = _parse_outputs(content.get("outputs"), content.get("parameters"))
+    names_outputs = bool(content.get("outputs"))
     inputs = content.get("inputs")
     if type(inputs) is not list or not inputs:
         raise RequestError(400, "inputs must be a non-empty list of tensors.", "inputs")
     if body.json_bytes is None and len(inputs) == len(schema.names):
         columns = _plain_columns(inputs, schema)
         if columns is not None:
-            return InferRequest(signature_check.from_columns(schema, columns), request_id, outputs)
+            return InferRequest(signature_check.from_columns(schema, columns), request_id, outputs, names_outputs)
     parser = tensors.TensorParser(body.content, body.json_bytes)
     parsed = [parser.parse(tensor, position) for position, tensor in enumerate(inputs)]
     parser.check_end()
-    return InferRequest(rows_of(parsed, schema), request_id, outputs)
+    return InferRequest(rows_of(parsed, schema), request_id, outputs, names_outputs)
+
+
+def check_outputs(model: LoadedModel, names: Collection[str]) -> None:
+    """Raise RequestError (400) if the model does not have one of the outputs."""
+    available = [name for name in OUTPUTS if name != "predict_proba" or model.classes]
+    for name in names:
+        if name not in available:
+            reason = "it predicts no probabilities" if name in OUTPUTS else "there is no such output"
+            raise RequestError(
+                400,
+                f"{model.version} does not have the output {format_value(name)}, because {reason}. Available outputs: "
+                f"{', '.join(available)}.",
+                "outputs",
+            )
 
 
 def output_tensors(
@@ -273,10 +296,8 @@ def _parse_outputs(outputs: Any, parameters: Any) -> dict[str, bool]:
     requested: dict[str, bool] = {}
     for output in outputs:
         name = output.get("name") if type(output) is dict else output
-        if type(name) is not str or name not in OUTPUTS:
-            raise RequestError(
-                400, f"Unknown output {format_value(name)}. Available outputs: {', '.join(OUTPUTS)}.", "outputs"
-            )
+        if type(name) is not str:
+            raise RequestError(400, f"The name of an output must be text, not {format_value(name)}.", "outputs")
         own = output.get("parameters") if type(output) is dict else None
         requested[name] = _flag(own, "binary_data", all_binary, "outputs")
     return requested or dict.fromkeys(OUTPUTS, all_binary)

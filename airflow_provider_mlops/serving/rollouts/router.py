@@ -26,9 +26,11 @@ from airflow_provider_mlops.serving.rollouts.arm_statistics import ArmStatistics
 from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_attendances
 from airflow_provider_mlops.serving.rollouts.build_policy import build_policy, to_version
 from airflow_provider_mlops.serving.rollouts.plan.config import HardLimits
+from airflow_provider_mlops.serving.rollouts.plan.strategies import ShadowStrategy
 from airflow_provider_mlops.serving.rollouts.recent import RecentErrors, RecentTotals, fails_like_champion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState
 from airflow_provider_mlops.serving.rollouts.route import Route
+from airflow_provider_mlops.serving.rollouts.starting import StartingRollouts
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore
 from airflow_provider_mlops.serving.rollouts.unattended import UnattendedRollouts
 
@@ -84,6 +86,7 @@ class Router:
         self._statistics: dict[str, dict[str, ArmStatistics]] = {}
         self._lingering: dict[str, float] = {}
         self._unattended = UnattendedRollouts(clock)
+        self.starting = StartingRollouts(clock)
         self._seen: tuple[int, int] | None = None
         self._last_error: str | None = None
 
@@ -167,6 +170,7 @@ class Router:
                 for rollout in self._rollouts.values():
                     self._update_statistics(rollout)
             self._seen = seen
+            self.starting.found(model for model, rollout in self._rollouts.items() if _shares_requests(rollout))
             self._end_unattended()
         except (BackendUnavailableError, BackendUnusableError) as error:
             if self._last_error is None:
@@ -181,6 +185,7 @@ class Router:
             if self._last_error is not None:
                 log.info("The rollout store is available again")
             self._last_error = None
+        self.starting.unknown()
         over = {key for key, until in self._lingering.items() if self._clock() >= until}
         if over:
             self._follow({model: rollout for model, rollout in self._rollouts.items() if rollout.id not in over})
@@ -255,6 +260,9 @@ class Router:
                 known = self._routes.get(model)
                 if not only_missing or known is None or known.rollout.id != rollout.id:
                     self._make_route(rollout)
+            for model in self.starting.models():
+                if model in self._routes or model not in self._rollouts:
+                    self.starting.started(model)
 
     def _make_route(self, rollout: Rollout) -> None:
         with self._guard:
@@ -342,3 +350,7 @@ class Router:
             return transitions.rolled_back(seen.plan, seen.state, datetime.now(UTC), self._by, reason)
 
         return next_state
+
+
+def _shares_requests(rollout: Rollout) -> bool:
+    return rollout.state.is_in_progress and not isinstance(rollout.plan.strategy, ShadowStrategy)

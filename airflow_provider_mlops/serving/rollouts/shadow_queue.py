@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, Protocol
 
+from airflow_provider_mlops.errors import describe_error
+
 log = logging.getLogger(__name__)
 
 WriteLog = Callable[[], None]
@@ -139,7 +141,7 @@ class ShadowQueue:
             try:
                 write_log = batch.run()
             except BaseException as error:
-                reason = f"{type(error).__name__}: {error}"
+                reason = describe_error(error)
                 write_log = partial(batch.failed, "failed", reason)
             with self._guard:
                 if self._running is not mine:

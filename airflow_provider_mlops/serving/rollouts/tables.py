@@ -38,6 +38,8 @@ ROLLOUTS = Table(
     # The last check by the task. It is not part of the state, whose changes are compared, kept and followed.
     Column("attended_at", String(40), nullable=False),
     Column("attended_by", String(1000), nullable=False),
+    # The task instance and the revision of the state that the last question is about.
+    Column("question", String(100)),
     Index("rollouts_by_model", "model", "started_at"),
 )
 

@@ -10,7 +10,9 @@ from tests.helpers.serving.served_registry import CANCER
 
 CHAMPION, CANDIDATE = 6, 7
 
-REFUSES, RAISES, ENDS, SLEEPS, RETURNS_NONE, RETURNS_DICTIONARIES, RETURNS_NAN, DROPS, IS_SLOW = range(1001, 1010)
+REFUSES, RAISES, ENDS, SLEEPS, RETURNS_NONE, RETURNS_DICTIONARIES, RETURNS_NAN, DROPS, IS_SLOW, INTERRUPTS = range(
+    1001, 1011
+)
 """Values of the first column, and what the candidate does with them. The champion predicts them."""
 BOTH_REFUSE = 1000
 
@@ -51,6 +53,8 @@ class Misbehaving(BaseEstimator):
                 return output[first != 1008]
             if worst == 1009:
                 time.sleep(0.4)
+            if worst == 1010:
+                raise KeyboardInterrupt
         return output
 """
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_mlops.data.storage import local_path
 from airflow_provider_mlops.errors import (
     PromotionConflictError,
     RolloutConflictError,
@@ -14,6 +18,7 @@ from airflow_provider_mlops.errors import (
 from airflow_provider_mlops.lifecycle.rollback.spec import RollbackSpec
 from airflow_provider_mlops.lifecycle.rollback.step import rollback
 from airflow_provider_mlops.lifecycle.rollout import question
+from airflow_provider_mlops.lifecycle.rollout.live_report import report_uri
 from airflow_provider_mlops.lifecycle.rollout.look import look
 from airflow_provider_mlops.registry import audit, promotion
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout
@@ -21,6 +26,13 @@ from tests.helpers.serving.live_gateway import LiveGateway
 from tests.helpers.serving.live_model import with_task
 from tests.helpers.serving.live_rollouts import Killed, Rollouts
 from tests.helpers.serving.live_versions import answers
+
+
+def report_text(rollouts: Rollouts, rollout_id: str) -> str:
+    """The sentences of the rollout's report."""
+    rollout = rollouts.store.get(rollout_id)
+    uri = report_uri(rollouts.versions.workspace.storage_uri, rollout)
+    return html.unescape(re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", Path(local_path(uri)).read_text(), flags=re.S))
 
 
 def test_two_rollouts_of_a_model_cannot_overlap(rollouts: Rollouts, caplog: pytest.LogCaptureFixture) -> None:
@@ -40,7 +52,9 @@ def test_a_champion_that_was_moved_meanwhile_ends_the_rollout(rollouts: Rollouts
     begun = rollouts.run()
     task = rollouts.versions.workspace.task
     promotion.promote(rollouts.versions.registry, rollouts.versions[3], expected=1, by=task, reason="by hand")
-    with pytest.raises(PromotionConflictError, match=r"was ended: version 3 is champion now"):
+    with pytest.raises(
+        PromotionConflictError, match=r"was ended: version 3 is champion now instead of version 1 \(audit entry \d+ by "
+    ):
         rollouts.run()
     state = rollouts.store.get(str(begun.rollout_id)).state
     assert (state.status, state.version, state.settled) == ("ended", 3, True)
@@ -58,10 +72,21 @@ def test_an_alias_that_was_moved_by_hand_ends_the_rollout_and_stays(rollouts: Ro
         client.delete_registered_model_alias(name, "champion")
     else:
         client.set_registered_model_alias(name, "champion", str(to))
-    with pytest.raises(
-        PromotionConflictError, match=r"with version 1 and was ended: (the model has no champion|version|the champion)"
-    ):
+    with pytest.raises(PromotionConflictError) as raised:
         rollouts.run()
+    message = str(raised.value)
+    # The gateway, or else the task.
+    happened = {
+        3: ("someone made version 3 the champion instead of version 1", "moved the alias champion from version 1 to v"),
+        2: ("someone made version 2 the champion instead of version 1", "moved the alias champion from version 1 to v"),
+        None: ("someone removed its alias or withdrew the version", "someone removed the alias champion by hand"),
+    }[to]
+    report = report_text(rollouts, str(begun.rollout_id))
+    for text in (message, rollouts.store.get(str(begun.rollout_id)).state.reason, report):
+        assert any(words in text for words in happened)
+        # What they see is what happened, and not how it is stored.
+        assert not any(name in text for name in ("candidates", "RolloutPlan", "pydantic", "champion=None"))
+    assert ("Deploy version 2 with DeployModelOperator" in message) == (to == 2)
     state = rollouts.store.get(str(begun.rollout_id)).state
     assert (state.status, state.settled) == ("ended", True)
     assert rollouts.versions.aliases().get("champion") == to

@@ -179,3 +179,46 @@ def test_without_an_answer_the_evidence_decides(run_dag, triggerer, base, traine
     assert ran.states() == {"rollout": "success"}
     assert ran.xcoms("rollout")["status"] == "rolled_back"
     assert "held" in [state.status for state in store.history(ran.xcoms("rollout")["rollout_id"])]
+
+
+class RestartedOperator(RolloutOperator):
+    """A task that Airflow starts again while its question is open."""
+
+    def resume(self, context: Any, event: Any, asked: int | None = None) -> dict[str, Any]:
+        return self.execute(context) if event == "restart" else super().resume(context, event, asked)
+
+
+def test_an_answer_that_comes_while_the_task_starts_again_is_kept(
+    run_dag, api_server, triggerer, base, trained, store, monkeypatch
+):
+    from airflow.sdk.definitions import dag as dag_module
+    from airflow.triggers.base import TriggerEvent
+
+    versions = Versions(base, trained, "restarted")
+    versions.deploy(1, run_id="restarted")
+    human = Human(api_server, ROLL_BACK)
+    run_trigger = dag_module._run_inline_trigger
+
+    def inline(trigger: Any, ti: Any) -> Any:
+        if isinstance(trigger, RolloutTrigger) and trigger.question and not human.asked:
+            human.answer(ti)
+            return TriggerEvent("restart")
+        return run_trigger(trigger, ti)
+
+    monkeypatch.setattr(dag_module, "_run_inline_trigger", inline)
+    with DAG(dag_id="restarted", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
+        RestartedOperator(
+            task_id="rollout",
+            model=versions[2],
+            strategy={"kind": "canary", "steps": [0.5, 1.0]},
+            on_inconclusive="ask",
+            bake_time=0,
+            decision_timeout=0.5,
+            check_interval=0.1,
+            hard_limits=None,
+        )
+    ran = run_dag(built)
+    assert ran.states() == {"rollout": "success"}
+    found = ran.xcoms("rollout")
+    assert found["status"] == "rolled_back"
+    assert store.history(found["rollout_id"])[-1].reason.startswith("answered 'Roll back'")

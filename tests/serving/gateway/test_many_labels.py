@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from airflow_provider_mlops.serving.gateway.access.access import Caller
+from airflow_provider_mlops.serving.gateway.access.access import Access, Caller
 from airflow_provider_mlops.serving.gateway.access.doors import CALLER
 from airflow_provider_mlops.serving.gateway.feedback_endpoint import FeedbackEndpoint
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
+from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.log import prediction_id, segments
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.protocols import feedback, long_list
@@ -46,7 +47,7 @@ def test_labels_of_megabytes_are_parsed_and_logged_in_another_thread(
     log = WriteAhead(str(tmp_path))
     monkeypatch.setattr(feedback, "parse_large", noted(feedback.parse_large, threads))
     monkeypatch.setattr(WriteAhead, "feedback", noted(WriteAhead.feedback, threads))
-    endpoint = FeedbackEndpoint(log, 2**24, Metrics(), MemoryBudget(2**28))
+    endpoint = FeedbackEndpoint(log, 2**24, Metrics(), MemoryBudget(2**28), Access(Settings(str(tmp_path)), Metrics()))
     content = body()
 
     async def receive() -> Message:

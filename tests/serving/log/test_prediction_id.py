@@ -25,6 +25,18 @@ def test_new_ids_sort_by_time_and_never_meet() -> None:
     assert [name[:12] for name in names] == sorted(name[:12] for name in names)
 
 
+def test_an_id_shows_to_which_model_it_belongs() -> None:
+    names = {model: prediction_id.new(model) for model in ("churn", "Churn", "fraud", "", "modèle")}
+    for model, name in names.items():
+        rows = prediction_id.of_rows(name, 3)
+        assert prediction_id.other_model([name, *rows], [model]) is None
+        for other in names.keys() - {model}:
+            assert prediction_id.other_model(rows, [other]) == rows[0]
+            assert prediction_id.other_model([names[other], name], [other]) == name
+    assert prediction_id.other_model(names.values(), names) is None
+    assert prediction_id.other_model(["0190a5d3c1f2" + "0" * 20], names) is not None
+
+
 def test_ids_stay_in_order_and_unique_when_the_clock_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prediction_id, "_latest", 0)
     hour = 3_600 * 10**9

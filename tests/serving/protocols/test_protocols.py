@@ -229,3 +229,28 @@ def test_no_redirect_follows_the_host_header(gateway: LiveGateway) -> None:
         answer = httpx.get(f"{gateway.url}{path}", headers={"Host": "elsewhere.example"})
         assert answer.status_code == 404
         assert "location" not in answer.headers
+
+
+def test_an_output_that_the_model_does_not_have_is_an_error(gateway: LiveGateway) -> None:
+    path = f"{gateway.url}/v2/models/price/infer"
+    inputs = [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [14.0, 20.0]}]
+    for name, words in (
+        ("predict_proba", "price version 1 does not have the output 'predict_proba', because it predicts no prob"),
+        ("probability", "price version 1 does not have the output 'probability', because there is no such output"),
+    ):
+        for outputs in ([{"name": name}], [name], ["predict", {"name": name, "parameters": {"binary_data": True}}]):
+            answer = post(path, {"inputs": inputs, "outputs": outputs})
+            assert (answer.status_code, answer.json()["field"]) == (400, "outputs")
+            assert words in answer.json()["error"]
+            assert answer.json()["error"].endswith("Available outputs: predict.")
+    # A batch without rows, and one that is parsed in a thread.
+    for rows in (0, 5000):
+        data = [14.0, 20.0] * rows
+        many = [{"name": "x", "shape": [rows, 2], "datatype": "FP64", "data": data}]
+        assert post(path, {"inputs": many, "outputs": ["predict_proba"]}).status_code == 400
+    # Without names, a request gets the outputs that the model has.
+    for content in ({"inputs": inputs}, {"inputs": inputs, "outputs": []}):
+        assert [output["name"] for output in post(path, content).json()["outputs"]] == ["predict"]
+    wrong = {"inputs": [[14.0, 20.0]], "signature_name": "predict_proba"}
+    answer = post(f"{gateway.url}/models/price/invocations", wrong)
+    assert (answer.status_code, answer.json()["field"]) == (400, "signature_name")

@@ -14,11 +14,11 @@ from airflow_provider_mlops.serving.log.schema import LogSchema
 from airflow_provider_mlops.serving.log.write_ahead import WriteAhead
 from airflow_provider_mlops.serving.rollouts import transitions
 from airflow_provider_mlops.serving.rollouts.evidence.ingestion import Ingestion
-from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS
+from airflow_provider_mlops.serving.rollouts.router import LINGER_SECONDS, Router
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from tests.helpers.followed_rollouts import NOW, Clock, fail, following, limited, route_of, versions
 from tests.helpers.prediction_log import log_predictions
-from tests.helpers.rollouts import bandit, task
+from tests.helpers.rollouts import bandit, canary, task
 
 SCHEMA = LogSchema("churn", 1, (), "long")
 
@@ -47,6 +47,40 @@ def test_a_rollout_is_followed_from_its_start_to_its_end(store: RolloutStore) ->
     router.poll()
     assert router.route("churn") is None
     assert router.needed_versions("churn") == set()
+
+
+def test_requests_wait_for_rollouts_from_before_the_start(store: RolloutStore) -> None:
+    clock, loaded = Clock(), {1}
+    store.start("churn", limited(), task(), NOW)
+    store.start("shadowed", canary(strategy={"kind": "shadow"}), task(), NOW)
+    router = Router(store, by="gateway 1", is_ready=lambda model, version: version in loaded, clock=clock)
+    assert router.starting.waits("churn")
+    router.poll()
+    assert router.route("churn") is None
+    assert (router.starting.models(), router.starting.waits("other")) == (["churn"], False)
+    loaded.add(2)
+    router.poll()
+    assert router.route("churn") is not None
+    assert router.starting.models() == []
+    # A rollout that starts later waits for its versions while the champion answers.
+    store.start("later", canary(candidates=[3]), task(), NOW)
+    router.poll()
+    assert router.route("later") is None
+    assert not router.starting.waits("later")
+
+
+def test_requests_wait_a_limited_time_and_not_for_a_store_that_is_unavailable(store: RolloutStore) -> None:
+    clock = Clock()
+    store.start("churn", limited(), task(), NOW)
+    router = Router(store, by="gateway 1", is_ready=lambda model, version: False, clock=clock)
+    router.poll()
+    assert router.starting.waits("churn")
+    clock.now += 61
+    assert not router.starting.waits("churn")
+    unavailable = Router(RolloutStore("postgresql+psycopg://127.0.0.1:1/none"), by="gateway 2")
+    unavailable.poll()
+    assert unavailable.error is not None
+    assert not unavailable.starting.waits("churn")
 
 
 def test_a_rollback_is_followed(store: RolloutStore) -> None:

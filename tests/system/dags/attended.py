@@ -43,7 +43,8 @@ def rollout_dag(dag_id: str, *, deferrable: bool, retries: int) -> DAG:
             gates=[],
             hard_limits=None,
             deferrable=deferrable,
-            check_interval=2,
+            # The scheduler notices within this time that a task is deferred, also on a busy machine.
+            check_interval=5,
             on_cancel="{{ params.on_cancel }}",
             on_inconclusive="{{ params.on_inconclusive }}" if deferrable else "hold",
             bake_time="{{ params.bake_time }}",
@@ -55,7 +56,7 @@ def rollout_dag(dag_id: str, *, deferrable: bool, retries: int) -> DAG:
 
 
 deferred = rollout_dag("attended_deferred", deferrable=True, retries=2)
-waiting = rollout_dag("attended_waiting", deferrable=False, retries=2)
+waiting = rollout_dag("attended_waiting", deferrable=False, retries=20)
 once = rollout_dag("attended_once", deferrable=False, retries=0)
 paused = rollout_dag("attended_paused", deferrable=True, retries=0)
 deleted = rollout_dag("attended_deleted", deferrable=True, retries=0)

@@ -10,8 +10,10 @@ from airflow_provider_mlops.serving.gateway.access.addresses import client_netwo
 from airflow_provider_mlops.serving.gateway.access.keys import Amount, Client, Right
 from airflow_provider_mlops.serving.gateway.access.limits import Budget, Budgets, LimitError, general_limits
 from airflow_provider_mlops.serving.gateway.access.origins import check_origin
+from airflow_provider_mlops.serving.gateway.access.wrong_keys import WrongKeys, WrongKeysError
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.settings import Settings
+from airflow_provider_mlops.serving.log import prediction_id
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -73,11 +75,14 @@ class Access:
         self._open_rights = open_rights(settings)
         self._limits = general_limits(settings)
         self._budgets = Budgets()
+        self._wrong_keys = WrongKeys()
 
     def authorize(
         self, headers: Headers, right: Right | None, model: str | None = None, address: str | None = None
     ) -> Caller:
         """Let a request in, or raise RequestError: 401 without a valid key, 403 without the right, 429 over a limit.
+
+        A valid key is never limited because of wrong ones, since several clients may share the address of a proxy.
 
         Parameters
         ----------
@@ -100,18 +105,23 @@ class Access:
         client = self._client(credentials)
         if right not in self._open_rights:
             if client is None:
+                self._count_wrong(credentials, address)
                 raise _unauthorized(credentials)
             if not client.may(right, model):
                 raise _forbidden(client, right, model)
         elif client is None and origin is not None:
+            # Otherwise the answer to a request with this header would tell a right key from a wrong one.
+            self._count_wrong(credentials, address)
             check_origin(origin, headers, self._origins)
         return self._limited(client, right, address)
 
-    def require(self, headers: Headers, right: Right, model: str | None = None) -> None:
-        """Check that a request also has a key with a right that its path does not need. Raises RequestError."""
-        client = self._client([value for name, value in headers if name == b"authorization"])
+    def require(self, headers: Headers, right: Right, model: str | None = None, address: str | None = None) -> None:
+        """Check that a request also has a key with a right that its path does not need. Raises as `authorize` does."""
+        credentials = [value for name, value in headers if name == b"authorization"]
+        client = self._client(credentials)
         if client is None:
-            raise _unauthorized([value for name, value in headers if name == b"authorization"])
+            self._count_wrong(credentials, address)
+            raise _unauthorized(credentials)
         if not client.may(right, model):
             raise _forbidden(client, right, model)
 
@@ -120,9 +130,32 @@ class Access:
         if right not in self._open_rights and caller.client is not None and not caller.client.may(right, model):
             raise _forbidden(caller.client, right, model)
 
+    def check_predictions(self, caller: Caller, names: Iterable[str]) -> None:
+        """Check that the caller may label predictions of these ids. Raises RequestError (403)."""
+        if "feedback" in self._open_rights or caller.client is None or caller.client.models is None:
+            return
+        other = prediction_id.other_model(names, caller.client.models)
+        if other is not None:
+            raise RequestError(
+                403,
+                f"The key of the client {caller.client.name!r} does not have the right 'feedback' for the model of the "
+                f"prediction {other}. No label of this request was accepted. Use another key, or ask an administrator.",
+                "prediction_id",
+            )
+
     async def refresh(self) -> None:
         """Read the key file again if it has changed."""
         self.keyring.refresh()
+
+    def _count_wrong(self, credentials: list[bytes], address: str | None) -> None:
+        """Count a key that is not valid; a request without a key tries none. Raises WrongKeysError (429)."""
+        if not credentials:
+            return
+        try:
+            self._wrong_keys.count(address)
+        except WrongKeysError:
+            self._metrics.count_limited("", "wrong keys")
+            raise
 
     def _client(self, credentials: list[bytes]) -> Client | None:
         if len(credentials) != 1:

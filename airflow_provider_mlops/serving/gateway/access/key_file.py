@@ -157,21 +157,37 @@ def changing(path: str) -> Iterator[list[KeyFile]]:
     The file is replaced as a whole, so that a gateway never reads half of it, and changes wait for each other.
     """
     path = os.path.realpath(path)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         versions = [read(path) if os.path.exists(path) else KeyFile()]
         yield versions
-        temporary = f"{path}.tmp"
+        _replace(path, json.dumps(versions[-1].model_dump(mode="json", exclude_defaults=True), indent=2) + "\n")
+    finally:
+        os.close(lock)
+
+
+def _replace(path: str, content: str) -> None:
+    temporary = f"{path}.tmp"
+    try:
         mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o600
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(file, "w", encoding="utf-8") as stream:
-            json.dump(versions[-1].model_dump(mode="json", exclude_defaults=True), stream, indent=2)
-            stream.write("\n")
+            stream.write(content)
         os.replace(temporary, path)
-    finally:
-        os.close(lock)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str, error: OSError) -> InvalidSpecError:
+    hint = f"the key file cannot be written ({error.strerror}) and was not changed. Check its directory and disk"
+    return InvalidSpecError(FILE_FIELD, path, hint)
 
 
 def _check_rights(rights: tuple[Right, ...], models: tuple[str, ...] | None) -> None:
@@ -179,8 +195,8 @@ def _check_rights(rights: tuple[Right, ...], models: tuple[str, ...] | None) -> 
     if unknown or not rights:
         hint = f"it must be one or more of {list_names(RIGHTS)}"
         raise InvalidSpecError("right", unknown[0] if unknown else None, hint)
-    if models is not None and {"feedback", "monitoring"} & set(rights):
-        # A label names a prediction, and metrics are those of all models: at the door, no model is known.
+    if models is not None and "monitoring" in rights:
+        # The metrics are those of all models.
         raise InvalidSpecError(
-            "model", list(models), "feedback and monitoring concern all models. Give these rights to another client"
+            "model", list(models), "monitoring concerns all models. Give this right to another client"
         )

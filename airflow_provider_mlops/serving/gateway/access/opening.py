@@ -13,7 +13,7 @@ from airflow_provider_mlops.serving.gateway.access.access import open_rights
 from airflow_provider_mlops.serving.gateway.access.addresses import is_loopback
 from airflow_provider_mlops.serving.gateway.access.doors import EXEMPTIONS
 from airflow_provider_mlops.serving.gateway.access.origins import check_origins
-from airflow_provider_mlops.serving.gateway.access.tls import tls_options
+from airflow_provider_mlops.serving.gateway.access.tls import open_certificates
 from airflow_provider_mlops.serving.gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def check(settings: Settings) -> None:
                 "without_key", name, f"it must be one of {list_names(EXEMPTIONS)}. {suggest(name, EXEMPTIONS)}"
             )
     check_origins(settings.cors_origins)
-    has_tls = bool(tls_options(settings))
+    has_tls = open_certificates(settings) is not None
     keyring.open_keyring(settings.keys, settings.storage_uri)
     _log_doors(settings, is_local, has_tls)
 

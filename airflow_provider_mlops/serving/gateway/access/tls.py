@@ -1,63 +1,140 @@
-"""TLS: the certificate of the gateway and, for mutual TLS, the authority that signs the certificates of clients."""
+"""TLS: the certificate of the gateway and, for mutual TLS, the authorities that sign the certificates of clients."""
 
 from __future__ import annotations
 
+import logging
+import os
 import ssl
-from typing import TypedDict
+from dataclasses import dataclass
 
 from airflow_provider_mlops.errors import InvalidSpecError
 from airflow_provider_mlops.serving.gateway.settings import Settings
 
+log = logging.getLogger(__name__)
 
-class TlsOptions(TypedDict, total=False):
-    """Options of `uvicorn.Config`."""
+REFRESH_SECONDS = 1.0
+"""Seconds between checks of the files."""
 
-    ssl_certfile: str
-    ssl_keyfile: str
-    ssl_ca_certs: str
-    ssl_cert_reqs: int
+_Stamp = tuple[tuple[int, ...], ...]
 
 
-def tls_options(settings: Settings) -> TlsOptions:
-    """Return uvicorn's options for TLS; none if there is no certificate.
+@dataclass(frozen=True)
+class TlsCredentials:
+    """What the files contained when they were read.
 
-    Raises InvalidSpecError if a file is missing, not readable or not valid, or if key and certificate do not match.
+    Parameters
+    ----------
+    context
+        Context for new connections over HTTP.
+    certificate, key, client_ca
+        The files in PEM, for gRPC.
+    """
+
+    context: ssl.SSLContext
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None
+
+
+class Certificates:
+    """The certificate of one gateway process. Its files are read again when they change.
+
+    New connections use the new certificate; open ones keep the old one. Raises InvalidSpecError if a file is missing,
+    not readable or not valid, or if key and certificate do not match.
+
+    Parameters
+    ----------
+    certificate, key, client_ca
+        Paths of the files.
+
+    Attributes
+    ----------
+    current
+        The last valid content. Safe to read from any thread.
+    problem
+        Why the present files cannot be used; None if they can.
+    """
+
+    def __init__(self, certificate: str, key: str, client_ca: str | None = None) -> None:
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self.current = self._read()
+        self._stamp = self._seen = self._stamps()
+        self.problem: str | None = None
+
+    async def refresh(self) -> None:
+        """Read the files again if they have changed. If they are not valid, the last valid ones stay in use.
+
+        The files are exchanged one after the other. They are therefore read when none of them has changed since the
+        check before.
+        """
+        try:
+            stamp = self._stamps()
+            if stamp == self._stamp:
+                return
+            if stamp != self._seen:
+                self._seen = stamp
+                return
+            current = self._read()
+            if self._stamps() != stamp:
+                return
+        except (InvalidSpecError, OSError) as error:
+            problem = f"the new TLS certificate cannot be used, and the one read before stays in use: {error}"
+            problem = problem.rstrip(".")
+            if problem != self.problem:
+                log.error("%s%s. Repair the files", problem[0].upper(), problem[1:])
+            self.problem = problem
+            return
+        self._stamp, self.current, self.problem = stamp, current, None
+        log.info("Read the TLS certificate %s again; new connections use it", self._certificate)
+
+    def _stamps(self) -> _Stamp:
+        """Return what changes when a file is written or replaced, behind a symbolic link too."""
+        paths = [path for path in (self._certificate, self._key, self._client_ca) if path is not None]
+        found = [os.stat(path) for path in paths]
+        return tuple((status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev) for status in found)
+
+    def _read(self) -> TlsCredentials:
+        certificate = _content("tls_certificate", self._certificate)
+        key = _content("tls_key", self._key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            context.load_cert_chain(self._certificate, self._key, password=_no_password)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            raise _not_usable(self._certificate, self._key, error) from None
+        if self._client_ca is None:
+            return TlsCredentials(context, certificate, key, None)
+        client_ca = _content("tls_client_ca", self._client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(self._client_ca)
+        except (ssl.SSLError, OSError) as error:
+            hint = f"it must be a file with PEM certificates ({_reason(error)})"
+            raise InvalidSpecError("tls_client_ca", self._client_ca, hint) from None
+        return TlsCredentials(context, certificate, key, client_ca)
+
+
+def open_certificates(settings: Settings) -> Certificates | None:
+    """Return the certificates that the settings name; None without TLS.
+
+    Raises InvalidSpecError if an option is missing, or as `Certificates` does.
     """
     certificate, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
     if certificate is None:
         for name, value in (("tls_key", key), ("tls_client_ca", client_ca)):
             if value is not None:
                 raise InvalidSpecError(name, value, "it needs a certificate as well. Set --tls-certificate")
-        return {}
+        return None
     if key is None:
         raise InvalidSpecError("tls_key", None, "it is required with --tls-certificate. Set --tls-key")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _check_readable("tls_certificate", certificate)
-    _check_readable("tls_key", key)
-    try:
-        context.load_cert_chain(certificate, key, password=_no_password)
-    except (ssl.SSLError, OSError, ValueError) as error:
-        raise _not_usable(certificate, key, error) from None
-    if client_ca is None:
-        return {"ssl_certfile": certificate, "ssl_keyfile": key}
-    _check_readable("tls_client_ca", client_ca)
-    try:
-        context.load_verify_locations(client_ca)
-    except (ssl.SSLError, OSError) as error:
-        hint = f"it must be a file with PEM certificates ({_reason(error)})"
-        raise InvalidSpecError("tls_client_ca", client_ca, hint) from None
-    return {
-        "ssl_certfile": certificate,
-        "ssl_keyfile": key,
-        "ssl_ca_certs": client_ca,
-        "ssl_cert_reqs": ssl.CERT_REQUIRED,
-    }
+    return Certificates(certificate, key, client_ca)
 
 
-def _check_readable(field: str, path: str) -> None:
+def _content(field: str, path: str) -> bytes:
     try:
-        with open(path, "rb"):
-            return
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise InvalidSpecError(field, path, f"the file cannot be read ({error.strerror})") from None
 

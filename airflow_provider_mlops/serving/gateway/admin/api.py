@@ -62,7 +62,7 @@ class AdminApi:
             for model in self._models.status()
             if caller.covers(model["name"])
         ]
-        return json_response({"models": models, "registry_error": self._models.registry_error})
+        return json_response({"models": models, "registry_error": self._models.champions.error})
 
     async def model(self, request: Request) -> Response:
         """Return the state of one model."""

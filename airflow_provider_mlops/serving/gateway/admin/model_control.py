@@ -52,7 +52,7 @@ class ModelControl:
             return await self._models.activate(name, version, champion=champion, again=True)
         # A version that cannot be served is rejected before the other workers hear of it.
         model = await self._models.load(name, version, again=True)
-        alias = version if champion else self._models.aliased(name)
+        alias = version if champion else self._models.champions.version(name)
         await self._announce(Change("activate", name, version, champion, alias))
         return model
 
@@ -61,7 +61,7 @@ class ModelControl:
         if self._channel is None:
             return self._models.deactivate(name, version)
         model = self._models.get(name)
-        await self._announce(Change("deactivate", name, version, alias=self._models.aliased(name)))
+        await self._announce(Change("deactivate", name, version, alias=self._models.champions.version(name)))
         return model
 
     async def compact(self) -> int:
@@ -90,7 +90,7 @@ class ModelControl:
                 if (
                     not self._is_starting
                     or change.action == "load"
-                    or change.alias == self._models.aliased(change.model)
+                    or change.alias == self._models.champions.version(change.model)
                 ):
                     await self._apply(change)
                 self._channel.acknowledge(position)

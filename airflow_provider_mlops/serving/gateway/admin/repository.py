@@ -36,7 +36,7 @@ class ModelRepository:
         version = _version(parameters, allowed=("version",))
         if version is not None:
             return (await self._control.load(name, version)).status()
-        champion = self._models.aliased(name)
+        champion = self._models.champions.version(name)
         if champion is None:
             raise RequestError(
                 404,
@@ -50,7 +50,7 @@ class ModelRepository:
         """Stop serving a model that has no champion. Raises RequestError: 409 if it has one."""
         version = _version(parameters, allowed=("version", "unload_dependents"))
         served = self._models.get(name)
-        champion = self._models.aliased(name)
+        champion = self._models.champions.version(name)
         if champion is not None and version in (None, served.active, champion):
             raise RequestError(
                 409,

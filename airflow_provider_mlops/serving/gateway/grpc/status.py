@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import grpc
 
 from airflow_provider_mlops.serving.rows.request_error import RequestError
@@ -22,8 +24,8 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
-_MAX_MESSAGE = 2000
-"""A message travels in a header, whose size clients limit."""
+_MAX_MESSAGE_BYTES = 4000
+"""A message travels in a header, whose size clients limit to 8 KiB and whose other characters take up to 12 bytes."""
 
 
 def code(error: RequestError) -> grpc.StatusCode:
@@ -48,5 +50,14 @@ def metadata(error: RequestError) -> tuple[tuple[str, str | bytes], ...]:
 
 
 def details(error: RequestError) -> str:
-    """Return the message of an error."""
-    return error.message[:_MAX_MESSAGE].encode("utf-8", "replace").decode()
+    """Return the message of an error, cut off if it is too long for a header.
+
+    Examples
+    --------
+    >>> details(RequestError(400, "id must be text.")), len(details(RequestError(400, "\N{GRINNING FACE}" * 2000)))
+    ('id must be text.', 333)
+    """
+    message = error.message[:_MAX_MESSAGE_BYTES].encode("utf-8", "replace").decode()
+    while len(quote(message)) > _MAX_MESSAGE_BYTES:
+        message = message[: int(len(message) * _MAX_MESSAGE_BYTES / len(quote(message)))]
+    return message

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from typing_extensions import override
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from airflow_provider_mlops.serving.gateway.http import eager_start
 from airflow_provider_mlops.serving.gateway.http.coalescing_transport import CoalescingTransport
+from airflow_provider_mlops.serving.gateway.http.open_connections import OpenConnections
 from airflow_provider_mlops.serving.protocols.routes import match_route
 from airflow_provider_mlops.serving.rows.request_error import RequestError
 
@@ -24,10 +28,10 @@ _UNLIMITED = 1 << 62
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """A client's connection."""
+    """A client's connection, made when it is accepted; `connection_made` is called after the TLS handshake, if any."""
 
-    max_connections: int | None = None
-    """Maximum number of connections of a process; further ones are answered with status 503 and closed."""
+    open_connections = OpenConnections()
+    """All connections of the process. If there are too many, a new one is answered with status 503 and closed."""
 
     _has_begun = False
     _is_receiving = False
@@ -35,13 +39,24 @@ class HttpProtocol(HttpToolsProtocol):
     _is_head_too_large = False
     _head_bytes = 0
     _is_in_head = False
+    _is_upgrade = False
     _unstarted: tuple[RequestResponseCycle, Any] | None = None
     _timer: asyncio.TimerHandle | None = None
     _slow_reader_timer: asyncio.TimerHandle | None = None
 
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._accepted_at = self.loop.time()
+
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        if self.max_connections is not None and len(self.connections) >= self.max_connections:
+        if not self.open_connections.enter(self, transport.abort):
             self._is_refused = True
             self.transport = transport
             message = "The gateway has too many connections. Retry later, and reuse connections."
@@ -49,7 +64,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._respond_with_error(b"503 Service Unavailable", error)
             return
         super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
-        self._timer = self.loop.call_later(REQUEST_SECONDS, self._close_silent)
+        self._timer = self.loop.call_at(self._accepted_at + REQUEST_SECONDS, self._close_silent)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -57,7 +72,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         # Counted up to the head's end only; a request that arrives at once is counted as a whole, and looked at there.
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._unstarted is not None:
             self._start_unstarted(*self._unstarted)
         if self._is_receiving and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -71,10 +87,39 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._timer is not None and self._has_begun:
             self._stop_timer()
 
+    def _parse(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.parser.get_method() == b"CONNECT":
+                    self.send_400_response("The gateway is not a proxy.")
+                    return
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        """Return the head of a request that asks for another protocol as if it did not (RFC 9110, section 7.8).
+
+        The parser stops after the head of such a request, and would read its body as the next request. A new one goes
+        on.
+        """
+        self._is_upgrade = False
+        line = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode("ascii"))
+        headers = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"\r\n".join([line, *headers, b"", b""])
+
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_refused:
             return
+        self.open_connections.leave(self)
         self._stop_timer()
         self._stop_slow_reader_timer()
         super().connection_lost(exc)
@@ -88,11 +133,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     @override
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            self._is_upgrade = True
+            return
         if self._head_bytes > MAX_HEAD_BYTES:
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > MAX_HEAD_BYTES:
                 self._is_head_too_large = True
                 raise ValueError("the headers are too large")
+        self.open_connections.has_spoken(self)
         # The body has a limit of its own.
         self._head_bytes = -_UNLIMITED
         self._is_in_head = True
@@ -124,6 +173,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     @override
     def on_message_complete(self) -> None:
+        if self._is_upgrade:
+            return
         super().on_message_complete()
         self._is_receiving = False
         self._head_bytes = 0

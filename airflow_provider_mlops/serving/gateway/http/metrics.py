@@ -58,8 +58,8 @@ class Metrics:
         self._feedback = Counter("mlops_feedback", "Accepted labels and rewards.", registry=self._registry)
         self._limited = Counter(
             "mlops_limited_requests",
-            "Requests that were refused because a client had used up its limit of requests, rows, bytes or labels. The "
-            "client is empty for requests without a key.",
+            "Requests that were refused because a client had used up its limit of requests, rows, bytes or labels, or "
+            "because an address had sent too many wrong keys. The client is empty for requests without a valid key.",
             ("client", "limit"),
             registry=self._registry,
         )

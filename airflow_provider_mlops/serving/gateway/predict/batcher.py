@@ -191,7 +191,7 @@ class Batcher:
     def _end(self, jobs: list[Job], generation: int, work: asyncio.Future[None]) -> None:
         if generation == self._generation:
             self._running -= 1
-        if work.cancelled() or work.exception() is not None:
+        if work.cancelled():
             for job in jobs:
                 job.outcome = RequestError(503, "The gateway is stopping. Retry later.", Retry_After="5")
         _resolve(jobs)

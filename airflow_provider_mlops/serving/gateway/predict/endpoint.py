@@ -164,7 +164,7 @@ class PredictEndpoint:
         headers = request.headers
         is_verification = verification.is_verification(headers)
         if is_verification:
-            self._access.require(request.pairs, "administration", served.name)
+            self._access.require(request.pairs, "administration", served.name, request.address)
         body = await request.receive()
         caller.spend("bytes", len(body.content))
         labels.received = time.perf_counter()
@@ -176,6 +176,8 @@ class PredictEndpoint:
         number = parse_version(version)
         route = None if number is not None else self._follower.route(served)
         if route is None:
+            if number is None:
+                self._follower.check_started(served)
             routed = RoutedRequest(*served.choose(number))
         else:
             # A sender, or a proxy on the way, may repeat a header.

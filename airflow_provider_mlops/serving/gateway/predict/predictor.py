@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from airflow_provider_mlops.data.names import pluralize
+from airflow_provider_mlops.errors import describe_error
 from airflow_provider_mlops.registry.model_output import ModelOutputError
 from airflow_provider_mlops.serving.gateway.predict import batches
 from airflow_provider_mlops.serving.gateway.predict.job import Job, Prediction
@@ -36,8 +37,6 @@ from airflow_provider_mlops.serving.rows.rows import Rows
 log = logging.getLogger(__name__)
 
 repeated = RepeatedLog(log)
-
-_MAX_REASON_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,9 @@ def predict_body(
 
 def predict_unlogged(parse: Parse, body: Body, model: LoadedModel) -> None:
     """Predict a request to see whether a version can. Raises RequestError if it cannot."""
-    call_model(model, parse(body, model.schema).rows)
+    parsed = parse(body, model.schema)
+    parsed.check_outputs(model)
+    call_model(model, parsed.rows)
 
 
 def predict_jobs(jobs: Sequence[Job], model: LoadedModel, writer: PredictionLogWriter) -> None:
@@ -116,7 +117,8 @@ def _record_and_log(
         if batch.lines:
             writer.write_ahead.append(batch.lines, model.log_schema, evidence=batch.is_evidence)
     except OSError as error:
-        log.error(
+        repeated.error(
+            (model.version, "unlogged", error.errno),
             "Could not log %s of %s and returned an error instead: %s",
             pluralize(len(batch.predicted), "prediction"),
             model.version,
@@ -184,7 +186,6 @@ def _predict_together(jobs: Sequence[Job], model: LoadedModel, batch: _Predicted
     try:
         response = model.predict(Rows.concatenate(parts))
     except BaseException as error:
-        _stop_if_interrupted(error)
         _predict_alone(jobs, model, batch, error)
         return
     predict_ms = (time.perf_counter() - began) * 1000
@@ -206,7 +207,7 @@ def call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
         return model.predict(rows)
     except (ValueError, TypeError) as error:
         # scikit-learn raises these for values that it does not support, such as an unknown category.
-        reason = _describe(error)
+        reason = describe_error(error)
         reference = log_reference(model.version, reason)
         repeated.warning(
             (model.version, "refused", reason),
@@ -218,9 +219,8 @@ def call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
         message = f"{model.version} cannot predict these rows. The gateway's log says why (reference {reference})."
         raise ModelRefusalError(422, message, reason=reason) from error
     except BaseException as error:
-        _stop_if_interrupted(error)
         is_output = isinstance(error, ModelOutputError)
-        reason = str(error) if is_output else _describe(error)
+        reason = str(error) if is_output else describe_error(error)
         reference = log_reference(model.version, reason)
         repeated.error(
             (model.version, "failed", reason),
@@ -235,18 +235,8 @@ def call_model(model: LoadedModel, rows: Rows) -> ModelResponse:
         raise ModelFailureError(500, message, reason=reason) from error
 
 
-def _stop_if_interrupted(error: BaseException) -> None:
-    """Raise Ctrl-C again; a model that calls `sys.exit` has only failed."""
-    if isinstance(error, KeyboardInterrupt):
-        raise error
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:_MAX_REASON_LENGTH]
-
-
 def _finish(job: Job, model: LoadedModel, response: ModelResponse, predict_ms: float, batch: _PredictedBatch) -> None:
-    own_id = prediction_id.new()
+    own_id = prediction_id.new(model.version.name)
     parsed, choice = job.parsed, job.choice
     encoded = parsed.encode(model, response, own_id)
     latency_ms = (time.perf_counter() - job.received) * 1000

@@ -93,20 +93,22 @@ def first_value(rows: Rows, name: str) -> Any:
 def parse_for_version(routed: RoutedRequest, served: ServedModel, parse: Parse, body: Body) -> ParsedRequest:
     """Return the request, parsed by the schema of the chosen version.
 
-    Raises RequestError if it is invalid, or ModelFailureError if a candidate rejects a request that matches the
-    champion's schema, which is not the caller's fault.
+    Raises RequestError if it is invalid or names an output that the version does not have, or ModelFailureError if a
+    candidate rejects a request that the champion accepts, which is not the caller's fault.
     """
     schema = routed.model.schema
-    if routed.parsed is not None and routed.parsed.rows.schema == schema:
-        return routed.parsed
+    parsed = routed.parsed
     try:
-        return parse(body, schema)
+        if parsed is None or parsed.rows.schema != schema:
+            parsed = parse(body, schema)
+        parsed.check_outputs(routed.model)
+        return parsed
     except RequestError as error:
         champion = None if routed.route is None else served.versions.get(routed.route.champion)
-        if champion is None or champion is routed.model or champion.schema == schema:
+        if champion is None or champion is routed.model:
             raise
         try:
-            parse(body, champion.schema)
+            parse(body, champion.schema).check_outputs(champion)
         except RequestError:
             raise error from None
         raise ModelFailureError(

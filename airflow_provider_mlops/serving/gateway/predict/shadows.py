@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from airflow_provider_mlops.errors import describe_error
 from airflow_provider_mlops.serving.gateway.http.metrics import Metrics
 from airflow_provider_mlops.serving.gateway.predict import batches
 from airflow_provider_mlops.serving.gateway.predict.job import Prediction
@@ -220,10 +221,11 @@ class _ShadowRun:
             rows = self._rows(copy)
             self._predicted.append(_PredictedCopy(copy, rows, self._model.predict(rows), None))
         except BaseException as error:
-            self._failed.append((copy, f"{type(error).__name__}: {error}"))
+            self._failed.append((copy, describe_error(error)))
 
     def _rows(self, copy: ShadowCopy) -> Rows:
-        """Return the rows in the shadow's schema. Raises RequestError."""
+        """Return the rows in the shadow's schema. Raises RequestError, also if it lacks an output of the request."""
+        copy.original.parsed.check_outputs(self._model)
         rows = copy.original.parsed.rows
         schema = self._model.schema
         return rows if rows.schema == schema else copy.original.parse(copy.original.body, schema).rows
@@ -236,7 +238,7 @@ class _ShadowRun:
             try:
                 rows = self._rows(copy)
             except Exception as error:
-                self._failed.append((copy, f"{type(error).__name__}: {error}"))
+                self._failed.append((copy, describe_error(error)))
                 continue
             if group and not batches.fits(rows, group[0][1], count, self._model.pace.batch_rows):
                 yield group
@@ -276,7 +278,7 @@ class _ShadowRun:
         if context is None:
             return
         self._write_ahead.failure(
-            prediction_id.new(),
+            prediction_id.new(self._model.version.name),
             model=version.name,
             version=version.version,
             arm=copy.choice.arm,
@@ -292,7 +294,9 @@ class _ShadowRun:
             copy.choice.rollout_context, original.id, original.response.output, response.output, self._tolerance
         )
         choice = copy.choice._replace(rollout_context=context)
-        return batches.encode_record(self._model, prediction_id.new(), choice, rows, response, latency_ms)
+        return batches.encode_record(
+            self._model, prediction_id.new(self._model.version.name), choice, rows, response, latency_ms
+        )
 
     def _count(self, outcome: Outcome, copies: int) -> None:
         self._metrics.count_copies(self._model.version.name, self._model.version.version, outcome, copies)

@@ -86,6 +86,19 @@ class RolloutFollower:
         route = self._router.route(served.name)
         return None if route is None or self._gives_way(route, served) else route
 
+    def check_started(self, served: ServedModel) -> None:
+        """Raise RequestError (503) while a rollout from before the start of this process has no route yet.
+
+        Otherwise, the champion would answer requests of users who have another version.
+        """
+        if self._router.starting.waits(served.name):
+            message = f"The gateway is loading the versions of a rollout of model {served.name!r}. Retry later."
+            raise RequestError(503, message, Retry_After="1")
+
+    def starting(self) -> list[str]:
+        """Return which rollouts are not followed yet after the start of this process."""
+        return [f"the versions of the rollout of {model!r} are loading" for model in self._router.starting.models()]
+
     def _gives_way(self, route: Route, served: ServedModel) -> bool:
         active, rollout = served.active, route.rollout
         if active is None:
@@ -120,7 +133,7 @@ class RolloutFollower:
         latency = (time.perf_counter() - received) * 1000
         try:
             self._write_ahead.failure(
-                prediction_id.new(),
+                prediction_id.new(model),
                 model=model,
                 version=choice.version,
                 arm=choice.arm,
@@ -190,14 +203,22 @@ class RolloutFollower:
         self._active_at_start = {key: active for key, active in self._active_at_start.items() if key in ids}
         for served, route in followed:
             if self._gives_way(route, served) and route.rollout.state.is_in_progress:
-                reason = (
-                    "the champion was withdrawn during the rollout"
-                    if served.active is None
-                    else f"version {served.active} was activated during the rollout"
-                )
+                reason = self._why_it_gives_way(route.champion, served)
                 await asyncio.get_running_loop().run_in_executor(
                     self._poller, self._router.end, route.rollout.id, reason
                 )
+
+    def _why_it_gives_way(self, champion: int, served: ServedModel) -> str:
+        """Return why a rollout ends because of its champion, for the report and the error of its task."""
+        if served.stands_in_for == champion:
+            return f"the champion, version {champion}, cannot be used, and version {served.active} answers instead"
+        if served.active is None and champion in served.failures:
+            return f"the champion, version {champion}, cannot be used: {served.failures[champion].rstrip('.')}"
+        if served.active is None:
+            return "the champion was withdrawn during the rollout: someone removed its alias or withdrew the version"
+        if served.active == self._models.champions.version(served.name):
+            return f"someone made version {served.active} the champion instead of version {champion} during the rollout"
+        return f"version {served.active} was activated through the API during the rollout"
 
     async def ingest_now(self) -> None:
         """Ingest everything logged so far. Never raises: evidence that could not be ingested stays in the log."""

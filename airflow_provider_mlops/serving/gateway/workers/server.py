@@ -15,10 +15,11 @@ from typing_extensions import override
 
 from airflow_provider_mlops.registry.connection import Registry
 from airflow_provider_mlops.registry.settings import RegistrySettings
-from airflow_provider_mlops.serving.gateway.access.tls import tls_options
 from airflow_provider_mlops.serving.gateway.admin.worker_channel import WorkerChannel
 from airflow_provider_mlops.serving.gateway.gateway import DRAIN_SECONDS, Gateway
 from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
+from airflow_provider_mlops.serving.gateway.http.open_connections import OpenConnections
+from airflow_provider_mlops.serving.gateway.http.tls_listener import TlsListener
 from airflow_provider_mlops.serving.gateway.settings import Settings
 from airflow_provider_mlops.serving.gateway.workers import sockets
 from airflow_provider_mlops.serving.gateway.workers.link import SupervisorLink
@@ -44,7 +45,7 @@ def serve(settings: Settings, listener: socket.socket, link: SupervisorLink, cha
         For one of several workers, the channel to the others. A worker starts to listen once its models are loaded.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
-    HttpProtocol.max_connections = sockets.max_connections()
+    HttpProtocol.open_connections = OpenConnections(sockets.max_connections())
     mlflow = RegistrySettings.from_environment(
         settings.storage_uri, settings.tracking_uri, settings.registry_uri, settings.trusted_types
     )
@@ -63,7 +64,6 @@ def serve(settings: Settings, listener: socket.socket, link: SupervisorLink, cha
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
         backlog=sockets.BACKLOG,
-        **tls_options(settings),
     )
     uvicorn_server = _Server(config, gateway)
 
@@ -81,16 +81,41 @@ def serve(settings: Settings, listener: socket.socket, link: SupervisorLink, cha
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which lets no request wait for MLflow while it stops."""
+    """uvicorn's server, which accepts TLS connections itself, and lets no request wait for MLflow while it stops."""
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
         super().__init__(config)
         self._gateway = gateway
+        self._tls_listeners: list[TlsListener] = []
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        certificates = self._gateway.certificates
+        if certificates is None:
+            await super().startup(sockets)
+            return
+        await super().startup(sockets=[])
+        for listener in sockets or ():
+            tls = TlsListener(listener, self._make_protocol, lambda: certificates.current.context, self.config.backlog)
+            tls.start()
+            self._tls_listeners.append(tls)
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        activity.stopping()
+        # A worker that is starting does not wait for its models any longer.
+        self._gateway.is_stopping = True
+        super().handle_exit(sig, frame)
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._gateway.stop_loading()
+        for tls in self._tls_listeners:
+            await tls.stop()
         await super().shutdown(sockets)
+
+    def _make_protocol(self) -> HttpProtocol:
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
 
 
 def _leave_threads_behind() -> None:

@@ -11,10 +11,12 @@ from threadpoolctl import threadpool_limits
 from airflow_provider_mlops.registry.model_output import ModelOutputError, checked_probabilities, checked_values
 from airflow_provider_mlops.serving.models.compiled import verification
 from airflow_provider_mlops.serving.models.compiled.ensembles import compile_trees
+from airflow_provider_mlops.serving.models.compiled.lightgbm_trees import compile_lightgbm
 from airflow_provider_mlops.serving.models.compiled.linear import LinearModel
 from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError
 from airflow_provider_mlops.serving.models.compiled.predictor import Predictor
 from airflow_provider_mlops.serving.models.compiled.preprocessing import Preprocessing, flatten
+from airflow_provider_mlops.serving.models.compiled.xgboost_trees import compile_xgboost
 from airflow_provider_mlops.serving.models.split_estimator import Prediction
 from airflow_provider_mlops.serving.rows.rows import Rows
 
@@ -70,7 +72,7 @@ class CompiledModel:
             raise NotCompilableError("the Pipeline has no estimator")
         *transformers, final = steps
         # First, because it rejects most of what cannot be compiled.
-        predictor = _predictor(final, probabilities=classes > 0)
+        predictor = compile_estimator(final, probabilities=classes > 0)
         compiled = cls(Preprocessing(transformers, example.schema, gets_array), predictor, classes)
         if getattr(final, "n_features_in_", compiled.preprocessing.width) != compiled.preprocessing.width:
             raise NotCompilableError("the preprocessing has another number of outputs than the estimator has inputs")
@@ -78,7 +80,9 @@ class CompiledModel:
         with threadpool_limits(1):
             verification.verify_estimator(final, predictor)
             verification.verify_preprocessing(compiled.preprocessing, transformers, example, gets_array=gets_array)
-            verification.verify_model(compiled.predict, judge, example, compiled.preprocessing.known_values)
+            verification.verify_model(
+                compiled.predict, judge, example, compiled.preprocessing.known_values, predictor.tolerance
+            )
         return compiled
 
     def predict(self, rows: Rows) -> Prediction | None:
@@ -99,7 +103,13 @@ class CompiledModel:
         return output, probabilities
 
 
-def _predictor(final: Any, probabilities: bool) -> Predictor:
+def compile_estimator(final: Any, probabilities: bool) -> Predictor:
+    """Return the arithmetic of the last step of a Pipeline, not verified. Raises NotCompilableError."""
+    library = type(final).__module__.partition(".")[0]
+    if library == "xgboost":
+        return compile_xgboost(final)
+    if library == "lightgbm":
+        return compile_lightgbm(final)
     if hasattr(final, "coef_"):
         return LinearModel(final, probabilities)
     return compile_trees(final, probabilities)

@@ -1,8 +1,9 @@
-"""The classes and probabilities that follow from scores."""
+"""The values, or the classes and probabilities, that follow from scores."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,62 @@ from scipy.special import expit
 from airflow_provider_mlops.registry.model_output import checked_values
 from airflow_provider_mlops.serving.models.compiled.elementwise import Floats
 from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError
+
+
+class Outcome(Protocol):
+    """The meaning of scores."""
+
+    def of(self, scores: NDArray[Any]) -> tuple[NDArray[Any], Floats | None] | None:
+        """Return values or classes, and probabilities, of scores; None if the model itself must predict."""
+
+
+class Values:
+    """Scores that are a regressor's values, or values after a function such as the exponential.
+
+    Examples
+    --------
+    >>> Values(np.exp).of(np.array([[0.0], [1000.0]])) is None
+    True
+    >>> Values().of(np.array([[0.0], [1000.0]]))[0].tolist()
+    [0.0, 1000.0]
+    """
+
+    def __init__(self, function: Callable[[NDArray[Any]], NDArray[Any]] | None = None) -> None:
+        self._function = function
+
+    def of(self, scores: NDArray[Any]) -> tuple[NDArray[Any], Floats | None] | None:
+        """Return the values of scores of shape (rows, 1); None if one is not finite."""
+        values = scores[:, 0]
+        if self._function is not None:
+            with np.errstate(over="ignore"):
+                values = self._function(values)
+            if not np.isfinite(values).all():
+                return None
+        return values, None
+
+
+class LikeliestClass:
+    """How XGBoost and LightGBM decide: by the probabilities, not by the scores.
+
+    Parameters
+    ----------
+    classes
+        The estimator's `classes_`.
+    probabilities
+        Function from scores of shape (rows, targets) to probabilities: those of the second of two classes if there is
+        one target, and otherwise of all classes.
+    """
+
+    def __init__(self, classes: Any, probabilities: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        self._classes = checked_classes(classes)
+        self._probabilities = probabilities
+
+    def of(self, scores: NDArray[Any]) -> tuple[NDArray[Any], Floats | None] | None:
+        """Return classes and probabilities of finite scores."""
+        probabilities = self._probabilities(scores)
+        if scores.shape[1] == 1:
+            probabilities = np.column_stack([1 - probabilities, probabilities])
+        return self._classes.take(probabilities.argmax(axis=1), axis=0), probabilities.astype(np.float64, copy=False)
 
 
 class Decision:

@@ -9,31 +9,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.serving.models.compiled import tree_tables
-from airflow_provider_mlops.serving.models.compiled.decision import Decision, checked_classes
+from airflow_provider_mlops.serving.models.compiled.decision import Decision, Outcome, Values, checked_classes
 from airflow_provider_mlops.serving.models.compiled.elementwise import Floats
 from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError, unknown
-from airflow_provider_mlops.serving.models.compiled.tree_tables import Leaves, MaskedTrees, Tree, WalkedTrees
+from airflow_provider_mlops.serving.models.compiled.predictor import BITS_64
+from airflow_provider_mlops.serving.models.compiled.tree_tables import Tree
 
 _LARGEST_32_BITS = float(np.finfo(np.float32).max)
 
 
-class _Trees:
-    """Trees and what their leaves say."""
+class Trees:
+    """Trees and what their leaves say.
+
+    Parameters
+    ----------
+    values
+        Per tree, the value of each node.
+    width
+        Number of features.
+    dtype
+        Type of the numbers in which features are compared with thresholds.
+    accepts_missing
+        Whether features may be missing.
+    """
 
     def __init__(
-        self, trees: Sequence[Tree], leaves: Leaves, values: Sequence[Floats], width: int, dtype: type
+        self, trees: Sequence[Tree], values: Sequence[NDArray[Any]], width: int, dtype: type, *, accepts_missing: bool
     ) -> None:
-        self._leaves = leaves
-        self._values = np.concatenate([value[nodes] for value, nodes in zip(values, leaves.nodes, strict=True)])
+        if not trees:
+            raise NotCompilableError("there are no trees")
+        self._leaves = tree_tables.find_leaves(trees, dtype)
+        self._values = np.concatenate([value[nodes] for value, nodes in zip(values, self._leaves.nodes, strict=True)])
         self._dtype: Any = dtype
         self._trees, self._width = trees, width
-        self.accepts_missing = False
+        self._accepts_missing = accepts_missing
         if not np.isfinite(self._values).all():
             raise NotCompilableError("a tree has a leaf whose value is not finite")
 
     def values(self, features: Floats) -> Floats | None:
         """Return the values of the leaves, of shape (rows, trees, ...); None if scikit-learn must see the rows."""
-        if not np.isfinite(features).all() and (not self.accepts_missing or np.isinf(features).any()):
+        if not np.isfinite(features).all() and (not self._accepts_missing or np.isinf(features).any()):
             return None
         if self._dtype is np.float32:
             if np.fmax.reduce(np.abs(features), axis=None, initial=0.0) > _LARGEST_32_BITS:
@@ -50,13 +65,15 @@ class _Trees:
 class Forest:
     """A decision tree or a forest of them, whose trees vote with the values of their leaves."""
 
+    tolerance: float = BITS_64
+
     def __init__(self, estimator: Any, probabilities: bool) -> None:
         single = hasattr(estimator, "tree_")
         members = [estimator] if single else list(estimator.estimators_)
         if estimator.n_outputs_ != 1:
             raise NotCompilableError("the trees have several targets")
-        self._trees = _of_scikit_learn([member.tree_ for member in members], estimator.n_features_in_)
-        self._trees.accepts_missing = _accepts_missing(estimator)
+        trees = [member.tree_ for member in members]
+        self._trees = _of_scikit_learn(trees, estimator.n_features_in_, accepts_missing=_accepts_missing(estimator))
         # A single tree is not divided, and a forest's sum begins with 0.
         self._count = 0 if single else len(members)
         self._classes = checked_classes(estimator.classes_) if hasattr(estimator, "classes_") else None
@@ -85,15 +102,15 @@ class Boosting:
     ----------
     baseline
         Scores before the first tree, one for each target of the trees.
-    decision
-        How a classifier decides; None for a regressor.
-    exponentiates
-        Whether a regressor predicts the exponential of its score.
+    outcome
+        What the scores mean.
+    tolerance
+        Permitted relative difference of values and probabilities.
     """
 
-    def __init__(self, trees: _Trees, baseline: Floats, decision: Decision | None, exponentiates: bool) -> None:
-        self._trees, self._baseline = trees, baseline
-        self._decision, self._exponentiates = decision, exponentiates
+    def __init__(self, trees: Trees, baseline: NDArray[Any], outcome: Outcome, *, tolerance: float = BITS_64) -> None:
+        self.tolerance = tolerance
+        self._trees, self._baseline, self._outcome = trees, baseline, outcome
 
     def predict(self, features: Floats) -> tuple[NDArray[Any], Floats | None] | None:
         """Return values or classes, and probabilities; None if scikit-learn must predict. Keeps `features`."""
@@ -102,16 +119,8 @@ class Boosting:
             return None
         scores = added.reshape(len(added), -1, len(self._baseline))
         scores[:, 0] += self._baseline
-        # Accumulated, not summed: scikit-learn adds one tree after the other, and the last digits show it.
-        scores = np.add.accumulate(scores, axis=1)[:, -1]
-        if self._decision is not None:
-            return self._decision.of(scores)
-        values = scores[:, 0]
-        if self._exponentiates:
-            values = np.exp(values)
-            if not np.isfinite(values).all():
-                return None
-        return values, None
+        # Accumulated, not summed: the libraries add one tree after the other, and the last digits show it.
+        return self._outcome.of(np.add.accumulate(scores, axis=1)[:, -1])
 
     def edges(self) -> Floats | None:
         """Return rows that reach the leaves over thresholds."""
@@ -150,13 +159,14 @@ def _gradient_boosting(estimator: Any, probabilities: bool) -> Boosting:
     # The only way to the first score, which is the same for all rows.
     baseline = np.asarray(estimator._raw_predict_init(np.zeros((1, width))), dtype=np.float64)[0]
     stages = [one.tree_ for stage in estimator.estimators_ for one in stage]
-    trees = _of_scikit_learn(stages, width, factor=float(estimator.learning_rate), flat=True)
-    decision = None
-    if hasattr(estimator, "classes_"):
-        if estimator.loss != "log_loss":
-            raise NotCompilableError(f"boosting with the loss {estimator.loss!r} has no compiled form")
-        decision = Decision(estimator.classes_, zero_is_positive=True, probabilities=probabilities)
-    return Boosting(trees, baseline, decision, exponentiates=False)
+    factor = float(estimator.learning_rate)
+    trees = _of_scikit_learn(stages, width, factor=factor, flat=True, accepts_missing=False)
+    if not hasattr(estimator, "classes_"):
+        return Boosting(trees, baseline, Values())
+    if estimator.loss != "log_loss":
+        raise NotCompilableError(f"boosting with the loss {estimator.loss!r} has no compiled form")
+    decision = Decision(estimator.classes_, zero_is_positive=True, probabilities=probabilities)
+    return Boosting(trees, baseline, decision)
 
 
 def _histogram_boosting(estimator: Any, probabilities: bool) -> Boosting:
@@ -180,18 +190,17 @@ def _histogram_boosting(estimator: Any, probabilities: bool) -> Boosting:
                 )
             )
             values.append(nodes["value"].astype(np.float64))
-    if not trees:
-        raise NotCompilableError("the boosting has no trees")
-    table = _Trees(trees, MaskedTrees(trees, np.float64), values, estimator.n_features_in_, np.float64)
-    table.accepts_missing = True
+    table = Trees(trees, values, estimator.n_features_in_, np.float64, accepts_missing=True)
     baseline = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)
     if hasattr(estimator, "classes_"):
         decision = Decision(estimator.classes_, zero_is_positive=False, probabilities=probabilities)
-        return Boosting(table, baseline, decision, exponentiates=False)
-    return Boosting(table, baseline, None, exponentiates=estimator.loss in ("poisson", "gamma"))
+        return Boosting(table, baseline, decision)
+    return Boosting(table, baseline, Values(np.exp if estimator.loss in ("poisson", "gamma") else None))
 
 
-def _of_scikit_learn(members: Sequence[Any], width: int, *, factor: float = 1.0, flat: bool = False) -> _Trees:
+def _of_scikit_learn(
+    members: Sequence[Any], width: int, *, accepts_missing: bool, factor: float = 1.0, flat: bool = False
+) -> Trees:
     trees = [
         Tree(
             member.feature.astype(np.intp),
@@ -205,9 +214,7 @@ def _of_scikit_learn(members: Sequence[Any], width: int, *, factor: float = 1.0,
     values = [member.value[:, 0, 0] if flat else member.value[:, 0, :] for member in members]
     if factor != 1.0:
         values = [value * factor for value in values]
-    masked = max(member.n_leaves for member in members) <= tree_tables.MAX_MASKED_LEAVES
-    leaves: Leaves = MaskedTrees(trees, np.float32) if masked else WalkedTrees(members)
-    return _Trees(trees, leaves, values, width, np.float32)
+    return Trees(trees, values, width, np.float32, accepts_missing=accepts_missing)
 
 
 def _accepts_missing(estimator: Any) -> bool:

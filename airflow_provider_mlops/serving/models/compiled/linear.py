@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from airflow_provider_mlops.serving.models.compiled.decision import Decision
 from airflow_provider_mlops.serving.models.compiled.elementwise import Floats
 from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError, unknown
+from airflow_provider_mlops.serving.models.compiled.predictor import BITS_64
 
 
 class LinearModel:
@@ -22,6 +23,8 @@ class LinearModel:
     >>> LinearModel(model, probabilities=False).predict(np.array([[2.0]]))[0].round(6).tolist()
     [5.0]
     """
+
+    tolerance: float = BITS_64
 
     def __init__(self, estimator: Any, probabilities: bool) -> None:
         kind = _kind(estimator)

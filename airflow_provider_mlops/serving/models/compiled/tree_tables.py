@@ -5,7 +5,7 @@ right. A node whose answer is "right" clears the bits of the leaves on its left.
 lowest bit that is still set is the leaf that a walk from the root reaches. (Lucchese et al., "QuickScorer: A Fast
 Algorithm to Rank Documents with Additive Ensembles of Regression Trees", SIGIR 2015.)
 
-Trees with more than 64 leaves are walked by scikit-learn's own compiled code, one call for each tree.
+`WalkedTrees` takes a step in all trees at once, as often as the deepest tree needs it. This takes any trees.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_mlops.serving.models.compiled.elementwise import Floats
-from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError
 
 MAX_MASKED_LEAVES = 64
 _CHUNK = 32
@@ -107,8 +106,6 @@ class MaskedTrees:
                 thresholds.append(0.0)
                 missing_left.append(True)
                 masks.append(2**64 - 1)
-        if most > MAX_MASKED_LEAVES:
-            raise NotCompilableError(f"a tree has {most} leaves")
         word: Any = np.uint32 if most <= 32 else np.uint64
         self._features = np.array(features, dtype=np.intp)
         self._thresholds = _rounded_down(np.array(thresholds), dtype)[:, None]
@@ -140,27 +137,52 @@ class MaskedTrees:
 
 
 class WalkedTrees:
-    """Trees of any size, walked by scikit-learn's compiled code.
+    """Trees of any size.
 
     Parameters
     ----------
     trees
-        `tree_` of each fitted tree.
+        The trees.
+    dtype
+        Type of the features that `of` gets. Thresholds are rounded down to it, which changes no comparison.
     """
 
-    def __init__(self, trees: Sequence[Any]) -> None:
-        self._apply = [tree.apply for tree in trees]
-        self.nodes = [np.arange(tree.node_count, dtype=np.intp) for tree in trees]
-        counts = [tree.node_count for tree in trees]
-        self._offsets = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.intp)
+    def __init__(self, trees: Sequence[Tree], dtype: type) -> None:
+        sizes = [len(tree.feature) for tree in trees]
+        self.nodes = [np.arange(size, dtype=np.intp) for size in sizes]
+        self._roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
+        self._depth = max(len(path) for tree in trees for _, path in tree.leaves())
+        is_leaf = np.concatenate([tree.left < 0 for tree in trees])
+        self._features = np.where(is_leaf, 0, np.concatenate([tree.feature for tree in trees]))
+        self._thresholds = _rounded_down(np.concatenate([tree.threshold for tree in trees]), dtype)
+        self._missing_left = np.concatenate([tree.missing_left for tree in trees])
+        own = np.arange(len(is_leaf), dtype=np.intp)
+        # A leaf leads to itself. Of each node, the right child comes first, since False is 0.
+        self._children = np.empty(2 * len(own), dtype=np.intp)
+        for place, children in enumerate(([tree.right for tree in trees], [tree.left for tree in trees])):
+            numbered = [one + root for one, root in zip(children, self._roots, strict=True)]
+            self._children[place::2] = np.where(is_leaf, own, np.concatenate(numbered))
 
     def of(self, features: NDArray[Any]) -> NDArray[np.intp]:
         """Return the leaf of each row in each tree, of shape (rows, trees)."""
-        features = np.ascontiguousarray(features)
-        leaves = np.empty((len(self._apply), len(features)), dtype=np.intp)
-        for number, apply in enumerate(self._apply):
-            leaves[number] = apply(features)
-        return leaves.T + self._offsets
+        count, width = features.shape
+        cells = features.reshape(-1)
+        first_cells = np.repeat(np.arange(count, dtype=np.intp) * width, len(self._roots))
+        has_missing = np.isnan(features).any()
+        nodes = np.tile(self._roots, count)
+        for _ in range(self._depth):
+            values = cells.take(self._features.take(nodes) + first_cells)
+            goes_left = values <= self._thresholds.take(nodes)
+            if has_missing:
+                goes_left |= np.isnan(values) & self._missing_left.take(nodes)
+            nodes = self._children.take(2 * nodes + goes_left)
+        return nodes.reshape(count, -1)
+
+
+def find_leaves(trees: Sequence[Tree], dtype: type) -> Leaves:
+    """Return the faster table for the trees."""
+    leaves = max(int((tree.left < 0).sum()) for tree in trees)
+    return MaskedTrees(trees, dtype) if leaves <= MAX_MASKED_LEAVES else WalkedTrees(trees, dtype)
 
 
 def edges(trees: Sequence[Tree], width: int, dtype: type) -> NDArray[Any] | None:

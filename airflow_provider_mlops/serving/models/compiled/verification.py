@@ -13,13 +13,13 @@ from airflow_provider_mlops.registry import model_output
 from airflow_provider_mlops.serving.models.compiled import trial_rows
 from airflow_provider_mlops.serving.models.compiled.elementwise import Floats
 from airflow_provider_mlops.serving.models.compiled.not_compilable import NotCompilableError
-from airflow_provider_mlops.serving.models.compiled.predictor import Predictor
+from airflow_provider_mlops.serving.models.compiled.predictor import BITS_64, Predictor
 from airflow_provider_mlops.serving.models.compiled.preprocessing import Preprocessing
 from airflow_provider_mlops.serving.models.split_estimator import Prediction
 from airflow_provider_mlops.serving.rows.rows import Rows
 
-_RELATIVE, _ABSOLUTE = 1e-9, 1e-12
-"""Permitted difference of probabilities and of a regressor's values. Classes must be equal."""
+_ABSOLUTE = 1e-12
+"""Permitted difference of numbers near zero. The relative one depends on the model, see `Predictor.tolerance`."""
 
 
 def verify_estimator(estimator: Any, predictor: Predictor) -> None:
@@ -40,7 +40,8 @@ def verify_estimator(estimator: Any, predictor: Predictor) -> None:
                 expected = model_output.predict(estimator, features)
             except ValueError:
                 expected = None
-            _compare(expected, predictor.predict(features), f"{len(features)} rows at the thresholds of the trees")
+            what = f"{len(features)} rows at the thresholds of the trees"
+            _compare(expected, predictor.predict(features), what, predictor.tolerance)
 
 
 def verify_preprocessing(
@@ -67,7 +68,7 @@ def verify_preprocessing(
         actual = preprocessing.features(rows)
         if actual is not None and not (
             actual.shape == expected.shape
-            and np.allclose(actual, expected, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True)
+            and np.allclose(actual, expected, rtol=BITS_64, atol=_ABSOLUTE, equal_nan=True)
         ):
             raise NotCompilableError(f"its features for {rows.count} rows differ")
 
@@ -77,23 +78,28 @@ def verify_model(
     judge: Callable[[Rows], Prediction],
     example: Rows,
     known: Mapping[int, Sequence[Any]],
+    tolerance: float,
 ) -> None:
     """Compare a whole model with its arithmetic on many rows. Raises NotCompilableError if a result differs."""
     declined = tried = 0
     for rows in trial_rows.usual(example, known):
         tried += 1
-        declined += _agree(predict, judge, rows, f"{rows.count} usual rows")
+        declined += _agree(predict, judge, rows, f"{rows.count} usual rows", tolerance)
     if declined == tried:
         raise NotCompilableError("scikit-learn would have to predict all rows")
     for group in trial_rows.unusual(example, known):
         # One by one only if one of them keeps the others from being predicted.
-        if _agree(predict, judge, Rows.concatenate(group), f"{len(group)} unusual rows"):
+        if _agree(predict, judge, Rows.concatenate(group), f"{len(group)} unusual rows", tolerance):
             for rows in group:
-                _agree(predict, judge, rows, f"an unusual row ({_describe(rows)})")
+                _agree(predict, judge, rows, f"an unusual row ({_describe(rows)})", tolerance)
 
 
 def _agree(
-    predict: Callable[[Rows], Prediction | None], judge: Callable[[Rows], Prediction], rows: Rows, what: str
+    predict: Callable[[Rows], Prediction | None],
+    judge: Callable[[Rows], Prediction],
+    rows: Rows,
+    what: str,
+    tolerance: float,
 ) -> bool:
     """Compare the results for some rows. Returns whether the arithmetic declined them."""
     with warnings.catch_warnings():
@@ -108,12 +114,15 @@ def _agree(
         if expected is not None:
             raise NotCompilableError(f"{error}, for {what}") from None
         return False
-    _compare(expected, prediction, what)
+    _compare(expected, prediction, what, tolerance)
     return prediction is None
 
 
 def _compare(
-    expected: tuple[NDArray[Any], Floats | None] | None, actual: tuple[NDArray[Any], Floats | None] | None, what: str
+    expected: tuple[NDArray[Any], Floats | None] | None,
+    actual: tuple[NDArray[Any], Floats | None] | None,
+    what: str,
+    tolerance: float,
 ) -> None:
     if actual is None:
         # Declined: scikit-learn predicts, or refuses.
@@ -123,15 +132,15 @@ def _compare(
     for mine, theirs, name in zip(actual, expected, ("predictions", "probabilities"), strict=True):
         if (mine is None) != (theirs is None):
             raise NotCompilableError(f"its {name} are not compiled")
-        if mine is not None and theirs is not None and not _same(mine, theirs):
+        if mine is not None and theirs is not None and not _same(mine, theirs, tolerance):
             raise NotCompilableError(f"its {name} for {what} differ")
 
 
-def _same(mine: NDArray[Any], theirs: NDArray[Any]) -> bool:
+def _same(mine: NDArray[Any], theirs: NDArray[Any], tolerance: float) -> bool:
     if mine.shape != theirs.shape or mine.dtype.kind != theirs.dtype.kind:
         return False
     if mine.dtype.kind == "f":
-        return bool(np.allclose(mine, theirs, rtol=_RELATIVE, atol=_ABSOLUTE))
+        return bool(np.allclose(mine, theirs, rtol=tolerance, atol=_ABSOLUTE))
     return bool(np.array_equal(mine, theirs))
 
 

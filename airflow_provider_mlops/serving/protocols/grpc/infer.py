@@ -7,6 +7,7 @@ if the parameter `binary_data_output` says so.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +60,20 @@ class GrpcInferRequest:
         Requested outputs.
     raw
         Whether to return them as raw bytes.
+    names_outputs
+        Whether the request names its outputs. Otherwise, it gets those that the model has.
     """
 
     rows: Rows
     id: str
-    outputs: set[str]
+    outputs: Collection[str]
     raw: bool
+    names_outputs: bool
+
+    def check_outputs(self, model: LoadedModel) -> None:
+        """Raise RequestError (400) if the request names an output that the model does not have."""
+        if self.names_outputs:
+            protocol_v2.check_outputs(model, self.outputs)
 
     def encode(self, model: LoadedModel, response: ModelResponse, own_id: str) -> Encoded:
         """Return the serialized `ModelInferResponse`."""
@@ -92,13 +101,7 @@ def parse(message: ModelInferRequest, schema: InputSchema) -> GrpcInferRequest:
     """Return a request whose rows match the schema. Raises RequestError: 400 for the format, 422 for the rows."""
     if len(message.id) > _MAX_ID_LENGTH:
         raise RequestError(400, f"id must have at most {_MAX_ID_LENGTH:,} characters.", "id")
-    outputs = {output.name for output in message.outputs}
-    unknown = sorted(outputs.difference(protocol_v2.OUTPUTS))
-    if unknown:
-        available = ", ".join(protocol_v2.OUTPUTS)
-        raise RequestError(
-            400, f"Unknown output {format_value(unknown[0])}. Available outputs: {available}.", "outputs"
-        )
+    outputs = dict.fromkeys(output.name for output in message.outputs)
     inputs = message.inputs
     if not inputs:
         raise RequestError(400, "inputs must have at least one tensor.", "inputs")
@@ -115,7 +118,11 @@ def parse(message: ModelInferRequest, schema: InputSchema) -> GrpcInferRequest:
         for place, tensor in enumerate(inputs)
     ]
     return GrpcInferRequest(
-        protocol_v2.rows_of(parsed, schema), message.id, outputs or set(protocol_v2.OUTPUTS), _is_raw(message, raw)
+        protocol_v2.rows_of(parsed, schema),
+        message.id,
+        outputs or protocol_v2.OUTPUTS,
+        _is_raw(message, raw),
+        bool(outputs),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecEr
 from airflow_provider_mlops.serving.client.client import GatewayClient
 from airflow_provider_mlops.serving.client.credentials import ClientTls
 from airflow_provider_mlops.serving.gateway.access import key_file
+from airflow_provider_mlops.serving.log import prediction_id, prediction_log
 from airflow_provider_mlops.serving.rollouts.store import RolloutStore, default_url
 from airflow_provider_mlops.serving.traffic.replay import Replay
 from airflow_provider_mlops.serving.traffic.traffic import Traffic
@@ -42,6 +44,15 @@ class Guarded(NamedTuple):
         context = self.gateway.tls.context()
         assert context is not None
         return httpx.Client(base_url=self.gateway.url, verify=context, timeout=60)
+
+    @contextmanager
+    def changed_keys(self) -> Iterator[list[key_file.KeyFile]]:
+        """Change the key file, and wait until both workers have read it. Asking would send many wrong keys."""
+        again = "Read the key file"
+        before = self.gateway.log.read_text().count(again)
+        with key_file.changing(self.keys.path) as versions:
+            yield versions
+        self.gateway.wait(lambda: self.gateway.log.read_text().count(again) == before + 2, "both have read the keys")
 
     def statuses(self, key: str, connections: int = 16) -> set[int]:
         """Send a request on each of several new connections, which reach both workers."""
@@ -127,20 +138,19 @@ def test_a_wrong_certificate_on_either_side_is_named(guarded: Guarded) -> None:
 
 
 def test_a_key_is_exchanged_without_a_restart_in_both_workers(guarded: Guarded) -> None:
-    gateway, path = guarded.gateway, guarded.keys.path
-    with key_file.changing(path) as versions:
+    with guarded.changed_keys() as versions:
         file, old = versions[0].with_key("mobile", ("prediction",))
         versions.append(file)
-    gateway.wait(lambda: guarded.statuses(old) == {200}, "both workers know the key")
-    with key_file.changing(path) as versions:
+    assert guarded.statuses(old) == {200}
+    with guarded.changed_keys() as versions:
         file, new = versions[0].with_key("mobile")
         versions.append(file)
-    gateway.wait(lambda: guarded.statuses(new) == {200}, "both workers know the new key")
+    assert guarded.statuses(new) == {200}
     assert guarded.statuses(old) == {200}
     old_id = file.clients["mobile"].keys[0].id
-    with key_file.changing(path) as versions:
+    with guarded.changed_keys() as versions:
         versions.append(versions[0].without("mobile", old_id))
-    gateway.wait(lambda: guarded.statuses(old) == {401}, "both workers have forgotten the old key")
+    assert guarded.statuses(old) == {401}
     assert guarded.statuses(new) == {200}
 
 
@@ -218,7 +228,9 @@ def test_a_stranger_who_rewards_their_own_requests_changes_nothing(guarded: Guar
 
     with guarded.session() as client:
         answers = [client.post(PATH, json=BODY, headers=bearer(guarded.keys.predict)) for _ in range(20)]
-        ids = [answer.raise_for_status().headers["x-prediction-id"] for answer in answers]
+        # Only a worker that follows the rollout answers with the candidate.
+        answers.sort(key=lambda answer: answer.raise_for_status().headers["x-model-version"], reverse=True)
+        ids = [answer.headers["x-prediction-id"] for answer in answers]
         entries = [{"prediction_id": name, "reward": 1} for name in ids]
         for headers in ({}, bearer("wrong"), bearer(guarded.keys.predict), bearer(guarded.keys.churn)):
             answer = client.post("/feedback", json={"feedback": entries}, headers=headers)
@@ -255,3 +267,69 @@ def test_old_versions_of_tls_are_refused(guarded: Guarded) -> None:
     with socket.create_connection(("127.0.0.1", guarded.gateway.port)) as plain:
         with pytest.raises((ssl.SSLError, OSError)):
             context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_a_key_labels_predictions_of_its_models_only(guarded: Guarded) -> None:
+    gateway = guarded.gateway
+    with guarded.changed_keys() as versions:
+        file, of_churn = versions[0].with_key("churn-labels", ("feedback",), ("churn",))
+        file, of_cancer = file.with_key("cancer-labels", ("feedback",), ("cancer",))
+        versions.append(file)
+    with guarded.session() as client:
+        three = {"instances": [*BODY["instances"]] * 3}
+        rows = client.post(PATH, json=three, headers=bearer(guarded.keys.predict)).json()["prediction_ids"]
+        single = client.post(PATH, json=BODY, headers=bearer(guarded.keys.predict)).headers["x-prediction-id"]
+
+        def label(key: str, *names: str) -> httpx.Response:
+            entries = [{"prediction_id": name, "label": "1", "reward": 1} for name in names]
+            return client.post("/feedback", json={"feedback": entries}, headers=bearer(key))
+
+        ids_of_churn = [prediction_id.new("churn") for _ in range(2000)]
+        # Also hidden behind many that it may label.
+        for names in ([single], [*ids_of_churn[:1], rows[1]], [*ids_of_churn, rows[2]]):
+            answer = label(of_churn, *names)
+            assert (answer.status_code, answer.json()["field"]) == (403, "prediction_id")
+            assert f"the model of the prediction {names[-1]}" in answer.json()["error"]
+        # Its own digits in the id of another prediction are the id of none.
+        assert label(of_churn, single[:12] + ids_of_churn[0][12:18] + single[18:]).status_code == 200
+        assert label(of_cancer, rows[0]).json() == {"accepted": 1}
+    log = prediction_log.read(str(gateway.storage), "cancer").execute().set_index("prediction_id")
+    assert log.loc[rows[0], "reward"] == 1
+    assert log.loc[[rows[1], rows[2], single], ["label", "reward"]].isna().all(axis=None)
+
+
+def presented(gateway: LiveGateway, connections: int = 16) -> set[bytes | None]:
+    """The certificates that the gateway presents on new connections, which reach both workers."""
+    context = gateway.tls.context()
+    assert context is not None
+    found = set()
+    for _ in range(connections):
+        with socket.create_connection(("127.0.0.1", gateway.port)) as plain:
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+                found.add(wrapped.getpeercert(binary_form=True))
+    return found
+
+
+def test_a_certificate_is_exchanged_without_a_restart_in_both_workers(guarded: Guarded) -> None:
+    gateway = guarded.gateway
+    before = presented(gateway)
+    # The same files.
+    issued = guarded.authority.issue("gateway")
+    gateway.wait(lambda: len(presented(gateway) - before) == len(presented(gateway)) == 1, "both workers have read it")
+    right = Path(issued.key).read_text()
+    Path(issued.key).write_text("nonsense")
+    wrong = "ERROR airflow_provider_mlops.serving.gateway.access.tls: The new TLS certificate cannot be used"
+    gateway.wait(lambda: gateway.log.read_text().count(wrong) == 2, "both workers have refused the key")
+    assert len(presented(gateway)) == 1
+    with guarded.session() as client:
+        ready = client.get("/v2/health/ready", headers=bearer(guarded.keys.predict)).json()
+        assert ready["status"] == "degraded"
+        assert "the new TLS certificate cannot be used" in ready["degraded"][0]
+    Path(issued.key).write_text(right)
+
+    def is_repaired() -> bool:
+        with guarded.session() as client:
+            found = client.get("/v2/health/ready", headers=bearer(guarded.keys.predict)).json()
+        return bool(found["status"] == "ready")
+
+    gateway.wait(is_repaired, "the key is valid again")

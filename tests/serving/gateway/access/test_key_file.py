@@ -63,7 +63,7 @@ def test_two_keys_of_a_client_overlap_until_one_is_revoked(tmp_path: Path) -> No
         (("create", "web"), "right=None"),
         (("create", "web", "--right", "everything"), "'prediction', 'feedback', 'monitoring'"),
         (("create", "a b", "--right", "prediction"), "client='a b'"),
-        (("create", "web", "--right", "feedback", "--model", "churn"), "concern all models"),
+        (("create", "web", "--right", "monitoring", "--model", "churn"), "monitoring concerns all models"),
         (("create", "known", "--right", "administration"), "already exists, with the rights 'prediction'"),
         (("revoke", "knwon"), "Did you mean 'known'"),
         (("revoke", "known", "--id", "123"), "Its keys are"),
@@ -79,6 +79,19 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(
     assert (code, output) == (2, "")
     assert words in message
     assert file.read_text() == before
+
+
+def test_a_file_that_cannot_be_written_is_unchanged_and_the_message_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    keys_command("create", "known", "--right", "prediction", file=file)
+    before = file.read_text()
+    (tmp_path / "keys.json.tmp").mkdir()
+    code, output, message = keys_command("create", "web", "--right", "prediction", file=file)
+    assert (code, output) == (2, "")
+    assert "the key file cannot be written (Is a directory) and was not changed" in message
+    assert file.read_text() == before
+    code, _, message = keys_command("create", "web", "--right", "prediction", file=file / "below")
+    assert (code, "the key file cannot be written (File exists)" in message) == (2, True)
 
 
 def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
@@ -107,7 +120,7 @@ def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
         + "0" * 64
         + '"}]}}}',
         '{"clients": {"a:b": {"rights": ["prediction"], "keys": [{"sha256": "' + "0" * 64 + '"}]}}}',
-        '{"clients": {"web": {"rights": ["feedback"], "models": ["a"], "keys": [{"sha256": "' + "0" * 64 + '"}]}}}',
+        '{"clients": {"web": {"rights": ["monitoring"], "models": ["a"], "keys": [{"sha256": "' + "0" * 64 + '"}]}}}',
         '{"clients": {"a": {"rights": ["prediction"], "keys": [{"sha256": "'
         + "0" * 64
         + '"}, {"sha256": "'

@@ -160,6 +160,18 @@ def test_requested_outputs_and_their_form(client: GrpcClient) -> None:
     )
 
 
+def test_an_output_that_the_model_does_not_have_is_an_error(client: GrpcClient) -> None:
+    rows = tensor("x", "FP64", [1, 2], fp64_contents=[14.0, 20.0])
+    for name in ("predict_proba", "explain"):
+        output = messages.ModelInferRequest.InferRequestedOutputTensor(name=name)
+        with pytest.raises(grpc.RpcError) as raised:
+            client.infer(request("price", rows, outputs=[output]))
+        assert raised.value.code() is CODES.INVALID_ARGUMENT
+        assert f"price version 1 does not have the output '{name}'" in raised.value.details()
+    response, _ = client.infer(request("price", rows))
+    assert [entry.name for entry in response.outputs] == ["predict"]
+
+
 def test_half_precision_and_brain_floats_come_as_raw_bytes(client: GrpcClient) -> None:
     values = CANCER.head(3).to_numpy("<f4")
     halves = (values.view("<u4") >> 16).astype("<u2")

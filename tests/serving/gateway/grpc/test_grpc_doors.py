@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.serving.gateway.access import wrong_keys
 from airflow_provider_mlops.serving.gateway.access.access import Access
+from airflow_provider_mlops.serving.gateway.access.tls import Certificates, open_certificates
 from airflow_provider_mlops.serving.gateway.grpc.door import GrpcDoor
 from airflow_provider_mlops.serving.gateway.grpc.server import GrpcServer
 from airflow_provider_mlops.serving.gateway.grpc.servicer import Servicer
@@ -105,11 +109,28 @@ def test_a_key_shows_only_its_models(client: GrpcClient, keys: Keys) -> None:
     assert code(client, "ModelMetadata", hidden, keys.churn) is CODES.PERMISSION_DENIED
 
 
+def test_wrong_keys_are_limited_together_with_those_over_http(served_models: Path, tmp_path: Path, keys: Keys) -> None:
+    served_registry.copy_to(served_models, tmp_path)
+    gateway = LiveGateway(tmp_path, "--model", "cancer", "--grpc-port", "0", "--keys", keys.path)
+    gateway.key = keys.administration
+    with gateway:
+        client = GrpcClient(gateway.grpc_address)
+        url = f"{gateway.url}/models/cancer/invocations"
+        for _ in range(wrong_keys.BURST // 2):
+            assert code(client, "ServerMetadata", messages.ServerMetadataRequest(), "wrong") is CODES.UNAUTHENTICATED
+            assert httpx.post(url, json={}, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        gateway.wait(lambda: code(client, "ModelInfer", ONE, "wrong") is CODES.RESOURCE_EXHAUSTED)
+        answer = httpx.post(url, json={}, headers={"Authorization": "Bearer wrong"})
+        assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
+        assert code(client, "ModelInfer", ONE, keys.predict) is CODES.OK
+        client.close()
+
+
 def only_live(settings: Settings) -> GrpcServer:
     """A server that can answer whether it is live."""
     door = GrpcDoor(Access(settings, Metrics()), settings)
     servicer = Servicer(None, None, None, door, None)  # type: ignore[arg-type]
-    return GrpcServer(servicer, settings)
+    return GrpcServer(servicer, settings, open_certificates(settings))
 
 
 def free_port() -> int:
@@ -161,6 +182,52 @@ def test_mutual_tls(tmp_path: Path) -> None:
             await listening.stop(1)
 
     assert asyncio.run(run()) == [True, False, False, False, False]
+
+
+def test_a_new_certificate_and_new_authorities_are_used_without_a_restart(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    client, other = old.issue("client"), new.issue("other")
+    files = {name: str(tmp_path / f"{name}.pem") for name in ("certificate", "key", "client_ca")}
+
+    def install(authority: Authority) -> None:
+        issued = authority.issue("gateway")
+        for name, source in (("certificate", issued.certificate), ("key", issued.key), ("client_ca", authority.bundle)):
+            shutil.copy(source, files[name])
+
+    install(old)
+    settings = Settings(str(tmp_path), grpc_port=free_port())
+    certificates = Certificates(files["certificate"], files["key"], files["client_ca"])
+
+    async def live(bundle: str, issued: Any) -> bool:
+        pair = Path(issued.key).read_bytes(), Path(issued.certificate).read_bytes()
+        credentials = grpc.ssl_channel_credentials(Path(bundle).read_bytes(), *pair)
+        # Channels with the same arguments share a connection.
+        own = (("grpc.use_local_subchannel_pool", 1),)
+        async with grpc.aio.secure_channel(f"127.0.0.1:{settings.grpc_port}", credentials, own) as channel:
+            try:
+                await channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=20)
+            except grpc.aio.AioRpcError as error:
+                return {CODES.UNAVAILABLE: False}[error.code()]
+        return True
+
+    async def run() -> list[bool]:
+        door = GrpcDoor(Access(settings, Metrics()), settings)
+        listening = GrpcServer(Servicer(None, None, None, door, None), settings, certificates)  # type: ignore[arg-type]
+        await listening.start()
+        try:
+            found = [await live(old.bundle, client), await live(new.bundle, other)]
+            install(new)
+            for _ in range(3):
+                await certificates.refresh()
+            found += [await live(new.bundle, other), await live(new.bundle, client), await live(old.bundle, client)]
+            Path(files["key"]).write_text("nonsense")
+            for _ in range(3):
+                await certificates.refresh()
+            return [*found, await live(new.bundle, other)]
+        finally:
+            await listening.stop(1)
+
+    assert asyncio.run(run()) == [True, False, True, False, False, True]
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from airflow_provider_mlops.serving.gateway.http import http_protocol
 from airflow_provider_mlops.serving.gateway.http.http_protocol import HttpProtocol
+from airflow_provider_mlops.serving.gateway.http.open_connections import OpenConnections
 from airflow_provider_mlops.serving.protocols import body
 
 HEAD = b"POST /%s HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
@@ -156,7 +157,7 @@ def test_a_large_body_has_a_limit_of_its_own() -> None:
 
 
 def test_more_connections_than_allowed_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HttpProtocol, "max_connections", 1)
+    monkeypatch.setattr(HttpProtocol, "open_connections", OpenConnections(1))
 
     async def ask() -> tuple[bytes, bytes]:
         async with connected(Echo()) as (reader, writer):
@@ -172,3 +173,40 @@ def test_more_connections_than_allowed_are_told_so(monkeypatch: pytest.MonkeyPat
     assert first == b"HTTP/1.1 200"
     assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"too many connections" in refused
+
+
+LAST = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnext"
+UPGRADE = b"POST / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n%s\r\n\r\n"
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"x, y"])
+@pytest.mark.parametrize("cut", [None, 20, 60, 120, -2])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_request_for_another_protocol_is_answered_as_any_other(
+    protocol: bytes, cut: int | None, is_chunked: bool
+) -> None:
+    inner = HEAD % b"" + b"evil"
+    if is_chunked:
+        sent = UPGRADE % (protocol, b"Transfer-Encoding: chunked") + b"%x\r\n%s\r\n0\r\n\r\n" % (len(inner), inner)
+    else:
+        sent = UPGRADE % (protocol, b"Content-Length: %d" % len(inner)) + inner
+    # Its body must not be read as the next request, and the request behind it must not be lost.
+    pieces = (sent + LAST,) if cut is None else (sent[:cut], sent[cut:], LAST)
+    answer, _ = asyncio.run(_until_closed(*pieces))
+    answers = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [text.partition(b"\r\n\r\n")[2].removesuffix(b"HTTP") for text in answers] == [inner, b"next"]
+
+
+def test_many_requests_for_another_protocol_at_once_are_all_answered() -> None:
+    request = UPGRADE % (b"h2c", b"Content-Length: 1") + b"a"
+    answer, _ = asyncio.run(_until_closed(2000 * request + LAST))
+    assert answer.count(b"HTTP/1.1 200 OK") == 2001
+    assert answer.endswith(b"next")
+
+
+def test_a_tunnel_is_refused() -> None:
+    request = b"CONNECT here:443 HTTP/1.1\r\nHost: here:443\r\n\r\n"
+    answer, refused = asyncio.run(_until_closed(request + HEAD % b"" + b"evil"))
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"not a proxy" in answer
+    assert (answer.count(b"HTTP/1.1"), refused) == (1, [])

@@ -38,6 +38,11 @@ from tests.serving.models.test_loaded_model import VERSION
 SCHEMA = InputSchema((Feature("a", "double"), Feature("b", "double")))
 
 
+class UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("there is no text")
+
+
 class Twice(BaseEstimator):
     """Somebody's own estimator: notes how many rows it is given, takes its time, and refuses negative numbers."""
 
@@ -55,6 +60,10 @@ class Twice(BaseEstimator):
             raise ValueError("negative")
         if (values == 1313).any():
             raise KeyError("thirteen")
+        if (values == 1414).any():
+            raise KeyboardInterrupt
+        if (values == 1515).any():
+            raise UnreadableError
         return values.sum(axis=1) * 2
 
 
@@ -135,12 +144,17 @@ def test_those_that_come_together_are_one_batch_and_one_write(tmp_path: Path) ->
 def test_one_bad_row_does_not_fail_its_neighbours(tmp_path: Path) -> None:
     loaded = model(Twice())
     writer = WriteAhead(layout.write_ahead_root(str(tmp_path)))
-    outcomes = run(loaded, [job((1.0, 1.0)), job((-1.0, 1.0)), job((1313.0, 1.0)), job((2.0, 2.0))], writer)
+    firsts = (1.0, -1.0, 1313.0, 2.0, 1414.0, 1515.0)
+    outcomes = run(loaded, [job((first, 1.0)) for first in firsts], writer)
     assert values(outcomes[0]) == [4.0]
-    assert (outcomes[1].status, outcomes[2].status) == (422, 500)
+    assert [outcomes[place].status for place in (1, 2, 4, 5)] == [422, 500, 500, 500]
+    assert [outcomes[place].reason for place in (4, 5)] == [
+        "KeyboardInterrupt: ",
+        "UnreadableError: its text cannot be read",
+    ]
     assert "negative" in outcomes[1].reason
     assert "negative" not in outcomes[1].message
-    assert values(outcomes[3]) == [8.0]
+    assert values(outcomes[3]) == [6.0]
     assert prediction_log.read(str(tmp_path), "m").count().execute() == 2
 
 

@@ -25,7 +25,7 @@ def test_whoever_activates_another_version_is_obeyed_at_once(serve: Serve, store
         client.activate("cancer", 2)
         assert versions(ask(process, 30)) == {"2": 30}
         process.wait(lambda: store.get(rollout.id).state.status == "ended", "the rollout has ended")
-        assert "version 2 was activated" in store.get(rollout.id).state.reason
+        assert "version 2 was activated through the API" in store.get(rollout.id).state.reason
         time.sleep(1)
         assert versions(ask(process, 30)) == {"2": 30}
 
@@ -38,7 +38,9 @@ def test_whoever_takes_the_alias_away_is_obeyed_at_once(serve: Serve, store: Rol
     process.wait(lambda: ask_for(process, BODY).status_code == 404, "nothing answers")
     assert {answer.status_code for answer in ask(process, 30)} == {404}
     process.wait(lambda: store.get(rollout.id).state.status == "ended", "the rollout has ended")
-    assert store.get(rollout.id).state.reason == "the champion was withdrawn during the rollout"
+    assert store.get(rollout.id).state.reason == (
+        "the champion was withdrawn during the rollout: someone removed its alias or withdrew the version"
+    )
 
 
 def test_after_a_promotion_whoever_goes_back_is_obeyed_at_once(

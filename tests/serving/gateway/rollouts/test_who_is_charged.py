@@ -34,7 +34,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "a refusal of values that the champion refuses, too, such as an unknown category": [row(versions.BOTH_REFUSE)],
     "a refusal of values that the champion predicts": [row(versions.REFUSES)],
     "an error, because the model raised an exception": [row(versions.RAISES)],
-    "an error, because the model tried to end the process": [row(versions.ENDS)],
+    "an error, because the model tried to end the process": [row(versions.ENDS), row(versions.INTERRUPTS)],
     "an error, because the model did not return one valid prediction for each row": [
         row(versions.RETURNS_NONE),
         row(versions.RETURNS_DICTIONARIES),

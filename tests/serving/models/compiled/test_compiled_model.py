@@ -94,6 +94,10 @@ ESTIMATORS: dict[str, tuple[Any, Any]] = {
     "histogram": (HistGradientBoostingClassifier(max_iter=8, random_state=0), BINARY),
     "histogram, several classes": (HistGradientBoostingClassifier(max_iter=4, random_state=0), SEVERAL),
     "histogram, amounts": (HistGradientBoostingRegressor(max_iter=8, random_state=0), AMOUNT),
+    "large histogram": (
+        HistGradientBoostingRegressor(max_leaf_nodes=100, min_samples_leaf=1, max_iter=3, random_state=0),
+        AMOUNT,
+    ),
     "histogram, counts": (HistGradientBoostingRegressor(loss="poisson", max_iter=8, random_state=0), AMOUNT),
 }
 
@@ -272,14 +276,14 @@ class _Faults:
     def one_leaf(patch: pytest.MonkeyPatch) -> None:
         from airflow_provider_mlops.serving.models.compiled import ensembles
 
-        original = ensembles._Trees.__init__
+        original = ensembles.Trees.__init__
 
-        def planted(self: Any, *arguments: Any) -> None:
-            original(self, *arguments)
+        def planted(self: Any, *arguments: Any, **options: Any) -> None:
+            original(self, *arguments, **options)
             self._values = self._values.copy()
             self._values[-1] += 0.001
 
-        patch.setattr(ensembles._Trees, "__init__", planted)
+        patch.setattr(ensembles.Trees, "__init__", planted)
 
     @staticmethod
     def one_threshold(patch: pytest.MonkeyPatch) -> None:
@@ -293,6 +297,18 @@ class _Faults:
             self._thresholds[place] = np.nextafter(self._thresholds[place], self._thresholds.dtype.type(-np.inf))
 
         patch.setattr(tree_tables.MaskedTrees, "__init__", planted)
+
+    @staticmethod
+    def one_threshold_of_a_large_tree(patch: pytest.MonkeyPatch) -> None:
+        from airflow_provider_mlops.serving.models.compiled import tree_tables
+
+        original = tree_tables.WalkedTrees.__init__
+
+        def planted(self: Any, *arguments: Any) -> None:
+            original(self, *arguments)
+            self._thresholds[0] = np.nextafter(self._thresholds[0], self._thresholds.dtype.type(-np.inf))
+
+        patch.setattr(tree_tables.WalkedTrees, "__init__", planted)
 
     @staticmethod
     def missing_values_go_the_other_way(patch: pytest.MonkeyPatch) -> None:
@@ -347,6 +363,7 @@ class _Faults:
         ("one_leaf", "large trees"),
         ("one_threshold", "histogram"),
         ("one_threshold", "forest"),
+        ("one_threshold_of_a_large_tree", "large trees"),
         ("missing_values_go_the_other_way", "histogram"),
         ("the_decision_at_zero", "logistic"),
         ("the_decision_at_zero", "multinomial"),
