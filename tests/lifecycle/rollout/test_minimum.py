@@ -33,4 +33,4 @@ def test_of_several_versions_it_is_the_one_to_be_promoted() -> None:
     few = decided(plan, **known, candidate_3=earned(60, 0.9))
     assert few[0] == "wait"
     assert few[1].startswith("too few requests in this step: 60 of at least 100"), few[1]
-    assert decided(plan, **known, candidate_3=earned(100, 0.9))[0] == "promote"
+    assert decided(plan, **known, candidate_3=earned(400, 0.9))[0] == "promote"
