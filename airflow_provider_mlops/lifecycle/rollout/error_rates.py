@@ -91,7 +91,7 @@ def concurrent_counts(plan: RolloutPlan, evidence: Evidence, arm: str) -> list[C
 
     The shares of bandits follow from the rewards. Someone may also have changed the shares during a step. Within a
     step, requests are divided by the rate of failures that was expected before them, so that an outage of both versions
-    is no surprise.
+    is expected.
     """
     from airflow_provider_mlops.stats.sequences.concurrent_rates import ConcurrentCounts, fits_shares
 

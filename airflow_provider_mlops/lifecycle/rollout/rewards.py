@@ -85,6 +85,7 @@ def _compare_clusters(
         greater_is_better=reward.greater_is_better,
         expected_variance=_expected_variance(plan, gate, pair, confidence),
         is_rate=is_rate and not plan.weighs_rewards,
+        is_weighted=plan.weighs_rewards,
         assigned_by="rewards" if adaptive else "shares",
         margin=gate.margin,
         margin_for_now=now,

@@ -117,9 +117,8 @@ def clustered_difference(candidate: ClusterSums, champion: ClusterSums, *, is_ra
     candidate, champion
         Sums of both arms with the same strata and clusters.
     is_rate
-        Whether values are 0 or 1. The variance is then that with one more unit in each arm that differs from the rest,
-        so that an estimate of 0 or 1 is never certain. Until some units differ, it is one that differs in all its
-        observations.
+        Whether values are 0 or 1. The variance is then that with two more units in each arm that differ from the rest,
+        so that an estimate of 0 or 1 is never certain. Until some units differ, they do in all their observations.
 
     Examples
     --------
@@ -153,7 +152,7 @@ def clustered_difference(candidate: ClusterSums, champion: ClusterSums, *, is_ra
     variance = np.maximum(variance, alike)
     if is_rate:
         variance = variance + sum(
-            _one_more(*(np.where(both[..., None], part, 0.0).sum(axis=-2) for part in (arm.weight, arm.total)))
+            _two_more(*(np.where(both[..., None], part, 0.0).sum(axis=-2) for part in (arm.weight, arm.total)))
             for arm in (candidate, champion)
         )
     spread = np.minimum(
@@ -183,7 +182,7 @@ def clustered_mean(sums: ClusterSums, *, is_rate: bool = False) -> ClusteredEsti
     clusters = np.asarray((weight > 0).sum(axis=-1), dtype=np.float64)
     variance = clusters / np.maximum(clusters - 1, 1) * np.square(influence).sum(axis=-1)
     if is_rate:
-        variance = variance + _one_more(weight, total)
+        variance = variance + _two_more(weight, total)
     return ClusteredEstimate(value, variance, clusters, clusters if is_rate else effective_clusters(influence))
 
 
@@ -285,11 +284,12 @@ def _occupied(arm: ClusterSums, both: NDArray[np.bool_]) -> Floats:
     return np.asarray(np.any((arm.weight > 0) & both[..., None], axis=-2).sum(axis=-1), dtype=np.float64)
 
 
-def _one_more(weight: Floats, total: Floats) -> Floats:
-    """Return the variance that one more unit that differs from the rest adds to a rate.
+def _two_more(weight: Floats, total: Floats) -> Floats:
+    """Return the variance that two more units that differ from the rest add to a rate.
 
-    Its size is the root mean square of the clusters that differ and of a whole unit. A user who fails does not always
-    fail, but this is only known once some have failed.
+    With one, a rate without any failure would be bounded more tightly than the exact bound of a single look. Their size
+    is the root mean square of the clusters that differ and of a whole unit. A user who fails does not always fail, but
+    this is only known once some have failed.
     """
     count = weight.sum(axis=-1)
     units = np.maximum(estimated_units((weight > 0).sum(axis=-1), weight.shape[-1]), 1.0)
@@ -298,4 +298,4 @@ def _one_more(weight: Floats, total: Floats) -> Floats:
         (np.square(count / units) + np.square(part).sum(axis=-1)) / (1 + (part > 0).sum(axis=-1))
         for part in (total, weight - total)
     )
-    return np.asarray(np.minimum(*sizes) / np.square(np.maximum(count, 1.0)))
+    return np.asarray(2 * np.minimum(*sizes) / np.square(np.maximum(count, 1.0)))

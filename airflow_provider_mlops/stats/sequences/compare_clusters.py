@@ -27,6 +27,8 @@ from airflow_provider_mlops.stats.sequences.latency import validate_histogram
 from airflow_provider_mlops.stats.sequences.mean import difference_radius
 
 Assignment = Literal["shares", "rewards"]
+MIN_WEIGHTED_SPREAD = 20.0
+"""Like `MIN_SPREAD`, if observations have weights: then a few large values with large weights decide even sooner."""
 
 
 def compare_clusters(
@@ -38,6 +40,7 @@ def compare_clusters(
     greater_is_better: bool,
     expected_variance: float,
     is_rate: bool = False,
+    is_weighted: bool = False,
     assigned_by: Assignment = "shares",
     margin: float = 0.0,
     margin_for_now: float | None = None,
@@ -63,6 +66,8 @@ def compare_clusters(
         As for `information_radius`.
     is_rate
         As for `clustered_difference`.
+    is_weighted
+        Whether the weights are inverse propensities. The verdict then needs more spread.
     what, greater_is_better, margin, margin_for_now, goal, min_count, confidence
         As for `judge_difference`.
 
@@ -78,7 +83,7 @@ def compare_clusters(
         interval = information_interval(estimate, confidence=confidence, expected_variance=expected_variance)
     else:
         estimate, interval = _of_bandit(candidate, champion, is_rate, confidence, expected_variance)
-    if not estimate.is_known:
+    if not estimate.is_known or (is_weighted and estimate.spread < MIN_WEIGHTED_SPREAD):
         return _unknown(estimate, counts, what, greater_is_better)
     return judge_difference(
         interval,

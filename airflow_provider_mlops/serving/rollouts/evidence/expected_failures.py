@@ -13,7 +13,7 @@ LEVELS = 10
 class ExpectedFailures:
     """Rate of failures of each rollout's last requests, over all versions, in the order of one writer's log.
 
-    The rate before a request says how likely it fails, whichever version gets it. It depends on earlier requests only,
+    The rate before a request says how likely it fails with any version. It depends on earlier requests only,
     so the comparison of the error rates is exact whatever the rate is (`concurrent_rate_difference`). It is rounded, so
     that requests with the same rate can be counted together and replicas add their counts.
 

@@ -175,11 +175,12 @@ class RolloutConfig(BaseModel):
         """Whether rewards are weighted by the inverse of the probability with which their version was drawn.
 
         The shares of a bandit follow from the rewards. If the mean rewards change with time, the rewards of a version
-        are those of the times at which it had most requests, unless they are weighted.
+        are those of the times at which it had most requests, unless they are weighted. Without a minimum of the
+        probability, weights could be of any size, and large rewards with large weights would decide.
         """
         strategy = self.strategy
         if isinstance(strategy, BanditStrategy):
-            return strategy.min_propensity > 0
+            return strategy.min_propensity > 0 and self.reward is not None and self.reward.is_binary
         return isinstance(strategy, ContextualStrategy)
 
     @property
