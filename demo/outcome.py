@@ -37,7 +37,7 @@ def show_outcome(stack: Stack, api: AirflowApi, champion_dag: str, challenger_da
     )
     console.print(f"\nAirflow     {stack.airflow_url}/dags/{champion_dag}/runs/{champion_run}", soft_wrap=True)
     console.print(f"MLflow      {stack.mlflow_url}/#/models/{model['name']}", soft_wrap=True)
-    console.print(f"Gateway     {stack.gateway_url}/v2/models/{model['name']}", soft_wrap=True)
+    console.print(f"Gateway     {stack.gateway_url}/ (it asks for the key in {stack.key_file})", soft_wrap=True)
 
 
 def _show_metrics(api: AirflowApi, dag_id: str, run_id: str, console: Console) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from airflow_provider_mlops import extras
-from airflow_provider_mlops.cli.rollouts import open_store
+from airflow_provider_mlops.cli.rollouts import console, open_store
 from airflow_provider_mlops.cli.storage_options import RolloutStoreUrl, StorageUri
 from airflow_provider_mlops.data.default_storage import default_storage_uri
 from airflow_provider_mlops.errors import InvalidSpecError
@@ -25,8 +25,6 @@ def report(
     The report has its history, the results of each arm, and estimates for other policies.
     """
     extras.require("The command report", "train")
-    from rich.console import Console
-
     from airflow_provider_mlops.lifecycle.rollout import report as rollout_report
 
     storage = storage_uri or default_storage_uri()
@@ -39,4 +37,4 @@ def report(
                 f"the rollout store {store.engine.address} has neither a rollout with this id nor a rollout of a "
                 "model with this name. Check the name, or wait until the rollout has started",
             )
-        rollout_report.show(Console(highlight=False), store, storage, newest)
+        rollout_report.show(console(), store, storage, newest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, SkipMixin
@@ -70,7 +70,7 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
     @override
     def execute(self, context: Context) -> dict[str, Any]:
         self._context = context
-        with report_retries(context):
+        with report_retries(context), self._stopping(context):
             return self._advance(context, asked=None)
 
     def resume(self, context: Context, event: Mapping[str, object], asked: int | None = None) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
             # The trigger has logged this, and the step logs the decision with its reason.
             self.log.debug("Resumed: %s", change["why"])
         self._context = context
-        with report_retries(context):
+        with report_retries(context), self._stopping(context):
             if change.get("chosen_options"):
                 self._apply_response(context, change)
             return self._advance(context, asked)
@@ -99,6 +99,19 @@ class RolloutOperator(StepOperator[RolloutSpec, RolloutResult], SkipMixin, step=
         thread = threading.Thread(target=self._cancel, args=(self._context,), name="cancel", daemon=True)
         thread.start()
         thread.join(_KILL_SECONDS)
+        if self._canceled is not None:
+            # Otherwise the interrupted code would go on, and might start the rollout now.
+            raise AirflowFailException(self._canceled)
+
+    @contextlib.contextmanager
+    def _stopping(self, context: Context) -> Iterator[None]:
+        """Cancel a rollout that the task was starting when a user canceled the task."""
+        try:
+            yield
+        except BaseException:
+            if self._canceled is not None:
+                self._cancel(context)
+            raise
 
     def _cancel(self, context: Context) -> None:
         """Do what `on_cancel` says if a user has canceled the task. Airflow also kills tasks that it runs again."""

@@ -25,7 +25,7 @@ class Traffic:
     def add(self, rollout: Rollout, *, errors: int = 0, requests: int = 300, rewarded: str | None = None) -> None:
         """As many requests for each arm in its present step; of the candidates' some fail.
 
-        :param rewarded: the arm of which each answer earns 1, and each of the others 0; None for no rewards.
+        :param rewarded: the arm of which nine of ten answers earn 1, and one of ten of the others; None for no rewards.
         """
         place = answer_context(rollout.id, rollout.state.step)
         for arm in rollout.plan.arms:
@@ -49,12 +49,13 @@ class Traffic:
                     schema,
                     name,
                     arm=arm.name,
-                    propensity=0.5,
+                    propensity=1 / len(rollout.plan.arms),
                     features=[[40.0]],
                     output=["yes"],
                     latency_ms=2.0,
                     rollout_context=place,
                 )
                 if rewarded is not None:
-                    self._log.feedback([(name, None, float(arm.name == rewarded))])
+                    # One of ten is an exception, because rewards without any spread decide nothing.
+                    self._log.feedback([(name, None, float((arm.name == rewarded) != (number % 10 == 0)))])
         self._ingestion.run()

@@ -23,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = Home(base / "home")
     stack = Stack(home, dags)
     # By default, Airflow misses a worker only after five minutes if the scheduler was killed as well.
-    stack.add_settings({"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60"})
+    stack.add_settings({"AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20"})
     try:
         for service, seconds in stack.start():
             service.wait(seconds)

@@ -35,7 +35,7 @@ caption{text-align:left;padding:10px 12px;color:var(--faint);font-size:.9rem}
 th,td{text-align:left;padding:7px 12px;border-top:1px solid var(--line);vertical-align:top}
 thead th{border-top:0;color:var(--faint);font-weight:600;white-space:nowrap;background:var(--stripe)}
 tbody tr:nth-child(even){background:var(--stripe)}
-td{overflow-wrap:anywhere;min-width:11ch}
+td{overflow-wrap:anywhere;min-width:13ch}
 th.number{text-align:right}
 td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.empty{color:var(--faint);text-align:center}

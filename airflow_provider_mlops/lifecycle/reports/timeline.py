@@ -103,10 +103,11 @@ class Timeline:
         finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
         low, high = min(finite), max(finite)
         margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-        return (
-            low - margin if self.bottom is None else self.bottom,
-            high + margin if self.top is None else self.top,
-        )
+        bottom, top = low - margin, high + margin
+        if low >= 0:
+            # The axis of a rate ends at 0 and 1, and that of a duration at 0.
+            bottom, top = max(bottom, 0.0), min(top, 1.0) if 0 < high <= 1 else top
+        return bottom if self.bottom is None else self.bottom, top if self.top is None else self.top
 
     def _draw(self, number: int, series: Series, start: datetime, end: datetime, bottom: float, top: float) -> str:
         xs = [_x(moment, start, end) for moment, _ in series.points]

@@ -60,6 +60,16 @@ def cancel(workspace: Workspace, rollout_id: str, why: str) -> None:
         )
 
 
+def _write_report(workspace: Workspace, store: RolloutStore, rollout: Rollout) -> None:
+    from airflow_provider_mlops.lifecycle.rollout.live_report import write_report
+
+    try:
+        write_report(workspace.storage_uri, store, rollout)
+    except Exception as error:
+        # The storage has errors of its own, and the rollout is over in any case.
+        log.warning("Could not write the report of rollout %s for the last time: %s", rollout.id, error)
+
+
 def roll_back_command(workspace: Workspace, rollout_id: str) -> str:
     """Return the command that rolls a rollout back, with the storage and MLflow of the workspace.
 
@@ -97,6 +107,8 @@ def _roll_back(workspace: Workspace, store: RolloutStore, rollout: Rollout, why:
             rollout.model,
             rollout.plan.champion,
         )
+    # Before MLflow is asked, which may not respond: the process has only seconds left.
+    _write_report(workspace, store, rollout)
     if not rollout.state.settled:
         try:
             settle(workspace, store, rollout, by=task, reason="", timeout=_TIMEOUT_SECONDS)

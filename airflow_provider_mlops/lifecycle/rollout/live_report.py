@@ -13,6 +13,7 @@ from airflow_provider_mlops.lifecycle.reports.timeline import Series, Timeline
 from airflow_provider_mlops.lifecycle.rollout.evidence import Evidence
 from airflow_provider_mlops.lifecycle.rollout.findings import Finding, findings
 from airflow_provider_mlops.lifecycle.rollout.measurements import Measurement, Measurements
+from airflow_provider_mlops.lifecycle.rollout.question import is_asked
 from airflow_provider_mlops.serving.rollouts.attendance import Attendance, read_attendances
 from airflow_provider_mlops.serving.rollouts.rollout import Rollout, RolloutState, step_text
 
@@ -81,7 +82,7 @@ def build(
         f"{plan.strategy.kind.replace('_', ' ').capitalize()} against champion version {plan.champion} · rollout "
         f"{rollout.id} · started by {rollout.started_by.key}",
     )
-    report.verdict(state.status_text, state.reason)
+    report.verdict(state.status_text, _banner(rollout))
     report.table(["", ""], _facts(rollout, last_check, now))
     of = "requests" if plan.cohort is None else "requests outside the cohort"
     report.section("Weights").timeline(_weights(history, now), f"Share of the {of} that each version receives.")
@@ -116,6 +117,15 @@ def build(
             for each in history
         ],
     )
+
+
+def _banner(rollout: Rollout) -> str:
+    """Return why the rollout is in its state; for one that waits, without numbers from the time when it began to."""
+    if rollout.state.status != "held":
+        return rollout.state.reason
+    if is_asked(rollout):
+        return "The evidence was inconclusive. A user is asked in Airflow, under Required Actions, how to continue."
+    return "The evidence was inconclusive. The weights stay as they are until it decides, or until someone does."
 
 
 def _facts(rollout: Rollout, last_check: Attendance | None, now: datetime) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ def compare_drift(
     >>> from airflow_provider_mlops.stats.sequences.drift import drift_sequence
     >>> comparison = compare_drift(drift_sequence([900, 100], [600, 400]), 0.1)
     >>> print(comparison.sentence)
-    Proportion of predictions that moved is not below 0.1: 0.3, 95 % interval 0.2295 to 0.3703, on 1,000 observations.
+    Proportion of predictions that moved is not below 0.1: 0.3, 95% interval 0.2295 to 0.3703, on 1,000 observations.
     """
     check_open_unit_interval(max_distance=max_distance)
     return judge_with_limit(

@@ -170,7 +170,7 @@ def compare_rate_with_limit(
     --------
     >>> agreement = compare_rate_with_limit(4950, 5000, 0.97, what="agreement", greater_is_better=True)
     >>> print(agreement.sentence)
-    Agreement is above 0.97: 0.99, 95 % interval 0.985 to 0.9939, on 5,000 observations.
+    Agreement is above 0.97: 0.99, 95% interval 0.985 to 0.9939, on 5,000 observations.
     """
     check_unit_interval(limit=limit)
     interval = rate_sequence(successes, trials, confidence=confidence, expected_n=expected_n)

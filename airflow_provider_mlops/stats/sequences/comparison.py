@@ -118,7 +118,7 @@ def judge_difference(
         sentence = (
             f"candidate minus champion {_outcome(verdict, greater_is_better)} {format_value(required)}; "
             f"it is {format_value(estimate)}, "
-            f"{100 * confidence:g} % interval {format_value(interval.low)} to {format_value(interval.high)}, on "
+            f"{100 * confidence:g}% interval {format_value(interval.low)} to {format_value(interval.high)}, on "
             f"{_observations(counts[0])} of the candidate and {counts[1]:,} of the champion."
         )
     else:
@@ -168,13 +168,13 @@ def judge_with_limit(
     ...     confidence=0.95,
     ... )
     >>> comparison.sentence
-    'Agreement is above 0.97: 0.99, 95 % interval 0.98 to 0.995, on 5,000 observations.'
+    'Agreement is above 0.97: 0.99, 95% interval 0.98 to 0.995, on 5,000 observations.'
     """
     count, needed = min(counts), max(min_count, 1)
     verdict = interval_verdict(interval, limit, greater_is_better) if count >= needed else "inconclusive"
     if count >= needed:
         sentence = (
-            f" {_outcome(verdict, greater_is_better)} {limit:.4g}: {estimate:.4g}, {100 * confidence:g} % interval "
+            f" {_outcome(verdict, greater_is_better)} {limit:.4g}: {estimate:.4g}, {100 * confidence:g}% interval "
             f"{interval.low:.4g} to {interval.high:.4g}, on {_observations(count)}."
         )
     else:

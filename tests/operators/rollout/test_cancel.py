@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_mlops.data.task_identity import TaskIdentity
@@ -119,7 +122,7 @@ def test_a_deferred_task_is_canceled_by_its_trigger(
 
 
 def test_a_waiting_task_is_canceled_by_its_worker(
-    local: RolloutStore, states: dict[str, dict[str, str | None]]
+    local: RolloutStore, states: dict[str, dict[str, str | None]], tmp_path: Path
 ) -> None:
     from airflow_provider_mlops.operators.rollout import RolloutOperator
 
@@ -132,9 +135,40 @@ def test_a_waiting_task_is_canceled_by_its_worker(
     operator.on_kill()
     assert (local.get(rollout.id).state.status, operator._canceled) == ("running", None)
     states["run-1"] = {"rollout": "failed"}
-    operator.on_kill()
+    with pytest.raises(AirflowFailException, match=r"The task was marked as failed\."):
+        operator.on_kill()
     assert local.get(rollout.id).state.status == "rolled_back"
-    assert operator._canceled == "The task was marked as failed."
+    reports = partial(tmp_path.rglob, f"rollout-{rollout.id}.html")
+    # On a busy machine, the thread that cancels needs more time than the signal handler waits.
+    until = time.monotonic() + 60
+    while not list(reports()) and time.monotonic() < until:
+        time.sleep(0.05)
+    report = next(reports()).read_text()
+    assert "the task was marked as failed" in report
+    assert 'http-equiv="refresh"' not in report
+
+
+def test_a_task_that_is_canceled_while_it_starts_its_rollout_leaves_none_behind(
+    local: RolloutStore, states: dict[str, dict[str, str | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_mlops.operators.rollout import RolloutOperator
+
+    operator = RolloutOperator(task_id="rollout", model={"name": "churn", "version": 2, "run_id": ""})
+
+    def advance(context: Any, asked: int | None) -> dict[str, Any]:
+        states["run-1"] = {"rollout": "failed"}
+        try:
+            operator.on_kill()
+        finally:
+            # The signal came in the middle of this.
+            local.start("churn", canary(), task())
+        raise AssertionError("the task went on")
+
+    monkeypatch.setattr(operator, "_advance", advance)
+    with pytest.raises(AirflowFailException, match=r"The task was marked as failed\."):
+        operator.execute(context_of(local.start("other", canary(), task()), operator))
+    assert local.current("churn") is None
+    assert next(iter(local.of_model("churn"))).state.status == "rolled_back"
 
 
 def context_of(rollout: Rollout, operator: Any) -> Any:

@@ -77,7 +77,7 @@ def test_same_seed_same_interval() -> None:
 
 
 def test_intervals_cover_at_about_their_level() -> None:
-    """Of 300 samples of 40 exponential values; 90 % intervals of the mean."""
+    """Of 300 samples of 40 exponential values; 90% intervals of the mean."""
     generator, covered = np.random.default_rng(12), 0
     for sample in range(300):
         values = generator.exponential(size=40)

@@ -61,7 +61,7 @@ def test_sentences_name_the_numbers() -> None:
     assert "9,000 observations of the candidate" in comparison.sentence
     agreed = compare_rate_with_limit(9900, 10_000, 0.97, what="agreement", greater_is_better=True)
     assert agreed.verdict == "better"
-    assert agreed.sentence.startswith("Agreement is above 0.97: 0.99, 95 % interval")
+    assert agreed.sentence.startswith("Agreement is above 0.97: 0.99, 95% interval")
     slow = compare_rate_with_limit(900, 10_000, 0.05, what="share of slow requests", greater_is_better=False)
     assert slow.verdict == "worse"
 

@@ -17,11 +17,13 @@ async function ask(path, options = {}) {
   const text = await answer.text();
   let content = null;
   try { content = JSON.parse(text); } catch { /* the text is shown instead */ }
-  if (answer.status === 401 || answer.status === 403) askForKey(content);
+  if (answer.status === 401 || answer.status === 403) askForKey(answer.status, content);
   return { ok: answer.ok, status: answer.status, text, content };
 }
 
-function askForKey(content) {
+function askForKey(status, content) {
   byId("key-panel").hidden = false;
-  byId("key-problem").textContent = key ? (content && content.error) || "The key was rejected." : "";
+  // The message of the API tells programs how to send a key.
+  const reason = status === 401 ? "This key is not valid. Check it, and enter it again." : content && content.error;
+  byId("key-problem").textContent = key ? reason || "The key was rejected." : "";
 }
