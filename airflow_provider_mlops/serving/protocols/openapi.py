@@ -172,7 +172,7 @@ def _with_doors(paths: dict[str, Any]) -> dict[str, Any]:
         if path in _PAGES:
             continue
         is_administration = path.startswith(("/admin", "/v2/repository/models"))
-        refusals = _responses("Error", 401, 403, *(() if is_administration else (429,)))
+        refusals = _responses("Error", 401, 403, 429)
         del refusals["200"]
         for method in operations.keys() & {"get", "post"}:
             operation = operations[method]

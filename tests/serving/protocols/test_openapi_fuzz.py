@@ -24,8 +24,9 @@ CONFIG = SchemathesisConfig.from_dict(
         "seed": 1,
         "generation": {"deterministic": True, "no-shrink": True, "max-examples": 25},
         "checks": {
-            # What the protocol allows may still not fit a model, exist, or be allowed, or be too large.
-            "positive_data_acceptance": {"expected-statuses": ["2xx", 401, 404, 413, 415, 422]},
+            # What the protocol allows may still not fit a model, exist, or be allowed, or be too large. Too many of the
+            # requests with a wrong key are refused before anything else.
+            "positive_data_acceptance": {"expected-statuses": ["2xx", 401, 404, 413, 415, 422, 429]},
             "negative_data_rejection": {"expected-statuses": ["4xx"]},
         },
     }
@@ -67,6 +68,8 @@ def check(case: Case, gateway: LiveGateway, **headers: str) -> httpx.Response:
     # How many values a tensor must hold, and which columns a CSV file must have, is beyond a schema.
     is_free = case.path.endswith("/infer") or case.media_type == "text/csv"
     excluded = [checks.positive_data_acceptance] if is_free else []
+    # It wants 401 for each wrong key, of which an address may send a few only. The tests of the doors send them.
+    excluded.append(checks.ignored_auth)
     return case.call_and_validate(base_url=gateway.url, headers=headers, timeout=20, excluded_checks=excluded)
 
 
@@ -80,7 +83,7 @@ def test_the_gateway_serves_this_document(gateway: LiveGateway) -> None:
 def test_without_a_key(case: Case, gateway: LiveGateway) -> None:
     answer = check(case, gateway)
     if case.path.startswith("/admin") and case.method == case.operation.method.upper():
-        assert answer.status_code == 401
+        assert answer.status_code in (401, 429)
 
 
 @SCHEMA.include(path_regex="^/admin").parametrize()

@@ -19,7 +19,7 @@ from tests.helpers.serving import misbehaving_versions as versions
 from tests.helpers.serving.live_gateway import LiveGateway
 from tests.helpers.serving.misbehaving_versions import CANDIDATE, CHAMPION, row
 
-REQUESTS = 12
+REQUESTS = 20
 
 TABLE: dict[str, tuple[int, str]] = {
     outcome.strip(): (int(status), charged.strip())
