@@ -38,7 +38,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from airflow_provider_mlops.errors import InvalidSpecError
+from airflow_provider_mlops.errors import BackendUnavailableError, InvalidSpecError
 from airflow_provider_mlops.lifecycle.deploy.check import expected_predictions
 from airflow_provider_mlops.lifecycle.workspace import Workspace
 from airflow_provider_mlops.registry import models, packaging, registration, type_approval
@@ -263,6 +263,17 @@ def test_an_approval_is_for_one_file_only(tmp_path: Path) -> None:
     refuses(directory, tmp_path)
     (storage / "trusted-types" / f"{type_approval.digest(path)}.json").write_text("{")
     refuses(directory, tmp_path)
+
+
+def test_an_approval_that_cannot_be_read_says_that_the_storage_is_unavailable(tmp_path: Path) -> None:
+    directory = saved(tmp_path / "model")
+    approval = tmp_path / "storage" / "trusted-types" / f"{type_approval.digest(directory / 'model.skops')}.json"
+    # Reading a directory fails as an object store does that is out of order: with an error, but not with "not found".
+    approval.mkdir(parents=True)
+    with pytest.raises(BackendUnavailableError, match=r"The storage at .* is unavailable"):
+        packaging.read(directory, storage_uri=str(tmp_path / "storage"))
+    approval.rmdir()
+    assert packaging.read(directory, storage_uri=str(tmp_path / "storage")) is not None
 
 
 def test_an_approval_does_not_let_the_standard_library_in(tmp_path: Path) -> None:
