@@ -16,6 +16,8 @@ MAX_ROWS = 16
 """For more rows, arrays are faster."""
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
+_EXACT = 2**53
+"""Whole numbers up to this one are exact as floating-point numbers, which a column with missing values has."""
 
 
 def plain_cells(schema: InputSchema, columns: list[list[Any]]) -> list[list[Any]] | None:
@@ -67,9 +69,10 @@ def _doubles(values: list[Any], nullable: bool) -> list[Any] | None:
 
 
 def _longs(values: list[Any], nullable: bool) -> list[Any] | None:
+    least, most = (-_EXACT, _EXACT) if None in values else (_LEAST, _MOST)
     for value in values:
         if type(value) is int:
-            if not _LEAST <= value <= _MOST:
+            if not least <= value <= most:
                 return None
         elif value is not None or not nullable:
             return None

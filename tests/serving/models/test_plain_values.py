@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_mlops.serving.models import signature_check
+from airflow_provider_mlops.serving.models import plain_values, signature_check
 from airflow_provider_mlops.serving.models.column_values import column_values
 from airflow_provider_mlops.serving.protocols import protocol_v2
 from airflow_provider_mlops.serving.protocols.body import Body
@@ -96,6 +96,13 @@ def test_any_values_give_the_same_rows_or_the_same_error(data: st.DataObject) ->
         assert_same(actual, expected)
     else:
         assert actual == expected
+
+
+@pytest.mark.parametrize("values", [[None, 2**53 + 1], [-(2**53) - 1, None], [2**63 - 1, None, None]])
+def test_large_whole_numbers_beside_missing_ones_are_not_plain(values: list[int | None]) -> None:
+    schema = InputSchema((Feature("children", "long", nullable=True),))
+    assert plain_values.plain_cells(schema, [values]) is None
+    assert plain_values.plain_cells(schema, [[value for value in values if value is not None]]) is not None
 
 
 def test_rows_of_plain_values_are_joined_and_divided() -> None:
