@@ -26,8 +26,9 @@ _FORMAT = re.compile(PATTERN)
 def new(model: str = "") -> str:
     """Return an id for a request: 12 hexadecimal digits of milliseconds since 1970, 6 of the model, 14 random ones.
 
-    The time comes first, as in a UUID of version 7, so that ids sort by the time of the request. If the clock is set
-    back, ids keep the latest time until it is reached again, so that they still sort in the order of the requests.
+    The time comes first, as in a UUID of version 7, so that ids sort by the time of the request. Ids of the same
+    millisecond have no order. If the clock is set back, ids keep the latest time until it is reached again, and have
+    no order until then.
 
     The digits of the model say whether a client may label the prediction, without looking for it; see `other_model`.
 
