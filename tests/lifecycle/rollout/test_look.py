@@ -1,4 +1,4 @@
-"""Looks at a rollout while MLflow is away."""
+"""Looks at a rollout while MLflow is unavailable."""
 
 from __future__ import annotations
 

@@ -87,6 +87,22 @@ def resumed_with(ti: Any) -> dict[str, Any] | None:
     return event
 
 
+def asking(dag_id: str, model: Any, operator: type[RolloutOperator]) -> DAG:
+    """A rollout that asks after half a second without evidence."""
+    with DAG(dag_id=dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
+        operator(
+            task_id="rollout",
+            model=model,
+            strategy={"kind": "canary", "steps": [0.5, 1.0]},
+            on_inconclusive="ask",
+            bake_time=0,
+            decision_timeout=0.5,
+            check_interval=0.1,
+            hard_limits=None,
+        )
+    return built
+
+
 def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
     run_dag, api_server, triggerer, base, trained, store, monkeypatch
 ):
@@ -110,18 +126,7 @@ def test_a_human_lets_one_step_go_on_and_takes_back_the_next(
         return run_trigger(trigger, ti)
 
     monkeypatch.setattr(dag_module, "_run_inline_trigger", inline)
-    with DAG(dag_id="asked", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
-        RolloutOperator(
-            task_id="rollout",
-            model=versions[2],
-            strategy={"kind": "canary", "steps": [0.5, 1.0]},
-            on_inconclusive="ask",
-            bake_time=0,
-            decision_timeout=0.5,
-            check_interval=0.1,
-            hard_limits=None,
-        )
-    ran = run_dag(built)
+    ran = run_dag(asking("asked", versions[2], RolloutOperator))
     assert ran.states() == {"rollout": "success"}
     first, second = human.asked
     assert first["options"] == ["Continue", "Wait for more evidence", "Roll back"]
@@ -206,18 +211,7 @@ def test_an_answer_that_comes_while_the_task_starts_again_is_kept(
         return run_trigger(trigger, ti)
 
     monkeypatch.setattr(dag_module, "_run_inline_trigger", inline)
-    with DAG(dag_id="restarted", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as built:
-        RestartedOperator(
-            task_id="rollout",
-            model=versions[2],
-            strategy={"kind": "canary", "steps": [0.5, 1.0]},
-            on_inconclusive="ask",
-            bake_time=0,
-            decision_timeout=0.5,
-            check_interval=0.1,
-            hard_limits=None,
-        )
-    ran = run_dag(built)
+    ran = run_dag(asking("restarted", versions[2], RestartedOperator))
     assert ran.states() == {"rollout": "success"}
     found = ran.xcoms("rollout")
     assert found["status"] == "rolled_back"

@@ -102,7 +102,7 @@ def test_a_stretch_that_is_read_again_expects_the_same(
     write = ingestion_module.write_evidence
 
     def unavailable(*arguments: Any) -> Any:
-        raise BackendUnavailableError("The rollout store", "here", "it is away")
+        raise BackendUnavailableError("The rollout store", "here", "no response")
 
     monkeypatch.setattr(ingestion_module, "write_evidence", unavailable)
     for _ in range(3):

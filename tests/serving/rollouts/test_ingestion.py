@@ -1,4 +1,4 @@
-"""Every acknowledged fact counts once: after a kill at any point, a takeover, two at once, a store that is away."""
+"""Every acknowledged fact counts once: after a kill at any point, a takeover, two at once, an unavailable store."""
 
 from __future__ import annotations
 

@@ -68,8 +68,7 @@ def serve(settings: Settings, listener: socket.socket, link: SupervisorLink, cha
     uvicorn_server = _Server(config, gateway)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        activity.stopping()
-        gateway.is_stopping = True
+        uvicorn_server.stop_waiting()
         uvicorn_server.should_exit = True
 
     # This stops uvicorn before its own signal handlers are installed. After draining, uvicorn raises the signal again;
@@ -100,11 +99,14 @@ class _Server(uvicorn.Server):
             tls.start()
             self._tls_listeners.append(tls)
 
+    def stop_waiting(self) -> None:
+        """Note that the process stops, so that a worker that is starting does not wait for its models any longer."""
+        activity.stopping()
+        self._gateway.is_stopping = True
+
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        activity.stopping()
-        # A worker that is starting does not wait for its models any longer.
-        self._gateway.is_stopping = True
+        self.stop_waiting()
         super().handle_exit(sig, frame)
 
     @override

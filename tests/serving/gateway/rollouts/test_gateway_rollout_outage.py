@@ -59,7 +59,7 @@ def test_a_shadow_that_fails_while_the_store_is_away_gets_no_more_copies(
     rollout = begin(store, process, canary(candidates=[6], strategy={"kind": "shadow"}, hard_limits=limits))
     with sqlite3.connect(storage / "rollouts.db", timeout=10) as database:
         database.execute("ALTER TABLE changes RENAME TO aside")
-    process.wait(lambda: failures(process, "follow") > 0, "the store is away")
+    process.wait(lambda: failures(process, "follow") > 0, "the store is unavailable")
     with httpx.Client(timeout=2) as client:
         for _ in range(10):
             assert client.post(f"{process.url}/models/cancer/invocations", json=LARGE).status_code == 200
